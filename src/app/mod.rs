@@ -1,0 +1,113 @@
+//! What the service does, once a request has been understood and before anything is stored: one file a noun.
+
+mod events;
+mod sessions;
+
+pub use events::EventStream;
+pub use sessions::{Created, JoinGrant, JoinRequest, SessionKey};
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::token::Tokens;
+use crate::bus::Bus;
+use crate::domain::error::Error;
+use crate::domain::node::Rotation;
+use crate::domain::session::JoinWindow;
+use crate::store::{SessionStore, StoreError};
+use crate::telemetry::metrics::Metrics;
+
+/// The limits and times that the application keeps to.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// How much earlier and later than scheduled a session may be joined.
+    pub window: JoinWindow,
+    /// How long a join token is good.
+    pub token_ttl_secs: u64,
+    /// How long a call may wait for the store, all its operations together.
+    pub store_timeout: Duration,
+    /// What a caller is told to wait before it tries again.
+    pub retry_after: Duration,
+    /// How often a change is tried again when others change the same session.
+    pub commit_attempts_max: u32,
+    /// How often a watched session is looked at for changes that other instances made.
+    pub watch_poll: Duration,
+    /// How many sessions may be watched at once.
+    pub watch_streams_max: usize,
+}
+
+/// The application: its ports and its limits.
+pub struct App {
+    store: Arc<dyn SessionStore>,
+    bus: Arc<dyn Bus>,
+    tokens: Arc<Tokens>,
+    rotation: Arc<Rotation>,
+    metrics: Arc<Metrics>,
+    config: Config,
+    watch_permits: Arc<Semaphore>,
+    /// Cancelled when streams are to end.
+    closing: CancellationToken,
+}
+
+impl App {
+    /// An application over these ports. Cancelling `closing` ends its streams.
+    pub fn new(
+        store: Arc<dyn SessionStore>,
+        bus: Arc<dyn Bus>,
+        tokens: Arc<Tokens>,
+        rotation: Arc<Rotation>,
+        metrics: Arc<Metrics>,
+        config: Config,
+        closing: CancellationToken,
+    ) -> Self {
+        Self {
+            watch_permits: Arc::new(Semaphore::new(config.watch_streams_max)),
+            store,
+            bus,
+            tokens,
+            rotation,
+            metrics,
+            config,
+            closing,
+        }
+    }
+
+    /// The SFU nodes.
+    pub fn rotation(&self) -> &Rotation {
+        &self.rotation
+    }
+
+    /// What to say when the instance takes no more work because it goes away.
+    pub fn shutting_down(&self) -> Error {
+        Error::ShuttingDown {
+            retry_after: self.config.retry_after,
+        }
+    }
+
+    /// Gives up on a call's store operations, taken together, after `store_timeout`.
+    async fn within_budget<T>(
+        &self,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        tokio::time::timeout(self.config.store_timeout, work)
+            .await
+            .unwrap_or_else(|_| {
+                Err(Error::StoreUnavailable {
+                    retry_after: self.config.retry_after,
+                })
+            })
+    }
+
+    /// What a caller is told of a store's failure; what happened inside has been logged by the store.
+    fn store_error(&self, error: &StoreError) -> Error {
+        let retry_after = self.config.retry_after;
+        match error {
+            StoreError::Unavailable(_) => Error::StoreUnavailable { retry_after },
+            StoreError::Overloaded => Error::Overloaded { retry_after },
+            StoreError::Corrupt(_) => Error::Internal,
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! Creates, joins, finds, changes and ends sessions.
+
+use std::time::Duration;
+
+use super::App;
+use crate::auth::token::JoinToken;
+use crate::domain::access::Role;
+use crate::domain::error::Error;
+use crate::domain::id::{AppointmentId, SessionId, UserId};
+use crate::domain::page::SessionQuery;
+use crate::domain::session::{
+    Change, Session, SessionRequest, SessionState, SessionUpdate, UnplacedSession,
+};
+use crate::domain::time::Timestamp;
+use crate::store::{Committed, Inserted};
+
+/// The longest pause before a change is tried again, in milliseconds: a few commits' worth.
+const BACKOFF_MAX_MS: u64 = 16;
+
+/// How a session is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SessionKey {
+    /// By its id.
+    Session(SessionId),
+    /// As the latest of an appointment.
+    Appointment(AppointmentId),
+}
+
+/// The outcome of a create.
+pub struct Created {
+    /// The appointment's session.
+    pub session: Session,
+    /// False when it existed.
+    pub created: bool,
+}
+
+/// Who wants to join what.
+pub struct JoinRequest {
+    /// The session.
+    pub session_id: SessionId,
+    /// The role asked for.
+    pub role: Role,
+    /// The user.
+    pub user_id: UserId,
+    /// The name to show; may be empty.
+    pub display_name: String,
+}
+
+/// A join that was granted.
+pub struct JoinGrant {
+    /// The session.
+    pub session: Session,
+    /// The token to hand to the participant.
+    pub token: JoinToken,
+    /// How long the token is good from now on.
+    pub expires_in: Duration,
+}
+
+/// What to do about a session as it is stored now.
+enum Decision<T> {
+    /// Commit this, then answer that.
+    Commit(Box<Change>, T),
+    /// Nothing to commit.
+    Keep(T),
+}
+
+impl App {
+    /// The appointment's live session: the one that exists, or a new one on the node whose turn it is.
+    ///
+    /// # Errors
+    /// [`Error::AppointmentConflict`]; [`Error::StoreUnavailable`]
+    pub async fn create_session(&self, request: SessionRequest) -> Result<Created, Error> {
+        self.within_budget(self.create_within_budget(request)).await
+    }
+
+    async fn create_within_budget(&self, request: SessionRequest) -> Result<Created, Error> {
+        for attempt in 0..self.config.commit_attempts_max {
+            let latest = self
+                .store
+                .latest(&request.appointment_id)
+                .await
+                .map_err(|error| self.store_error(&error))?;
+            if let Some(session) = &latest
+                && session.state != SessionState::Ended
+            {
+                session.matches(&request)?;
+                return Ok(Created {
+                    session: session.clone(),
+                    created: false,
+                });
+            }
+            let unplaced = UnplacedSession::new(request.clone(), latest.as_ref(), Timestamp::now());
+            let inserted = self
+                .store
+                .insert(unplaced, &self.rotation)
+                .await
+                .map_err(|error| self.store_error(&error))?;
+            if let Inserted::Stored(change) = inserted {
+                let Change { session, event: _ } = *change;
+                self.bus.publish(&session.session_id);
+                self.metrics.assignment(session.sfu_node_id.as_str());
+                return Ok(Created {
+                    session,
+                    created: true,
+                });
+            }
+            back_off(attempt).await;
+        }
+        Err(self.contention())
+    }
+
+    /// Lets a participant in: issues a token and records that it was issued.
+    ///
+    /// # Errors
+    /// In this order: [`Error::SessionNotFound`], and those of [`Session::admit`]; [`Error::StoreUnavailable`]
+    pub async fn join_session(&self, request: &JoinRequest) -> Result<JoinGrant, Error> {
+        let grant = self
+            .change(&request.session_id, |session| self.grant(request, session))
+            .await?;
+        self.metrics.token_issued(request.role.name());
+        Ok(grant)
+    }
+
+    fn grant(
+        &self,
+        request: &JoinRequest,
+        session: &Session,
+    ) -> Result<Decision<JoinGrant>, Error> {
+        let JoinRequest {
+            session_id: _,
+            role,
+            user_id,
+            display_name,
+        } = request;
+        let now = Timestamp::now();
+        let admission = session.admit(*role, user_id, &self.config.window, now)?;
+        let lived = now.plus_secs(self.config.token_ttl_secs);
+        let expire_time = admission.closes.map_or(lived, |closes| closes.min(lived));
+        let token = self
+            .tokens
+            .issue(session, *role, user_id, display_name, now, expire_time)
+            .map_err(|_| Error::Internal)?;
+        let change = session.joined(
+            user_id.clone(),
+            *role,
+            token.jti.clone(),
+            token.expire_time,
+            now,
+        );
+        let grant = JoinGrant {
+            session: change.session.clone(),
+            // From the token's own `iat`, so that it is the whole number of seconds that was configured.
+            expires_in: token.expire_time.since(now.floor_to_secs()),
+            token,
+        };
+        Ok(Decision::Commit(Box::new(change), grant))
+    }
+
+    /// One session.
+    ///
+    /// # Errors
+    /// [`Error::SessionNotFound`]; [`Error::StoreUnavailable`]
+    pub async fn get_session(&self, key: &SessionKey) -> Result<Session, Error> {
+        self.within_budget(async {
+            let found = match key {
+                SessionKey::Session(session_id) => self.store.get(session_id).await,
+                SessionKey::Appointment(appointment_id) => self.store.latest(appointment_id).await,
+            };
+            found
+                .map_err(|error| self.store_error(&error))?
+                .ok_or(Error::SessionNotFound)
+        })
+        .await
+    }
+
+    /// Sessions, newest first.
+    ///
+    /// # Errors
+    /// [`Error::StoreUnavailable`]
+    pub async fn list_sessions(&self, query: &SessionQuery) -> Result<Vec<Session>, Error> {
+        self.within_budget(async {
+            let listed = self.store.list(query).await;
+            listed.map_err(|error| self.store_error(&error))
+        })
+        .await
+    }
+
+    /// Moves an appointment, or replaces its doctor or labels.
+    ///
+    /// # Errors
+    /// [`Error::SessionNotFound`], and those of [`Session::updated`]; [`Error::StoreUnavailable`]
+    pub async fn update_session(
+        &self,
+        session_id: &SessionId,
+        update: &SessionUpdate,
+        expected_version: Option<i64>,
+    ) -> Result<Session, Error> {
+        self.change(session_id, |session| {
+            let change = session.updated(update.clone(), expected_version, Timestamp::now())?;
+            Ok(commit_or_keep(change, session))
+        })
+        .await
+    }
+
+    /// Ends a session for good; one that has ended stays as it is.
+    ///
+    /// # Errors
+    /// [`Error::SessionNotFound`]; [`Error::StoreUnavailable`]
+    pub async fn end_session(
+        &self,
+        session_id: &SessionId,
+        reason: &str,
+    ) -> Result<Session, Error> {
+        self.change(session_id, |session| {
+            let change = session.ended(reason.to_owned(), Timestamp::now());
+            Ok(commit_or_keep(change, session))
+        })
+        .await
+    }
+
+    /// Reads a session, decides, and commits over the version that was read; again when another change came between.
+    async fn change<T>(
+        &self,
+        session_id: &SessionId,
+        decide: impl Fn(&Session) -> Result<Decision<T>, Error>,
+    ) -> Result<T, Error> {
+        self.within_budget(async {
+            for attempt in 0..self.config.commit_attempts_max {
+                let session = self
+                    .store
+                    .get(session_id)
+                    .await
+                    .map_err(|error| self.store_error(&error))?
+                    .ok_or(Error::SessionNotFound)?;
+                let (change, answer) = match decide(&session)? {
+                    Decision::Keep(answer) => return Ok(answer),
+                    Decision::Commit(change, answer) => (change, answer),
+                };
+                let committed = self
+                    .store
+                    .commit(&change)
+                    .await
+                    .map_err(|error| self.store_error(&error))?;
+                if committed == Committed::Stored {
+                    self.bus.publish(session_id);
+                    return Ok(answer);
+                }
+                back_off(attempt).await;
+            }
+            Err(self.contention())
+        })
+        .await
+    }
+
+    fn contention(&self) -> Error {
+        Error::Contention {
+            retry_after: self.config.retry_after,
+        }
+    }
+}
+
+fn commit_or_keep(change: Option<Change>, session: &Session) -> Decision<Session> {
+    match change {
+        Some(change) => {
+            let answer = change.session.clone();
+            Decision::Commit(Box::new(change), answer)
+        }
+        None => Decision::Keep(session.clone()),
+    }
+}
+
+/// A pause that grows with the attempts and differs between those who contend.
+async fn back_off(attempt: u32) {
+    let most = 1_u64
+        .checked_shl(attempt)
+        .map_or(BACKOFF_MAX_MS, |most| most.min(BACKOFF_MAX_MS));
+    tokio::time::sleep(Duration::from_micros(fastrand::u64(0..=most * 1000))).await;
+}

@@ -1,0 +1,285 @@
+//! Join tokens: short-lived JWTs that tell an SFU node or the join page who a participant is. Described for their readers
+//! in docs/tokens.md.
+
+use aws_lc_rs::hmac;
+use jsonwebtoken::jwk::{Jwk, JwkSet, ThumbprintHash};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Serialize};
+
+use crate::domain::access::Role;
+use crate::domain::id::{UserId, random_id};
+use crate::domain::session::Session;
+use crate::domain::time::Timestamp;
+
+/// The shortest shared secret, in bytes: the size of HS256's hash (RFC 7518, section 3.2).
+pub const SECRET_BYTES_MIN: usize = 32;
+/// How far `nbf` is set back and how far clocks may differ, so that a fresh token is never "not yet valid".
+pub const CLOCK_SKEW_SECS: u64 = 60;
+
+/// Where a key comes from.
+#[derive(Debug, Clone)]
+pub enum KeySource {
+    /// A secret shared with whoever verifies: HS256.
+    Secret(SecretString),
+    /// A PKCS #8 private key in PEM: EdDSA (Ed25519) or ES256 (P-256).
+    Pem(SecretString),
+}
+
+/// Settings of join tokens.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Signs and verifies.
+    pub current: KeySource,
+    /// Still verify, while rotating.
+    pub previous: Vec<KeySource>,
+    /// The `iss` claim.
+    pub issuer: String,
+    /// The `aud` claim.
+    pub audience: String,
+}
+
+/// The key cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// Too short for HS256.
+    #[error("must be at least {SECRET_BYTES_MIN} bytes long")]
+    SecretTooShort,
+    /// Neither Ed25519 nor P-256 in PKCS #8 PEM.
+    #[error("must be a PKCS #8 PEM private key of type Ed25519 or P-256")]
+    Pem,
+}
+
+/// The token is not one of ours, or no longer good. Says no more: its bearer need not know why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the token is not valid")]
+pub struct InvalidToken;
+
+impl KeySource {
+    /// Whether the key can be used.
+    ///
+    /// # Errors
+    /// [`KeyError`]
+    pub fn check(&self) -> Result<(), KeyError> {
+        install_provider();
+        Key::read(self).map(|_| ())
+    }
+}
+
+/// Chooses the cryptography behind jsonwebtoken, which panics without a choice.
+fn install_provider() {
+    // Fails only when it was installed before, which is as well.
+    let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
+}
+
+/// What a token says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Claims {
+    /// The user.
+    pub sub: String,
+    /// The session.
+    pub session_id: String,
+    /// The room on the SFU.
+    pub room_name: String,
+    /// `doctor` or `patient`.
+    pub role: String,
+    /// What the bearer may do in the session.
+    pub permissions: Vec<String>,
+    /// The session's SFU node.
+    pub sfu_node_id: String,
+    /// The name to show; may be empty.
+    pub name: String,
+    /// Who issued it.
+    pub iss: String,
+    /// Whom it is for.
+    pub aud: String,
+    /// Its own id.
+    pub jti: String,
+    /// When it was issued, in Unix seconds.
+    pub iat: i64,
+    /// From when on it is good.
+    pub nbf: i64,
+    /// Until when it is good.
+    pub exp: i64,
+}
+
+/// A token that was issued.
+pub struct JoinToken {
+    /// The JWT. A credential: never to be logged or stored.
+    pub jwt: String,
+    /// Its `jti`.
+    pub jti: String,
+    /// Its `exp`.
+    pub expire_time: Timestamp,
+}
+
+struct Key {
+    kid: String,
+    algorithm: Algorithm,
+    signing: EncodingKey,
+    verifying: DecodingKey,
+    /// What others need to verify; a shared secret has none.
+    public: Option<Jwk>,
+}
+
+/// Issues and verifies join tokens.
+pub struct Tokens {
+    current: Key,
+    previous: Vec<Key>,
+    issuer: String,
+    audience: String,
+}
+
+impl Tokens {
+    /// Reads the keys.
+    ///
+    /// # Errors
+    /// [`KeyError`] when one of them cannot be used.
+    pub fn new(config: &Config) -> Result<Self, KeyError> {
+        install_provider();
+        Ok(Self {
+            current: Key::read(&config.current)?,
+            previous: config
+                .previous
+                .iter()
+                .map(Key::read)
+                .collect::<Result<_, _>>()?,
+            issuer: config.issuer.clone(),
+            audience: config.audience.clone(),
+        })
+    }
+
+    /// A token for a participant, good from now until `expire_time`, of which whole seconds count.
+    ///
+    /// # Errors
+    /// [`KeyError`] when the key does not sign, which reading it has ruled out.
+    pub fn issue(
+        &self,
+        session: &Session,
+        role: Role,
+        user_id: &UserId,
+        display_name: &str,
+        now: Timestamp,
+        expire_time: Timestamp,
+    ) -> Result<JoinToken, KeyError> {
+        let jti = random_id();
+        let claims = Claims {
+            sub: user_id.to_string(),
+            session_id: session.session_id.to_string(),
+            room_name: session.room_name(),
+            role: role.name().to_owned(),
+            permissions: role.permissions().iter().map(ToString::to_string).collect(),
+            sfu_node_id: session.sfu_node_id.to_string(),
+            name: display_name.to_owned(),
+            iss: self.issuer.clone(),
+            aud: self.audience.clone(),
+            jti: jti.clone(),
+            iat: now.as_secs(),
+            nbf: now.minus_secs(CLOCK_SKEW_SECS).as_secs(),
+            exp: expire_time.as_secs(),
+        };
+        Ok(JoinToken {
+            jwt: self.current.sign(&claims)?,
+            jti,
+            expire_time: Timestamp::from_millis(claims.exp.saturating_mul(1000)),
+        })
+    }
+
+    /// The claims of a token that one of our keys signed, for our audience, and that is good now.
+    ///
+    /// # Errors
+    /// [`InvalidToken`] for anything else.
+    pub fn verify(&self, jwt: &str) -> Result<Claims, InvalidToken> {
+        let header = jsonwebtoken::decode_header(jwt).map_err(|_| InvalidToken)?;
+        let key = std::iter::once(&self.current)
+            .chain(&self.previous)
+            .find(|key| header.kid.as_deref() == Some(key.kid.as_str()))
+            .ok_or(InvalidToken)?;
+        // The algorithm is the key's, whatever the header says of it.
+        let mut validation = Validation::new(key.algorithm);
+        validation.leeway = CLOCK_SKEW_SECS;
+        validation.validate_nbf = true;
+        validation.set_audience(&[&self.audience]);
+        validation.set_issuer(&[&self.issuer]);
+        validation.set_required_spec_claims(&["exp", "nbf", "sub", "iss", "aud"]);
+        jsonwebtoken::decode::<Claims>(jwt, &key.verifying, &validation)
+            .map(|token| token.claims)
+            .map_err(|_| InvalidToken)
+    }
+
+    /// The public keys, for SFU nodes; empty when tokens are signed with a shared secret.
+    pub fn jwks(&self) -> JwkSet {
+        let keys = std::iter::once(&self.current)
+            .chain(&self.previous)
+            .filter_map(|key| key.public.clone())
+            .collect();
+        JwkSet { keys }
+    }
+}
+
+impl Key {
+    fn read(source: &KeySource) -> Result<Self, KeyError> {
+        match source {
+            KeySource::Secret(secret) => Self::from_secret(secret.expose_secret().as_bytes()),
+            KeySource::Pem(pem) => Self::from_pem(pem.expose_secret().as_bytes()),
+        }
+    }
+
+    fn from_secret(secret: &[u8]) -> Result<Self, KeyError> {
+        if secret.len() < SECRET_BYTES_MIN {
+            return Err(KeyError::SecretTooShort);
+        }
+        // Names the key without telling of it: whoever holds a token has an HMAC under the key anyway.
+        let mac = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), b"kid");
+        let kid = mac
+            .as_ref()
+            .iter()
+            .take(8)
+            .map(|b| format!("{b:02x}"))
+            .collect();
+        Ok(Self {
+            kid,
+            algorithm: Algorithm::HS256,
+            signing: EncodingKey::from_secret(secret),
+            verifying: DecodingKey::from_secret(secret),
+            public: None,
+        })
+    }
+
+    fn from_pem(pem: &[u8]) -> Result<Self, KeyError> {
+        let candidates = [
+            (Algorithm::EdDSA, EncodingKey::from_ed_pem(pem)),
+            (Algorithm::ES256, EncodingKey::from_ec_pem(pem)),
+        ];
+        candidates
+            .into_iter()
+            .filter_map(|(algorithm, signing)| Self::from_private(algorithm, signing.ok()?))
+            .next()
+            .ok_or(KeyError::Pem)
+    }
+
+    /// `None` when the key is not of that algorithm after all: the way to know is to use it.
+    fn from_private(algorithm: Algorithm, signing: EncodingKey) -> Option<Self> {
+        let mut public = Jwk::from_encoding_key(&signing, algorithm).ok()?;
+        let kid = public.thumbprint(ThumbprintHash::SHA256).ok()?;
+        public.common.key_id = Some(kid.clone());
+        let key = Self {
+            kid,
+            algorithm,
+            verifying: DecodingKey::from_jwk(&public).ok()?,
+            signing,
+            public: Some(public),
+        };
+        let signature = jsonwebtoken::crypto::sign(b"probe", &key.signing, algorithm).ok()?;
+        jsonwebtoken::crypto::verify(&signature, b"probe", &key.verifying, algorithm)
+            .is_ok_and(|good| good)
+            .then_some(key)
+    }
+
+    fn sign(&self, claims: &Claims) -> Result<String, KeyError> {
+        let mut header = Header::new(self.algorithm);
+        header.kid = Some(self.kid.clone());
+        jsonwebtoken::encode(&header, claims, &self.signing).map_err(|_| KeyError::Pem)
+    }
+}

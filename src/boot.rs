@@ -1,0 +1,241 @@
+//! Puts the service together and takes it apart: the only file that names concrete stores and buses.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinError;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::app::App;
+use crate::auth::secret::InternalSecrets;
+use crate::auth::token::{KeyError, Tokens};
+use crate::bus::local::LocalBus;
+use crate::config::{Config, StoreConfig};
+use crate::domain::error::Error;
+use crate::rpc::{self, Health, Readiness, ServeError};
+use crate::store::mongo::{self, MongoStore};
+use crate::store::observed::ObservedStore;
+use crate::store::sqlite::{OpenError, SqliteStore};
+use crate::store::{SessionStore, StoreError};
+use crate::telemetry::metrics::Metrics;
+use crate::{web, worker};
+
+/// The service could not start, or broke.
+#[derive(Debug, thiserror::Error)]
+pub enum BootError {
+    /// An address is taken or not ours.
+    #[error("{setting} {addr} cannot be listened on")]
+    Bind {
+        /// The setting.
+        setting: &'static str,
+        /// The address.
+        addr: SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The embedded store cannot be opened.
+    #[error("the embedded store cannot be opened")]
+    Sqlite(#[from] OpenError),
+    /// The MongoDB driver refuses MONGO_URI.
+    #[error("MONGO_URI cannot be used")]
+    Mongo(#[source] StoreError),
+    /// A key cannot be used.
+    #[error("the signing key cannot be used")]
+    Key(#[from] KeyError),
+    /// The gRPC server broke.
+    #[error("the gRPC edge failed")]
+    Rpc(#[from] ServeError),
+    /// The admin server broke.
+    #[error("the admin address failed")]
+    Admin(#[source] std::io::Error),
+    /// A part of the service panicked.
+    #[error("a part of the service died")]
+    Died(#[from] JoinError),
+}
+
+/// Where a service listens.
+#[derive(Debug, Clone, Copy)]
+pub struct Addresses {
+    /// GRPC_ADDR
+    pub grpc: SocketAddr,
+    /// ADMIN_ADDR
+    pub admin: SocketAddr,
+    /// HEALTH_ADDR
+    pub health: Option<SocketAddr>,
+}
+
+/// A service that listens but does not serve yet.
+pub struct Service {
+    config: Config,
+    grpc: TcpListener,
+    admin: TcpListener,
+    health_only: Option<TcpListener>,
+    store: Arc<dyn SessionStore>,
+    tokens: Arc<Tokens>,
+    metrics: Arc<Metrics>,
+    rpc_parts: rpc::Parts,
+    health: Health,
+    /// Cancelled when streams are to end.
+    closing: CancellationToken,
+}
+
+impl Service {
+    /// Binds every address first, so that one that is taken is found before anything else is done; then opens the store.
+    ///
+    /// # Errors
+    /// See [`BootError`].
+    pub async fn start(config: Config) -> Result<Self, BootError> {
+        let grpc = bind("GRPC_ADDR", config.grpc_addr).await?;
+        let admin = bind("ADMIN_ADDR", config.admin_addr).await?;
+        let health_only = match config.health_addr {
+            Some(addr) => Some(bind("HEALTH_ADDR", addr).await?),
+            None => None,
+        };
+        let metrics = Arc::new(Metrics::default());
+        let tokens = Arc::new(Tokens::new(&config.tokens)?);
+        let store: Arc<dyn SessionStore> = Arc::new(ObservedStore::new(
+            open_store(&config.store).await?,
+            Arc::clone(&metrics),
+        ));
+        let closing = CancellationToken::new();
+        let shutting_down = Error::ShuttingDown {
+            retry_after: config.rpc.retry_after,
+        };
+        let health = Health::new(closing.clone(), shutting_down);
+        let app = App::new(
+            Arc::clone(&store),
+            Arc::new(LocalBus::default()),
+            Arc::clone(&tokens),
+            Arc::new(config.rotation.clone()),
+            Arc::clone(&metrics),
+            config.app.clone(),
+            closing.clone(),
+        );
+        let secrets = InternalSecrets::new(
+            &config.internal_secret,
+            config.internal_secret_previous.as_ref(),
+        );
+        let rpc_parts = rpc::Parts {
+            app: Arc::new(app),
+            secrets: Arc::new(secrets),
+            health: health.clone(),
+            metrics: Arc::clone(&metrics),
+        };
+        Ok(Self {
+            config,
+            grpc,
+            admin,
+            health_only,
+            store,
+            tokens,
+            metrics,
+            rpc_parts,
+            health,
+            closing,
+        })
+    }
+
+    /// Where it listens, with the ports that the system chose where 0 was asked for.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub fn addresses(&self) -> std::io::Result<Addresses> {
+        let health = self.health_only.as_ref().map(TcpListener::local_addr);
+        Ok(Addresses {
+            grpc: self.grpc.local_addr()?,
+            admin: self.admin.local_addr()?,
+            health: health.transpose()?,
+        })
+    }
+
+    /// Serves until `stop` completes, then drains: readiness goes first, calls are taken for `drain_delay` more, then
+    /// streams are closed and calls in progress have `drain_timeout` to finish.
+    ///
+    /// # Errors
+    /// [`BootError`] when a part of the service breaks before that.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), BootError> {
+        let Self {
+            config,
+            grpc,
+            admin,
+            health_only,
+            store,
+            tokens,
+            metrics,
+            rpc_parts,
+            health,
+            closing,
+        } = self;
+        let tasks = TaskTracker::new();
+        let stop_workers = CancellationToken::new();
+        let stop_serving = CancellationToken::new();
+        let worker_parts = worker::Parts {
+            store: Arc::clone(&store),
+            health: health.clone(),
+            metrics: Arc::clone(&metrics),
+        };
+        worker::start(&config.worker, &worker_parts, &tasks, &stop_workers);
+        let web_parts = web::Parts { tokens, metrics };
+        tasks.spawn(web::serve_admin(
+            admin,
+            web_parts,
+            stop_serving.clone().cancelled_owned(),
+        ));
+        if let Some(listener) = health_only {
+            let (config, health) = (config.rpc.clone(), health.clone());
+            let stop = stop_serving.clone().cancelled_owned();
+            tasks.spawn(async move { rpc::serve_health(listener, &config, health, stop).await });
+        }
+        let mut serving = tasks.spawn({
+            let (config, tls) = (config.rpc.clone(), config.tls.clone());
+            let stop = stop_serving.clone().cancelled_owned();
+            async move { rpc::serve(grpc, &config, tls.as_ref(), rpc_parts, stop).await }
+        });
+
+        tokio::select! {
+            broke = &mut serving => broke??,
+            () = stop => {}
+        }
+        tracing::info!("draining");
+        stop_workers.cancel();
+        health.set(Readiness::NotReady);
+        tokio::time::sleep(config.drain_delay).await;
+        closing.cancel();
+        stop_serving.cancel();
+        tasks.close();
+        if tokio::time::timeout(config.drain_timeout, tasks.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!("DRAIN_TIMEOUT_SECS passed before every call had finished");
+        }
+        store.close().await;
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+async fn bind(setting: &'static str, addr: SocketAddr) -> Result<TcpListener, BootError> {
+    TcpListener::bind(addr)
+        .await
+        .map_err(|source| BootError::Bind {
+            setting,
+            addr,
+            source,
+        })
+}
+
+async fn open_store(config: &StoreConfig) -> Result<Arc<dyn SessionStore>, BootError> {
+    Ok(match config {
+        StoreConfig::Embedded(config) => Arc::new(SqliteStore::open(config)?),
+        StoreConfig::Mongo(config) => {
+            let options = mongo::client_options(config)
+                .await
+                .map_err(BootError::Mongo)?;
+            Arc::new(MongoStore::new(options, config.timeout).map_err(BootError::Mongo)?)
+        }
+    })
+}

@@ -1,0 +1,73 @@
+//! Asks the running service for its health, over plain gRPC.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tonic::transport::Endpoint;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+use video_session::config::Config;
+use video_session::rpc::SERVICE_NAME;
+
+use super::report;
+
+/// Shorter than the interval of any container's health check.
+const TIMEOUT: Duration = Duration::from_secs(3);
+
+pub(super) fn run(config: &Config, ready: bool) -> ExitCode {
+    if config.tls.is_some() && config.health_addr.is_none() {
+        eprintln!(
+            "video-session: TLS is on; set HEALTH_ADDR, where health is served in plain text"
+        );
+        return ExitCode::FAILURE;
+    }
+    let addr = reachable(config.health_addr.unwrap_or(config.grpc_addr));
+    let service = if ready { SERVICE_NAME } else { "" };
+    let answer = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Into::into)
+        .and_then(|runtime| runtime.block_on(check(addr, service)));
+    match answer {
+        Ok(ServingStatus::Serving) => {
+            println!("SERVING");
+            ExitCode::SUCCESS
+        }
+        Ok(status) => {
+            println!("{}", status.as_str_name());
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            report(error.as_ref());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn check(
+    addr: SocketAddr,
+    service: &str,
+) -> Result<ServingStatus, Box<dyn std::error::Error>> {
+    let channel = Endpoint::from_shared(format!("http://{addr}"))?
+        .connect_timeout(TIMEOUT)
+        .timeout(TIMEOUT)
+        .connect()
+        .await?;
+    let request = HealthCheckRequest {
+        service: service.to_owned(),
+    };
+    let answer = HealthClient::new(channel).check(request).await?;
+    Ok(answer.into_inner().status())
+}
+
+/// An address that stands for all of this machine's cannot be called; its loopback can.
+fn reachable(addr: SocketAddr) -> SocketAddr {
+    let ip = match addr.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, addr.port())
+}

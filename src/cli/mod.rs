@@ -1,0 +1,102 @@
+//! The command line: one file a command that has more to do than a line.
+
+mod healthcheck;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use video_session::config::Config;
+use video_session::config::env::Env;
+
+/// The control plane of a telemedicine backend's video consultations. Settings come from the environment and from `.env`;
+/// `.env.example` lists them all.
+#[derive(Parser)]
+#[command(name = "video-session", disable_version_flag = true)]
+struct Cli {
+    /// For trying it out: generated secrets, loopback only. Not for production.
+    #[arg(long, global = true)]
+    dev: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the service (the default).
+    Serve,
+    /// Report every fault of the settings, and do nothing else.
+    CheckConfig,
+    /// Ask the running service for its health; exits with 0 if it serves. For containers without a shell.
+    Healthcheck {
+        /// Ask for readiness instead of liveness.
+        #[arg(long)]
+        ready: bool,
+    },
+    /// Print the version.
+    Version,
+}
+
+/// The settings are faulty: sysexits.h's EX_CONFIG.
+const EXIT_CONFIG: u8 = 78;
+
+/// Runs the command that the arguments name.
+pub(crate) fn run() -> ExitCode {
+    let cli = Cli::parse();
+    if let Some(Command::Version) = cli.command {
+        println!("video-session {}", env!("CARGO_PKG_VERSION"));
+        return ExitCode::SUCCESS;
+    }
+    // Before anything looks at a setting, and before there are threads: it changes the process's environment.
+    if let Err(fault) = read_dotenv() {
+        eprintln!("{fault}");
+        return ExitCode::from(EXIT_CONFIG);
+    }
+    let lookup = |name: &str| std::env::var(name).ok();
+    let config = match Config::read(Env::new(&lookup), cli.dev) {
+        Ok(config) => config,
+        Err(faults) => {
+            eprintln!("video-session cannot start with these settings:");
+            for fault in faults {
+                eprintln!("  {fault}");
+            }
+            return ExitCode::from(EXIT_CONFIG);
+        }
+    };
+    match cli.command {
+        None | Some(Command::Serve) => serve::run(config),
+        Some(Command::Healthcheck { ready }) => healthcheck::run(&config, ready),
+        Some(Command::CheckConfig) => check_config(&config),
+        Some(Command::Version) => ExitCode::SUCCESS,
+    }
+}
+
+fn check_config(config: &Config) -> ExitCode {
+    for warning in &config.warnings {
+        println!("warning: {warning}");
+    }
+    println!("the settings are good");
+    ExitCode::SUCCESS
+}
+
+/// A line that cannot be read is named by its number only: it may hold a secret.
+fn read_dotenv() -> Result<(), String> {
+    match dotenvy::dotenv() {
+        Ok(_) => Ok(()),
+        Err(error) if error.not_found() => Ok(()),
+        Err(dotenvy::Error::LineParse(_, column)) => Err(format!(
+            ".env has a line that cannot be read, near its character {column}"
+        )),
+        Err(_) => Err(".env cannot be read".to_owned()),
+    }
+}
+
+/// Prints an error and everything that led to it.
+fn report(error: &dyn std::error::Error) {
+    eprintln!("video-session: {error}");
+    let mut source = error.source();
+    while let Some(cause) = source {
+        eprintln!("  because: {cause}");
+        source = cause.source();
+    }
+}

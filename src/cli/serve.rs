@@ -1,0 +1,91 @@
+//! Runs the service until the system asks it to stop.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use secrecy::ExposeSecret as _;
+use tokio::signal::unix::{SignalKind, signal};
+use video_session::boot::Service;
+use video_session::config::Config;
+use video_session::domain::id::random_id;
+use video_session::rpc::SERVICE_NAME;
+use video_session::telemetry;
+
+use super::report;
+
+pub(super) fn run(config: Config) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            report(&error);
+            return ExitCode::FAILURE;
+        }
+    };
+    let telemetry = {
+        let _runtime = runtime.enter();
+        telemetry::init(&config.telemetry)
+    };
+    let telemetry = match telemetry {
+        Ok(telemetry) => telemetry,
+        Err(error) => {
+            report(&error);
+            return ExitCode::FAILURE;
+        }
+    };
+    let outcome = runtime.block_on(serve(config));
+    telemetry.shutdown();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(error.as_ref());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let dev_secret = config.dev.then(|| config.internal_secret.clone());
+    let service = Service::start(config).await?;
+    let addresses = service.addresses()?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        grpc_addr = %addresses.grpc,
+        admin_addr = %addresses.admin,
+        health_addr = addresses.health.map(tracing::field::display),
+        "listening"
+    );
+    if let Some(secret) = dev_secret {
+        tracing::warn!("--dev: generated secrets and loopback only; this is not for production");
+        println!("{}", what_to_paste(addresses.grpc, secret.expose_secret()));
+    }
+    let stop = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    service.run(stop).await?;
+    Ok(())
+}
+
+/// Two commands, each complete and each good by itself: a create is safe to repeat, so the one that joins creates too.
+fn what_to_paste(addr: SocketAddr, secret: &str) -> String {
+    let appointment_id = format!("appointment-{}", &random_id()[..8]);
+    let call = format!("grpcurl -plaintext -H 'x-internal-secret: {secret}'");
+    let create = format!(
+        "{call} -d '{{\"appointment_id\":\"{appointment_id}\",\"doctor_id\":\"doctor-1\",\"patient_id\":\"patient-1\"}}' {addr} {SERVICE_NAME}/CreateSession"
+    );
+    let session_id = format!("$({create} | grep -o 'sess_[0-9a-f]*' | head -n 1)");
+    let join = format!(
+        "{call} -d \"{{\\\"session_id\\\":\\\"{session_id}\\\",\\\"role\\\":\\\"ROLE_DOCTOR\\\",\\\"user_id\\\":\\\"doctor-1\\\"}}\" {addr} {SERVICE_NAME}/JoinSession"
+    );
+    format!("\nCreate a session:\n\n{create}\n\nJoin it as its doctor:\n\n{join}\n")
+}

@@ -1,0 +1,596 @@
+//! All settings, read once at start. Each part of the service has a `Config` of its own; this file names the settings that
+//! fill them.
+
+pub mod env;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use crate::auth::token::{KeySource, SECRET_BYTES_MIN};
+use crate::domain::id::{ID_RULE, NodeId, random_id};
+use crate::domain::node::{Rotation, SfuNode};
+use crate::domain::session::JoinWindow;
+use crate::rpc::Tls;
+use crate::store::{mongo, sqlite};
+use crate::telemetry::LogFormat;
+use crate::{app, auth, rpc, telemetry, worker};
+use env::{Env, Fault};
+
+/// A week: no door stands open, and no token is good, for longer.
+const SECS_MAX: u64 = 7 * 24 * 3600;
+/// A minute: nobody waits longer for a store, a poll or a probe.
+const MILLIS_MAX: u64 = 60_000;
+
+/// How the service is to be run.
+#[derive(Clone)]
+pub struct Config {
+    /// True with `--dev`: loopback only, generated secrets.
+    pub dev: bool,
+    /// Where gRPC is served.
+    pub grpc_addr: SocketAddr,
+    /// Where metrics and public keys are served.
+    pub admin_addr: SocketAddr,
+    /// Where health alone is served, in plain text, if anywhere.
+    pub health_addr: Option<SocketAddr>,
+    /// Which store.
+    pub store: StoreConfig,
+    /// The secret that callers show.
+    pub internal_secret: SecretString,
+    /// The one before it, while rotating.
+    pub internal_secret_previous: Option<SecretString>,
+    /// Join tokens.
+    pub tokens: auth::token::Config,
+    /// The SFU nodes.
+    pub rotation: Rotation,
+    /// The application's limits.
+    pub app: app::Config,
+    /// The gRPC edge.
+    pub rpc: rpc::Config,
+    /// TLS, if it is on.
+    pub tls: Option<Tls>,
+    /// Background work.
+    pub worker: worker::Config,
+    /// Logs and traces.
+    pub telemetry: telemetry::Config,
+    /// How long calls are still taken after readiness has gone.
+    pub drain_delay: Duration,
+    /// How long calls in progress may take to finish after that.
+    pub drain_timeout: Duration,
+    /// What deserves a word at start, though it is not wrong.
+    pub warnings: Vec<&'static str>,
+}
+
+/// Which store, and its settings.
+#[derive(Clone)]
+pub enum StoreConfig {
+    /// MONGO_URI is not set.
+    Embedded(sqlite::Config),
+    /// MONGO_URI is set.
+    Mongo(mongo::Config),
+}
+
+impl Config {
+    /// Reads every setting.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them, at once.
+    pub fn read(env: Env<'_>, dev: bool) -> Result<Self, Vec<Fault>> {
+        let mut env = env;
+        let config = read(&mut env, dev);
+        env.finish(config)
+    }
+}
+
+/// `None` when something is missing for which there is no value to go on with; it has been reported then.
+pub fn read(env: &mut Env<'_>, dev: bool) -> Option<Config> {
+    let mut warnings = Vec::new();
+    let grpc_addr = address(env, "GRPC_ADDR", "0.0.0.0:50051", dev);
+    let admin_addr = address(env, "ADMIN_ADDR", "127.0.0.1:9464", dev);
+    let health_addr = health_address(env, dev);
+    let (internal_secret, internal_secret_previous) = internal_secrets(env, dev, &mut warnings);
+    let tokens = tokens(env, dev);
+    let rotation = env.parse(
+        "SFU_NODES",
+        "sfu-1",
+        &format!(
+            "must be names, or name=url pairs, separated by commas; each name once, and {ID_RULE}; each url ws://, wss://, http:// or https://"
+        ),
+        parse_nodes,
+    );
+    let retry_after = millis(env, "RETRY_AFTER_MS", 1000);
+    let store_timeout = millis(env, "STORE_TIMEOUT_MS", 2000);
+    let store = store(env, store_timeout);
+    let app = app_config(env, retry_after, store_timeout);
+    let rpc = rpc_config(env, retry_after, dev, &mut warnings);
+    let tls = tls(env);
+    if tls.is_some() && health_addr.is_none() {
+        warnings.push("TLS is on and HEALTH_ADDR is not set: Kubernetes' gRPC probes and `healthcheck` speak plain text");
+    }
+    let worker = worker::Config {
+        probe_interval: millis(env, "STORE_PROBE_INTERVAL_MS", 1000),
+        probe_timeout: store_timeout,
+        count_interval: Duration::from_secs(env.number("SESSION_COUNT_INTERVAL_SECS", 30, 1, 3600)),
+    };
+    let telemetry = telemetry_config(env, dev);
+    let drain_delay_default = if dev { 0 } else { 5 };
+    let drain_delay = env.number("DRAIN_DELAY_SECS", drain_delay_default, 0, 3600);
+    let drain_timeout = env.number("DRAIN_TIMEOUT_SECS", 20, 0, 3600);
+    Some(Config {
+        dev,
+        grpc_addr: grpc_addr?,
+        admin_addr: admin_addr?,
+        health_addr,
+        store,
+        internal_secret: internal_secret?,
+        internal_secret_previous,
+        tokens: tokens?,
+        rotation: rotation?,
+        app,
+        rpc,
+        tls,
+        worker,
+        telemetry: telemetry?,
+        drain_delay: Duration::from_secs(drain_delay),
+        drain_timeout: Duration::from_secs(drain_timeout),
+        warnings,
+    })
+}
+
+fn millis(env: &mut Env<'_>, setting: &'static str, default: u64) -> Duration {
+    Duration::from_millis(env.number(setting, default, 1, MILLIS_MAX))
+}
+
+fn address(
+    env: &mut Env<'_>,
+    setting: &'static str,
+    default: &str,
+    dev: bool,
+) -> Option<SocketAddr> {
+    let rule = "must be an address and a port, as in 0.0.0.0:50051";
+    let addr = env.parse(setting, default, rule, |text| text.parse().ok())?;
+    Some(if dev { loopback(addr) } else { addr })
+}
+
+fn health_address(env: &mut Env<'_>, dev: bool) -> Option<SocketAddr> {
+    let text = env.optional("HEALTH_ADDR")?;
+    let addr = text.parse().ok();
+    if addr.is_none() {
+        env.fault(
+            "HEALTH_ADDR",
+            "must be an address and a port, as in 0.0.0.0:50052",
+        );
+    }
+    addr.map(|addr| if dev { loopback(addr) } else { addr })
+}
+
+/// `--dev` is reachable from this machine only, whatever address is set.
+fn loopback(addr: SocketAddr) -> SocketAddr {
+    if addr.ip().is_loopback() {
+        addr
+    } else {
+        SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), addr.port())
+    }
+}
+
+/// A secret, made up with `--dev` when there is none.
+fn secret(env: &mut Env<'_>, setting: &'static str) -> Option<SecretString> {
+    env.optional(setting).map(SecretString::from)
+}
+
+fn generated_secret() -> SecretString {
+    SecretString::from(random_id() + &random_id())
+}
+
+fn internal_secrets(
+    env: &mut Env<'_>,
+    dev: bool,
+    warnings: &mut Vec<&'static str>,
+) -> (Option<SecretString>, Option<SecretString>) {
+    use secrecy::ExposeSecret as _;
+    const LENGTH_ADVISED: usize = 16;
+    let printable = |secret: &SecretString| {
+        let text = secret.expose_secret();
+        text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+    };
+    let rule = "must be printable ASCII, as it travels in a header";
+    let current = secret(env, "INTERNAL_SECRET");
+    if current.as_ref().is_some_and(|secret| !printable(secret)) {
+        env.fault("INTERNAL_SECRET", rule);
+    }
+    let previous = secret(env, "INTERNAL_SECRET_PREVIOUS");
+    if previous.as_ref().is_some_and(|secret| !printable(secret)) {
+        env.fault("INTERNAL_SECRET_PREVIOUS", rule);
+    }
+    if current.is_none() && !dev {
+        env.fault(
+            "INTERNAL_SECRET",
+            "must be set (or use --dev, which is not for production)",
+        );
+    }
+    if current
+        .as_ref()
+        .is_some_and(|secret| secret.expose_secret().len() < LENGTH_ADVISED)
+    {
+        warnings.push("INTERNAL_SECRET is shorter than 16 characters and may be guessed");
+    }
+    let current = current.or_else(|| dev.then(generated_secret));
+    (current, previous)
+}
+
+fn tokens(env: &mut Env<'_>, dev: bool) -> Option<auth::token::Config> {
+    let secret_key = signing_secret(env, "VIDEO_JWT_SECRET");
+    let secret_previous = signing_secret(env, "VIDEO_JWT_SECRET_PREVIOUS");
+    let pem_key = private_key(env, "VIDEO_JWT_PRIVATE_KEY_FILE");
+    let pem_previous = private_key(env, "VIDEO_JWT_PRIVATE_KEY_PREVIOUS_FILE");
+    let current = match (secret_key, pem_key) {
+        (Some(_), Some(_)) => {
+            env.fault(
+                "VIDEO_JWT_SECRET",
+                "must not be set together with VIDEO_JWT_PRIVATE_KEY_FILE (a former secret goes into VIDEO_JWT_SECRET_PREVIOUS)",
+            );
+            None
+        }
+        (Some(key), None) | (None, Some(key)) => Some(key),
+        (None, None) if dev => Some(KeySource::Secret(generated_secret())),
+        (None, None) => {
+            env.fault(
+                "VIDEO_JWT_SECRET",
+                format!("must be set, to at least {SECRET_BYTES_MIN} bytes (or VIDEO_JWT_PRIVATE_KEY_FILE, or use --dev)"),
+            );
+            None
+        }
+    };
+    let named = |env: &mut Env<'_>, setting, default| {
+        env.parse(setting, default, "must not be empty", |text| {
+            Some(text.to_owned())
+        })
+    };
+    let issuer = named(env, "VIDEO_JWT_ISSUER", "video-session");
+    let audience = named(env, "VIDEO_JWT_AUDIENCE", "video-session-join");
+    Some(auth::token::Config {
+        current: current?,
+        previous: secret_previous.into_iter().chain(pem_previous).collect(),
+        issuer: issuer?,
+        audience: audience?,
+    })
+}
+
+/// A key that has been tried; one that is at fault is reported and left out, but counts as given.
+fn usable(env: &mut Env<'_>, setting: &'static str, key: KeySource) -> KeySource {
+    if let Err(error) = key.check() {
+        env.fault(setting, error.to_string());
+    }
+    key
+}
+
+fn signing_secret(env: &mut Env<'_>, setting: &'static str) -> Option<KeySource> {
+    let key = secret(env, setting).map(KeySource::Secret)?;
+    Some(usable(env, setting, key))
+}
+
+fn private_key(env: &mut Env<'_>, setting: &'static str) -> Option<KeySource> {
+    let bytes = file(env, setting)?;
+    let Ok(pem) = String::from_utf8(bytes) else {
+        env.fault(setting, "must name a PEM file");
+        return None;
+    };
+    Some(usable(
+        env,
+        setting,
+        KeySource::Pem(SecretString::from(pem)),
+    ))
+}
+
+/// The contents of the file that a setting names.
+fn file(env: &mut Env<'_>, setting: &'static str) -> Option<Vec<u8>> {
+    let path = env.optional(setting)?;
+    match std::fs::read(Path::new(&path)) {
+        Ok(contents) => Some(contents),
+        Err(error) => {
+            env.fault(
+                setting,
+                format!("names a file that cannot be read: {}", error.kind()),
+            );
+            None
+        }
+    }
+}
+
+fn parse_nodes(text: &str) -> Option<Rotation> {
+    let mut nodes: Vec<SfuNode> = Vec::new();
+    for entry in text
+        .split(',')
+        .map(str::trim)
+        .filter(|entry| !entry.is_empty())
+    {
+        let (name, url) = entry.split_once('=').unwrap_or((entry, ""));
+        let node = SfuNode {
+            node_id: NodeId::parse(name.trim()).ok()?,
+            url: url.trim().to_owned(),
+        };
+        let with_url = entry.contains('=');
+        let good_url = has_scheme(&node.url, &["ws", "wss", "http", "https"]);
+        let known = nodes.iter().any(|other| other.node_id == node.node_id);
+        if known || (with_url && !good_url) {
+            return None;
+        }
+        nodes.push(node);
+    }
+    Rotation::new(nodes)
+}
+
+fn has_scheme(url: &str, schemes: &[&str]) -> bool {
+    url.parse::<http::Uri>().is_ok_and(|uri| {
+        uri.authority().is_some()
+            && uri
+                .scheme_str()
+                .is_some_and(|scheme| schemes.contains(&scheme))
+    })
+}
+
+fn store(env: &mut Env<'_>, timeout: Duration) -> StoreConfig {
+    let data_dir = env
+        .parse("DATA_DIR", "./data", "must be a path", |text| {
+            Some(PathBuf::from(text))
+        })
+        .unwrap_or_default();
+    let embedded = sqlite::Config {
+        data_dir,
+        readers: env.number("SQLITE_READERS", 2, 1, 64),
+        queue_max: env.number("SQLITE_QUEUE_MAX", 4096, 1, 1_000_000),
+        batch_max: env.number("SQLITE_BATCH_MAX", 256, 1, 10_000),
+    };
+    let uri = secret(env, "MONGO_URI");
+    let pool_max = env.number("MONGO_POOL_MAX", 64, 1, 10_000);
+    let pool_min = env.number("MONGO_POOL_MIN", 4, 0, 10_000);
+    let connecting_max = env.number("MONGO_CONNECTING_MAX", 8, 1, 1000);
+    if pool_min > pool_max {
+        env.fault("MONGO_POOL_MIN", "must not be more than MONGO_POOL_MAX");
+    }
+    let Some(uri) = uri else {
+        return StoreConfig::Embedded(embedded);
+    };
+    if !mongo::is_uri(&uri) {
+        env.fault(
+            "MONGO_URI",
+            "must begin with mongodb:// or mongodb+srv:// and name a server",
+        );
+    }
+    StoreConfig::Mongo(mongo::Config {
+        uri,
+        timeout,
+        pool_max,
+        pool_min,
+        connecting_max,
+    })
+}
+
+fn app_config(env: &mut Env<'_>, retry_after: Duration, store_timeout: Duration) -> app::Config {
+    app::Config {
+        window: JoinWindow {
+            early_secs: env.number("JOIN_EARLY_SECS", 900, 0, SECS_MAX),
+            late_secs: env.number("JOIN_LATE_SECS", 3600, 0, SECS_MAX),
+        },
+        token_ttl_secs: env.number("JOIN_TOKEN_TTL_SECS", 3600, 1, SECS_MAX),
+        store_timeout,
+        retry_after,
+        commit_attempts_max: env.number("COMMIT_ATTEMPTS_MAX", 64, 1, 10_000),
+        watch_poll: millis(env, "WATCH_POLL_MS", 500),
+        watch_streams_max: env.number("WATCH_STREAMS_MAX", 1000, 1, 1_000_000),
+    }
+}
+
+fn rpc_config(
+    env: &mut Env<'_>,
+    retry_after: Duration,
+    dev: bool,
+    warnings: &mut Vec<&'static str>,
+) -> rpc::Config {
+    const BASE_URL_DEFAULT: &str = "http://localhost:4000";
+    let reflection = env.parse(
+        "GRPC_REFLECTION",
+        "on",
+        "must be on or off",
+        |text| match text {
+            "on" => Some(true),
+            "off" => Some(false),
+            _ => None,
+        },
+    );
+    let client_base_url = env.parse(
+        "CLIENT_BASE_URL",
+        BASE_URL_DEFAULT,
+        "must be an http:// or https:// URL without a query",
+        |text| {
+            let plain = !text.contains(['?', '#']) && has_scheme(text, &["http", "https"]);
+            plain.then(|| text.trim_end_matches('/').to_owned())
+        },
+    );
+    if !dev && client_base_url.as_deref() == Some(BASE_URL_DEFAULT) {
+        warnings.push("CLIENT_BASE_URL is not set: join links point to this machine");
+    }
+    rpc::Config {
+        reflection: reflection.unwrap_or(true),
+        message_bytes_max: env.number("GRPC_MESSAGE_BYTES_MAX", 65_536, 1024, 4_194_304),
+        in_flight_max: env.number("GRPC_IN_FLIGHT_MAX", 4096, 1, 1_000_000),
+        streams_per_connection_max: env.number("GRPC_STREAMS_PER_CONNECTION_MAX", 1024, 1, 100_000),
+        keepalive: Duration::from_secs(env.number("GRPC_KEEPALIVE_SECS", 30, 1, 3600)),
+        client_base_url: client_base_url.unwrap_or_default(),
+        retry_after,
+    }
+}
+
+fn tls(env: &mut Env<'_>) -> Option<Tls> {
+    let given = ["TLS_CERT_FILE", "TLS_KEY_FILE", "TLS_CLIENT_CA_FILE"]
+        .map(|setting| (setting, env.optional(setting).is_some()));
+    let [(_, has_certificate), (_, has_key), (_, has_ca)] = given;
+    let certificate = file(env, "TLS_CERT_FILE");
+    let key = file(env, "TLS_KEY_FILE");
+    let client_ca = file(env, "TLS_CLIENT_CA_FILE");
+    if has_certificate != has_key || (has_ca && !has_certificate) {
+        for (setting, _) in given.into_iter().take(2).filter(|(_, given)| !given) {
+            env.fault(setting, "must be set when another TLS_ setting is");
+        }
+        return None;
+    }
+    let tls = Tls {
+        certificate: certificate?,
+        key: key?,
+        client_ca,
+    };
+    if tls.check().is_err() {
+        env.fault(
+            "TLS_CERT_FILE",
+            "TLS_KEY_FILE and TLS_CLIENT_CA_FILE must be PEM files that go together",
+        );
+    }
+    Some(tls)
+}
+
+fn telemetry_config(env: &mut Env<'_>, dev: bool) -> Option<telemetry::Config> {
+    let format_default = if dev { "pretty" } else { "json" };
+    let format = env.parse(
+        "LOG_FORMAT",
+        format_default,
+        "must be json or pretty",
+        |text| match text {
+            "json" => Some(LogFormat::Json),
+            "pretty" => Some(LogFormat::Pretty),
+            _ => None,
+        },
+    );
+    let filter = env.parse(
+        "LOG_FILTER",
+        "info",
+        "must be a level (error, warn, info, debug, trace) or a tracing filter",
+        |text| telemetry::is_filter(text).then(|| text.to_owned()),
+    );
+    let otlp_endpoint = env.optional("OTEL_EXPORTER_OTLP_ENDPOINT");
+    if otlp_endpoint
+        .as_ref()
+        .is_some_and(|url| !has_scheme(url, &["http", "https"]))
+    {
+        env.fault(
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            "must be an http:// or https:// URL",
+        );
+    }
+    Some(telemetry::Config {
+        format: format?,
+        filter: filter?,
+        otlp_endpoint,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use secrecy::ExposeSecret as _;
+
+    const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+    fn read_with(settings: &[(&str, &str)], dev: bool) -> Result<Config, Vec<Fault>> {
+        let lookup = |name: &str| {
+            settings
+                .iter()
+                .find(|(setting, _)| *setting == name)
+                .map(|(_, value)| (*value).to_owned())
+        };
+        Config::read(Env::new(&lookup), dev)
+    }
+
+    fn faulty(settings: &[(&str, &str)]) -> Vec<&'static str> {
+        let mut all = vec![("INTERNAL_SECRET", SECRET), ("VIDEO_JWT_SECRET", SECRET)];
+        all.retain(|(name, _)| !settings.iter().any(|(other, _)| other == name));
+        all.extend_from_slice(settings);
+        match read_with(&all, false) {
+            Ok(_) => Vec::new(),
+            Err(faults) => faults.into_iter().map(|fault| fault.setting).collect(),
+        }
+    }
+
+    #[test]
+    fn two_secrets_are_enough() {
+        assert_eq!(faulty(&[]), [""; 0]);
+    }
+
+    #[test]
+    fn production_needs_its_secrets_and_says_so_at_once() {
+        let faults = read_with(&[], false).err().expect("refused");
+        let settings: Vec<_> = faults.iter().map(|fault| fault.setting).collect();
+        assert_eq!(settings, ["INTERNAL_SECRET", "VIDEO_JWT_SECRET"]);
+    }
+
+    #[test]
+    fn no_fault_repeats_a_value() {
+        let bad = "hunter2-hunter2";
+        let names = [
+            "GRPC_ADDR",
+            "HEALTH_ADDR",
+            "VIDEO_JWT_SECRET",
+            "VIDEO_JWT_PRIVATE_KEY_FILE",
+            "TLS_CERT_FILE",
+            "LOG_FORMAT",
+            "JOIN_EARLY_SECS",
+            "CLIENT_BASE_URL",
+            "MONGO_URI",
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            "GRPC_REFLECTION",
+        ];
+        let settings = names.map(|name| (name, bad));
+        let faults = read_with(&settings, false).err().expect("refused");
+        for name in names {
+            assert!(
+                faults.iter().any(|fault| fault.setting == name),
+                "{name} was not reported"
+            );
+        }
+        assert!(faults.iter().all(|fault| !fault.to_string().contains(bad)));
+    }
+
+    #[test]
+    fn dev_makes_up_different_secrets_and_stays_on_this_machine() {
+        let config = || read_with(&[("GRPC_ADDR", "0.0.0.0:7000")], true).expect("starts");
+        let (one, other) = (config(), config());
+        assert_ne!(
+            one.internal_secret.expose_secret(),
+            other.internal_secret.expose_secret()
+        );
+        assert_eq!(one.grpc_addr, "127.0.0.1:7000".parse().expect("an address"));
+        assert_eq!(one.drain_delay, Duration::ZERO);
+    }
+
+    #[test]
+    fn nodes_are_names_or_pairs() {
+        let ids = |text: &str| {
+            parse_nodes(text).map(|rotation| {
+                let nodes = rotation.nodes().iter();
+                nodes
+                    .map(|node| format!("{}>{}", node.node_id, node.url))
+                    .collect::<Vec<_>>()
+            })
+        };
+        assert_eq!(ids(" a , ,b "), Some(vec!["a>".into(), "b>".into()]));
+        assert_eq!(
+            ids("a=wss://x/y,b=ws://z"),
+            Some(vec!["a>wss://x/y".into(), "b>ws://z".into()])
+        );
+        for bad in ["", ",", "a,a", "a=", "a=ftp://x", "a b", "=wss://x"] {
+            assert_eq!(ids(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn both_kinds_of_key_at_once_are_refused() {
+        let pem = std::env::temp_dir().join("video-session-no-such-key.pem");
+        let faults = faulty(&[("VIDEO_JWT_PRIVATE_KEY_FILE", pem.to_str().expect("utf-8"))]);
+        assert_eq!(faults, ["VIDEO_JWT_PRIVATE_KEY_FILE"]);
+        assert_eq!(
+            faulty(&[("TLS_CERT_FILE", "x"), ("TLS_KEY_FILE", "")]),
+            ["TLS_CERT_FILE", "TLS_KEY_FILE"]
+        );
+    }
+}

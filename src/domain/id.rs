@@ -1,0 +1,137 @@
+//! One type per identifier, so that a doctor's id cannot stand where a session's is meant.
+
+use std::fmt;
+use std::sync::Mutex;
+
+use uuid::ContextV7;
+
+use super::time::Timestamp;
+
+/// The longest identifier, in bytes (all permitted characters are one byte long).
+pub const ID_LENGTH_MAX: usize = 128;
+
+/// What an identifier must look like; the text of the error that a caller gets.
+pub const ID_RULE: &str = "must be 1 to 128 of letters, digits and . _ : @ -";
+
+/// The string is not an identifier; see [`ID_RULE`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InvalidId;
+
+fn is_id(text: &str) -> bool {
+    (1..=ID_LENGTH_MAX).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"._:@-".contains(&byte))
+}
+
+macro_rules! id_types {
+    ($($(#[$doc:meta])+ $name:ident;)+) => {$(
+        $(#[$doc])+
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(String);
+
+        impl $name {
+            /// Accepts what follows [`ID_RULE`].
+            pub fn parse(text: impl Into<String>) -> Result<Self, InvalidId> {
+                let text = text.into();
+                if is_id(&text) { Ok(Self(text)) } else { Err(InvalidId) }
+            }
+
+            /// Takes back an identifier that a store was given.
+            pub fn from_stored(text: String) -> Self {
+                Self(text)
+            }
+
+            /// The identifier as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    )+};
+}
+
+id_types! {
+    /// A session: `sess_` and a UUIDv7, so that ids sort by time of creation.
+    SessionId;
+    /// An appointment, as the backend names it.
+    AppointmentId;
+    /// A doctor or a patient, as the backend names them.
+    UserId;
+    /// An SFU node, as the operator names it.
+    NodeId;
+}
+
+/// Orders the ids of one millisecond; shared by all threads.
+static SESSION_ID_ORDER: Mutex<ContextV7> = Mutex::new(ContextV7::new());
+
+impl SessionId {
+    /// A new id whose order follows `now`, and the order of calls within one millisecond of one process.
+    pub fn generate(now: Timestamp) -> Self {
+        let millis = u64::try_from(now.as_millis()).unwrap_or(0);
+        let timestamp = uuid::Timestamp::from_unix(
+            &SESSION_ID_ORDER,
+            millis / 1000,
+            u32::try_from(millis % 1000 * 1_000_000).unwrap_or(0),
+        );
+        Self(format!("sess_{}", uuid::Uuid::new_v7(timestamp).simple()))
+    }
+
+    /// A text that sorts before every id generated in the millisecond `time`, and after those of earlier ones.
+    pub fn lower_bound_of(time: Timestamp) -> String {
+        // A UUIDv7 begins with 48 bits of milliseconds (RFC 9562, section 5.7).
+        format!("sess_{:012x}", time.as_millis().max(0))
+    }
+
+    /// A text that sorts after every id generated in the millisecond `time`, and before those of later ones.
+    pub fn upper_bound_of(time: Timestamp) -> String {
+        Self::lower_bound_of(Timestamp::from_millis(time.as_millis().saturating_add(1)))
+    }
+}
+
+/// A random id for things that need no order: a token's `jti`, the mark of a write.
+pub fn random_id() -> String {
+    uuid::Uuid::new_v4().simple().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn accepts_exactly_the_documented_alphabet(text in ".{0,140}") {
+            let allowed = (1..=128).contains(&text.chars().count())
+                && text.chars().all(|c| matches!(c, 'a'..='z' | 'A'..='Z' | '0'..='9' | '.' | '_' | ':' | '@' | '-'));
+            prop_assert_eq!(UserId::parse(text).is_ok(), allowed);
+        }
+
+        #[test]
+        fn accepts_every_text_of_the_alphabet(text in "[a-zA-Z0-9._:@-]{1,128}") {
+            prop_assert!(UserId::parse(text).is_ok());
+        }
+    }
+
+    #[test]
+    fn the_bounds_of_a_millisecond_hold_its_ids() {
+        // Later than every other test's: the ids of one process never run backwards.
+        let now = Timestamp::from_millis(1_900_000_000_000);
+        let id = SessionId::generate(now);
+        assert!(SessionId::lower_bound_of(now).as_str() < id.as_str());
+        assert!(id.as_str() < SessionId::upper_bound_of(now).as_str());
+    }
+
+    #[test]
+    fn ids_of_one_millisecond_keep_their_order() {
+        let now = Timestamp::from_millis(1_800_000_000_000);
+        let ids: Vec<_> = (0..1000).map(|_| SessionId::generate(now)).collect();
+        assert!(ids.is_sorted());
+        assert!(SessionId::generate(now.plus_secs(1)) > ids[999]);
+    }
+}

@@ -1,0 +1,11 @@
+//! The nouns of a video consultation and the rules between them: no I/O, no async, no wire or database types.
+
+pub mod access;
+pub mod error;
+pub mod event;
+pub mod id;
+pub mod label;
+pub mod node;
+pub mod page;
+pub mod session;
+pub mod time;

@@ -1,0 +1,17 @@
+//! `video-session`: the control plane of a telemedicine backend's video consultations.
+//!
+//! A request moves one way: `rpc` parses it, `app` asks `domain` what follows, `store` commits that, and only then does
+//! `bus` tell of it. ARCHITECTURE.md has the whole map and the rules that tests/tidy.rs holds the modules to.
+
+pub mod app;
+pub mod auth;
+pub mod boot;
+pub mod bus;
+pub mod config;
+pub mod domain;
+pub mod proto;
+pub mod rpc;
+pub mod store;
+pub mod telemetry;
+pub mod web;
+pub mod worker;

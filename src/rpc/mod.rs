@@ -1,0 +1,187 @@
+//! The gRPC edge: ordered layers, then one service implementation a file, then the way back to the wire.
+
+mod details;
+mod gate;
+mod health;
+mod methods;
+mod observe;
+mod page_token;
+mod service;
+mod status;
+mod trace_context;
+mod wire;
+
+pub use health::{Health, Readiness};
+pub use status::code_of;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::service::Routes;
+use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
+use tonic_health::pb::health_server::HealthServer;
+
+use crate::app::App;
+use crate::auth::secret::InternalSecrets;
+use crate::proto;
+use crate::proto::v1::video_session_service_server::VideoSessionServiceServer;
+use crate::telemetry::metrics::Metrics;
+use service::SessionService;
+
+/// The full name of the API's service; its health is the service's readiness.
+pub const SERVICE_NAME: &str = "videosession.v1.VideoSessionService";
+
+/// Settings of the gRPC edge.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Whether reflection is served, to those who show the secret.
+    pub reflection: bool,
+    /// The largest request.
+    pub message_bytes_max: usize,
+    /// How many calls may be in progress at once; more are refused as overload. Streams count only while they open.
+    pub in_flight_max: usize,
+    /// How many calls one connection may have open at once.
+    pub streams_per_connection_max: u32,
+    /// How often an idle connection is pinged, and how long it may take to answer.
+    pub keepalive: Duration,
+    /// Where CLIENT_BASE_URL points; without a slash at its end.
+    pub client_base_url: String,
+    /// What a caller is told to wait when it is refused as overload.
+    pub retry_after: Duration,
+}
+
+/// The PEM files' contents.
+#[derive(Clone)]
+pub struct Tls {
+    /// The server's certificate chain.
+    pub certificate: Vec<u8>,
+    /// Its private key.
+    pub key: Vec<u8>,
+    /// Who signs clients' certificates, if clients must show one.
+    pub client_ca: Option<Vec<u8>>,
+}
+
+/// What the edge stands on.
+#[derive(Clone)]
+pub struct Parts {
+    /// The application.
+    pub app: Arc<App>,
+    /// The secrets that let callers in.
+    pub secrets: Arc<InternalSecrets>,
+    /// What health answers.
+    pub health: Health,
+    /// Where calls are counted.
+    pub metrics: Arc<Metrics>,
+}
+
+/// The edge could not be set up or broke.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// TLS_CERT_FILE, TLS_KEY_FILE or TLS_CLIENT_CA_FILE do not hold what they should.
+    #[error("the TLS files cannot be used")]
+    Tls(#[source] tonic::transport::Error),
+    /// The API's descriptors cannot be read.
+    #[error("reflection cannot be set up")]
+    Reflection(#[source] tonic_reflection::server::Error),
+    /// The server broke.
+    #[error("the gRPC server broke")]
+    Server(#[source] tonic::transport::Error),
+}
+
+/// Serves the API until `stop` completes, then lets calls in progress finish.
+///
+/// # Errors
+/// See [`ServeError`].
+pub async fn serve(
+    listener: TcpListener,
+    config: &Config,
+    tls: Option<&Tls>,
+    parts: Parts,
+    stop: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
+    let Parts {
+        app,
+        secrets,
+        health,
+        metrics,
+    } = parts;
+    let sessions = VideoSessionServiceServer::new(SessionService::new(app, config))
+        .max_decoding_message_size(config.message_bytes_max);
+    let mut routes = Routes::new(sessions).add_service(HealthServer::new(health));
+    if config.reflection {
+        routes = add_reflection(routes)?;
+    }
+    // From the outside in: everything is observed, every error is detailed, nobody gets in without the secret.
+    let mut server = base_server(config)
+        .layer(observe::ObserveLayer::new(metrics))
+        .layer(details::DetailsLayer)
+        .layer(gate::GateLayer::new(secrets, config));
+    if let Some(tls) = tls {
+        server = server.tls_config(tls.config()).map_err(ServeError::Tls)?;
+    }
+    server
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop)
+        .await
+        .map_err(ServeError::Server)
+}
+
+/// Serves nothing but health, in plain text: for probes that speak no TLS.
+///
+/// # Errors
+/// See [`ServeError`].
+pub async fn serve_health(
+    listener: TcpListener,
+    config: &Config,
+    health: Health,
+    stop: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
+    base_server(config)
+        .add_service(HealthServer::new(health))
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop)
+        .await
+        .map_err(ServeError::Server)
+}
+
+fn base_server(config: &Config) -> Server {
+    Server::builder()
+        .tcp_nodelay(true)
+        .max_concurrent_streams(config.streams_per_connection_max)
+        .http2_keepalive_interval(Some(config.keepalive))
+        .http2_keepalive_timeout(Some(config.keepalive))
+}
+
+fn add_reflection(routes: Routes) -> Result<Routes, ServeError> {
+    let builder = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let v1 = builder().build_v1().map_err(ServeError::Reflection)?;
+    let v1alpha = builder().build_v1alpha().map_err(ServeError::Reflection)?;
+    Ok(routes.add_service(v1).add_service(v1alpha))
+}
+
+impl Tls {
+    fn config(&self) -> ServerTlsConfig {
+        let identity = Identity::from_pem(&self.certificate, &self.key);
+        let config = ServerTlsConfig::new().identity(identity);
+        match &self.client_ca {
+            Some(ca) => config.client_ca_root(Certificate::from_pem(ca)),
+            None => config,
+        }
+    }
+
+    /// Whether the files hold what they should.
+    ///
+    /// # Errors
+    /// [`ServeError::Tls`]
+    pub fn check(&self) -> Result<(), ServeError> {
+        Server::builder()
+            .tls_config(self.config())
+            .map(|_| ())
+            .map_err(ServeError::Tls)
+    }
+}

@@ -1,0 +1,176 @@
+//! One span, one log line and the metrics of each call, whatever becomes of it.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use http::{HeaderMap, Request, Response};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use tonic::body::Body;
+use tonic::{Code, Status};
+use tower::{Layer, Service};
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span};
+
+use super::methods::{is_health, method};
+use super::status::code_name;
+use super::trace_context;
+use crate::telemetry::metrics::Metrics;
+
+#[derive(Clone)]
+pub(super) struct ObserveLayer {
+    metrics: Arc<Metrics>,
+}
+
+impl ObserveLayer {
+    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
+        Self { metrics }
+    }
+}
+
+impl<S> Layer<S> for ObserveLayer {
+    type Service = Observe<S>;
+
+    fn layer(&self, inner: S) -> Observe<S> {
+        Observe {
+            inner,
+            metrics: Arc::clone(&self.metrics),
+        }
+    }
+}
+
+#[derive(Clone)]
+pub(super) struct Observe<S> {
+    inner: S,
+    metrics: Arc<Metrics>,
+}
+
+impl<S> Service<Request<Body>> for Observe<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>>,
+    S::Future: Send + 'static,
+    S::Error: 'static,
+{
+    type Response = Response<ObservedBody>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let mut call = Call::begin(&request, Arc::clone(&self.metrics));
+        let span = call.span.clone();
+        let answer = self.inner.call(request);
+        Box::pin(
+            async move {
+                let response = answer.await?;
+                call.read_status(response.headers());
+                Ok(response.map(|body| ObservedBody { body, call }))
+            }
+            .instrument(span),
+        )
+    }
+}
+
+/// A call in progress; reported when dropped, so that none goes unreported.
+pub(super) struct Call {
+    method: &'static str,
+    routine: bool,
+    span: Span,
+    started: Instant,
+    /// Unset until the call has ended of itself.
+    code: Option<Code>,
+    metrics: Arc<Metrics>,
+}
+
+impl Call {
+    fn begin(request: &Request<Body>, metrics: Arc<Metrics>) -> Self {
+        let path = request.uri().path();
+        let method = method(path);
+        let span = tracing::info_span!(
+            "rpc",
+            otel.name = method,
+            otel.kind = "server",
+            rpc.method = method,
+            rpc.code = Empty,
+            session_id = Empty,
+            trace_id = Empty,
+        );
+        trace_context::continue_from(request.headers(), &span);
+        metrics.rpcs_in_flight.inc();
+        Self {
+            method,
+            routine: is_health(path),
+            span,
+            started: Instant::now(),
+            code: None,
+            metrics,
+        }
+    }
+
+    /// Headers carry a status when no message follows, trailers when one did.
+    fn read_status(&mut self, headers: &HeaderMap) {
+        if let Some(status) = Status::from_header_map(headers) {
+            self.code = Some(status.code());
+        }
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        let took = self.started.elapsed();
+        // Without a status the caller went away, or its deadline passed.
+        let code = code_name(self.code.unwrap_or(Code::Cancelled));
+        self.metrics.rpcs_in_flight.dec();
+        self.metrics.rpc(self.method, code, took);
+        self.span.record("rpc.code", code);
+        let latency_ms = (took.as_secs_f64() * 1e6).round() / 1e3;
+        if self.routine {
+            tracing::debug!(parent: &self.span, latency_ms, "call ended");
+        } else {
+            tracing::info!(parent: &self.span, latency_ms, "call ended");
+        }
+    }
+}
+
+pin_project! {
+    /// A response body that watches for the status at its end.
+    pub(super) struct ObservedBody {
+        #[pin]
+        body: Body,
+        call: Call,
+    }
+}
+
+impl HttpBody for ObservedBody {
+    type Data = <Body as HttpBody>::Data;
+    type Error = <Body as HttpBody>::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        let this = self.project();
+        let span = this.call.span.clone();
+        let _entered = span.enter();
+        let frame = ready!(this.body.poll_frame(context));
+        if let Some(Ok(frame)) = &frame
+            && let Some(trailers) = frame.trailers_ref()
+        {
+            this.call.read_status(trailers);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

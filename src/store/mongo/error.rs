@@ -1,0 +1,67 @@
+//! The driver's errors and waits, translated.
+
+use std::time::Duration;
+
+use mongodb::error::{Error, ErrorKind, WriteFailure};
+
+use crate::store::StoreError;
+
+/// The server's code for a violated unique index.
+const DUPLICATE_KEY: i32 = 11000;
+
+/// Runs one driver operation with a limit.
+///
+/// The driver has no limit of its own for an operation, and drops its connection when the operation's future is dropped.
+/// So the operation runs in a task: a caller that goes away costs no connection, but one that outlives the limit does,
+/// because it is then the connection that hangs.
+pub(super) async fn within<T: Send + 'static>(
+    limit: Duration,
+    operation: impl Future<Output = mongodb::error::Result<T>> + Send + 'static,
+) -> Result<T, StoreError> {
+    match tokio::spawn(tokio::time::timeout(limit, operation)).await {
+        Ok(Ok(outcome)) => outcome.map_err(|error| store_error(&error)),
+        Ok(Err(_)) => Err(StoreError::unavailable("MongoDB did not answer in time")),
+        Err(_) => Err(StoreError::unavailable("the operation was aborted")),
+    }
+}
+
+/// Whether a unique index stood in the way.
+pub(super) fn is_duplicate_key(error: &Error) -> bool {
+    match error.kind.as_ref() {
+        ErrorKind::Write(WriteFailure::WriteError(error)) => error.code == DUPLICATE_KEY,
+        ErrorKind::Command(error) => error.code == DUPLICATE_KEY,
+        _ => false,
+    }
+}
+
+/// What went wrong, by kind and code: the server's own messages can quote documents, and errors are logged.
+pub(super) fn store_error(error: &Error) -> StoreError {
+    match error.kind.as_ref() {
+        ErrorKind::BsonDeserialization(_) => StoreError::corrupt("a document of an unknown form"),
+        ErrorKind::Command(error) => StoreError::unavailable(format!(
+            "MongoDB refused the command: {} ({})",
+            error.code_name, error.code
+        )),
+        ErrorKind::Write(WriteFailure::WriteError(error)) => {
+            StoreError::unavailable(format!("MongoDB refused the write: code {}", error.code))
+        }
+        ErrorKind::Write(WriteFailure::WriteConcernError(error)) => StoreError::unavailable(
+            format!("MongoDB did not confirm the write: code {}", error.code),
+        ),
+        ErrorKind::Io(error) => StoreError::unavailable(format!("connection: {}", error.kind())),
+        ErrorKind::ServerSelection { .. } => StoreError::unavailable("no MongoDB server answers"),
+        ErrorKind::Authentication { .. } => {
+            StoreError::unavailable("MongoDB refused the credentials")
+        }
+        ErrorKind::ConnectionPoolCleared { .. } => {
+            StoreError::unavailable("the connection to MongoDB was lost")
+        }
+        ErrorKind::InvalidArgument { .. } => {
+            StoreError::unavailable("MONGO_URI is not a valid connection string")
+        }
+        ErrorKind::DnsResolve { .. } => {
+            StoreError::unavailable("the name in MONGO_URI cannot be resolved")
+        }
+        _ => StoreError::unavailable("an unexpected error of the MongoDB driver"),
+    }
+}

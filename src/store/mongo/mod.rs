@@ -1,0 +1,329 @@
+//! MongoDB. A session is one document that carries its version and its newest events, so that every change and the event
+//! that tells of it are one atomic write without transactions; older events move to a collection of their own.
+//!
+//! | collection | document | indexes |
+//! |---|---|---|
+//! | `sessions` | a `SessionRecord` and `tail`, its newest events | `_id`; unique (appointment_id, incarnation); doctor, patient, node and state, each with `_id` |
+//! | `session_events` | an older `EventRecord` | unique (session_id, sequence) |
+//! | `counters` | `_id: "rotation"`, the next turn | `_id` |
+
+mod documents;
+mod error;
+mod tail;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use mongodb::bson::{Bson, Document, doc};
+use mongodb::options::{
+    Acknowledgment, ClientOptions, IndexOptions, ReadConcern, ReadPreference, ReturnDocument,
+    SelectionCriteria, WriteConcern,
+};
+use mongodb::{Client, Collection, Database, IndexModel};
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::sync::OnceCell;
+
+use super::record::{EventRecord, SessionRecord};
+use super::{Committed, Inserted, SessionStore, StoreError};
+use crate::domain::event::Event;
+use crate::domain::id::{AppointmentId, SessionId};
+use crate::domain::node::Rotation;
+use crate::domain::page::SessionQuery;
+use crate::domain::session::{Change, Session, SessionState, UnplacedSession};
+use error::{is_duplicate_key, within};
+
+/// The database when the URI names none.
+const DATABASE_DEFAULT: &str = "video_session";
+const ROTATION: &str = "rotation";
+
+/// Settings of the MongoDB store.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The connection string; may hold a password.
+    pub uri: SecretString,
+    /// How long one operation may take.
+    pub timeout: Duration,
+    /// The most connections to one server.
+    pub pool_max: u32,
+    /// The connections kept ready.
+    pub pool_min: u32,
+    /// How many connections are established at once.
+    pub connecting_max: u32,
+}
+
+/// Sessions in a MongoDB database that any number of instances share.
+#[derive(Clone)]
+pub struct MongoStore {
+    client: Client,
+    database: Database,
+    timeout: Duration,
+    /// Set once the indexes are known to exist; nothing is read or written before.
+    prepared: Arc<OnceCell<()>>,
+}
+
+/// Whether a text looks like a connection string; the driver has the last word.
+pub fn is_uri(uri: &SecretString) -> bool {
+    let uri = uri.expose_secret();
+    let server = uri
+        .strip_prefix("mongodb://")
+        .or_else(|| uri.strip_prefix("mongodb+srv://"));
+    server.is_some_and(|server| !server.is_empty())
+}
+
+/// What the driver is to do: majority writes, reads of what a majority has, every wait bounded.
+///
+/// # Errors
+/// [`StoreError::Unavailable`] when the URI is malformed or its SRV record cannot be looked up.
+pub async fn client_options(config: &Config) -> Result<ClientOptions, StoreError> {
+    let mut options = ClientOptions::parse(config.uri.expose_secret())
+        .await
+        .map_err(|error| error::store_error(&error))?;
+    options.app_name = Some("video-session".into());
+    options.server_selection_timeout = Some(config.timeout);
+    options.connect_timeout = Some(config.timeout);
+    options.max_pool_size = Some(config.pool_max);
+    options.min_pool_size = Some(config.pool_min);
+    options.max_connecting = Some(config.connecting_max);
+    options.write_concern = Some(
+        WriteConcern::builder()
+            .w(Acknowledgment::Majority)
+            .journal(true)
+            .build(),
+    );
+    options.read_concern = Some(ReadConcern::majority());
+    options.selection_criteria = Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
+    Ok(options)
+}
+
+impl MongoStore {
+    /// A store over these options. Connects when it is first used, so that a server that is down delays nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the driver refuses the options.
+    pub fn new(options: ClientOptions, timeout: Duration) -> Result<Self, StoreError> {
+        let name = options.default_database.clone();
+        let client = Client::with_options(options).map_err(|error| error::store_error(&error))?;
+        let database = client.database(name.as_deref().unwrap_or(DATABASE_DEFAULT));
+        Ok(Self {
+            client,
+            database,
+            timeout,
+            prepared: Arc::new(OnceCell::new()),
+        })
+    }
+
+    async fn sessions(&self) -> Result<Collection<SessionRecord>, StoreError> {
+        self.prepare().await?;
+        Ok(self.database.collection("sessions"))
+    }
+
+    async fn prepare(&self) -> Result<(), StoreError> {
+        self.prepared
+            .get_or_try_init(|| self.create_indexes())
+            .await
+            .copied()
+    }
+
+    async fn create_indexes(&self) -> Result<(), StoreError> {
+        let unique = || IndexOptions::builder().unique(true).build();
+        let index = |keys: Document, options: Option<IndexOptions>| {
+            IndexModel::builder().keys(keys).options(options).build()
+        };
+        let sessions = self.database.collection::<Document>("sessions");
+        let session_indexes = [
+            index(
+                doc! {"appointment_id": 1, "incarnation": -1},
+                Some(unique()),
+            ),
+            index(doc! {"doctor_id": 1, "_id": -1}, None),
+            index(doc! {"patient_id": 1, "_id": -1}, None),
+            index(doc! {"sfu_node_id": 1, "_id": -1}, None),
+            index(doc! {"state": 1, "_id": -1}, None),
+        ];
+        let events = self.database.collection::<Document>(tail::ARCHIVE);
+        let event_index = index(doc! {"session_id": 1, "sequence": 1}, Some(unique()));
+        within(self.timeout, async move {
+            sessions.create_indexes(session_indexes).await?;
+            events.create_index(event_index).await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// The number that this caller incremented, and so nobody else's turn: findAndModify on one document is atomic.
+    async fn next_turn(&self) -> Result<u64, StoreError> {
+        let counters = self.database.collection::<Document>("counters");
+        let counter = within(self.timeout, async move {
+            counters
+                .find_one_and_update(doc! {"_id": ROTATION}, doc! {"$inc": {"turn": 1_i64}})
+                .upsert(true)
+                .return_document(ReturnDocument::Before)
+                .await
+        })
+        .await?;
+        // The very first turn finds no counter.
+        let Some(counter) = counter else {
+            return Ok(0);
+        };
+        let turn = counter
+            .get_i64("turn")
+            .map_err(|_| StoreError::corrupt("the rotation counter has no turn"))?;
+        Ok(u64::try_from(turn).unwrap_or(0))
+    }
+
+    async fn find_one(
+        &self,
+        filter: Document,
+        sort: Option<Document>,
+    ) -> Result<Option<Session>, StoreError> {
+        let sessions = self.sessions().await?;
+        let found = within(self.timeout, async move {
+            let mut find = sessions.find_one(filter).projection(doc! {"tail": 0});
+            if let Some(sort) = sort {
+                find = find.sort(sort);
+            }
+            find.await
+        })
+        .await?;
+        found.map(Session::try_from).transpose()
+    }
+}
+
+#[async_trait]
+impl SessionStore for MongoStore {
+    async fn get(&self, session_id: &SessionId) -> Result<Option<Session>, StoreError> {
+        self.find_one(doc! {"_id": session_id.as_str()}, None).await
+    }
+
+    async fn latest(&self, appointment_id: &AppointmentId) -> Result<Option<Session>, StoreError> {
+        self.find_one(
+            doc! {"appointment_id": appointment_id.as_str()},
+            Some(doc! {"incarnation": -1}),
+        )
+        .await
+    }
+
+    async fn insert(
+        &self,
+        session: UnplacedSession,
+        rotation: &Arc<Rotation>,
+    ) -> Result<Inserted, StoreError> {
+        let sessions = self.sessions().await?.clone_with_type::<Document>();
+        let turn = self.next_turn().await?;
+        let change = session.place(rotation.select(turn).clone());
+        let document = documents::new_session(&change)?;
+        let inserted = within(self.timeout, async move {
+            match sessions.insert_one(document).await {
+                Ok(_) => Ok(true),
+                Err(error) if is_duplicate_key(&error) => Ok(false),
+                Err(error) => Err(error),
+            }
+        })
+        .await?;
+        if inserted {
+            return Ok(Inserted::Stored(Box::new(change)));
+        }
+        // A write that the driver repeated after a broken connection finds itself in its own way.
+        let own = self.get(&change.session.session_id).await?.is_some();
+        Ok(if own {
+            Inserted::Stored(Box::new(change))
+        } else {
+            Inserted::Taken
+        })
+    }
+
+    async fn commit(&self, change: &Change) -> Result<Committed, StoreError> {
+        let sessions = self.sessions().await?.clone_with_type::<Document>();
+        let session_id = &change.session.session_id;
+        let filter = doc! {
+            "_id": session_id.as_str(),
+            "version": change.session.version - 1,
+            tail::LAST_PLACE: {"$exists": false},
+        };
+        let update = documents::update(change)?;
+        let matched = within(self.timeout, async move {
+            let outcome = sessions.update_one(filter, update).await?;
+            Ok(outcome.matched_count)
+        })
+        .await?;
+        if matched == 1 {
+            self.spill_if_due(session_id, change.session.version);
+            return Ok(Committed::Stored);
+        }
+        self.settle_unmatched(change).await
+    }
+
+    async fn list(&self, query: &SessionQuery) -> Result<Vec<Session>, StoreError> {
+        let sessions = self.sessions().await?;
+        let filter = documents::filter(query);
+        let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
+        let records = within(self.timeout, async move {
+            let cursor = sessions
+                .find(filter)
+                .sort(doc! {"_id": -1})
+                .limit(limit)
+                .projection(doc! {"tail": 0})
+                .await?;
+            futures::TryStreamExt::try_collect::<Vec<_>>(cursor).await
+        })
+        .await?;
+        records.into_iter().map(Session::try_from).collect()
+    }
+
+    async fn events(
+        &self,
+        session_id: &SessionId,
+        after: i64,
+        limit: usize,
+    ) -> Result<Option<Vec<Event>>, StoreError> {
+        let Some(tail) = self.tail(session_id).await? else {
+            return Ok(None);
+        };
+        let archived = if tail.reaches_back_to(after) {
+            Vec::new()
+        } else {
+            self.archived(session_id, after, limit).await?
+        };
+        let last = archived.last().map_or(after, |event| event.sequence);
+        let newest = tail
+            .events
+            .into_iter()
+            .filter(|event| event.sequence > last);
+        archived
+            .into_iter()
+            .chain(newest)
+            .take(limit)
+            .map(|event: EventRecord| event.into_event(session_id))
+            .collect::<Result<Vec<_>, _>>()
+            .map(Some)
+    }
+
+    async fn count_by_state(&self) -> Result<HashMap<SessionState, u64>, StoreError> {
+        let mut counts = HashMap::new();
+        for state in SessionState::ALL {
+            let sessions = self.sessions().await?;
+            let count = within(self.timeout, async move {
+                sessions.count_documents(doc! {"state": state.name()}).await
+            })
+            .await?;
+            counts.insert(state, count);
+        }
+        Ok(counts)
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.prepare().await?;
+        let database = self.database.clone();
+        within(self.timeout, async move {
+            database.run_command(doc! {"ping": Bson::Int32(1)}).await
+        })
+        .await?;
+        Ok(())
+    }
+
+    async fn close(&self) {
+        self.client.clone().shutdown().await;
+    }
+}

@@ -1,0 +1,179 @@
+//! The newest events of a session stand in its document; older ones are moved to an archive, so that the document of a
+//! session joined ten thousand times is no larger than another's.
+//!
+//! Events are copied to the archive before they leave the document, and readers look at the document first: whatever it no
+//! longer holds is in the archive by then.
+
+use mongodb::bson::{Document, doc};
+use mongodb::error::{Error, ErrorKind};
+use serde::Deserialize;
+
+use super::documents::to_document;
+use super::error::within;
+use super::{EventRecord, MongoStore};
+use crate::domain::id::SessionId;
+use crate::domain::session::Change;
+use crate::store::{Committed, StoreError};
+
+/// The collection of older events.
+pub(super) const ARCHIVE: &str = "session_events";
+/// The tail is moved, off the caller's path, each time the version is a multiple of this.
+const SPILL_EVERY: i64 = 16;
+/// No event is added to a document that has one here: a document stays bounded even when every spill fails.
+pub(super) const LAST_PLACE: &str = "tail.63";
+/// The server's code for a violated unique index.
+const DUPLICATE_KEY: i32 = 11000;
+
+/// The part of a session's document that holds events.
+#[derive(Deserialize)]
+pub(super) struct Tail {
+    version: i64,
+    #[serde(rename = "tail")]
+    pub(super) events: Vec<EventRecord>,
+}
+
+impl Tail {
+    /// Whether it holds every event after that sequence.
+    pub(super) fn reaches_back_to(&self, after: i64) -> bool {
+        let oldest = self
+            .events
+            .first()
+            .map_or(self.version + 1, |event| event.sequence);
+        oldest <= after + 1
+    }
+
+    fn holds(&self, change: &Change) -> bool {
+        self.events
+            .iter()
+            .any(|event| event.write_id == change.event.write_id)
+    }
+}
+
+impl MongoStore {
+    pub(super) async fn tail(&self, session_id: &SessionId) -> Result<Option<Tail>, StoreError> {
+        let sessions = self.sessions().await?.clone_with_type::<Tail>();
+        let filter = doc! {"_id": session_id.as_str()};
+        within(self.timeout, async move {
+            sessions
+                .find_one(filter)
+                .projection(doc! {"version": 1, "tail": 1})
+                .await
+        })
+        .await
+    }
+
+    pub(super) async fn archived(
+        &self,
+        session_id: &SessionId,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<EventRecord>, StoreError> {
+        let archive = self.database.collection::<EventRecord>(ARCHIVE);
+        let filter = doc! {"session_id": session_id.as_str(), "sequence": {"$gt": after}};
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        within(self.timeout, async move {
+            let cursor = archive
+                .find(filter)
+                .sort(doc! {"sequence": 1})
+                .limit(limit)
+                .await?;
+            futures::TryStreamExt::try_collect(cursor).await
+        })
+        .await
+    }
+
+    /// Why a commit matched nothing: it was made already, the tail is full, or another change came first.
+    pub(super) async fn settle_unmatched(&self, change: &Change) -> Result<Committed, StoreError> {
+        let session_id = &change.session.session_id;
+        let Some(tail) = self.tail(session_id).await? else {
+            return Ok(Committed::Conflict);
+        };
+        if tail.holds(change) || self.archive_holds(change, &tail).await? {
+            return Ok(Committed::Stored);
+        }
+        if tail.version == change.session.version - 1 {
+            spill(self, session_id.clone(), tail.events).await?;
+        }
+        Ok(Committed::Conflict)
+    }
+
+    async fn archive_holds(&self, change: &Change, tail: &Tail) -> Result<bool, StoreError> {
+        let before = change.event.sequence - 1;
+        if tail.version <= before || tail.reaches_back_to(before) {
+            return Ok(false);
+        }
+        let archived = self.archived(&change.session.session_id, before, 1).await?;
+        Ok(archived
+            .first()
+            .is_some_and(|event| event.write_id == change.event.write_id))
+    }
+
+    /// Moves the tail, when it is time to, without keeping the caller.
+    pub(super) fn spill_if_due(&self, session_id: &SessionId, version: i64) {
+        if version % SPILL_EVERY != 0 {
+            return;
+        }
+        let (store, session_id) = (self.clone(), session_id.clone());
+        tokio::spawn(async move {
+            let spilled = match store.tail(&session_id).await {
+                Ok(Some(tail)) => spill(&store, session_id, tail.events).await,
+                Ok(None) => Ok(()),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = spilled {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "older events stay in their session's document until the next attempt"
+                );
+            }
+        });
+    }
+}
+
+async fn spill(
+    store: &MongoStore,
+    session_id: SessionId,
+    events: Vec<EventRecord>,
+) -> Result<(), StoreError> {
+    let Some(last) = events.last().map(|event| event.sequence) else {
+        return Ok(());
+    };
+    let documents = events
+        .iter()
+        .map(|event| {
+            let mut document = to_document(event)?;
+            document.insert("_id", format!("{session_id}:{}", event.sequence));
+            document.insert("session_id", session_id.as_str());
+            Ok(document)
+        })
+        .collect::<Result<Vec<_>, StoreError>>()?;
+    let archive = store.database.collection::<Document>(ARCHIVE);
+    let sessions = store.database.collection::<Document>("sessions");
+    within(store.timeout, async move {
+        match archive.insert_many(documents).ordered(false).await {
+            Ok(_) => {}
+            Err(error) if only_duplicates(&error) => {}
+            Err(error) => return Err(error),
+        }
+        let moved = doc! {"$pull": {"tail": {"sequence": {"$lte": last}}}};
+        sessions
+            .update_one(doc! {"_id": session_id.as_str()}, moved)
+            .await?;
+        Ok(())
+    })
+    .await
+}
+
+/// Whether the archive merely had the events already, as after a spill that was cut short.
+fn only_duplicates(error: &Error) -> bool {
+    match error.kind.as_ref() {
+        ErrorKind::InsertMany(failure) => {
+            failure.write_concern_error.is_none()
+                && failure
+                    .write_errors
+                    .as_ref()
+                    .is_some_and(|errors| errors.iter().all(|error| error.code == DUPLICATE_KEY))
+        }
+        _ => false,
+    }
+}

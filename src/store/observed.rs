@@ -1,0 +1,105 @@
+//! Any store, counted and timed, with its errors logged.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
+
+use super::{Committed, Inserted, SessionStore, StoreError};
+use crate::domain::event::Event;
+use crate::domain::id::{AppointmentId, SessionId};
+use crate::domain::node::Rotation;
+use crate::domain::page::SessionQuery;
+use crate::domain::session::{Change, Session, SessionState, UnplacedSession};
+use crate::telemetry::metrics::Metrics;
+
+/// A store that reports what it does.
+pub struct ObservedStore {
+    inner: Arc<dyn SessionStore>,
+    metrics: Arc<Metrics>,
+}
+
+impl ObservedStore {
+    /// Observes `inner`.
+    pub fn new(inner: Arc<dyn SessionStore>, metrics: Arc<Metrics>) -> Self {
+        Self { inner, metrics }
+    }
+
+    async fn observe<T>(
+        &self,
+        operation: &'static str,
+        work: impl Future<Output = Result<T, StoreError>> + Send,
+    ) -> Result<T, StoreError> {
+        let started = Instant::now();
+        let outcome = work.await;
+        let name = match &outcome {
+            Ok(_) => "ok",
+            Err(StoreError::Unavailable(_)) => "unavailable",
+            Err(StoreError::Overloaded) => "overloaded",
+            Err(StoreError::Corrupt(_)) => "corrupt",
+        };
+        self.metrics
+            .store_operation(operation, name, started.elapsed());
+        if let Err(error) = &outcome {
+            tracing::warn!(
+                operation,
+                error = error as &dyn std::error::Error,
+                "a store operation failed"
+            );
+        }
+        outcome
+    }
+}
+
+#[async_trait]
+impl SessionStore for ObservedStore {
+    async fn get(&self, session_id: &SessionId) -> Result<Option<Session>, StoreError> {
+        self.observe("get", self.inner.get(session_id)).await
+    }
+
+    async fn latest(&self, appointment_id: &AppointmentId) -> Result<Option<Session>, StoreError> {
+        self.observe("latest", self.inner.latest(appointment_id))
+            .await
+    }
+
+    async fn insert(
+        &self,
+        session: UnplacedSession,
+        rotation: &Arc<Rotation>,
+    ) -> Result<Inserted, StoreError> {
+        self.observe("insert", self.inner.insert(session, rotation))
+            .await
+    }
+
+    async fn commit(&self, change: &Change) -> Result<Committed, StoreError> {
+        self.observe("commit", self.inner.commit(change)).await
+    }
+
+    async fn list(&self, query: &SessionQuery) -> Result<Vec<Session>, StoreError> {
+        self.observe("list", self.inner.list(query)).await
+    }
+
+    async fn events(
+        &self,
+        session_id: &SessionId,
+        after: i64,
+        limit: usize,
+    ) -> Result<Option<Vec<Event>>, StoreError> {
+        self.observe("events", self.inner.events(session_id, after, limit))
+            .await
+    }
+
+    async fn count_by_state(&self) -> Result<HashMap<SessionState, u64>, StoreError> {
+        self.observe("count_by_state", self.inner.count_by_state())
+            .await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.observe("ping", self.inner.ping()).await
+    }
+
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+}

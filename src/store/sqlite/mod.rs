@@ -1,0 +1,185 @@
+//! The embedded store: one SQLite file, one writing thread that groups what many callers write into one sync, and a few
+//! reading threads, so that no disk is waited for on the runtime's threads.
+
+mod queries;
+mod reader;
+mod schema;
+mod writer;
+
+use std::collections::HashMap;
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::{Committed, Inserted, SessionStore, StoreError};
+use crate::domain::event::Event;
+use crate::domain::id::{AppointmentId, SessionId};
+use crate::domain::node::Rotation;
+use crate::domain::page::SessionQuery;
+use crate::domain::session::{Change, Session, SessionState, UnplacedSession};
+use reader::Readers;
+use writer::Writer;
+
+const DATABASE_FILE: &str = "video-session.db";
+const LOCK_FILE: &str = "video-session.lock";
+
+/// Settings of the embedded store.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The directory that holds the file.
+    pub data_dir: PathBuf,
+    /// How many threads read.
+    pub readers: usize,
+    /// How many reads, and how many writes, may wait; more are refused as overload.
+    pub queue_max: usize,
+    /// How many writes share one sync at the most.
+    pub batch_max: usize,
+}
+
+/// Why the embedded store could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The directory cannot be made or written to.
+    #[error("DATA_DIR cannot be used")]
+    Directory(#[source] std::io::Error),
+    /// Another process uses the directory.
+    #[error("another video-session process is using DATA_DIR")]
+    InUse,
+    /// The file is not one that this version can work with.
+    #[error("the database in DATA_DIR cannot be opened")]
+    Database(#[source] rusqlite::Error),
+    /// The file was written by a newer version.
+    #[error(
+        "the database in DATA_DIR was written by a newer version of video-session (schema {found}, this one knows {known})"
+    )]
+    Newer {
+        /// The file's schema.
+        found: i64,
+        /// The newest schema that this version knows.
+        known: i64,
+    },
+    /// A thread could not be started.
+    #[error("no thread could be started for the store")]
+    Thread(#[source] std::io::Error),
+}
+
+/// Sessions in one SQLite file, used by one process.
+pub struct SqliteStore {
+    writer: Writer,
+    readers: Readers,
+    /// Held, with the lock on it, until the store is dropped.
+    _lock: File,
+}
+
+impl SqliteStore {
+    /// Opens or creates the store in `config.data_dir`.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open(config: &Config) -> Result<Self, OpenError> {
+        std::fs::create_dir_all(&config.data_dir).map_err(OpenError::Directory)?;
+        let lock = lock(&config.data_dir)?;
+        let file = config.data_dir.join(DATABASE_FILE);
+        let connection = schema::open_writer(&file)?;
+        let writer = Writer::start(connection, config.queue_max, config.batch_max)
+            .map_err(OpenError::Thread)?;
+        let readers = Readers::start(&file, config.readers, config.queue_max)?;
+        Ok(Self {
+            writer,
+            readers,
+            _lock: lock,
+        })
+    }
+}
+
+fn lock(data_dir: &Path) -> Result<File, OpenError> {
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(data_dir.join(LOCK_FILE))
+        .map_err(OpenError::Directory)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse),
+        Err(TryLockError::Error(error)) => Err(OpenError::Directory(error)),
+    }
+}
+
+#[async_trait]
+impl SessionStore for SqliteStore {
+    async fn get(&self, session_id: &SessionId) -> Result<Option<Session>, StoreError> {
+        let session_id = session_id.clone();
+        self.readers
+            .read(move |db| queries::get(db, &session_id))
+            .await
+    }
+
+    async fn latest(&self, appointment_id: &AppointmentId) -> Result<Option<Session>, StoreError> {
+        let appointment_id = appointment_id.clone();
+        self.readers
+            .read(move |db| queries::latest(db, &appointment_id))
+            .await
+    }
+
+    async fn insert(
+        &self,
+        session: UnplacedSession,
+        rotation: &Arc<Rotation>,
+    ) -> Result<Inserted, StoreError> {
+        let rotation = Arc::clone(rotation);
+        self.writer
+            .write(move |db| queries::insert(db, session, &rotation))
+            .await
+    }
+
+    async fn commit(&self, change: &Change) -> Result<Committed, StoreError> {
+        let change = change.clone();
+        self.writer
+            .write(move |db| queries::commit(db, &change))
+            .await
+    }
+
+    async fn list(&self, query: &SessionQuery) -> Result<Vec<Session>, StoreError> {
+        let query = query.clone();
+        self.readers.read(move |db| queries::list(db, &query)).await
+    }
+
+    async fn events(
+        &self,
+        session_id: &SessionId,
+        after: i64,
+        limit: usize,
+    ) -> Result<Option<Vec<Event>>, StoreError> {
+        let session_id = session_id.clone();
+        self.readers
+            .read(move |db| queries::events(db, &session_id, after, limit))
+            .await
+    }
+
+    async fn count_by_state(&self) -> Result<HashMap<SessionState, u64>, StoreError> {
+        self.readers.read(queries::count_by_state).await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.readers.read(queries::ping).await
+    }
+
+    async fn close(&self) {
+        self.writer.close().await;
+        self.readers.close();
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => {
+                Self::corrupt(error)
+            }
+            _ => Self::unavailable(error),
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! The SQL. Every function runs on a thread that may wait for the disk.
+
+use std::collections::HashMap;
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
+
+use crate::domain::event::{Event, EventKind};
+use crate::domain::id::{AppointmentId, SessionId};
+use crate::domain::node::Rotation;
+use crate::domain::page::{SessionFilter, SessionQuery};
+use crate::domain::session::{Change, Session, SessionState, UnplacedSession};
+use crate::store::record::{EventRecord, SessionRecord};
+use crate::store::{Committed, Inserted, StoreError};
+
+pub(super) fn get(db: &Connection, session_id: &SessionId) -> Result<Option<Session>, StoreError> {
+    let body: Option<String> = db
+        .prepare_cached("SELECT body FROM sessions WHERE session_id = ?1")?
+        .query_row([session_id.as_str()], |row| row.get(0))
+        .optional()?;
+    body.as_deref().map(parse_session).transpose()
+}
+
+pub(super) fn latest(
+    db: &Connection,
+    appointment_id: &AppointmentId,
+) -> Result<Option<Session>, StoreError> {
+    let body: Option<String> = db
+        .prepare_cached(
+            "SELECT body FROM sessions WHERE appointment_id = ?1 ORDER BY incarnation DESC LIMIT 1",
+        )?
+        .query_row([appointment_id.as_str()], |row| row.get(0))
+        .optional()?;
+    body.as_deref().map(parse_session).transpose()
+}
+
+pub(super) fn insert(
+    db: &Connection,
+    unplaced: UnplacedSession,
+    rotation: &Rotation,
+) -> Result<Inserted, StoreError> {
+    let taken = db
+        .prepare_cached("SELECT 1 FROM sessions WHERE appointment_id = ?1 AND incarnation = ?2")?
+        .exists(params![
+            unplaced.request.appointment_id.as_str(),
+            unplaced.incarnation
+        ])?;
+    if taken {
+        return Ok(Inserted::Taken);
+    }
+    let turn: i64 = db
+        .prepare_cached("UPDATE rotation SET turn = turn + 1 RETURNING turn - 1")?
+        .query_row([], |row| row.get(0))?;
+    let node = rotation.select(u64::try_from(turn).unwrap_or(0)).clone();
+    let change = unplaced.place(node);
+    let session = &change.session;
+    let n: i64 = db
+        .prepare_cached(
+            "INSERT INTO sessions (session_id, appointment_id, incarnation, doctor_id, patient_id, sfu_node_id, state, \
+             version, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) RETURNING n",
+        )?
+        .query_row(
+            params![
+                session.session_id.as_str(),
+                session.appointment_id.as_str(),
+                session.incarnation,
+                session.doctor_id.as_str(),
+                session.patient_id.as_str(),
+                session.sfu_node_id.as_str(),
+                session.state.name(),
+                session.version,
+                to_json(&SessionRecord::from(session))?,
+            ],
+            |row| row.get(0),
+        )?;
+    insert_event(db, n, &change.event)?;
+    Ok(Inserted::Stored(Box::new(change)))
+}
+
+pub(super) fn commit(db: &Connection, change: &Change) -> Result<Committed, StoreError> {
+    let Some(n) = update_session(db, change)? else {
+        return Ok(Committed::Conflict);
+    };
+    insert_event(db, n, &change.event)?;
+    Ok(Committed::Stored)
+}
+
+/// The row's number, or `None` when the session is not at the version before the change.
+fn update_session(db: &Connection, change: &Change) -> Result<Option<i64>, StoreError> {
+    let session = &change.session;
+    let body = to_json(&SessionRecord::from(session))?;
+    let (id, before) = (session.session_id.as_str(), session.version - 1);
+    let n = match change.event.kind {
+        // SQLite rewrites the index of every column that is named, so the most frequent change names none.
+        EventKind::Joined { .. } => db
+            .prepare_cached(
+                "UPDATE sessions SET version = ?3, body = ?4 WHERE session_id = ?1 AND version = ?2 RETURNING n",
+            )?
+            .query_row(params![id, before, session.version, body], |row| row.get(0)),
+        EventKind::Created { .. } | EventKind::Updated { .. } | EventKind::Ended { .. } => db
+            .prepare_cached(
+                "UPDATE sessions SET version = ?3, body = ?4, doctor_id = ?5, state = ?6 \
+                 WHERE session_id = ?1 AND version = ?2 RETURNING n",
+            )?
+            .query_row(
+                params![
+                    id,
+                    before,
+                    session.version,
+                    body,
+                    session.doctor_id.as_str(),
+                    session.state.name()
+                ],
+                |row| row.get(0),
+            ),
+    };
+    Ok(n.optional()?)
+}
+
+fn insert_event(db: &Connection, session: i64, event: &Event) -> Result<(), StoreError> {
+    let body = to_json(&EventRecord::from(event))?;
+    db.prepare_cached("INSERT INTO events (session, sequence, body) VALUES (?1, ?2, ?3)")?
+        .execute(params![session, event.sequence, body])?;
+    Ok(())
+}
+
+pub(super) fn events(
+    db: &Connection,
+    session_id: &SessionId,
+    after: i64,
+    limit: usize,
+) -> Result<Option<Vec<Event>>, StoreError> {
+    let session: Option<i64> = db
+        .prepare_cached("SELECT n FROM sessions WHERE session_id = ?1")?
+        .query_row([session_id.as_str()], |row| row.get(0))
+        .optional()?;
+    let Some(session) = session else {
+        return Ok(None);
+    };
+    let mut statement = db.prepare_cached(
+        "SELECT body FROM events WHERE session = ?1 AND sequence > ?2 ORDER BY sequence LIMIT ?3",
+    )?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let bodies = statement.query_map(params![session, after, limit], text)?;
+    let events = bodies.map(|body| {
+        let record: EventRecord = parse(&body?)?;
+        record.into_event(session_id)
+    });
+    events.collect::<Result<Vec<_>, _>>().map(Some)
+}
+
+pub(super) fn list(db: &Connection, query: &SessionQuery) -> Result<Vec<Session>, StoreError> {
+    let (sql, values) = list_sql(query);
+    let mut statement = db.prepare_cached(&sql)?;
+    let bodies = statement.query_map(params_from_iter(values), text)?;
+    bodies.map(|body| parse_session(&body?)).collect()
+}
+
+/// A user is a doctor here and a patient there: each side is read from its own index, newest first, and the two are
+/// merged, because an OR would read and sort everything that the user ever had.
+fn list_sql(query: &SessionQuery) -> (String, Vec<Value>) {
+    let SessionQuery {
+        filter,
+        before,
+        limit,
+    } = query;
+    let (mut conditions, mut values) = conditions(filter);
+    if let Some(before) = before {
+        conditions.push("session_id < ?");
+        values.push(Value::from(before.to_string()));
+    }
+    let limit = i64::try_from(*limit).unwrap_or(i64::MAX);
+    let side = |user_column: Option<&'static str>| {
+        let conditions: Vec<_> = conditions.iter().copied().chain(user_column).collect();
+        let filter = if conditions.is_empty() {
+            String::new()
+        } else {
+            format!("WHERE {}", conditions.join(" AND "))
+        };
+        format!(
+            "SELECT session_id, body FROM sessions {filter} ORDER BY session_id DESC LIMIT {limit}"
+        )
+    };
+    let Some(user_id) = &filter.user_id else {
+        return (format!("SELECT body FROM ({})", side(None)), values);
+    };
+    values.push(Value::from(user_id.to_string()));
+    let sql = format!(
+        "SELECT body FROM (SELECT * FROM ({}) UNION SELECT * FROM ({})) ORDER BY session_id DESC LIMIT {limit}",
+        side(Some("doctor_id = ?")),
+        side(Some("patient_id = ?")),
+    );
+    values.extend_from_within(..);
+    (sql, values)
+}
+
+/// Everything but the user. Ids begin with the time of creation, so bounds on it are bounds on the id.
+fn conditions(filter: &SessionFilter) -> (Vec<&'static str>, Vec<Value>) {
+    let SessionFilter {
+        state,
+        appointment_id,
+        user_id: _,
+        sfu_node_id,
+        created_after,
+        created_before,
+    } = filter;
+    let all = [
+        ("state = ?", state.map(|state| state.name().to_owned())),
+        (
+            "appointment_id = ?",
+            appointment_id.as_ref().map(ToString::to_string),
+        ),
+        (
+            "sfu_node_id = ?",
+            sfu_node_id.as_ref().map(ToString::to_string),
+        ),
+        (
+            "session_id > ?",
+            created_after.map(SessionId::upper_bound_of),
+        ),
+        (
+            "session_id < ?",
+            created_before.map(SessionId::lower_bound_of),
+        ),
+    ];
+    all.into_iter()
+        .filter_map(|(condition, value)| value.map(|value| (condition, Value::from(value))))
+        .unzip()
+}
+
+pub(super) fn count_by_state(db: &Connection) -> Result<HashMap<SessionState, u64>, StoreError> {
+    let mut statement = db.prepare_cached("SELECT count(*) FROM sessions WHERE state = ?1")?;
+    SessionState::ALL
+        .into_iter()
+        .map(|state| {
+            let count: i64 = statement.query_row([state.name()], |row| row.get(0))?;
+            Ok((state, u64::try_from(count).unwrap_or(0)))
+        })
+        .collect()
+}
+
+pub(super) fn ping(db: &Connection) -> Result<(), StoreError> {
+    db.prepare_cached("SELECT turn FROM rotation")?
+        .query_row([], |_| Ok(()))?;
+    Ok(())
+}
+
+fn text(row: &Row<'_>) -> rusqlite::Result<String> {
+    row.get(0)
+}
+
+fn to_json(record: &impl serde::Serialize) -> Result<String, StoreError> {
+    serde_json::to_string(record).map_err(|error| unreadable(&error))
+}
+
+fn parse<T: serde::de::DeserializeOwned>(body: &str) -> Result<T, StoreError> {
+    serde_json::from_str(body).map_err(|error| unreadable(&error))
+}
+
+/// Where a record breaks, without the value that breaks it: errors are logged, and values may name a person.
+fn unreadable(error: &serde_json::Error) -> StoreError {
+    StoreError::corrupt(format!(
+        "{:?} error at column {}",
+        error.classify(),
+        error.column()
+    ))
+}
+
+fn parse_session(body: &str) -> Result<Session, StoreError> {
+    let record: SessionRecord = parse(body)?;
+    record.try_into()
+}

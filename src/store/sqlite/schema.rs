@@ -1,0 +1,107 @@
+//! The file's tables, and how an older file becomes a newer one.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::OpenError;
+
+/// Each entry brings the file from the schema of its index to the next. Append; never change one that was released.
+const MIGRATIONS: &[&str] = &["
+    CREATE TABLE sessions (
+        n              INTEGER PRIMARY KEY,
+        session_id     TEXT NOT NULL UNIQUE,
+        appointment_id TEXT NOT NULL,
+        incarnation    INTEGER NOT NULL,
+        doctor_id      TEXT NOT NULL,
+        patient_id     TEXT NOT NULL,
+        sfu_node_id    TEXT NOT NULL,
+        state          TEXT NOT NULL,
+        version        INTEGER NOT NULL,
+        body           TEXT NOT NULL, -- record.rs, as JSON
+        UNIQUE (appointment_id, incarnation)
+    ) STRICT;
+    CREATE INDEX sessions_by_doctor ON sessions (doctor_id, session_id);
+    CREATE INDEX sessions_by_patient ON sessions (patient_id, session_id);
+    CREATE INDEX sessions_by_node ON sessions (sfu_node_id, session_id);
+    CREATE INDEX sessions_by_state ON sessions (state, session_id);
+    CREATE TABLE events (
+        session  INTEGER NOT NULL REFERENCES sessions (n),
+        sequence INTEGER NOT NULL,
+        body     TEXT NOT NULL, -- record.rs, as JSON
+        PRIMARY KEY (session, sequence)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE rotation (
+        id   INTEGER PRIMARY KEY CHECK (id = 1),
+        turn INTEGER NOT NULL -- the next one
+    ) STRICT;
+    INSERT INTO rotation VALUES (1, 0);
+"];
+
+/// How long one connection waits for another's lock: only checkpoints and openings ever hold one that blocks.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// WAL pages (4 KiB each) between checkpoints: enough that pages which many sessions share are written back once, little
+/// enough that the WAL stays at tens of megabytes.
+const CHECKPOINT_PAGES: i64 = 8192;
+const WRITER_CACHE_KIB: i64 = 16 * 1024;
+const READER_CACHE_KIB: i64 = 4 * 1024;
+const STATEMENT_CACHE: usize = 64;
+
+/// The connection that writes: makes the file and brings it up to date.
+pub(super) fn open_writer(file: &Path) -> Result<Connection, OpenError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut db = connect(file, flags, WRITER_CACHE_KIB).map_err(OpenError::Database)?;
+    configure_writer(&db).map_err(OpenError::Database)?;
+    migrate(&mut db)?;
+    Ok(db)
+}
+
+/// A connection that only reads.
+pub(super) fn open_reader(file: &Path) -> Result<Connection, OpenError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    connect(file, flags, READER_CACHE_KIB).map_err(OpenError::Database)
+}
+
+fn connect(file: &Path, flags: OpenFlags, cache_kib: i64) -> rusqlite::Result<Connection> {
+    let db = Connection::open_with_flags(file, flags)?;
+    db.busy_timeout(BUSY_TIMEOUT)?;
+    db.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
+    db.pragma_update(None, "cache_size", -cache_kib)?;
+    Ok(db)
+}
+
+fn configure_writer(db: &Connection) -> rusqlite::Result<()> {
+    db.pragma_update(None, "journal_mode", "WAL")?;
+    // NORMAL would not sync the WAL at each commit: an answer that said OK could be lost with the machine's power.
+    db.pragma_update(None, "synchronous", "FULL")?;
+    db.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    Ok(())
+}
+
+fn migrate(db: &mut Connection) -> Result<(), OpenError> {
+    let found: i64 = db
+        .query_row("PRAGMA user_version", [], |row| row.get(0))
+        .map_err(OpenError::Database)?;
+    let known = MIGRATIONS.len();
+    let done = usize::try_from(found)
+        .ok()
+        .filter(|done| *done <= known)
+        .ok_or(OpenError::Newer {
+            found,
+            known: i64::try_from(known).unwrap_or(i64::MAX),
+        })?;
+    for (schema, migration) in (1_i64..).zip(MIGRATIONS).skip(done) {
+        apply(db, migration, schema).map_err(OpenError::Database)?;
+    }
+    Ok(())
+}
+
+fn apply(db: &mut Connection, migration: &str, schema: i64) -> rusqlite::Result<()> {
+    let transaction = db.transaction()?;
+    transaction.execute_batch(migration)?;
+    transaction.pragma_update(None, "user_version", schema)?;
+    transaction.commit()
+}

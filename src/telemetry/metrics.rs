@@ -1,0 +1,216 @@
+//! What is counted and timed, in Prometheus' text format.
+
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+/// Upper bounds of the latency histograms, in seconds: from a read of memory to the longest wait for a store.
+const LATENCY_BUCKETS_SECS: [f64; 14] = [
+    0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+];
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RpcLabels {
+    method: &'static str,
+    code: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct MethodLabel {
+    method: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OperationLabels {
+    operation: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OperationLabel {
+    operation: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabel {
+    state: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct NodeLabel {
+    node: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RoleLabel {
+    role: &'static str,
+}
+
+/// The service's metrics.
+pub struct Metrics {
+    registry: Registry,
+    rpcs: Family<RpcLabels, Counter>,
+    rpc_seconds: Family<MethodLabel, Histogram>,
+    store_operations: Family<OperationLabels, Counter>,
+    store_seconds: Family<OperationLabel, Histogram>,
+    sessions: Family<StateLabel, Gauge>,
+    assignments: Family<NodeLabel, Counter>,
+    tokens: Family<RoleLabel, Counter>,
+    store_up: Gauge,
+    /// Streams of WatchSession that are open.
+    pub watch_streams: Gauge,
+    /// Calls that have begun and not ended, streams included.
+    pub rpcs_in_flight: Gauge,
+}
+
+fn latency_histogram() -> Histogram {
+    Histogram::new(LATENCY_BUCKETS_SECS)
+}
+
+/// Registers a copy of a metric and hands it back.
+fn register<M: prometheus_client::registry::Metric + Clone>(
+    registry: &mut Registry,
+    name: &str,
+    help: &str,
+    metric: M,
+) -> M {
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+fn register_latency<L>(registry: &mut Registry, name: &str, help: &str) -> Family<L, Histogram>
+where
+    L: Clone + std::hash::Hash + Eq + EncodeLabelSet + std::fmt::Debug + Send + Sync + 'static,
+{
+    let family: Family<L, Histogram> = Family::new_with_constructor(latency_histogram);
+    registry.register_with_unit(name, help, Unit::Seconds, family.clone());
+    family
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("video_session");
+        let r = &mut registry;
+        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        r.register("build", "What is running", build);
+        Self {
+            rpcs: register(
+                r,
+                "rpcs",
+                "Calls that ended, by method and gRPC code",
+                Family::default(),
+            ),
+            rpc_seconds: register_latency(
+                r,
+                "rpc_duration",
+                "How long calls took until their last byte",
+            ),
+            rpcs_in_flight: register(
+                r,
+                "rpcs_in_flight",
+                "Calls that have begun and not ended, streams included",
+                Gauge::default(),
+            ),
+            store_operations: register(
+                r,
+                "store_operations",
+                "Store operations, by outcome",
+                Family::default(),
+            ),
+            store_seconds: register_latency(
+                r,
+                "store_operation_duration",
+                "How long store operations took",
+            ),
+            store_up: register(
+                r,
+                "store_up",
+                "Whether the store answered the last probe: 1 or 0",
+                Gauge::default(),
+            ),
+            sessions: register(
+                r,
+                "sessions",
+                "Sessions in the store, by state; counted every SESSION_COUNT_INTERVAL_SECS",
+                Family::default(),
+            ),
+            assignments: register(
+                r,
+                "sfu_assignments",
+                "Sessions that this instance placed, by SFU node",
+                Family::default(),
+            ),
+            tokens: register(
+                r,
+                "join_tokens_issued",
+                "Join tokens that this instance issued, by role",
+                Family::default(),
+            ),
+            watch_streams: register(
+                r,
+                "watch_streams",
+                "Streams of WatchSession that are open",
+                Gauge::default(),
+            ),
+            registry,
+        }
+    }
+}
+
+impl Metrics {
+    /// A call ended.
+    pub fn rpc(&self, method: &'static str, code: &'static str, took: Duration) {
+        self.rpcs.get_or_create(&RpcLabels { method, code }).inc();
+        self.rpc_seconds
+            .get_or_create(&MethodLabel { method })
+            .observe(took.as_secs_f64());
+    }
+
+    /// A store operation ended.
+    pub fn store_operation(&self, operation: &'static str, outcome: &'static str, took: Duration) {
+        self.store_operations
+            .get_or_create(&OperationLabels { operation, outcome })
+            .inc();
+        self.store_seconds
+            .get_or_create(&OperationLabel { operation })
+            .observe(took.as_secs_f64());
+    }
+
+    /// The store was probed.
+    pub fn store_up(&self, up: bool) {
+        self.store_up.set(i64::from(up));
+    }
+
+    /// The sessions were counted.
+    pub fn sessions(&self, state: &'static str, count: u64) {
+        self.sessions
+            .get_or_create(&StateLabel { state })
+            .set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// A session was placed on a node.
+    pub fn assignment(&self, node: &str) {
+        let node = node.to_owned();
+        self.assignments.get_or_create(&NodeLabel { node }).inc();
+    }
+
+    /// A join token was issued.
+    pub fn token_issued(&self, role: &'static str) {
+        self.tokens.get_or_create(&RoleLabel { role }).inc();
+    }
+
+    /// Everything, as OpenMetrics text.
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}

@@ -1,0 +1,114 @@
+//! Logs, traces and metrics. No secret, token, name or user id is ever handed to them.
+
+pub mod metrics;
+
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_otlp::{SpanExporter, WithExportConfig as _};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer};
+
+const SERVICE: &str = "video-session";
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Pretty,
+}
+
+/// Settings of logs and traces.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// How log lines look.
+    pub format: LogFormat,
+    /// Which of them are written.
+    pub filter: String,
+    /// Where spans are sent, if anywhere.
+    pub otlp_endpoint: Option<String>,
+}
+
+/// Telemetry could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// OTEL_EXPORTER_OTLP_ENDPOINT cannot be used.
+    #[error("OTEL_EXPORTER_OTLP_ENDPOINT cannot be used")]
+    Exporter(#[source] opentelemetry_otlp::ExporterBuildError),
+    /// LOG_FILTER cannot be used.
+    #[error("LOG_FILTER cannot be used")]
+    Filter(#[source] tracing_subscriber::filter::ParseError),
+    /// It was set up before.
+    #[error("logging is set up already")]
+    Twice(#[source] tracing_subscriber::util::TryInitError),
+}
+
+/// Sends what is left when told to.
+pub struct Telemetry {
+    provider: Option<SdkTracerProvider>,
+}
+
+/// Whether a text is a filter.
+pub fn is_filter(text: &str) -> bool {
+    EnvFilter::try_new(text).is_ok()
+}
+
+/// Sets up logs on standard output, and span export if it is asked for. Needs the runtime when spans are exported.
+///
+/// # Errors
+/// See [`TelemetryError`].
+pub fn init(config: &Config) -> Result<Telemetry, TelemetryError> {
+    let filter = EnvFilter::try_new(&config.filter).map_err(TelemetryError::Filter)?;
+    let lines = match config.format {
+        LogFormat::Json => tracing_subscriber::fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_span_list(false)
+            .boxed(),
+        LogFormat::Pretty => tracing_subscriber::fmt::layer().boxed(),
+    };
+    let provider = config
+        .otlp_endpoint
+        .as_deref()
+        .map(tracer_provider)
+        .transpose()?;
+    let spans = provider
+        .as_ref()
+        .map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer(SERVICE)));
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(lines)
+        .with(spans)
+        .try_init()
+        .map_err(TelemetryError::Twice)?;
+    Ok(Telemetry { provider })
+}
+
+fn tracer_provider(endpoint: &str) -> Result<SdkTracerProvider, TelemetryError> {
+    let exporter = SpanExporter::builder()
+        .with_tonic()
+        .with_endpoint(endpoint)
+        .build()
+        .map_err(TelemetryError::Exporter)?;
+    Ok(SdkTracerProvider::builder()
+        .with_batch_exporter(exporter)
+        .with_resource(Resource::builder().with_service_name(SERVICE).build())
+        .build())
+}
+
+impl Telemetry {
+    /// Sends the spans that are left. Waits for the network: not to be called on the runtime's threads.
+    pub fn shutdown(self) {
+        if let Some(provider) = self.provider
+            && let Err(error) = provider.shutdown()
+        {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the last spans were lost"
+            );
+        }
+    }
+}

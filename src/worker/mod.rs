@@ -1,0 +1,52 @@
+//! What is done without being asked: each task is idempotent, takes no input, and runs until told to stop.
+
+mod count_sessions;
+mod probe_store;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::rpc::Health;
+use crate::store::SessionStore;
+use crate::telemetry::metrics::Metrics;
+
+/// Settings of background work.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// How often the store is probed.
+    pub probe_interval: Duration,
+    /// How long it may take to answer a probe.
+    pub probe_timeout: Duration,
+    /// How often sessions are counted.
+    pub count_interval: Duration,
+}
+
+/// What the tasks work with.
+#[derive(Clone)]
+pub struct Parts {
+    /// The store.
+    pub store: Arc<dyn SessionStore>,
+    /// Told whether the store answers.
+    pub health: Health,
+    /// Where counts go.
+    pub metrics: Arc<Metrics>,
+}
+
+/// Starts every task on `tasks`; they end when `stop` is cancelled.
+pub fn start(config: &Config, parts: &Parts, tasks: &TaskTracker, stop: &CancellationToken) {
+    tasks.spawn(until(
+        stop.clone(),
+        probe_store::run(config.clone(), parts.clone()),
+    ));
+    tasks.spawn(until(
+        stop.clone(),
+        count_sessions::run(config.clone(), parts.clone()),
+    ));
+}
+
+async fn until(stop: CancellationToken, task: impl Future<Output = ()>) {
+    let _ = stop.run_until_cancelled(task).await;
+}
