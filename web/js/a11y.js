@@ -1,0 +1,79 @@
+// What somebody notices who does not see the page, or does not use a pointer: where the focus is, and what is said.
+
+import { byId } from './dom.js';
+
+/** Shows one screen and hides the others; moves the focus to its heading. */
+export function show(screen, title) {
+  const before = document.body.dataset.screen;
+  document.body.dataset.screen = screen;
+  document.title = title;
+  for (const main of document.querySelectorAll('[data-screen-for]')) main.hidden = main.dataset.screenFor !== screen;
+  if (before === screen) return;
+  for (const dialog of document.querySelectorAll('dialog[open]')) dialog.close();
+  window.scrollTo(0, 0);
+  document.querySelector(`[data-screen-for="${screen}"] h1`)?.focus({ preventScroll: true });
+}
+
+// Several things said at once would overwrite each other in a live region: they queue, each for long enough to be read.
+const HELD_MS = 1200;
+const queue = [];
+let speaking = false;
+
+/** Says something to a screen reader when it is next free. */
+export function say(text) {
+  queue.push(text);
+  if (!speaking) next();
+}
+
+function next() {
+  const text = queue.shift();
+  speaking = text !== undefined;
+  if (!speaking) return;
+  const region = byId('status');
+  // The same words twice are two announcements only if the region changes in between.
+  region.textContent = '';
+  setTimeout(() => {
+    region.textContent = text;
+    setTimeout(next, HELD_MS);
+  }, 50);
+}
+
+/** Says something at once. */
+export function alert(text) {
+  const region = byId('alert');
+  region.textContent = '';
+  if (text) setTimeout(() => (region.textContent = text), 50);
+}
+
+/** Makes a button open and close something; Escape closes it and gives the focus back. */
+export function disclose(button, target, { onChange = () => {} } = {}) {
+  const set = (open, { focus = false } = {}) => {
+    if ((button.getAttribute('aria-expanded') === 'true') === open) return;
+    button.setAttribute('aria-expanded', String(open));
+    onChange(open);
+    if (!open && focus) button.focus();
+  };
+  button.addEventListener('click', () => set(button.getAttribute('aria-expanded') !== 'true'));
+  for (const element of [button, target]) {
+    element.addEventListener('keydown', (event) => {
+      if (event.key === 'Escape') set(false, { focus: true });
+    });
+  }
+  return set;
+}
+
+/** Opens a dialog and tells which of its buttons was pressed; `null` for Escape. */
+export function ask(dialog, buttons) {
+  return new Promise((resolve) => {
+    const away = new AbortController();
+    const done = (answer) => {
+      away.abort();
+      if (dialog.open) dialog.close();
+      resolve(answer);
+    };
+    for (const id of buttons) byId(id).addEventListener('click', () => done(id), { signal: away.signal });
+    dialog.addEventListener('close', () => done(null), { signal: away.signal });
+    dialog.showModal();
+    dialog.querySelector('h2').focus();
+  });
+}

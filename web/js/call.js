@@ -1,0 +1,196 @@
+// The third screen: the others, oneself in a corner, and the controls.
+
+import { attach, byId, face } from './dom.js';
+import { ask, disclose, say } from './a11y.js';
+import { LocalMedia } from './media.js';
+import { choices, float, named } from './reactions.js';
+import { note } from './notes.js';
+import { Panel } from './panel.js';
+import { Tiles } from './tiles.js';
+
+const WARN_MINUTES = [5, 1];
+
+export class Call {
+  #tiles;
+  #panel;
+  #flips = false;
+  #warned = new Set();
+  #clock = 0;
+  #lock = null;
+
+  constructor({ words, media, session }) {
+    Object.assign(this, { words, media, session });
+    this.#tiles = new Tiles(words);
+    this.#panel = new Panel({ words, session });
+    this.away = new AbortController();
+    const { signal } = this.away;
+    session.addEventListener('people', () => this.render(), { signal });
+    session.addEventListener('note', ({ detail }) => this.#note(detail), { signal });
+    session.addEventListener('reaction', ({ detail }) => this.#reaction(detail), { signal });
+    session.addEventListener('lost', () => this.#lost(true), { signal });
+    session.addEventListener('back', () => this.#lost(false), { signal });
+    media.addEventListener('change', () => this.#controls(), { signal });
+    media.addEventListener('devices', () => this.#count(), { signal });
+    media.addEventListener('unplugged', ({ detail }) => note(words.text(`failure.unplugged-${detail}`), { loud: true }), { signal });
+    document.addEventListener('visibilitychange', () => !document.hidden && this.#stayAwake(), { signal });
+    this.#buttons(signal);
+  }
+
+  /** The call begins, or goes on after waiting. */
+  open() {
+    this.#count();
+    this.#stayAwake();
+    clearInterval(this.#clock);
+    this.#clock = setInterval(() => this.#closesSoon(), 5000);
+    this.render();
+  }
+
+  close() {
+    this.away.abort();
+    clearInterval(this.#clock);
+    this.#tiles.clear();
+    this.#lock?.release().catch(() => {});
+  }
+
+  render() {
+    const { session, words, media } = this;
+    if (!session.self) return;
+    const people = [...session.people.values()];
+    this.#tiles.render(people, media.chosen.speaker);
+    this.#panel.render();
+    const alone = !people.some((person) => person.publishes);
+    byId('alone').hidden = !alone;
+    byId('alone').textContent = words.text(session.self.role === 'doctor' ? 'call.alone.doctor' : 'call.alone');
+    this.#controls();
+  }
+
+  #buttons(signal) {
+    const { media, session, words } = this;
+    const click = (id, handler) => byId(id).addEventListener('click', handler, { signal });
+    click('mute', () => this.#mute());
+    click('camera', async () => {
+      await media.setCamera(!media.video);
+      if (!media.video && media.problems.video) this.#failed('video');
+    });
+    click('flip', () => media.flip());
+    click('share', () => this.#share());
+    click('stop-share', () => media.stopShare());
+    click('leave', () => this.#leave());
+    const reactions = disclose(byId('react'), byId('reactions'), { onChange: (open) => (byId('reactions').hidden = !open) });
+    disclose(byId('more'), byId('extras'), {
+      onChange: (open) => {
+        document.body.classList.toggle('with-extras', open);
+        if (!open) reactions(false);
+        this.#controls();
+      },
+    });
+    choices(words, (emoji) => session.react(emoji));
+  }
+
+  #controls() {
+    const { media, words, session } = this;
+    const publishes = session.self?.publishes ?? true;
+    for (const id of ['mute', 'camera', 'self']) byId(id).hidden = !publishes;
+    const silent = media.muted || !media.audio;
+    face(byId('mute'), silent ? 'mic-off' : 'mic', words.text(silent ? 'call.unmute' : 'call.mute'));
+    face(byId('camera'), media.video ? 'cam' : 'cam-off', words.text(media.video ? 'call.cameraOff' : 'call.cameraOn'));
+    face(byId('flip'), 'flip', words.text('call.flip'));
+    face(byId('share'), 'screen', words.text(media.screen ? 'call.stopShare' : 'call.share'));
+    face(byId('react'), 'smile', words.text('call.react'));
+    face(byId('leave'), 'leave', words.text('call.leave'));
+    const less = byId('more').getAttribute('aria-expanded') === 'true';
+    face(byId('more'), less ? 'close' : 'more', words.text(less ? 'call.less' : 'call.more'));
+    for (const [id, off] of [['mute', silent], ['camera', !media.video]]) byId(id).classList.toggle('off', off);
+    byId('flip').hidden = !publishes || !this.#flips || !media.video;
+    byId('share').hidden = !publishes || !LocalMedia.canShare;
+    byId('sharing').hidden = !media.screen;
+    attach(byId('self-video'), media.video ? media.preview : null);
+    byId('self-video').classList.toggle('mirrored', media.facing === 'user');
+    byId('self-off').hidden = Boolean(media.video);
+    byId('self-muted').hidden = !silent;
+  }
+
+  async #mute() {
+    const { media, words } = this;
+    // Without a microphone, the button tries to get one.
+    if (!media.audio) {
+      media.muted = false;
+      await media.acquire();
+      if (!media.audio) return this.#failed('audio');
+    } else media.setMuted(!media.muted);
+    return say(words.text(media.muted ? 'call.muteFirst' : 'call.unmuteFirst'));
+  }
+
+  #failed(kind) {
+    const device = kind === 'audio' ? 'microphone' : 'camera';
+    const what = this.media.problems[kind];
+    const key = [`failure.${what}-${device}.title`, `failure.${what}.title`].find((candidate) => this.words.has(candidate));
+    note(this.words.text(key), { loud: true });
+  }
+
+  async #share() {
+    const { media, words } = this;
+    try {
+      if (media.screen) media.stopShare();
+      else await media.share();
+    } catch {
+      note(words.text('failure.share'), { loud: true });
+    }
+  }
+
+  async #leave() {
+    const { session } = this;
+    if (!session.may('end-call')) return session.leave();
+    const answer = await ask(byId('leave-dialog'), ['leave-cancel', 'leave-only', 'leave-end']);
+    if (answer === 'leave-only') session.leave();
+    if (answer === 'leave-end') session.endForAll();
+    return undefined;
+  }
+
+  #note({ key, who, person = this.session.people.get(who), loud, quiet }) {
+    note(this.words.text(key, { name: person ? this.words.who(person) : this.words.role('doctor') }), { loud, quiet });
+  }
+
+  #reaction({ userId, emoji }) {
+    const { session, words } = this;
+    const self = userId === session.self.userId;
+    const person = self ? session.self : session.people.get(userId);
+    if (!person || !float(emoji, self ? byId('self') : this.#tiles.of(userId))) return;
+    if (!self) say(words.text('call.reacted', { name: words.who(person), reaction: named(words, emoji) }));
+  }
+
+  #lost(lost) {
+    const talking = [...this.session.people.values()].some((person) => person.state === 'connected');
+    const text = this.words.text(talking ? 'call.lost.media' : 'call.lost');
+    byId('lost').hidden = !lost;
+    byId('lost').textContent = lost ? text : '';
+    if (lost) note(text, { loud: true, quiet: true });
+    else note(this.words.text('call.back'));
+  }
+
+  async #count() {
+    const cameras = (await this.media.devices()).video.length;
+    // Only where turning means something: a device in the hand, with cameras on both sides.
+    this.#flips = cameras > 1 && window.matchMedia('(pointer: coarse)').matches;
+    this.#controls();
+  }
+
+  #closesSoon() {
+    const left = ((this.session.self?.closesAt ?? Infinity) - Date.now()) / 60_000;
+    for (const minutes of WARN_MINUTES) {
+      if (left > minutes || left <= 0 || this.#warned.has(minutes)) continue;
+      this.#warned.add(minutes);
+      if (left > minutes - 1) note(this.words.text(minutes === 1 ? 'call.closesSoon.1' : 'call.closesSoon', { minutes }), { loud: minutes === 1 });
+    }
+  }
+
+  /** A phone's screen must not go dark in the middle of a consultation. */
+  async #stayAwake() {
+    try {
+      if (!this.#lock || this.#lock.released) this.#lock = await navigator.wakeLock?.request('screen');
+      if (this.away.signal.aborted) await this.#lock?.release();
+    } catch {
+      // Low battery, or a browser that cannot: the call goes on without.
+    }
+  }
+}

@@ -1,0 +1,83 @@
+// The error page, made better where there is JavaScript: the opening time in the reader's own zone, a countdown, and
+// another try where one makes sense. Without it, the page says all that matters.
+
+import { load } from './catalogue.js';
+
+const { code, assets } = document.documentElement.dataset;
+// Codes after which the same address may well work later, and how long to wait before trying by oneself; 0: when asked.
+const LATER = { 'too-early': 0, 'store-away': 10_000, 'rate-limited': 60_000, full: 0, internal: 0 };
+const JITTER_MS = 3000;
+const BETWEEN_MS = 5000;
+const LONGEST_MS = 2 ** 31 - 1;
+
+const byId = (id) => document.getElementById(id);
+// Without a token or a participant in it, an address answers the same however often it is asked.
+const inAddress = new URLSearchParams(location.search);
+const again = code in LATER && (inAddress.has('token') || inAddress.has('p'));
+const words = await load(assets, [document.documentElement.lang]);
+
+// A token that is good for nothing any more need not stand in the address bar and the history.
+if (!(code in LATER) && inAddress.has('token')) history.replaceState(null, '', location.pathname);
+
+/** How far this device's clock is behind the service's. */
+async function skew() {
+  try {
+    const answer = await fetch(import.meta.url, { method: 'HEAD', cache: 'no-store' });
+    const date = Date.parse(answer.headers.get('date'));
+    return Number.isNaN(date) ? 0 : date - Date.now();
+  } catch {
+    return 0;
+  }
+}
+
+function retry() {
+  location.reload();
+}
+
+/** Tries again by itself, later for each page that had to, and not in step with everybody else. */
+function retryIn(wait) {
+  setTimeout(retry, Math.min(LONGEST_MS, wait + Math.random() * JITTER_MS));
+}
+
+function remaining(ms) {
+  const minutes = Math.ceil(ms / 60_000);
+  const hours = Math.floor(minutes / 60);
+  if (hours >= 48) return words.text('error.countdown.days', { days: Math.floor(hours / 24), hours: hours % 24 });
+  if (hours >= 2) return words.text('error.countdown.hours', { hours, minutes: minutes % 60 });
+  if (minutes > 1) return words.text('error.countdown.minutes', { minutes });
+  return words.text(ms > 60_000 ? 'error.countdown.minute' : 'error.countdown.seconds');
+}
+
+async function countDown(opensAt) {
+  const time = byId('opens-at');
+  const near = Math.abs(opensAt - Date.now()) < 20 * 3600_000;
+  const style = near ? { timeStyle: 'short' } : { dateStyle: 'full', timeStyle: 'short' };
+  time.textContent = new Intl.DateTimeFormat(document.documentElement.lang, style).format(opensAt);
+  const zone = new Intl.DateTimeFormat(document.documentElement.lang, { timeZoneName: 'short' }).formatToParts(opensAt);
+  time.append(` (${zone.find((part) => part.type === 'timeZoneName').value})`);
+  const offset = await skew();
+  const countdown = byId('countdown');
+  const loaded = Date.now();
+  let going = true;
+  const tick = () => {
+    const left = opensAt - (Date.now() + offset);
+    const text = left > 0 ? remaining(left) : words.text('error.open-now');
+    if (countdown.textContent !== text) countdown.textContent = text;
+    countdown.hidden = false;
+    if (left > 0 || !again || !going) return;
+    going = false;
+    // Clocks that disagree must not make the page load in a circle.
+    retryIn(Math.max(0, BETWEEN_MS - (Date.now() - loaded)));
+  };
+  tick();
+  setInterval(tick, 1000);
+}
+
+const opensAt = Date.parse(byId('opens').dataset.opensAt);
+if (!Number.isNaN(opensAt)) countDown(opensAt);
+if (again) {
+  byId('retry').textContent = words.text('error.retry');
+  byId('retry').addEventListener('click', retry);
+  byId('retry-box').hidden = false;
+  if (LATER[code]) retryIn(LATER[code]);
+}

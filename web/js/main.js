@@ -1,0 +1,80 @@
+// From loading the page to the end of the call: which screen, when.
+
+import { load } from './catalogue.js';
+import { show } from './a11y.js';
+import { Call } from './call.js';
+import { config as read } from './config.js';
+import { fill } from './end.js';
+import { LocalMedia, unfit } from './media.js';
+import { Memory } from './memory.js';
+import { Ready } from './ready.js';
+import { Session } from './session.js';
+import { Signalling } from './signalling.js';
+import { Waiting } from './waiting.js';
+import { say } from './a11y.js';
+
+const config = read();
+const words = await load(config.assets);
+words.apply();
+
+const title = (text) => `${text} · ${words.text('page.title')}`;
+const memory = new Memory(config.slot);
+const media = new LocalMedia();
+const watches = config.role === 'observer';
+const ready = new Ready({ words, media, config, watches, onStart: start });
+let session = null;
+
+const before = memory.take();
+const reason = unfit();
+show('ready', title(words.text('ready.title')));
+if (reason) ready.unfit(reason);
+else if (before) resume(before);
+else await ready.open();
+
+/** The page was loaded again in the middle: on with it, as it was. */
+async function resume({ muted, cameraOff, chosen, name }) {
+  media.muted = muted;
+  media.cameraOff = cameraOff;
+  Object.assign(media.chosen, chosen);
+  if (!watches) await media.acquire();
+  start(name);
+}
+
+function start(name) {
+  if (session) return;
+  ready.close();
+  session = new Session({ signalling: new Signalling(config), media, name: config.name || name });
+  const waiting = new Waiting({ words, media, onLeave: () => session.leave() });
+  const call = new Call({ words, media, session });
+  const wait = () => {
+    // Until the service has said who we are, this is about the connection; afterwards, about whom we wait for.
+    waiting.render(session.stage === 'waiting' ? session.reason || 'host-absent' : null, session.lost);
+    if (session.stage !== 'call') show('waiting', title(document.getElementById('waiting-title').textContent));
+  };
+  for (const event of ['waiting', 'lost', 'back']) session.addEventListener(event, wait);
+  session.addEventListener('call', () => {
+    show('call', title(words.text('call.title')));
+    call.open();
+    say(words.text('call.begun'));
+  });
+  session.addEventListener('over', ({ detail: { why, reason: because } }) => {
+    call.close();
+    const onAgain = () => location.replace(config.page);
+    const heading = fill({ words, why, reason: because, texts: session.self?.endReasonTexts, onAgain });
+    show('end', title(heading));
+  });
+  wait();
+  session.start();
+}
+
+window.addEventListener('pagehide', () => {
+  if (session && session.stage !== 'over') {
+    const { muted, cameraOff, chosen } = media;
+    memory.keep({ muted, cameraOff, chosen, name: config.name || (session.self?.name ?? '') });
+    session.abandon();
+  }
+  media.stop();
+});
+
+// Back from the browser's memory of pages: everything was closed when it went there.
+window.addEventListener('pageshow', (event) => event.persisted && location.reload());

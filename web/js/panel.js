@@ -1,0 +1,104 @@
+// What a host can do: who waits and who is there, let in, mute, remove, end for everybody.
+
+import { byId, el, face, icon } from './dom.js';
+import { ask, disclose } from './a11y.js';
+
+export class Panel {
+  #set;
+
+  constructor({ words, session }) {
+    Object.assign(this, { words, session });
+    const panel = byId('panel');
+    this.#set = disclose(byId('people'), panel, {
+      onChange: (open) => {
+        panel.hidden = !open;
+        document.body.classList.toggle('with-panel', open);
+        if (open) byId('panel-title').focus();
+      },
+    });
+    byId('panel-close').addEventListener('click', () => this.#set(false, { focus: true }));
+    byId('end-all').addEventListener('click', () => this.end());
+  }
+
+  render() {
+    const { session, words } = this;
+    const host = session.may('host');
+    byId('people').hidden = !host;
+    if (!host) return;
+    const waiting = [...session.queue.values()];
+    face(byId('people'), 'people', words.text('call.people'));
+    byId('people').dataset.badge = waiting.length ? String(waiting.length) : '';
+    byId('end-all').hidden = !session.may('end-call');
+    byId('panel-waiting').hidden = waiting.length === 0;
+    this.#fill('waiting-list', waiting, (person) => this.#waits(person));
+    this.#fill('present-list', [session.self, ...session.people.values()], (person) => this.#present(person));
+    this.#fill('door', waiting, (person) => this.#knocks(person));
+  }
+
+  /** Asks once more. */
+  async end() {
+    if ((await ask(byId('end-dialog'), ['end-confirm', 'end-cancel'])) === 'end-confirm') this.session.endForAll();
+  }
+
+  /** Rows are made anew only if something changed, and the focus stays on the button that had it. */
+  #fill(id, persons, row) {
+    const list = byId(id);
+    const shown = JSON.stringify(persons.map(({ userId, name, role, muted, publishes }) => [userId, name, role, muted, publishes]));
+    if (list.dataset.shown === shown) return;
+    const focused = list.contains(document.activeElement) ? document.activeElement : null;
+    const [testid, userId] = [focused?.dataset.testid, focused?.closest('[data-user-id]')?.dataset.userId];
+    list.dataset.shown = shown;
+    list.replaceChildren(...persons.map(row));
+    if (!focused) return;
+    const same = [...list.children].find((child) => child.dataset.userId === userId)?.querySelector(`[data-testid="${testid}"]`);
+    (same ?? (byId('panel').hidden ? byId('people') : byId('panel-title'))).focus();
+  }
+
+  #button(testid, key, person, className, click) {
+    const { words } = this;
+    return el('button', { type: 'button', className, testid, label: words.text(`${key}.name`, { name: words.who(person) }), on: { click } }, words.text(key));
+  }
+
+  #name(person) {
+    const name = this.words.who(person);
+    const role = this.words.role(person.role);
+    return el('span', { className: 'person-name' }, name, role === name ? null : el('small', {}, role));
+  }
+
+  #admit(person) {
+    return this.#button('admit', 'panel.admit', person, 'small-button good', () => this.session.admit(person.userId));
+  }
+
+  #remove(person) {
+    return this.#button('remove', 'panel.remove', person, 'small-button', () => this.#askRemove(person));
+  }
+
+  #waits(person) {
+    return el('li', { dataset: { userId: person.userId }, testid: 'waits' }, this.#name(person), el('span', { className: 'actions' }, this.#admit(person), this.#remove(person)));
+  }
+
+  #present(person) {
+    const { words, session } = this;
+    const self = person === session.self;
+    if (self) return el('li', { dataset: { userId: person.userId }, testid: 'present' }, el('span', { className: 'person-name' }, words.text('call.you.named', { name: words.who(person) })));
+    const mute = person.publishes && !person.muted && session.may('mute-others');
+    return el(
+      'li',
+      { dataset: { userId: person.userId }, testid: 'present' },
+      this.#name(person),
+      person.muted && person.publishes ? el('span', { className: 'chip' }, icon('mic-off'), el('span', {}, words.text('call.muted.short'))) : null,
+      el('span', { className: 'actions' }, mute ? this.#button('mute-other', 'panel.mute', person, 'small-button', () => session.askToMute(person.userId)) : null, this.#remove(person)),
+    );
+  }
+
+  /** Somebody waits: one tap lets them in, without opening the panel. */
+  #knocks(person) {
+    return el('p', { className: 'banner', dataset: { userId: person.userId }, testid: 'knock' }, el('span', {}, this.words.text('panel.waits', { name: this.words.who(person) })), this.#button('knock-admit', 'panel.admit', person, 'small-button good', () => this.session.admit(person.userId)));
+  }
+
+  async #askRemove(person) {
+    byId('remove-title').textContent = this.words.text('panel.remove.title', { name: this.words.who(person) });
+    byId('keep-out').checked = true;
+    if ((await ask(byId('remove-dialog'), ['remove-confirm', 'remove-cancel'])) === 'remove-confirm') this.session.remove(person.userId, byId('keep-out').checked);
+  }
+}

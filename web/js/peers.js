@@ -1,0 +1,319 @@
+// Participants who connect to each other directly: one RTCPeerConnection for each of the others.
+//
+// Who makes the offer is settled in docs/signalling.md. A page that was loaded again, or a second one that took over,
+// is the same participant to the service and tells nobody: the others recognise it by the session id in its SDP, which
+// belongs to one RTCPeerConnection for life, and begin anew with it.
+
+import { Quality } from './quality.js';
+
+const KINDS = ['audio', 'video'];
+const EXPECT_MS = 4000;
+const SETTLE_MS = 10_000;
+const RESTARTS_MAX = 2;
+const STATS_MS = 2000;
+// The impolite side restarts first, so that both seldom do it at once.
+const RESTART_MS = { disconnected: { impolite: 1500, polite: 4000 }, failed: { impolite: 0, polite: 2500 } };
+
+const sessionOf = (sdp) => /^o=\S+ (\S+)/m.exec(sdp)?.[1] ?? '';
+
+class Peer {
+  stream = new MediaStream();
+  #pc = null;
+  #theirSession = '';
+  #pending = [];
+  #chain = Promise.resolve();
+  #timer = 0;
+  #restarts = 0;
+  #quality = new Quality();
+  #closed = false;
+
+  constructor(mesh, userId, theyPublish) {
+    this.mesh = mesh;
+    this.userId = userId;
+    this.theyPublish = theyPublish;
+    this.polite = mesh.userId < userId;
+    this.state = 'connecting';
+  }
+
+  get alive() {
+    return this.#pc?.connectionState === 'connected';
+  }
+
+  get begun() {
+    return this.#pc !== null;
+  }
+
+  /** Their offer is awaited; if none comes, we make one after all. */
+  expect() {
+    this.#after(EXPECT_MS, () => !this.#theirSession && this.offer());
+  }
+
+  /** Offers, with new ICE credentials if there is a connection already. */
+  offer({ anew = false } = {}) {
+    return this.#then(async () => {
+      if (anew || !this.#pc || this.#pc.connectionState === 'closed') this.#build(true);
+      const pc = this.#pc;
+      const restart = pc.remoteDescription !== null;
+      await pc.setLocalDescription(await pc.createOffer({ iceRestart: restart }));
+      this.#send('offer', { sdp: pc.localDescription.sdp });
+      this.#watch();
+    });
+  }
+
+  handle({ type, data }) {
+    if (!data) return;
+    if (type === 'ice-candidate') this.#then(() => this.#candidate(data));
+    else if (typeof data.sdp === 'string') this.#then(() => (type === 'offer' ? this.#offered(data.sdp) : this.#answered(data.sdp)));
+  }
+
+  setTrack(kind, track) {
+    return this.#then(async () => {
+      const sender = this.#transceiver(kind)?.sender;
+      if (sender && sender.track !== track) await sender.replaceTrack(track);
+    });
+  }
+
+  /** The way to the service is back: whatever was under way meanwhile may not have arrived. */
+  resume() {
+    if (!this.#pc) this.offer();
+    else if (!this.alive || this.#pc.signalingState !== 'stable') this.#restart();
+  }
+
+  configure(configuration) {
+    this.#pc?.setConfiguration(configuration);
+  }
+
+  async sample() {
+    if (this.alive && this.#quality.take(await this.#pc.getStats())) this.mesh.told('quality', this.userId, this.#quality.poor);
+  }
+
+  close() {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    this.#drop();
+  }
+
+  // --- one thing after the other ------------------------------------------------------------------------------------
+
+  #then(step) {
+    this.#chain = this.#chain.then(() => (this.#closed ? undefined : step())).catch(() => {
+      // What cannot be applied is stale or broken; either way a new connection is the cure, and the watch applies it.
+      if (!this.#closed && !this.alive) this.#watch();
+    });
+    return this.#chain;
+  }
+
+  #send(type, data) {
+    this.mesh.send(type, { target_id: this.userId, data });
+  }
+
+  async #offered(sdp) {
+    const session = sessionOf(sdp);
+    if (this.#pc && this.#pc.signalingState === 'have-local-offer') {
+      if (!this.polite) return;
+      // Nothing came of the first offer yet: simpler to begin anew than to roll back.
+      if (!this.#theirSession) this.#drop();
+    }
+    if (this.#theirSession && this.#theirSession !== session) this.#drop();
+    if (!this.#pc) this.#build(false);
+    const pc = this.#pc;
+    await pc.setRemoteDescription({ type: 'offer', sdp });
+    this.#theirSession = session;
+    for (const kind of KINDS) {
+      const transceiver = this.#transceiver(kind);
+      if (!transceiver) continue;
+      transceiver.direction = this.mesh.publishes ? 'sendrecv' : 'recvonly';
+      const track = this.mesh.track(kind);
+      if (transceiver.sender.track !== track) await transceiver.sender.replaceTrack(track);
+    }
+    await this.#applyPending();
+    await pc.setLocalDescription(await pc.createAnswer());
+    this.#send('answer', { sdp: pc.localDescription.sdp });
+    this.#watch();
+  }
+
+  async #answered(sdp) {
+    if (this.#pc?.signalingState !== 'have-local-offer') return;
+    const session = sessionOf(sdp);
+    if (this.#theirSession && this.#theirSession !== session) {
+      this.offer({ anew: true });
+      return;
+    }
+    this.#theirSession = session;
+    await this.#pc.setRemoteDescription({ type: 'answer', sdp });
+    await this.#applyPending();
+  }
+
+  async #candidate({ candidate, sdpMLineIndex, sdpMid }) {
+    if (!candidate) return;
+    this.#pending.push({ candidate, sdpMLineIndex, sdpMid });
+    if (this.#pc?.remoteDescription) await this.#applyPending();
+  }
+
+  async #applyPending() {
+    // One that belongs to an offer that was passed over is refused, and rightly.
+    for (const candidate of this.#pending.splice(0)) await this.#pc.addIceCandidate(candidate).catch(() => {});
+  }
+
+  #transceiver(kind) {
+    return this.#pc?.getTransceivers().find((transceiver) => transceiver.receiver.track.kind === kind && !transceiver.stopped);
+  }
+
+  // --- the connection itself ----------------------------------------------------------------------------------------
+
+  #build(offering) {
+    this.#drop();
+    const pc = new RTCPeerConnection(this.mesh.configuration);
+    this.#pc = pc;
+    this.#quality = new Quality();
+    const current = (handler) => (event) => pc === this.#pc && handler(event);
+    pc.addEventListener('icecandidate', current(({ candidate }) => {
+      if (candidate?.candidate) {
+        const { sdpMLineIndex, sdpMid } = candidate;
+        this.#send('ice-candidate', { candidate: candidate.candidate, sdpMLineIndex, sdpMid });
+      }
+    }));
+    pc.addEventListener('track', current(({ track }) => {
+      for (const old of this.stream.getTracks()) if (old.kind === track.kind && old !== track) this.stream.removeTrack(old);
+      this.stream.addTrack(track);
+      this.mesh.told('stream', this.userId, this.stream);
+    }));
+    pc.addEventListener('connectionstatechange', current(() => this.#changed(pc.connectionState)));
+    if (!offering) return;
+    for (const kind of KINDS) {
+      pc.addTransceiver(this.mesh.track(kind) ?? kind, { direction: this.#direction() });
+    }
+  }
+
+  #direction() {
+    if (!this.mesh.publishes) return 'recvonly';
+    return this.theyPublish ? 'sendrecv' : 'sendonly';
+  }
+
+  #drop() {
+    const pc = this.#pc;
+    this.#pc = null;
+    this.#theirSession = '';
+    if (!pc) return;
+    this.#pending = [];
+    pc.close();
+    for (const track of this.stream.getTracks()) this.stream.removeTrack(track);
+  }
+
+  #changed(state) {
+    if (state === 'connected') {
+      this.#restarts = 0;
+      clearTimeout(this.#timer);
+      this.#tell('connected');
+    } else if (state === 'disconnected' || state === 'failed') {
+      this.#tell('interrupted');
+      this.mesh.told('doubt', this.userId);
+      this.#after(RESTART_MS[state][this.polite ? 'polite' : 'impolite'], () => !this.alive && this.#restart());
+    }
+  }
+
+  #restart() {
+    if (!this.mesh.reachable) return;
+    // Whoever does not publish is not to offer: the other side restarts, unless nothing comes of it.
+    if (!this.mesh.publishes && this.#restarts === 0) {
+      this.#restarts += 1;
+      this.#watch();
+      return;
+    }
+    this.#restarts += 1;
+    this.offer({ anew: this.#restarts > RESTARTS_MAX });
+  }
+
+  #watch() {
+    this.#after(SETTLE_MS, () => !this.alive && this.#restart());
+  }
+
+  #after(wait, step) {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => !this.#closed && step(), wait);
+  }
+
+  #tell(state) {
+    if (this.state === state) return;
+    this.state = state;
+    this.mesh.told('state', this.userId, state);
+  }
+}
+
+/**
+ * All the others. Events, with `{userId, value}`: `stream`, `state` (`connected`, `interrupted`), `quality` (true: poor)
+ * and `doubt` (the way to somebody broke: perhaps the way to the service did, too).
+ */
+export class Mesh extends EventTarget {
+  #peers = new Map();
+  #timer = 0;
+
+  constructor({ userId, publishes, configuration, send, track, reachable }) {
+    super();
+    Object.assign(this, { userId, publishes, configuration, send, track });
+    this.isReachable = reachable;
+    this.#timer = setInterval(() => this.#peers.forEach((peer) => peer.sample().catch(() => {})), STATS_MS);
+  }
+
+  get reachable() {
+    return this.isReachable();
+  }
+
+  /** Somebody came after us: we offer, unless it is theirs to do. */
+  joined({ user_id: userId, publishes }) {
+    if (this.#peers.has(userId) || !(publishes || this.publishes)) return;
+    const peer = this.#add(userId, publishes);
+    if (this.publishes) peer.offer();
+    else peer.expect();
+  }
+
+  /** Somebody was there before us. If nobody told them that we are here, or they may not offer, we do. */
+  found({ user_id: userId, publishes }, resumed) {
+    const known = this.#peers.get(userId);
+    if (known) return known.resume();
+    if (!(publishes || this.publishes)) return undefined;
+    const peer = this.#add(userId, publishes);
+    return this.publishes && (resumed || !publishes) ? peer.offer() : peer.expect();
+  }
+
+  left(userId) {
+    this.#peers.get(userId)?.close();
+    this.#peers.delete(userId);
+  }
+
+  alive(userId) {
+    return this.#peers.get(userId)?.alive ?? false;
+  }
+
+  /** An offer, an answer or a candidate from one of the others. */
+  handle(message) {
+    const userId = message.sender_id;
+    let peer = this.#peers.get(userId);
+    if (!peer && message.type === 'offer') peer = this.#add(userId, true);
+    peer?.handle(message);
+  }
+
+  setTrack(kind, track) {
+    for (const peer of this.#peers.values()) peer.setTrack(kind, track);
+  }
+
+  configure(configuration) {
+    this.configuration = configuration;
+    for (const peer of this.#peers.values()) peer.configure(configuration);
+  }
+
+  close() {
+    clearInterval(this.#timer);
+    for (const userId of [...this.#peers.keys()]) this.left(userId);
+  }
+
+  told(event, userId, value) {
+    this.dispatchEvent(new CustomEvent(event, { detail: { userId, value } }));
+  }
+
+  #add(userId, theyPublish) {
+    const peer = new Peer(this, userId, theyPublish);
+    this.#peers.set(userId, peer);
+    return peer;
+  }
+}

@@ -1,0 +1,41 @@
+// Emoji that rise over the picture of whoever sent them.
+
+import { byId, el } from './dom.js';
+
+const REACTIONS = [
+  ['👍', 'thumbs'],
+  ['👏', 'clap'],
+  ['❤️', 'heart'],
+  ['😊', 'smile'],
+  ['✋', 'hand'],
+  ['❓', 'question'],
+];
+const LONGEST = 16;
+const AT_ONCE = 12;
+const HELD_MS = 4000;
+
+export function choices(words, onReact) {
+  byId('reactions').replaceChildren(
+    ...REACTIONS.map(([emoji, key]) => el('button', { type: 'button', className: 'reaction', testid: `reaction-${key}`, label: words.text(`reaction.${key}`), on: { click: () => onReact(emoji) } }, emoji)),
+  );
+}
+
+/** What to call an emoji, which is itself for one that this page does not offer. */
+export function named(words, emoji) {
+  const known = REACTIONS.find(([offered]) => offered === emoji);
+  return known ? words.text(`reaction.${known[1]}`) : emoji;
+}
+
+/** False if it is none. */
+export function float(emoji, from) {
+  const floating = byId('floating');
+  if (typeof emoji !== 'string' || !emoji || emoji.length > LONGEST || floating.children.length >= AT_ONCE) return false;
+  const stage = floating.getBoundingClientRect();
+  const box = (from ?? floating).getBoundingClientRect();
+  const element = el('span', { className: 'emoji', testid: 'emoji' }, emoji);
+  element.style.left = `${box.left - stage.left + box.width * (0.3 + Math.random() * 0.4)}px`;
+  element.style.top = `${box.top - stage.top + box.height * 0.6}px`;
+  floating.append(element);
+  setTimeout(() => element.remove(), HELD_MS);
+  return true;
+}

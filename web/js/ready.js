@@ -1,0 +1,129 @@
+// The first screen: one's own picture and sound, and the way on when one of them fails.
+
+import { attach, byId, el, face } from './dom.js';
+import { Level } from './level.js';
+
+const LISTS = { audio: ['microphone-choice', 'microphone-field'], video: ['camera-choice', 'camera-field'], speaker: ['speaker-choice', 'speaker-field'] };
+const HEARD = 0.35;
+
+const canChooseSpeaker = 'setSinkId' in HTMLMediaElement.prototype;
+
+/** Where to go on from a failure that trying again does not help. */
+function wayOut(failure, words) {
+  if (failure === 'insecure') return el('a', { className: 'button', href: location.href.replace(/^http:/, 'https:'), testid: 'failure-action' }, words.text('failure.insecure.action'));
+  if (failure === 'blocked') return el('a', { className: 'button', href: location.href, target: '_blank', rel: 'noopener', testid: 'failure-action' }, words.text('failure.blocked.action'));
+  return null;
+}
+
+export class Ready {
+  #level = new Level();
+  #shown = '';
+  #loud = 0;
+
+  constructor({ words, media, config, watches, onStart }) {
+    Object.assign(this, { words, media, config, watches });
+    this.away = new AbortController();
+    const { signal } = this.away;
+    media.addEventListener('change', () => this.#render(), { signal });
+    media.addEventListener('devices', () => this.#list(), { signal });
+    const click = (id, handler) => byId(id).addEventListener('click', handler, { signal });
+    click('ready-mute', () => media.setMuted(!media.muted));
+    click('ready-camera', () => media.setCamera(media.cameraOff));
+    const start = () => onStart(byId('name').value.trim());
+    click('start', start);
+    byId('name').addEventListener('keydown', (event) => event.key === 'Enter' && start(), { signal });
+    for (const [kind, [id]] of Object.entries(LISTS)) {
+      byId(id).addEventListener('change', ({ target }) => media.choose(kind, target.value), { signal });
+    }
+    byId('name-field').hidden = Boolean(config.name) || !config.askName;
+    byId('as').hidden = !config.name;
+    byId('as').textContent = words.text('ready.as', { name: config.name });
+  }
+
+  /** A browser that cannot hold a call: say so, and nothing else. */
+  unfit(reason) {
+    this.#failures([reason], false);
+    for (const id of ['ready-lead', 'preview-box', 'level-box', 'devices', 'start', 'as']) byId(id).hidden = true;
+    for (const id of ['ready-mute', 'ready-camera']) byId(id).hidden = true;
+  }
+
+  async open() {
+    if (this.watches) {
+      for (const id of ['preview-box', 'level-box', 'devices']) byId(id).hidden = true;
+      byId('ready-lead').textContent = this.words.text('call.observer');
+    } else await this.media.acquire();
+  }
+
+  close() {
+    this.away.abort();
+    this.#level.stop();
+  }
+
+  #render() {
+    const { media, words } = this;
+    const failures = media.asking ? [] : media.failures;
+    byId('asking').hidden = !media.asking;
+    this.#failures(failures);
+    attach(byId('preview'), media.video ? media.preview : null);
+    byId('preview').classList.toggle('mirrored', media.facing === 'user');
+    byId('preview').hidden = !media.video;
+    byId('preview-off').hidden = Boolean(media.video) || media.asking;
+    byId('level-box').hidden = !media.audio;
+    byId('devices').hidden = !media.audio && !media.video;
+    byId('ready-mute').hidden = !media.audio;
+    byId('ready-camera').hidden = !media.video && !media.cameraOff;
+    face(byId('ready-mute'), media.muted ? 'mic-off' : 'mic', words.text(media.muted ? 'call.unmute' : 'call.mute'));
+    face(byId('ready-camera'), media.cameraOff ? 'cam-off' : 'cam', words.text(media.cameraOff ? 'call.cameraOn' : 'call.cameraOff'));
+    const { audio, video } = media.problems;
+    const start = audio && video ? 'ready.start.listen' : audio ? 'ready.start.picture' : video ? 'ready.start.sound' : 'ready.start';
+    byId('start').textContent = words.text(media.asking ? 'ready.start' : start);
+    this.#level.listen(media.audio, (level) => this.#heard(level));
+    this.#hint();
+  }
+
+  #heard(level) {
+    const { muted } = this.media;
+    byId('level-bar').style.transform = `scaleX(${muted ? 0 : level.toFixed(3)})`;
+    byId('level').setAttribute('aria-valuenow', String(muted ? 0 : Math.round(level * 20) * 5));
+    if (level < HEARD || muted) return;
+    this.#loud += 1;
+    if (this.#loud === 3) this.#hint();
+  }
+
+  #hint() {
+    const key = this.media.muted ? 'ready.levelMuted' : this.#loud >= 3 ? 'ready.levelHeard' : 'ready.levelHint';
+    byId('level-hint').textContent = this.words.text(key);
+  }
+
+  #failures(failures, retry = true) {
+    const shown = failures.join();
+    if (shown === this.#shown) return;
+    this.#shown = shown;
+    const { words } = this;
+    const cards = failures.map((failure) => {
+      const out = wayOut(failure, words);
+      const again = retry && !out && failure !== 'unsupported';
+      return el(
+        'div',
+        { className: 'failure', testid: `failure-${failure}` },
+        el('h2', {}, words.text(`failure.${failure}.title`)),
+        el('p', {}, words.text(`failure.${failure}.text`)),
+        out ?? (again ? el('button', { type: 'button', className: 'secondary', testid: 'failure-retry', on: { click: () => this.media.acquire() } }, words.text('failure.retry')) : null),
+      );
+    });
+    byId('failures').replaceChildren(...cards);
+  }
+
+  async #list() {
+    const devices = await this.media.devices();
+    for (const [kind, [id, field]] of Object.entries(LISTS)) {
+      const select = byId(id);
+      const current = this.media[kind]?.getSettings?.().deviceId ?? this.media.chosen[kind];
+      const options = devices[kind].map(({ deviceId, label }, index) => {
+        return el('option', { value: deviceId, selected: deviceId === current }, label || this.words.text('ready.device', { number: index + 1 }));
+      });
+      select.replaceChildren(...options);
+      byId(field).hidden = options.length === 0 || (kind === 'speaker' && !canChooseSpeaker);
+    }
+  }
+}

@@ -1,0 +1,197 @@
+// The WebSocket to the service, as docs/signalling.md has it: one object that reconnects until it is told that it is over.
+
+const FIRST_MS = 500;
+const LAST_MS = 8000;
+const GIVE_UP_MS = 120_000;
+// A browser does not tell that a connection is dead until much later: it is asked when it has been silent for a while.
+const SILENCE_MS = 8000;
+const ANSWER_MS = 5000;
+const HURRIED_ANSWER_MS = 3000;
+const OPEN_MS = 10_000;
+
+/** The close codes after which there is no way back, and why. */
+const FINAL = new Map([
+  [1000, 'left'],
+  [4001, 'error.expired'],
+  [4003, 'removed'],
+  [4004, 'ended'],
+  [4005, 'replaced'],
+  [4010, 'full'],
+]);
+/** The close codes after which to wait before the first attempt. */
+const PAUSE = new Map([
+  [4008, 5000],
+  [4013, 2000],
+]);
+/** A refused handshake hides its reason from the page; the page's own address, asked again, answers the same. */
+const REFUSED = new Map([
+  [401, 'error.expired'],
+  [403, 'error.removed'],
+  [404, 'error.unknown-session'],
+  [410, 'error.ended'],
+  [425, 'error.too-early'],
+]);
+
+/** The wait before an attempt, the first being 0: doubled each time, with jitter of half of it. */
+export function backoff(attempt, random = Math.random()) {
+  const whole = Math.min(LAST_MS, FIRST_MS * 2 ** attempt);
+  return whole / 2 + (whole / 2) * random;
+}
+
+/** Events: `message` with what the server said; `lost`; `over` with why. */
+export class Signalling extends EventTarget {
+  #url;
+  #page;
+  #socket = null;
+  #attempt = 0;
+  #lostAt = 0;
+  #timer = 0;
+  #heart = 0;
+  #heardAt = 0;
+  #probing = false;
+  #over = false;
+  #away = new AbortController();
+
+  constructor({ socket, page }) {
+    super();
+    this.#url = socket;
+    this.#page = page;
+    const { signal } = this.#away;
+    window.addEventListener('offline', () => this.check(), { signal });
+    window.addEventListener('online', () => this.#hurry(), { signal });
+    document.addEventListener('visibilitychange', () => !document.hidden && this.#hurry(), { signal });
+  }
+
+  get connected() {
+    return this.#socket?.readyState === WebSocket.OPEN;
+  }
+
+  open() {
+    if (this.#over) return;
+    clearTimeout(this.#timer);
+    const socket = new WebSocket(this.#url);
+    this.#socket = socket;
+    let opened = false;
+    const current = (handler) => (event) => socket === this.#socket && !this.#over && handler(event);
+    // Behind a dead network a handshake can hang for minutes.
+    this.#timer = setTimeout(current(() => this.#lost()), OPEN_MS);
+    socket.addEventListener('open', current(() => {
+      opened = true;
+      clearTimeout(this.#timer);
+      this.#heard();
+    }));
+    socket.addEventListener('message', current(({ data }) => this.#received(data)));
+    socket.addEventListener('close', current(({ code }) => {
+      if (FINAL.has(code)) return this.#end(FINAL.get(code));
+      this.#lost({ pause: PAUSE.get(code) ?? 0, refused: !opened });
+    }));
+  }
+
+  /** False if there is no connection just now; nothing is kept for later. */
+  send(type, fields = {}) {
+    if (!this.connected) return false;
+    this.#socket.send(JSON.stringify({ type, ...fields }));
+    return true;
+  }
+
+  /** Makes sure that the connection is alive: something else saw signs that it is not. */
+  check() {
+    if (this.connected) this.#probe(HURRIED_ANSWER_MS);
+  }
+
+  leave() {
+    this.send('leave');
+    this.#end('left');
+  }
+
+  /** Closes without leaving: whoever comes back soon is the same participant. */
+  close() {
+    this.#stop();
+  }
+
+  #received(data) {
+    this.#heard();
+    let message;
+    try {
+      message = JSON.parse(data);
+    } catch {
+      return;
+    }
+    if (message?.type === 'connected') {
+      this.#attempt = 0;
+      this.#lostAt = 0;
+    }
+    if (typeof message?.type === 'string' && message.type !== 'pong') {
+      this.dispatchEvent(new CustomEvent('message', { detail: message }));
+    }
+  }
+
+  #heard() {
+    this.#heardAt = Date.now();
+    this.#probing = false;
+    clearTimeout(this.#heart);
+    this.#heart = setTimeout(() => this.#probe(ANSWER_MS), SILENCE_MS);
+  }
+
+  #probe(patience) {
+    const socket = this.#socket;
+    if (!this.connected || (this.#probing && patience === ANSWER_MS)) return;
+    this.#probing = true;
+    this.send('ping');
+    clearTimeout(this.#heart);
+    this.#heart = setTimeout(() => socket === this.#socket && !this.#over && this.#lost(), patience);
+  }
+
+  #hurry() {
+    if (this.connected) return this.check();
+    if (this.#lostAt && this.#socket === null) this.open();
+  }
+
+  async #lost({ pause = 0, refused = false } = {}) {
+    clearTimeout(this.#timer);
+    clearTimeout(this.#heart);
+    this.#probing = false;
+    const socket = this.#socket;
+    this.#socket = null;
+    socket?.close();
+    const now = Date.now();
+    if (!this.#lostAt) this.#lostAt = now;
+    this.dispatchEvent(new Event('lost'));
+    if (refused) {
+      const why = await this.#whyRefused();
+      if (this.#over || this.#socket) return;
+      if (why) return this.#end(why);
+    }
+    if (now - this.#lostAt > GIVE_UP_MS) return this.#end('gave-up');
+    this.#timer = setTimeout(() => this.open(), pause + backoff(this.#attempt++));
+  }
+
+  async #whyRefused() {
+    try {
+      const answer = await fetch(this.#page, { cache: 'no-store', redirect: 'manual', signal: AbortSignal.timeout(5000) });
+      if (!REFUSED.has(answer.status)) return null;
+      const page = new DOMParser().parseFromString(await answer.text(), 'text/html');
+      const { code } = page.documentElement.dataset;
+      return code ? `error.${code}` : REFUSED.get(answer.status);
+    } catch {
+      return null;
+    }
+  }
+
+  #end(why) {
+    if (this.#over) return;
+    this.#stop();
+    this.dispatchEvent(new CustomEvent('over', { detail: why }));
+  }
+
+  #stop() {
+    this.#over = true;
+    this.#away.abort();
+    clearTimeout(this.#timer);
+    clearTimeout(this.#heart);
+    const socket = this.#socket;
+    this.#socket = null;
+    // `leave` must go out first; the server closes then, and this is for when it does not.
+    if (socket) setTimeout(() => socket.close(), 300);
+  }
+}

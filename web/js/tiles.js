@@ -1,0 +1,113 @@
+// The pictures of the others: one fills the stage, more share it.
+
+import { attach, byId, el, icon } from './dom.js';
+
+// Cropping more than this off a picture hides what matters; then it is shown whole.
+const CROP_MAX = 0.5;
+
+class Tile {
+  constructor(words, onBlocked) {
+    Object.assign(this, { words, onBlocked });
+    this.video = el('video', { testid: 'remote-video', autoplay: true, playsInline: true });
+    this.video.addEventListener('resize', () => this.fit());
+    this.off = el('p', { className: 'tile-off' }, icon('person'), el('span', {}));
+    this.name = el('span', { className: 'tile-name', testid: 'remote-name' });
+    this.muted = el('span', { className: 'chip', testid: 'remote-muted' }, icon('mic-off'), el('span', {}, words.text('call.muted.short')));
+    this.poor = el('span', { className: 'chip warn', testid: 'remote-poor' }, icon('weak'), el('span', {}, words.text('call.poor')));
+    this.state = el('p', { className: 'tile-state', testid: 'remote-state' });
+    this.element = el('li', { className: 'tile', testid: 'remote' }, this.video, this.off, this.state, el('p', { className: 'tile-label' }, this.name, this.muted, this.poor));
+  }
+
+  render(person, speaker) {
+    const { words } = this;
+    this.person = person;
+    this.element.dataset.userId = person.userId;
+    this.element.dataset.state = person.state;
+    const name = words.who(person);
+    this.name.textContent = name;
+    this.video.setAttribute('aria-label', name);
+    attach(this.video, person.stream);
+    if (person.stream && this.video.paused) this.play();
+    if (speaker && this.video.setSinkId && this.video.sinkId !== speaker) this.video.setSinkId(speaker).catch(() => {});
+    this.muted.hidden = !person.muted;
+    this.poor.hidden = !person.poor || person.state !== 'connected';
+    const dark = person.cameraOff || !person.stream;
+    this.off.hidden = !dark;
+    // Not `hidden`: a video that is not displayed may be kept from playing its sound.
+    this.video.classList.toggle('dark', dark);
+    this.off.lastChild.textContent = person.cameraOff ? words.text('call.cameraIsOff') : '';
+    this.state.hidden = person.state === 'connected';
+    const state = words.text(person.state === 'interrupted' ? 'call.interrupted' : 'call.connecting');
+    if (this.state.textContent !== state) this.state.textContent = state;
+    this.fit();
+  }
+
+  fit() {
+    const { videoWidth, videoHeight } = this.video;
+    const { clientWidth, clientHeight } = this.element;
+    if (!videoWidth || !clientWidth) return;
+    const [theirs, ours] = [videoWidth / videoHeight, clientWidth / clientHeight];
+    const crop = 1 - Math.min(theirs / ours, ours / theirs);
+    this.video.classList.toggle('whole', Boolean(this.person?.screen) || crop > CROP_MAX);
+  }
+
+  async play() {
+    try {
+      await this.video.play();
+    } catch (error) {
+      if (error.name === 'NotAllowedError') this.onBlocked();
+    }
+  }
+}
+
+export class Tiles {
+  #tiles = new Map();
+
+  constructor(words) {
+    this.words = words;
+    byId('play').addEventListener('click', () => {
+      byId('play').hidden = true;
+      for (const tile of this.#tiles.values()) tile.play();
+    });
+    new ResizeObserver(() => this.#tiles.forEach((tile) => tile.fit())).observe(byId('stage'));
+  }
+
+  render(people, speaker) {
+    const shown = people.filter((person) => person.publishes);
+    for (const userId of this.#tiles.keys()) {
+      if (!shown.some((person) => person.userId === userId)) this.#drop(userId);
+    }
+    for (const person of shown) {
+      if (!this.#tiles.has(person.userId)) this.#add(person.userId);
+      this.#tiles.get(person.userId).render(person, speaker);
+    }
+    byId('tiles').dataset.count = String(shown.length);
+    const watching = people.filter((person) => !person.publishes);
+    byId('observers').hidden = watching.length === 0;
+    byId('observers').replaceChildren(
+      ...watching.map((person) => el('li', { className: 'chip', testid: 'observer' }, icon('person'), this.words.text('call.watches', { name: this.words.who(person) }))),
+    );
+  }
+
+  clear() {
+    for (const userId of [...this.#tiles.keys()]) this.#drop(userId);
+  }
+
+  /** The element that somebody's reaction rises from. */
+  of(userId) {
+    return this.#tiles.get(userId)?.element;
+  }
+
+  #add(userId) {
+    const tile = new Tile(this.words, () => (byId('play').hidden = false));
+    this.#tiles.set(userId, tile);
+    byId('tiles').append(tile.element);
+  }
+
+  #drop(userId) {
+    const tile = this.#tiles.get(userId);
+    attach(tile.video, null);
+    tile.element.remove();
+    this.#tiles.delete(userId);
+  }
+}

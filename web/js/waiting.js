@@ -1,0 +1,31 @@
+// The second screen: who is being waited for.
+
+import { attach, byId } from './dom.js';
+import { say } from './a11y.js';
+
+export class Waiting {
+  constructor({ words, media, onLeave }) {
+    Object.assign(this, { words, media });
+    byId('waiting-leave').addEventListener('click', onLeave);
+    media.addEventListener('change', () => this.#picture());
+    this.#picture();
+  }
+
+  /** `null`: not connected yet. */
+  render(reason, lost = false) {
+    const known = reason && this.words.has(`waiting.${reason}.title`) ? reason : reason ? 'host-absent' : 'connecting';
+    const title = this.words.text(`waiting.${known}.title`);
+    byId('waiting-lost').hidden = !lost;
+    if (byId('waiting-title').textContent === title) return;
+    byId('waiting-title').textContent = title;
+    byId('waiting-text').textContent = this.words.text(`waiting.${known}.text`);
+    say(`${title}. ${byId('waiting-text').textContent}`);
+  }
+
+  #picture() {
+    const video = byId('waiting-preview');
+    attach(video, this.media.video ? this.media.preview : null);
+    video.classList.toggle('mirrored', this.media.facing === 'user');
+    video.parentElement.hidden = !this.media.video;
+  }
+}
