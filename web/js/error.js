@@ -39,13 +39,17 @@ function retryIn(wait) {
   setTimeout(retry, Math.min(LONGEST_MS, wait + Math.random() * JITTER_MS));
 }
 
+/** "3 hours, 1 minute", in the page's language. */
 function remaining(ms) {
+  if (ms <= 60_000) return words.text('error.countdown.seconds');
   const minutes = Math.ceil(ms / 60_000);
-  const hours = Math.floor(minutes / 60);
-  if (hours >= 48) return words.text('error.countdown.days', { days: Math.floor(hours / 24), hours: hours % 24 });
-  if (hours >= 2) return words.text('error.countdown.hours', { hours, minutes: minutes % 60 });
-  if (minutes > 1) return words.text('error.countdown.minutes', { minutes });
-  return words.text(ms > 60_000 ? 'error.countdown.minute' : 'error.countdown.seconds');
+  const parts = [[Math.floor(minutes / 1440), 'day'], [Math.floor(minutes / 60) % 24, 'hour'], [minutes % 60, 'minute']];
+  const language = document.documentElement.lang;
+  const said = parts
+    .filter(([count]) => count > 0)
+    .slice(0, 2)
+    .map(([count, unit]) => new Intl.NumberFormat(language, { style: 'unit', unit, unitDisplay: 'long' }).format(count));
+  return words.text('error.countdown', { time: new Intl.ListFormat(language, { type: 'unit' }).format(said) });
 }
 
 async function countDown(opensAt) {

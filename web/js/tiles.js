@@ -2,7 +2,7 @@
 
 import { attach, byId, el, icon } from './dom.js';
 
-// Cropping more than this off a picture hides what matters; then it is shown whole.
+// A picture fills its tile as far as no more than this of it is cut off; a screen is always shown whole.
 const CROP_MAX = 0.5;
 
 class Tile {
@@ -47,8 +47,8 @@ class Tile {
     const { clientWidth, clientHeight } = this.element;
     if (!videoWidth || !clientWidth) return;
     const [theirs, ours] = [videoWidth / videoHeight, clientWidth / clientHeight];
-    const crop = 1 - Math.min(theirs / ours, ours / theirs);
-    this.video.classList.toggle('whole', Boolean(this.person?.screen) || crop > CROP_MAX);
+    const fill = Math.max(theirs / ours, ours / theirs);
+    this.video.style.transform = this.person?.screen ? '' : `scale(${Math.min(fill, 1 / (1 - CROP_MAX)).toFixed(4)})`;
   }
 
   async play() {
