@@ -8,12 +8,14 @@ use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::app::App;
+use crate::app::{self, App};
 use crate::auth::secret::InternalSecrets;
 use crate::auth::token::{KeyError, Tokens};
 use crate::bus::local::LocalBus;
 use crate::config::{Config, StoreConfig};
 use crate::domain::error::Error;
+use crate::hub::LocalHub;
+use crate::hub::connections::Connections;
 use crate::rpc::{self, Health, Readiness, ServeError};
 use crate::store::mongo::{self, MongoStore};
 use crate::store::observed::ObservedStore;
@@ -63,6 +65,8 @@ pub struct Addresses {
     pub grpc: SocketAddr,
     /// ADMIN_ADDR
     pub admin: SocketAddr,
+    /// HTTP_ADDR
+    pub http: SocketAddr,
     /// HEALTH_ADDR
     pub health: Option<SocketAddr>,
 }
@@ -72,7 +76,9 @@ pub struct Service {
     config: Config,
     grpc: TcpListener,
     admin: TcpListener,
+    http: TcpListener,
     health_only: Option<TcpListener>,
+    app: Arc<App>,
     store: Arc<dyn SessionStore>,
     tokens: Arc<Tokens>,
     metrics: Arc<Metrics>,
@@ -90,6 +96,7 @@ impl Service {
     pub async fn start(config: Config) -> Result<Self, BootError> {
         let grpc = bind("GRPC_ADDR", config.grpc_addr).await?;
         let admin = bind("ADMIN_ADDR", config.admin_addr).await?;
+        let http = bind("HTTP_ADDR", config.http_addr).await?;
         let health_only = match config.health_addr {
             Some(addr) => Some(bind("HEALTH_ADDR", addr).await?),
             None => None,
@@ -105,21 +112,24 @@ impl Service {
             retry_after: config.rpc.retry_after,
         };
         let health = Health::new(closing.clone(), shutting_down);
-        let app = App::new(
-            Arc::clone(&store),
-            Arc::new(LocalBus::default()),
-            Arc::clone(&tokens),
-            Arc::new(config.rotation.clone()),
-            Arc::clone(&metrics),
-            config.app.clone(),
-            closing.clone(),
-        );
+        let connections = Arc::new(Connections::default());
+        let app_parts = app::Parts {
+            store: Arc::clone(&store),
+            bus: Arc::new(LocalBus::default()),
+            hub: Arc::new(LocalHub::new(Arc::clone(&connections))),
+            connections,
+            tokens: Arc::clone(&tokens),
+            rotation: Arc::new(config.rotation.clone()),
+            ice: config.ice.clone(),
+            metrics: Arc::clone(&metrics),
+        };
+        let app = Arc::new(App::new(app_parts, config.app.clone(), closing.clone()));
         let secrets = InternalSecrets::new(
             &config.internal_secret,
             config.internal_secret_previous.as_ref(),
         );
         let rpc_parts = rpc::Parts {
-            app: Arc::new(app),
+            app: Arc::clone(&app),
             secrets: Arc::new(secrets),
             health: health.clone(),
             metrics: Arc::clone(&metrics),
@@ -128,7 +138,9 @@ impl Service {
             config,
             grpc,
             admin,
+            http,
             health_only,
+            app,
             store,
             tokens,
             metrics,
@@ -147,8 +159,14 @@ impl Service {
         Ok(Addresses {
             grpc: self.grpc.local_addr()?,
             admin: self.admin.local_addr()?,
+            http: self.http.local_addr()?,
             health: health.transpose()?,
         })
+    }
+
+    /// The application.
+    pub fn app(&self) -> &Arc<App> {
+        &self.app
     }
 
     /// Serves until `stop` completes, then drains: readiness goes first, calls are taken for `drain_delay` more, then
@@ -161,7 +179,9 @@ impl Service {
             config,
             grpc,
             admin,
+            http,
             health_only,
+            app,
             store,
             tokens,
             metrics,
@@ -173,13 +193,15 @@ impl Service {
         let stop_workers = CancellationToken::new();
         let stop_serving = CancellationToken::new();
         let worker_parts = worker::Parts {
+            app: Arc::clone(&app),
             store: Arc::clone(&store),
             health: health.clone(),
             metrics: Arc::clone(&metrics),
         };
         worker::start(&config.worker, &worker_parts, &tasks, &stop_workers);
-        let web_parts = web::Parts { tokens, metrics };
-        tasks.spawn(web::serve_admin(
+        tasks.spawn(web::serve(http, config.web.clone(), app, closing.clone()));
+        let web_parts = web::admin::Parts { tokens, metrics };
+        tasks.spawn(web::admin::serve(
             admin,
             web_parts,
             stop_serving.clone().cancelled_owned(),

@@ -9,6 +9,7 @@ pub mod boot;
 pub mod bus;
 pub mod config;
 pub mod domain;
+pub mod hub;
 pub mod proto;
 pub mod rpc;
 pub mod store;

@@ -2,9 +2,9 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::stream::{BoxStream, StreamExt as _, unfold};
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::App;
 use crate::bus::Subscription;
@@ -12,6 +12,9 @@ use crate::domain::error::Error;
 use crate::domain::event::Event;
 use crate::domain::id::SessionId;
 use crate::domain::page::PAGE_SIZE_MAX;
+
+/// How often a store is looked at that no other instance can change: only lest a lost hint be lost for ever.
+const POLL_UNSHARED: Duration = Duration::from_secs(30);
 
 /// Events in order; ends after the first error.
 pub type EventStream = BoxStream<'static, Result<Event, Error>>;
@@ -27,8 +30,6 @@ struct Watcher {
     more: bool,
     news: Subscription,
     ended: bool,
-    _counted: StreamCount,
-    _permit: OwnedSemaphorePermit,
 }
 
 /// Counts a stream as open until dropped.
@@ -84,25 +85,40 @@ impl App {
                 retry_after: self.config.retry_after,
             })?;
         // Subscribing before the first look leaves no gap between the two.
-        let news = self.bus.subscribe(&session_id);
-        let stored = self.list_events(&session_id, after, PAGE_SIZE_MAX).await?;
-        let mut watcher = Watcher {
-            _counted: StreamCount::new(Arc::clone(&self)),
-            _permit: permit,
-            app: self,
-            session_id,
-            after,
-            pending: VecDeque::new(),
-            more: false,
-            news,
-            ended: false,
-        };
-        watcher.take(stored);
-        Ok(unfold(watcher, Watcher::step).boxed())
+        let mut watcher = Watcher::new(Arc::clone(&self), session_id, after);
+        watcher.look().await?;
+        let counted = (StreamCount::new(self), permit);
+        let events = unfold(watcher, Watcher::step);
+        Ok(events
+            .map(move |event| {
+                let _counted = &counted;
+                event
+            })
+            .boxed())
+    }
+
+    /// As [`App::watch_session`], for the service's own use: of a session that exists, and without counting.
+    pub(super) fn follow_events(self: Arc<Self>, session_id: SessionId, after: i64) -> EventStream {
+        let mut watcher = Watcher::new(self, session_id, after);
+        // What was committed between the caller's look and the subscription is looked for at once.
+        watcher.more = true;
+        unfold(watcher, Watcher::step).boxed()
     }
 }
 
 impl Watcher {
+    fn new(app: Arc<App>, session_id: SessionId, after: i64) -> Self {
+        Self {
+            news: app.bus.subscribe(&session_id),
+            app,
+            session_id,
+            after,
+            pending: VecDeque::new(),
+            more: false,
+            ended: false,
+        }
+    }
+
     async fn step(mut self) -> Option<(Result<Event, Error>, Self)> {
         if self.ended {
             return None;
@@ -126,10 +142,15 @@ impl Watcher {
 
     /// Until there may be something new, here or on another instance.
     async fn wait(&mut self) -> Result<(), Error> {
+        let poll = if self.app.store.is_shared() {
+            self.app.config.watch_poll
+        } else {
+            POLL_UNSHARED
+        };
         tokio::select! {
             () = self.app.closing.cancelled() => Err(self.app.shutting_down()),
             () = self.news.heard() => Ok(()),
-            () = tokio::time::sleep(self.app.config.watch_poll) => Ok(()),
+            () = tokio::time::sleep(poll) => Ok(()),
         }
     }
 

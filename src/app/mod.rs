@@ -1,7 +1,10 @@
 //! What the service does, once a request has been understood and before anything is stored: one file a noun.
 
 mod events;
+mod participants;
 mod sessions;
+pub mod signalling;
+mod upkeep;
 
 pub use events::EventStream;
 pub use sessions::{Created, JoinGrant, JoinRequest, SessionKey};
@@ -11,14 +14,19 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::auth::token::Tokens;
 use crate::bus::Bus;
 use crate::domain::error::Error;
+use crate::domain::id::random_id;
 use crate::domain::node::Rotation;
 use crate::domain::session::JoinWindow;
+use crate::hub::Hub;
+use crate::hub::connections::Connections;
 use crate::store::{SessionStore, StoreError};
 use crate::telemetry::metrics::Metrics;
+use signalling::IceConfig;
 
 /// The limits and times that the application keeps to.
 #[derive(Debug, Clone)]
@@ -37,6 +45,12 @@ pub struct Config {
     pub watch_poll: Duration,
     /// How many sessions may be watched at once.
     pub watch_streams_max: usize,
+    /// How long a page may stay, or come back, without a new join link.
+    pub stay_secs: u64,
+    /// How long a participant whose connection was lost is still taken to be there.
+    pub reconnect_grace: Duration,
+    /// How long a session may be empty before it ends; `None`: for ever.
+    pub empty_timeout: Option<Duration>,
 }
 
 /// The application: its ports and its limits.
@@ -46,33 +60,72 @@ pub struct App {
     tokens: Arc<Tokens>,
     rotation: Arc<Rotation>,
     metrics: Arc<Metrics>,
+    connections: Arc<Connections>,
+    hub: Arc<dyn Hub>,
+    ice: IceConfig,
+    /// Names this process, for as long as it runs.
+    instance_id: String,
     config: Config,
     watch_permits: Arc<Semaphore>,
+    /// What the application does beside answering.
+    tasks: TaskTracker,
     /// Cancelled when streams are to end.
     closing: CancellationToken,
 }
 
+/// What an application stands on.
+pub struct Parts {
+    /// Where sessions are kept.
+    pub store: Arc<dyn SessionStore>,
+    /// Carries news of changes.
+    pub bus: Arc<dyn Bus>,
+    /// The connections of this process.
+    pub connections: Arc<Connections>,
+    /// Carries what participants say to each other.
+    pub hub: Arc<dyn Hub>,
+    /// Issues and verifies credentials.
+    pub tokens: Arc<Tokens>,
+    /// The SFU nodes.
+    pub rotation: Arc<Rotation>,
+    /// STUN and TURN.
+    pub ice: IceConfig,
+    /// Where things are counted.
+    pub metrics: Arc<Metrics>,
+}
+
 impl App {
     /// An application over these ports. Cancelling `closing` ends its streams.
-    pub fn new(
-        store: Arc<dyn SessionStore>,
-        bus: Arc<dyn Bus>,
-        tokens: Arc<Tokens>,
-        rotation: Arc<Rotation>,
-        metrics: Arc<Metrics>,
-        config: Config,
-        closing: CancellationToken,
-    ) -> Self {
-        Self {
-            watch_permits: Arc::new(Semaphore::new(config.watch_streams_max)),
+    pub fn new(parts: Parts, config: Config, closing: CancellationToken) -> Self {
+        let Parts {
             store,
             bus,
+            connections,
+            hub,
             tokens,
             rotation,
+            ice,
+            metrics,
+        } = parts;
+        Self {
+            watch_permits: Arc::new(Semaphore::new(config.watch_streams_max)),
+            tasks: TaskTracker::new(),
+            instance_id: random_id(),
+            store,
+            bus,
+            connections,
+            hub,
+            tokens,
+            rotation,
+            ice,
             metrics,
             config,
             closing,
         }
+    }
+
+    /// What is cancelled when connections are to end.
+    pub fn closing(&self) -> &CancellationToken {
+        &self.closing
     }
 
     /// The SFU nodes.

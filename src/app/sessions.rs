@@ -1,5 +1,6 @@
 //! Creates, joins, finds, changes and ends sessions.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::App;
@@ -57,7 +58,7 @@ pub struct JoinGrant {
 }
 
 /// What to do about a session as it is stored now.
-enum Decision<T> {
+pub(super) enum Decision<T> {
     /// Commit this, then answer that.
     Commit(Box<Change>, T),
     /// Nothing to commit.
@@ -90,14 +91,9 @@ impl App {
                 });
             }
             let unplaced = UnplacedSession::new(request.clone(), latest.as_ref(), Timestamp::now());
-            let inserted = self
-                .store
-                .insert(unplaced, &self.rotation)
-                .await
-                .map_err(|error| self.store_error(&error))?;
+            let inserted = self.insert(unplaced).await?;
             if let Inserted::Stored(change) = inserted {
-                let Change { session, event: _ } = *change;
-                self.bus.publish(&session.session_id);
+                let Change { session, events: _ } = *change;
                 self.metrics.assignment(session.sfu_node_id.as_str());
                 return Ok(Created {
                     session,
@@ -133,9 +129,9 @@ impl App {
             display_name,
         } = request;
         let now = Timestamp::now();
-        let admission = session.admit(*role, user_id, &self.config.window, now)?;
+        let closes = session.admit(*role, user_id, &self.config.window, now)?;
         let lived = now.plus_secs(self.config.token_ttl_secs);
-        let expire_time = admission.closes.map_or(lived, |closes| closes.min(lived));
+        let expire_time = closes.map_or(lived, |closes| closes.min(lived));
         let token = self
             .tokens
             .issue(session, *role, user_id, display_name, now, expire_time)
@@ -197,7 +193,7 @@ impl App {
     ) -> Result<Session, Error> {
         self.change(session_id, |session| {
             let change = session.updated(update.clone(), expected_version, Timestamp::now())?;
-            Ok(commit_or_keep(change, session))
+            Ok(Decision::of(change, session))
         })
         .await
     }
@@ -213,13 +209,13 @@ impl App {
     ) -> Result<Session, Error> {
         self.change(session_id, |session| {
             let change = session.ended(reason.to_owned(), Timestamp::now());
-            Ok(commit_or_keep(change, session))
+            Ok(Decision::of(change, session))
         })
         .await
     }
 
     /// Reads a session, decides, and commits over the version that was read; again when another change came between.
-    async fn change<T>(
+    pub(super) async fn change<T>(
         &self,
         session_id: &SessionId,
         decide: impl Fn(&Session) -> Result<Decision<T>, Error>,
@@ -236,13 +232,7 @@ impl App {
                     Decision::Keep(answer) => return Ok(answer),
                     Decision::Commit(change, answer) => (change, answer),
                 };
-                let committed = self
-                    .store
-                    .commit(&change)
-                    .await
-                    .map_err(|error| self.store_error(&error))?;
-                if committed == Committed::Stored {
-                    self.bus.publish(session_id);
+                if self.commit(change).await? == Committed::Stored {
                     return Ok(answer);
                 }
                 back_off(attempt).await;
@@ -252,20 +242,33 @@ impl App {
         .await
     }
 
+    /// Commits, and tells of it, also when the caller goes away meanwhile: news of what was committed must go out.
+    async fn commit(&self, change: Box<Change>) -> Result<Committed, Error> {
+        let (store, bus) = (Arc::clone(&self.store), Arc::clone(&self.bus));
+        let committing = tokio::spawn(async move {
+            let committed = store.commit(&change).await;
+            if matches!(committed, Ok(Committed::Stored)) {
+                bus.publish(&change.session.session_id);
+            }
+            committed
+        });
+        let committed = committing.await.map_err(|_| Error::Internal)?;
+        committed.map_err(|error| self.store_error(&error))
+    }
+
+    /// As [`App::commit`], of a new session.
+    async fn insert(&self, unplaced: UnplacedSession) -> Result<Inserted, Error> {
+        let (store, rotation) = (Arc::clone(&self.store), Arc::clone(&self.rotation));
+        let inserting =
+            tokio::spawn(async move { store.insert(unplaced, &rotation).await });
+        let inserted = inserting.await.map_err(|_| Error::Internal)?;
+        inserted.map_err(|error| self.store_error(&error))
+    }
+
     fn contention(&self) -> Error {
         Error::Contention {
             retry_after: self.config.retry_after,
         }
-    }
-}
-
-fn commit_or_keep(change: Option<Change>, session: &Session) -> Decision<Session> {
-    match change {
-        Some(change) => {
-            let answer = change.session.clone();
-            Decision::Commit(Box::new(change), answer)
-        }
-        None => Decision::Keep(session.clone()),
     }
 }
 

@@ -2,6 +2,7 @@
 //! in docs/tokens.md.
 
 use aws_lc_rs::hmac;
+use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::jwk::{Jwk, JwkSet, ThumbprintHash};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -50,10 +51,25 @@ pub enum KeyError {
     Pem,
 }
 
-/// The token is not one of ours, or no longer good. Says no more: its bearer need not know why.
+/// Why a token lets nobody in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the token is not valid")]
-pub struct InvalidToken;
+pub enum InvalidToken {
+    /// It was ours, and its time is over.
+    #[error("the token has expired")]
+    Expired,
+    /// It is not one of ours, or not for this purpose. Says no more: its bearer need not know why.
+    #[error("the token is not valid")]
+    Forged,
+}
+
+/// What a credential is for; a credential for one purpose is refused for the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To open the join page, or to connect to the SFU.
+    Join,
+    /// To stay in the session: the join page's cookie, which a join token is exchanged for.
+    Stay,
+}
 
 impl KeySource {
     /// Whether the key can be used.
@@ -102,6 +118,9 @@ pub struct Claims {
     pub nbf: i64,
     /// Until when it is good.
     pub exp: i64,
+    /// The sequence of the session's event that tells of its issue: what was issued until a removal is dead.
+    #[serde(default)]
+    pub issued_at_sequence: i64,
 }
 
 /// A token that was issued.
@@ -178,6 +197,7 @@ impl Tokens {
             iat: now.as_secs(),
             nbf: now.minus_secs(CLOCK_SKEW_SECS).as_secs(),
             exp: expire_time.as_secs(),
+            issued_at_sequence: session.version + 1,
         };
         Ok(JoinToken {
             jwt: self.current.sign(&claims)?,
@@ -186,26 +206,48 @@ impl Tokens {
         })
     }
 
-    /// The claims of a token that one of our keys signed, for our audience, and that is good now.
+    /// The credential that a join token is exchanged for: the same claims for another purpose, until `exp_secs`.
+    ///
+    /// # Errors
+    /// [`KeyError`] when the key does not sign, which reading it has ruled out.
+    pub fn exchange(&self, claims: &Claims, exp_secs: i64) -> Result<String, KeyError> {
+        self.current.sign(&Claims {
+            aud: self.audience(Purpose::Stay),
+            exp: exp_secs,
+            ..claims.clone()
+        })
+    }
+
+    fn audience(&self, purpose: Purpose) -> String {
+        match purpose {
+            Purpose::Join => self.audience.clone(),
+            Purpose::Stay => format!("{}/stay", self.audience),
+        }
+    }
+
+    /// The claims of a token that one of our keys signed, for that purpose, and that is good now.
     ///
     /// # Errors
     /// [`InvalidToken`] for anything else.
-    pub fn verify(&self, jwt: &str) -> Result<Claims, InvalidToken> {
-        let header = jsonwebtoken::decode_header(jwt).map_err(|_| InvalidToken)?;
+    pub fn verify(&self, jwt: &str, purpose: Purpose) -> Result<Claims, InvalidToken> {
+        let header = jsonwebtoken::decode_header(jwt).map_err(|_| InvalidToken::Forged)?;
         let key = std::iter::once(&self.current)
             .chain(&self.previous)
             .find(|key| header.kid.as_deref() == Some(key.kid.as_str()))
-            .ok_or(InvalidToken)?;
+            .ok_or(InvalidToken::Forged)?;
         // The algorithm is the key's, whatever the header says of it.
         let mut validation = Validation::new(key.algorithm);
         validation.leeway = CLOCK_SKEW_SECS;
         validation.validate_nbf = true;
-        validation.set_audience(&[&self.audience]);
+        validation.set_audience(&[self.audience(purpose)]);
         validation.set_issuer(&[&self.issuer]);
         validation.set_required_spec_claims(&["exp", "nbf", "sub", "iss", "aud"]);
         jsonwebtoken::decode::<Claims>(jwt, &key.verifying, &validation)
             .map(|token| token.claims)
-            .map_err(|_| InvalidToken)
+            .map_err(|error| match error.kind() {
+                ErrorKind::ExpiredSignature => InvalidToken::Expired,
+                _ => InvalidToken::Forged,
+            })
     }
 
     /// The public keys, for SFU nodes; empty when tokens are signed with a shared secret.

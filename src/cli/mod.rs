@@ -1,5 +1,6 @@
 //! The command line: one file a command that has more to do than a line.
 
+mod demo;
 mod healthcheck;
 mod serve;
 
@@ -25,6 +26,8 @@ struct Cli {
 enum Command {
     /// Run the service (the default).
     Serve,
+    /// Start everything on this machine, create a session, and print the links of its doctor and its patient.
+    Demo,
     /// Report every fault of the settings, and do nothing else.
     CheckConfig,
     /// Ask the running service for its health; exits with 0 if it serves. For containers without a shell.
@@ -52,8 +55,9 @@ pub(crate) fn run() -> ExitCode {
         eprintln!("{fault}");
         return ExitCode::from(EXIT_CONFIG);
     }
+    let is_demo = matches!(cli.command, Some(Command::Demo));
     let lookup = |name: &str| std::env::var(name).ok();
-    let config = match Config::read(Env::new(&lookup), cli.dev) {
+    let config = match Config::read(Env::new(&lookup), cli.dev || is_demo) {
         Ok(config) => config,
         Err(faults) => {
             eprintln!("video-session cannot start with these settings:");
@@ -64,7 +68,8 @@ pub(crate) fn run() -> ExitCode {
         }
     };
     match cli.command {
-        None | Some(Command::Serve) => serve::run(config),
+        None | Some(Command::Serve) => serve::run(config, false),
+        Some(Command::Demo) => serve::run(config, true),
         Some(Command::Healthcheck { ready }) => healthcheck::run(&config, ready),
         Some(Command::CheckConfig) => check_config(&config),
         Some(Command::Version) => ExitCode::SUCCESS,

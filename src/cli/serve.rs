@@ -11,9 +11,9 @@ use video_session::domain::id::random_id;
 use video_session::rpc::SERVICE_NAME;
 use video_session::telemetry;
 
-use super::report;
+use super::{demo, report};
 
-pub(super) fn run(config: Config) -> ExitCode {
+pub(super) fn run(config: Config, is_demo: bool) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -35,7 +35,7 @@ pub(super) fn run(config: Config) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let outcome = runtime.block_on(serve(config));
+    let outcome = runtime.block_on(serve(config, is_demo));
     telemetry.shutdown();
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -46,25 +46,30 @@ pub(super) fn run(config: Config) -> ExitCode {
     }
 }
 
-async fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
+async fn serve(config: Config, is_demo: bool) -> Result<(), Box<dyn std::error::Error>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
     let dev_secret = config.dev.then(|| config.internal_secret.clone());
+    let client_base_url = config.web.client_base_url.clone();
     let service = Service::start(config).await?;
     let addresses = service.addresses()?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         grpc_addr = %addresses.grpc,
         admin_addr = %addresses.admin,
+        http_addr = %addresses.http,
         health_addr = addresses.health.map(tracing::field::display),
         "listening"
     );
     if let Some(secret) = dev_secret {
         tracing::warn!("--dev: generated secrets and loopback only; this is not for production");
         println!("{}", what_to_paste(addresses.grpc, secret.expose_secret()));
+    }
+    if is_demo {
+        println!("{}", demo::links(service.app(), &client_base_url).await?);
     }
     let stop = async move {
         tokio::select! {

@@ -1,6 +1,7 @@
 //! All settings, read once at start. Each part of the service has a `Config` of its own; this file names the settings that
 //! fill them.
 
+mod browsers;
 pub mod env;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -16,7 +17,8 @@ use crate::domain::session::JoinWindow;
 use crate::rpc::Tls;
 use crate::store::{mongo, sqlite};
 use crate::telemetry::LogFormat;
-use crate::{app, auth, rpc, telemetry, worker};
+use crate::app::signalling::IceConfig;
+use crate::{app, auth, rpc, telemetry, web, worker};
 use env::{Env, Fault};
 
 /// A week: no door stands open, and no token is good, for longer.
@@ -33,6 +35,8 @@ pub struct Config {
     pub grpc_addr: SocketAddr,
     /// Where metrics and public keys are served.
     pub admin_addr: SocketAddr,
+    /// Where participants' browsers are served.
+    pub http_addr: SocketAddr,
     /// Where health alone is served, in plain text, if anywhere.
     pub health_addr: Option<SocketAddr>,
     /// Which store.
@@ -49,6 +53,10 @@ pub struct Config {
     pub app: app::Config,
     /// The gRPC edge.
     pub rpc: rpc::Config,
+    /// The edge that browsers see.
+    pub web: web::Config,
+    /// STUN and TURN.
+    pub ice: IceConfig,
     /// TLS, if it is on.
     pub tls: Option<Tls>,
     /// Background work.
@@ -89,6 +97,7 @@ pub fn read(env: &mut Env<'_>, dev: bool) -> Option<Config> {
     let mut warnings = Vec::new();
     let grpc_addr = address(env, "GRPC_ADDR", "0.0.0.0:50051", dev);
     let admin_addr = address(env, "ADMIN_ADDR", "127.0.0.1:9464", dev);
+    let http_addr = address(env, "HTTP_ADDR", "0.0.0.0:4000", dev);
     let health_addr = health_address(env, dev);
     let (internal_secret, internal_secret_previous) = internal_secrets(env, dev, &mut warnings);
     let tokens = tokens(env, dev);
@@ -104,7 +113,11 @@ pub fn read(env: &mut Env<'_>, dev: bool) -> Option<Config> {
     let store_timeout = millis(env, "STORE_TIMEOUT_MS", 2000);
     let store = store(env, store_timeout);
     let app = app_config(env, retry_after, store_timeout);
-    let rpc = rpc_config(env, retry_after, dev, &mut warnings);
+    let dev_port = http_addr.filter(|_| dev).map(|addr| addr.port());
+    let client_base_url = client_base_url(env, dev_port, &mut warnings);
+    let rpc = rpc_config(env, retry_after, &client_base_url);
+    let web = browsers::web_config(env, client_base_url);
+    let ice = browsers::ice_config(env);
     let tls = tls(env);
     if tls.is_some() && health_addr.is_none() {
         warnings.push("TLS is on and HEALTH_ADDR is not set: Kubernetes' gRPC probes and `healthcheck` speak plain text");
@@ -113,6 +126,9 @@ pub fn read(env: &mut Env<'_>, dev: bool) -> Option<Config> {
         probe_interval: millis(env, "STORE_PROBE_INTERVAL_MS", 1000),
         probe_timeout: store_timeout,
         count_interval: Duration::from_secs(env.number("SESSION_COUNT_INTERVAL_SECS", 30, 1, 3600)),
+        overdue_interval: millis(env, "OVERDUE_INTERVAL_MS", 500),
+        beat_interval: millis(env, "INSTANCE_BEAT_MS", 3000),
+        lease_secs: env.number("INSTANCE_LEASE_SECS", 12, 1, 3600),
     };
     let telemetry = telemetry_config(env, dev);
     let drain_delay_default = if dev { 0 } else { 5 };
@@ -122,6 +138,7 @@ pub fn read(env: &mut Env<'_>, dev: bool) -> Option<Config> {
         dev,
         grpc_addr: grpc_addr?,
         admin_addr: admin_addr?,
+        http_addr: http_addr?,
         health_addr,
         store,
         internal_secret: internal_secret?,
@@ -130,6 +147,8 @@ pub fn read(env: &mut Env<'_>, dev: bool) -> Option<Config> {
         rotation: rotation?,
         app,
         rpc,
+        web: web?,
+        ice: ice?,
         tls,
         worker,
         telemetry: telemetry?,
@@ -369,6 +388,7 @@ fn store(env: &mut Env<'_>, timeout: Duration) -> StoreConfig {
 }
 
 fn app_config(env: &mut Env<'_>, retry_after: Duration, store_timeout: Duration) -> app::Config {
+    let empty_timeout_secs = env.number("EMPTY_TIMEOUT_SECS", 0, 0, SECS_MAX);
     app::Config {
         window: JoinWindow {
             early_secs: env.number("JOIN_EARLY_SECS", 900, 0, SECS_MAX),
@@ -380,40 +400,48 @@ fn app_config(env: &mut Env<'_>, retry_after: Duration, store_timeout: Duration)
         commit_attempts_max: env.number("COMMIT_ATTEMPTS_MAX", 64, 1, 10_000),
         watch_poll: millis(env, "WATCH_POLL_MS", 500),
         watch_streams_max: env.number("WATCH_STREAMS_MAX", 1000, 1, 1_000_000),
+        stay_secs: env.number("JOIN_PAGE_TTL_SECS", 12 * 3600, 60, SECS_MAX),
+        reconnect_grace: Duration::from_secs(env.number("RECONNECT_GRACE_SECS", 15, 0, 300)),
+        empty_timeout: (empty_timeout_secs > 0).then(|| Duration::from_secs(empty_timeout_secs)),
     }
 }
 
-fn rpc_config(
+/// Without a slash at its end. With `--dev`, links lead to the port that this process serves.
+fn client_base_url(
     env: &mut Env<'_>,
-    retry_after: Duration,
-    dev: bool,
+    dev_port: Option<u16>,
     warnings: &mut Vec<&'static str>,
-) -> rpc::Config {
+) -> Option<String> {
     const BASE_URL_DEFAULT: &str = "http://localhost:4000";
-    let reflection = env.parse(
-        "GRPC_REFLECTION",
-        "on",
-        "must be on or off",
-        |text| match text {
-            "on" => Some(true),
-            "off" => Some(false),
-            _ => None,
-        },
-    );
-    let client_base_url = env.parse(
+    let default = dev_port.map_or(BASE_URL_DEFAULT.to_owned(), |port| format!("http://localhost:{port}"));
+    let url = env.parse(
         "CLIENT_BASE_URL",
-        BASE_URL_DEFAULT,
+        &default,
         "must be an http:// or https:// URL without a query",
         |text| {
             let plain = !text.contains(['?', '#']) && has_scheme(text, &["http", "https"]);
             plain.then(|| text.trim_end_matches('/').to_owned())
         },
     );
-    if !dev && client_base_url.as_deref() == Some(BASE_URL_DEFAULT) {
+    if dev_port.is_none() && url.as_deref() == Some(BASE_URL_DEFAULT) {
         warnings.push("CLIENT_BASE_URL is not set: join links point to this machine");
     }
+    url
+}
+
+fn rpc_config(
+    env: &mut Env<'_>,
+    retry_after: Duration,
+    client_base_url: &Option<String>,
+) -> rpc::Config {
+    let reflection = env.parse("GRPC_REFLECTION", "on", "must be on or off", |text| match text {
+        "on" => Some(true),
+        "off" => Some(false),
+        _ => None,
+    });
     let connection_age_secs = env.number("GRPC_CONNECTION_AGE_MAX_SECS", 1800, 0, SECS_MAX);
     rpc::Config {
+        participants_max: env.number("MAX_PARTICIPANTS", 8, 2, 50),
         connection_age_max: (connection_age_secs > 0)
             .then(|| Duration::from_secs(connection_age_secs)),
         reflection: reflection.unwrap_or(true),
@@ -421,7 +449,7 @@ fn rpc_config(
         in_flight_max: env.number("GRPC_IN_FLIGHT_MAX", 4096, 1, 1_000_000),
         streams_per_connection_max: env.number("GRPC_STREAMS_PER_CONNECTION_MAX", 1024, 1, 100_000),
         keepalive: Duration::from_secs(env.number("GRPC_KEEPALIVE_SECS", 30, 1, 3600)),
-        client_base_url: client_base_url.unwrap_or_default(),
+        client_base_url: client_base_url.clone().unwrap_or_default(),
         retry_after,
     }
 }

@@ -3,6 +3,7 @@
 use super::error::Error;
 use super::id::UserId;
 use super::session::Session;
+use super::time::Timestamp;
 
 /// What a participant is in a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -11,17 +12,57 @@ pub enum Role {
     Doctor,
     /// The patient.
     Patient,
+    /// Somebody whom the backend invited.
+    Guest,
+    /// An interpreter whom the backend invited.
+    Interpreter,
+    /// Somebody who looks on and publishes nothing.
+    Observer,
 }
+
+/// What a participant may do to others, or to the session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Let in one who waits.
+    Admit,
+    /// Ask one to mute.
+    Mute,
+    /// Remove one.
+    Remove,
+    /// End the session for everybody.
+    EndSession,
+    /// Send audio or video, and tell of it.
+    Publish,
+    /// Pass the waiting room.
+    SkipWaiting,
+    /// Be there when the session is full.
+    SkipLimit,
+}
+
+const HOST: &str = "host";
+const MUTE_OTHERS: &str = "mute-others";
+const END_CALL: &str = "end-call";
+const PARTICIPANT: &str = "participant";
+const OBSERVER: &str = "observer";
 
 impl Role {
     /// Every role.
-    pub const ALL: [Self; 2] = [Self::Doctor, Self::Patient];
+    pub const ALL: [Self; 5] = [
+        Self::Doctor,
+        Self::Patient,
+        Self::Guest,
+        Self::Interpreter,
+        Self::Observer,
+    ];
 
     /// The role's name in tokens, events and stores.
     pub fn name(self) -> &'static str {
         match self {
             Self::Doctor => "doctor",
             Self::Patient => "patient",
+            Self::Guest => "guest",
+            Self::Interpreter => "interpreter",
+            Self::Observer => "observer",
         }
     }
 
@@ -33,24 +74,93 @@ impl Role {
     /// What a token of this role allows its bearer in the session.
     pub fn permissions(self) -> &'static [&'static str] {
         match self {
-            Self::Doctor => &["host", "mute-others", "end-call"],
-            Self::Patient => &["participant"],
+            Self::Doctor => &[HOST, MUTE_OTHERS, END_CALL],
+            Self::Patient | Self::Guest | Self::Interpreter => &[PARTICIPANT],
+            Self::Observer => &[OBSERVER],
+        }
+    }
+
+    /// Whether the role allows an action.
+    pub fn may(self, action: Action) -> bool {
+        let has = |permission| self.permissions().contains(&permission);
+        match action {
+            Action::Admit | Action::Remove | Action::SkipWaiting | Action::SkipLimit => has(HOST),
+            Action::Mute => has(MUTE_OTHERS),
+            Action::EndSession => has(END_CALL),
+            Action::Publish => !has(OBSERVER),
+        }
+    }
+
+    /// Whether the backend gives the role by inviting.
+    pub fn is_invited(self) -> bool {
+        match self {
+            Self::Guest | Self::Interpreter | Self::Observer => true,
+            Self::Doctor | Self::Patient => false,
         }
     }
 }
 
-/// A user may take a role in a session only if the session stores that user for it.
+/// A user may take a role in a session only if the session stores that user for it, or an invitation does that has not
+/// expired; and not after having been removed for good.
 ///
 /// # Errors
-/// [`Error::NotAParticipant`]
-pub fn permit_join(session: &Session, role: Role, user_id: &UserId) -> Result<(), Error> {
+/// [`Error::NotAParticipant`]; [`Error::ParticipantRemoved`]
+pub fn permit_join(
+    session: &Session,
+    role: Role,
+    user_id: &UserId,
+    now: Timestamp,
+) -> Result<(), Error> {
     let expected = match role {
-        Role::Doctor => &session.doctor_id,
-        Role::Patient => &session.patient_id,
+        Role::Doctor => *user_id == session.doctor_id,
+        Role::Patient => *user_id == session.patient_id,
+        Role::Guest | Role::Interpreter | Role::Observer => session
+            .invites
+            .iter()
+            .any(|invite| invite.user_id == *user_id && invite.role == role && invite.is_open(now)),
     };
-    if user_id == expected {
+    if !expected {
+        return Err(Error::NotAParticipant { role });
+    }
+    let kept_out = |removal: &&super::participant::Removal| removal.user_id == *user_id;
+    match session.removals.iter().find(kept_out) {
+        Some(removal) if removal.keep_out => Err(Error::ParticipantRemoved),
+        _ => Ok(()),
+    }
+}
+
+/// A credential lets in until its bearer is removed, is no longer the one for the role, or the session ends.
+///
+/// `issued_at` is the sequence of the event that tells of the credential's issue: an order that no clock can confuse.
+///
+/// # Errors
+/// [`Error::SessionEnded`]; [`Error::ParticipantRemoved`]; [`Error::NotAParticipant`]
+pub fn permit_entry(
+    session: &Session,
+    role: Role,
+    user_id: &UserId,
+    issued_at: i64,
+    now: Timestamp,
+) -> Result<(), Error> {
+    session.require_live()?;
+    let revoked = session
+        .removals
+        .iter()
+        .any(|removal| removal.user_id == *user_id && issued_at <= removal.sequence);
+    if revoked {
+        return Err(Error::ParticipantRemoved);
+    }
+    permit_join(session, role, user_id, now)
+}
+
+/// A participant may act on the session or on others only as their role allows.
+///
+/// # Errors
+/// [`Error::NotAllowed`]
+pub fn permit_action(role: Role, action: Action) -> Result<(), Error> {
+    if role.may(action) {
         Ok(())
     } else {
-        Err(Error::NotAParticipant { role })
+        Err(Error::NotAllowed)
     }
 }

@@ -57,6 +57,14 @@ pub enum Error {
         /// The role asked for.
         role: Role,
     },
+    /// The user was removed from the session.
+    ParticipantRemoved,
+    /// Nobody of that id is in the session.
+    ParticipantNotFound,
+    /// The participant's role does not allow that.
+    NotAllowed,
+    /// As many as may be are connected.
+    SessionFull,
     /// The appointment's live session differs from the one asked for.
     AppointmentConflict {
         /// The live session.
@@ -127,6 +135,10 @@ reasons! {
     JoinTooEarly = "JOIN_TOO_EARLY",
     JoinTooLate = "JOIN_TOO_LATE",
     NotAParticipant = "NOT_A_PARTICIPANT",
+    ParticipantRemoved = "PARTICIPANT_REMOVED",
+    ParticipantNotFound = "PARTICIPANT_NOT_FOUND",
+    NotAllowed = "NOT_ALLOWED",
+    SessionFull = "SESSION_FULL",
     AppointmentConflict = "APPOINTMENT_CONFLICT",
     VersionMismatch = "VERSION_MISMATCH",
     Contention = "CONTENTION",
@@ -160,6 +172,10 @@ impl Error {
             Self::JoinTooEarly { .. } => Reason::JoinTooEarly,
             Self::JoinTooLate { .. } => Reason::JoinTooLate,
             Self::NotAParticipant { .. } => Reason::NotAParticipant,
+            Self::ParticipantRemoved => Reason::ParticipantRemoved,
+            Self::ParticipantNotFound => Reason::ParticipantNotFound,
+            Self::NotAllowed => Reason::NotAllowed,
+            Self::SessionFull => Reason::SessionFull,
             Self::AppointmentConflict { .. } => Reason::AppointmentConflict,
             Self::VersionMismatch { .. } => Reason::VersionMismatch,
             Self::Contention { .. } => Reason::Contention,
@@ -195,6 +211,12 @@ impl Error {
             Self::NotAParticipant { role } => {
                 format!("the user is not the {} of this session", role.name())
             }
+            Self::ParticipantRemoved => {
+                "the user was removed from the session; what they were given before is no longer good".into()
+            }
+            Self::ParticipantNotFound => "nobody of that id is in the session".into(),
+            Self::NotAllowed => "the participant's role does not allow that".into(),
+            Self::SessionFull => "as many participants as may be are connected".into(),
             Self::AppointmentConflict { session_id, fields } => format!(
                 "the appointment has the live session {session_id} with another {}; change it with UpdateSession or end it",
                 fields.join(", ")
@@ -238,6 +260,10 @@ impl Error {
             | Self::SecretMissing
             | Self::SecretInvalid
             | Self::SessionNotFound
+            | Self::ParticipantRemoved
+            | Self::ParticipantNotFound
+            | Self::NotAllowed
+            | Self::SessionFull
             | Self::Contention { .. }
             | Self::StoreUnavailable { .. }
             | Self::Overloaded { .. }
@@ -265,6 +291,10 @@ impl Error {
             | Self::JoinTooEarly { .. }
             | Self::JoinTooLate { .. }
             | Self::NotAParticipant { .. }
+            | Self::ParticipantRemoved
+            | Self::ParticipantNotFound
+            | Self::NotAllowed
+            | Self::SessionFull
             | Self::AppointmentConflict { .. }
             | Self::VersionMismatch { .. }
             | Self::Internal => None,

@@ -2,6 +2,7 @@
 
 use super::access::Role;
 use super::id::{AppointmentId, NodeId, SessionId, UserId, random_id};
+use super::participant::LeaveCause;
 use super::time::Timestamp;
 
 /// Something that happened to a session; committed in the same write as the change that it tells of.
@@ -50,6 +51,61 @@ pub enum EventKind {
         /// The reason given.
         reason: String,
     },
+    /// Somebody connected and waits.
+    ParticipantWaiting {
+        /// Who.
+        user_id: UserId,
+        /// In which role.
+        role: Role,
+    },
+    /// Somebody who waited was let in.
+    ParticipantAdmitted {
+        /// Who.
+        user_id: UserId,
+        /// By whom; `None`: the backend, or the session's rule.
+        by: Option<UserId>,
+    },
+    /// Somebody is in the call.
+    ParticipantJoined {
+        /// Who.
+        user_id: UserId,
+        /// In which role.
+        role: Role,
+        /// They were there before, on another instance.
+        resumed: bool,
+    },
+    /// Somebody is gone.
+    ParticipantLeft {
+        /// Who.
+        user_id: UserId,
+        /// In which role.
+        role: Role,
+        /// Why.
+        cause: LeaveCause,
+    },
+    /// Somebody was removed.
+    ParticipantRemoved {
+        /// Who.
+        user_id: UserId,
+        /// By whom; `None`: the backend.
+        by: Option<UserId>,
+        /// Whether they get no new token.
+        keep_out: bool,
+    },
+    /// Somebody was asked to mute.
+    ParticipantMuted {
+        /// Who.
+        user_id: UserId,
+        /// By whom; `None`: the backend.
+        by: Option<UserId>,
+    },
+    /// Somebody was invited.
+    ParticipantInvited {
+        /// Who.
+        user_id: UserId,
+        /// In which role.
+        role: Role,
+    },
 }
 
 impl EventKind {
@@ -60,6 +116,13 @@ impl EventKind {
             Self::Updated { .. } => "session.updated",
             Self::Joined { .. } => "session.joined",
             Self::Ended { .. } => "session.ended",
+            Self::ParticipantWaiting { .. } => "participant.waiting",
+            Self::ParticipantAdmitted { .. } => "participant.admitted",
+            Self::ParticipantJoined { .. } => "participant.joined",
+            Self::ParticipantLeft { .. } => "participant.left",
+            Self::ParticipantRemoved { .. } => "participant.removed",
+            Self::ParticipantMuted { .. } => "participant.muted",
+            Self::ParticipantInvited { .. } => "participant.invited",
         }
     }
 }

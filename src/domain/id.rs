@@ -94,6 +94,13 @@ impl SessionId {
     }
 }
 
+impl UserId {
+    /// An id for somebody whom the backend has no id for.
+    pub fn generate() -> Self {
+        Self(format!("invited_{}", random_id()))
+    }
+}
+
 /// A random id for things that need no order: a token's `jti`, the mark of a write.
 pub fn random_id() -> String {
     uuid::Uuid::new_v4().simple().to_string()

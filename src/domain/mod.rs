@@ -7,5 +7,7 @@ pub mod id;
 pub mod label;
 pub mod node;
 pub mod page;
+pub mod participant;
+pub mod presence;
 pub mod session;
 pub mod time;

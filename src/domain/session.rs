@@ -5,6 +5,8 @@ use super::error::Error;
 use super::event::{Event, EventKind};
 use super::id::{AppointmentId, NodeId, SessionId, UserId};
 use super::label::Labels;
+use super::participant::{Admission, Invite, LeaveCause, Participant, Removal};
+use super::presence::left;
 use super::time::Timestamp;
 
 /// Where a session is in its life.
@@ -89,6 +91,10 @@ pub struct SessionRequest {
     pub schedule: Schedule,
     /// The backend's notes.
     pub labels: Labels,
+    /// Who gets past the waiting room.
+    pub admission: Admission,
+    /// How many may be connected at once.
+    pub max_participants: u16,
 }
 
 /// A session that has no SFU node yet: the store assigns one together with the turn that it takes.
@@ -134,17 +140,43 @@ pub struct Session {
     pub end_reason: String,
     /// The backend's notes.
     pub labels: Labels,
-    /// Counts its changes from 1; a store commits version n only over n - 1.
+    /// Counts its events from 1.
     pub version: i64,
+    /// Who gets past the waiting room.
+    pub admission: Admission,
+    /// How many may be connected at once.
+    pub max_participants: u16,
+    /// Who is connected.
+    pub participants: Vec<Participant>,
+    /// Who was let in one by one, and need not wait again.
+    pub let_in: Vec<UserId>,
+    /// Who is invited.
+    pub invites: Vec<Invite>,
+    /// Who was removed.
+    pub removals: Vec<Removal>,
+    /// Since when nobody is connected any more; unset before the first one was.
+    pub empty_since: Option<Timestamp>,
 }
 
-/// A session as it becomes, and the event that tells of it: one atomic write.
+/// A session as it becomes, and the events that tell of it: one atomic write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// The session after the change; commits only over `session.version - 1`.
+    /// The session after the change.
     pub session: Session,
-    /// The event; its sequence is the session's version.
-    pub event: Event,
+    /// The events, at least one, numbered on from the version before; the last one's sequence is the session's version.
+    pub events: Vec<Event>,
+}
+
+impl Change {
+    /// The version that it is a change of; it commits over no other.
+    pub fn before(&self) -> i64 {
+        self.session.version - i64::try_from(self.events.len()).unwrap_or(0)
+    }
+
+    /// The mark by which the write can be recognised.
+    pub fn write_id(&self) -> &str {
+        self.events.first().map_or("", |event| &event.write_id)
+    }
 }
 
 /// What UpdateSession changes; `None` leaves a field as it is.
@@ -158,13 +190,6 @@ pub struct SessionUpdate {
     pub labels: Option<Labels>,
     /// The doctor who stands in.
     pub doctor_id: Option<UserId>,
-}
-
-/// A join that was allowed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Admission {
-    /// When the door closes; no token may outlive it.
-    pub closes: Option<Timestamp>,
 }
 
 impl UnplacedSession {
@@ -200,8 +225,18 @@ impl UnplacedSession {
             end_reason: String::new(),
             labels: self.request.labels,
             version: 1,
+            admission: self.request.admission,
+            max_participants: self.request.max_participants,
+            participants: Vec::new(),
+            let_in: Vec::new(),
+            invites: Vec::new(),
+            removals: Vec::new(),
+            empty_since: None,
         };
-        Change { session, event }
+        Change {
+            session,
+            events: vec![event],
+        }
     }
 }
 
@@ -242,18 +277,18 @@ impl Session {
         }
     }
 
-    /// Whether a user may join now in a role.
+    /// Whether a user may join now in a role, and when the door closes after them: no token may outlive that.
     ///
     /// # Errors
     /// In this order: [`Error::SessionEnded`], [`Error::JoinTooEarly`], [`Error::JoinTooLate`],
-    /// [`Error::NotAParticipant`].
+    /// [`Error::NotAParticipant`], [`Error::ParticipantRemoved`].
     pub fn admit(
         &self,
         role: Role,
         user_id: &UserId,
         window: &JoinWindow,
         now: Timestamp,
-    ) -> Result<Admission, Error> {
+    ) -> Result<Option<Timestamp>, Error> {
         self.require_live()?;
         if let Some(opens) = window.opens(&self.schedule).filter(|opens| now < *opens) {
             return Err(Error::JoinTooEarly { opens });
@@ -263,8 +298,14 @@ impl Session {
         if let Some(closed) = closes.filter(|closes| closes.as_secs() <= now.as_secs()) {
             return Err(Error::JoinTooLate { closed });
         }
-        permit_join(self, role, user_id)?;
-        Ok(Admission { closes })
+        permit_join(self, role, user_id, now)?;
+        let invite_ends = self
+            .invites
+            .iter()
+            .find(|invite| invite.user_id == *user_id)
+            .and_then(|invite| invite.expire_time);
+        let closes = [closes, invite_ends].into_iter().flatten().min();
+        Ok(closes)
     }
 
     /// The session after a token was issued.
@@ -282,7 +323,7 @@ impl Session {
             jti,
             expire_time,
         };
-        self.changed(now, kind, |_| ())
+        self.changed(now, vec![kind], |_| ())
     }
 
     /// The session after an update; `None` when it would change nothing.
@@ -338,7 +379,7 @@ impl Session {
         }
         Ok(Some(self.changed(
             now,
-            EventKind::Updated { fields },
+            vec![EventKind::Updated { fields }],
             |session| {
                 session.schedule = schedule;
                 session.labels = labels;
@@ -350,17 +391,23 @@ impl Session {
     /// The session after its end; `None` when it has ended already.
     pub fn ended(&self, reason: String, now: Timestamp) -> Option<Change> {
         self.require_live().ok()?;
-        let kind = EventKind::Ended {
+        let mut kinds: Vec<_> = self
+            .participants
+            .iter()
+            .map(|participant| left(participant, LeaveCause::SessionEnded))
+            .collect();
+        kinds.push(EventKind::Ended {
             reason: reason.clone(),
-        };
-        Some(self.changed(now, kind, |session| {
+        });
+        Some(self.changed(now, kinds, |session| {
+            session.participants.clear();
             session.state = SessionState::Ended;
             session.end_time = Some(session.update_time);
             session.end_reason = reason;
         }))
     }
 
-    fn require_live(&self) -> Result<(), Error> {
+    pub(super) fn require_live(&self) -> Result<(), Error> {
         match self.state {
             SessionState::Created | SessionState::Active => Ok(()),
             SessionState::Ended => Err(Error::SessionEnded {
@@ -370,18 +417,28 @@ impl Session {
     }
 
     /// The only way from one version to the next. Times never run backwards, even where the instances' clocks differ.
-    fn changed(&self, now: Timestamp, kind: EventKind, apply: impl FnOnce(&mut Session)) -> Change {
+    pub(super) fn changed(
+        &self,
+        now: Timestamp,
+        kinds: Vec<EventKind>,
+        apply: impl FnOnce(&mut Session),
+    ) -> Change {
         let mut session = self.clone();
-        session.version += 1;
         session.update_time = now.max(self.update_time);
-        let event = Event::new(
-            session.version,
-            session.session_id.clone(),
-            session.update_time,
-            kind,
-        );
+        let events: Vec<_> = (self.version + 1..)
+            .zip(kinds)
+            .map(|(sequence, kind)| {
+                Event::new(
+                    sequence,
+                    session.session_id.clone(),
+                    session.update_time,
+                    kind,
+                )
+            })
+            .collect();
+        session.version = events.last().map_or(self.version, |event| event.sequence);
         apply(&mut session);
-        Change { session, event }
+        Change { session, events }
     }
 }
 
@@ -408,6 +465,8 @@ mod tests {
             patient_id: user("patient"),
             schedule,
             labels: Labels::new(),
+            admission: Admission::default(),
+            max_participants: 8,
         }
     }
 
@@ -490,10 +549,12 @@ mod tests {
                 let ended_before = session.state == SessionState::Ended;
                 let Ok(Some(change)) = apply(&session, &step, at(secs)) else { continue };
                 prop_assert!(!ended_before, "an ended session changed");
-                prop_assert_eq!(change.session.version, session.version + 1);
-                prop_assert_eq!(change.event.sequence, change.session.version);
+                let sequences: Vec<_> = change.events.iter().map(|event| event.sequence).collect();
+                prop_assert_eq!(&sequences, &(session.version + 1..=change.session.version).collect::<Vec<_>>());
+                prop_assert!(!sequences.is_empty());
+                prop_assert_eq!(change.before(), session.version);
                 prop_assert!(change.session.update_time >= session.update_time);
-                prop_assert_eq!(change.event.time, change.session.update_time);
+                prop_assert!(change.events.iter().all(|event| event.time == change.session.update_time));
                 prop_assert!(!change.session.schedule.is_reversed());
                 prop_assert_eq!(change.session.end_time.is_some(), change.session.state == SessionState::Ended);
                 session = change.session;
@@ -516,9 +577,9 @@ mod tests {
             let early = start.is_some_and(|start| now < start - 900);
             let late = length.is_some_and(|length| now >= start.unwrap_or(0) + length + 3600);
             match outcome {
-                Ok(admission) => {
+                Ok(closes) => {
                     prop_assert!(!early && !late);
-                    prop_assert_eq!(admission.closes, schedule.end.map(|end| end.plus_secs(3600)));
+                    prop_assert_eq!(closes, schedule.end.map(|end| end.plus_secs(3600)));
                 }
                 Err(Error::JoinTooEarly { opens }) => {
                     prop_assert!(early);

@@ -49,6 +49,8 @@ pub struct Config {
     /// How old a connection becomes before its client is asked to open another, so that clients find new instances; calls
     /// that it carries are not cut. `None`: any age.
     pub connection_age_max: Option<Duration>,
+    /// How many participants a session may have at the most.
+    pub participants_max: u16,
     /// Where CLIENT_BASE_URL points; without a slash at its end.
     pub client_base_url: String,
     /// What a caller is told to wait when it is refused as overload.

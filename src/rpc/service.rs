@@ -10,7 +10,8 @@ use tracing::Span;
 
 use super::status::status;
 use super::{Config, page_token, wire};
-use crate::app::{App, SessionKey};
+use crate::app::{App, JoinGrant, SessionKey};
+use crate::domain::access::Role;
 use crate::domain::id::SessionId;
 use crate::proto::v1;
 use crate::proto::v1::video_session_service_server::VideoSessionService;
@@ -22,6 +23,7 @@ const PAGE_BYTES_MAX: usize = 3 * 1024 * 1024;
 pub(super) struct SessionService {
     app: Arc<App>,
     client_base_url: String,
+    participants_max: u16,
 }
 
 impl SessionService {
@@ -29,7 +31,15 @@ impl SessionService {
         Self {
             app,
             client_base_url: config.client_base_url.clone(),
+            participants_max: config.participants_max,
         }
+    }
+}
+
+impl SessionService {
+    fn granted(&self, grant: JoinGrant, role: Role) -> v1::JoinSessionResponse {
+        let sfu_url = self.app.rotation().url(&grant.session.sfu_node_id);
+        wire::grant(grant, role, sfu_url, &self.client_base_url)
     }
 }
 
@@ -44,7 +54,7 @@ impl VideoSessionService for SessionService {
         &self,
         request: Request<v1::CreateSessionRequest>,
     ) -> Result<Response<v1::CreateSessionResponse>, Status> {
-        let request = wire::create(request.into_inner()).map_err(status)?;
+        let request = wire::create(request.into_inner(), self.participants_max).map_err(status)?;
         let outcome = self.app.create_session(request).await.map_err(status)?;
         record(&outcome.session.session_id);
         Ok(Response::new(v1::CreateSessionResponse {
@@ -60,9 +70,7 @@ impl VideoSessionService for SessionService {
         let request = wire::join(request.into_inner()).map_err(status)?;
         record(&request.session_id);
         let grant = self.app.join_session(&request).await.map_err(status)?;
-        let sfu_url = self.app.rotation().url(&grant.session.sfu_node_id);
-        let answer = wire::grant(grant, request.role, sfu_url, &self.client_base_url);
-        Ok(Response::new(answer))
+        Ok(Response::new(self.granted(grant, request.role)))
     }
 
     async fn get_session(
@@ -190,5 +198,123 @@ impl VideoSessionService for SessionService {
             Err(error) => Err(status(error)),
         });
         Ok(Response::new(answers.boxed()))
+    }
+
+    async fn list_participants(
+        &self,
+        request: Request<v1::ListParticipantsRequest>,
+    ) -> Result<Response<v1::ListParticipantsResponse>, Status> {
+        let session_id = wire::list_participants(request.into_inner()).map_err(status)?;
+        record(&session_id);
+        let key = SessionKey::Session(session_id);
+        let session = self.app.get_session(&key).await.map_err(status)?;
+        Ok(Response::new(v1::ListParticipantsResponse {
+            participants: session
+                .participants
+                .into_iter()
+                .map(wire::participant)
+                .collect(),
+            invites: session.invites.into_iter().map(wire::invite).collect(),
+        }))
+    }
+
+    async fn admit_participant(
+        &self,
+        request: Request<v1::AdmitParticipantRequest>,
+    ) -> Result<Response<v1::AdmitParticipantResponse>, Status> {
+        let v1::AdmitParticipantRequest {
+            session_id,
+            user_id,
+        } = request.into_inner();
+        let member = wire::member(session_id, user_id).map_err(status)?;
+        record(&member.session_id);
+        let participant = self
+            .app
+            .admit_participant(&member.session_id, &member.user_id, None)
+            .await
+            .map_err(status)?;
+        Ok(Response::new(v1::AdmitParticipantResponse {
+            participant: Some(wire::participant(participant)),
+        }))
+    }
+
+    async fn remove_participant(
+        &self,
+        request: Request<v1::RemoveParticipantRequest>,
+    ) -> Result<Response<v1::RemoveParticipantResponse>, Status> {
+        let v1::RemoveParticipantRequest {
+            session_id,
+            user_id,
+            keep_out,
+        } = request.into_inner();
+        let member = wire::member(session_id, user_id).map_err(status)?;
+        record(&member.session_id);
+        let session = self
+            .app
+            .remove_participant(&member.session_id, &member.user_id, None, keep_out)
+            .await
+            .map_err(status)?;
+        Ok(Response::new(v1::RemoveParticipantResponse {
+            session: Some(wire::session(session, &self.client_base_url)),
+        }))
+    }
+
+    async fn mute_participant(
+        &self,
+        request: Request<v1::MuteParticipantRequest>,
+    ) -> Result<Response<v1::MuteParticipantResponse>, Status> {
+        let v1::MuteParticipantRequest {
+            session_id,
+            user_id,
+        } = request.into_inner();
+        let member = wire::member(session_id, user_id).map_err(status)?;
+        record(&member.session_id);
+        let participant = self
+            .app
+            .mute_participant(&member.session_id, &member.user_id, None)
+            .await
+            .map_err(status)?;
+        Ok(Response::new(v1::MuteParticipantResponse {
+            participant: Some(wire::participant(participant)),
+        }))
+    }
+
+    async fn invite_participant(
+        &self,
+        request: Request<v1::InviteParticipantRequest>,
+    ) -> Result<Response<v1::InviteParticipantResponse>, Status> {
+        let (session_id, invite) =
+            wire::invite_request(request.into_inner()).map_err(status)?;
+        record(&session_id);
+        let grant = self
+            .app
+            .invite_participant(&session_id, &invite)
+            .await
+            .map_err(status)?;
+        let role = invite.role;
+        Ok(Response::new(v1::InviteParticipantResponse {
+            invite: Some(wire::invite(invite)),
+            join: Some(self.granted(grant, role)),
+        }))
+    }
+
+    async fn revoke_invite(
+        &self,
+        request: Request<v1::RevokeInviteRequest>,
+    ) -> Result<Response<v1::RevokeInviteResponse>, Status> {
+        let v1::RevokeInviteRequest {
+            session_id,
+            user_id,
+        } = request.into_inner();
+        let member = wire::member(session_id, user_id).map_err(status)?;
+        record(&member.session_id);
+        let session = self
+            .app
+            .revoke_invite(&member.session_id, &member.user_id)
+            .await
+            .map_err(status)?;
+        Ok(Response::new(v1::RevokeInviteResponse {
+            session: Some(wire::session(session, &self.client_base_url)),
+        }))
     }
 }

@@ -14,14 +14,18 @@ const ERROR_DOMAIN: &str = "videosession.v1";
 pub fn code_of(reason: Reason) -> Code {
     match reason {
         Reason::Validation | Reason::MessageMalformed => Code::InvalidArgument,
-        Reason::MessageTooLarge | Reason::Overloaded => Code::ResourceExhausted,
+        Reason::MessageTooLarge | Reason::Overloaded | Reason::SessionFull => {
+            Code::ResourceExhausted
+        }
         Reason::EncodingUnsupported | Reason::MethodUnknown => Code::Unimplemented,
         Reason::SecretMissing | Reason::SecretInvalid => Code::Unauthenticated,
-        Reason::SessionNotFound => Code::NotFound,
+        Reason::SessionNotFound | Reason::ParticipantNotFound => Code::NotFound,
         Reason::SessionEnded | Reason::JoinTooEarly | Reason::JoinTooLate => {
             Code::FailedPrecondition
         }
-        Reason::NotAParticipant => Code::PermissionDenied,
+        Reason::NotAParticipant | Reason::ParticipantRemoved | Reason::NotAllowed => {
+            Code::PermissionDenied
+        }
         Reason::AppointmentConflict => Code::AlreadyExists,
         Reason::VersionMismatch | Reason::Contention => Code::Aborted,
         Reason::StoreUnavailable | Reason::ShuttingDown => Code::Unavailable,

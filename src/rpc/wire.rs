@@ -12,6 +12,7 @@ use crate::domain::error::{Error, Violation};
 use crate::domain::event::{Event, EventKind};
 use crate::domain::id::{AppointmentId, ID_RULE, InvalidId, NodeId, SessionId, UserId};
 use crate::domain::label::{Labels, labels_fault, text_fault};
+use crate::domain::participant::{Admission, Invite, LeaveCause, Participant, ParticipantStatus};
 use crate::domain::page::{SessionFilter, SessionQuery, page_size};
 use crate::domain::session::{Schedule, Session, SessionRequest, SessionState, SessionUpdate};
 use crate::domain::time::Timestamp;
@@ -88,6 +89,30 @@ impl Faults {
         labels
     }
 
+    fn role(&mut self, role: i32, allowed: &[Role]) -> Option<Role> {
+        let parsed = match v1::Role::try_from(role) {
+            Ok(v1::Role::Unspecified) => {
+                self.add("role", "is required");
+                return None;
+            }
+            Ok(v1::Role::Doctor) => Some(Role::Doctor),
+            Ok(v1::Role::Patient) => Some(Role::Patient),
+            Ok(v1::Role::Guest) => Some(Role::Guest),
+            Ok(v1::Role::Interpreter) => Some(Role::Interpreter),
+            Ok(v1::Role::Observer) => Some(Role::Observer),
+            Err(_) => None,
+        };
+        let allowed_role = parsed.filter(|role| allowed.contains(role));
+        if allowed_role.is_none() {
+            let names: Vec<_> = allowed
+                .iter()
+                .map(|role| format!("ROLE_{}", role.name().to_uppercase()))
+                .collect();
+            self.add("role", format!("must be one of {}", names.join(", ")));
+        }
+        allowed_role
+    }
+
     fn not_negative(&mut self, field: &'static str, number: i64) -> i64 {
         if number < 0 {
             self.add(field, "must not be negative");
@@ -109,7 +134,10 @@ impl Faults {
     }
 }
 
-pub(super) fn create(request: v1::CreateSessionRequest) -> Result<SessionRequest, Error> {
+pub(super) fn create(
+    request: v1::CreateSessionRequest,
+    participants_max: u16,
+) -> Result<SessionRequest, Error> {
     let v1::CreateSessionRequest {
         appointment_id,
         doctor_id,
@@ -117,6 +145,8 @@ pub(super) fn create(request: v1::CreateSessionRequest) -> Result<SessionRequest
         scheduled_start_time,
         scheduled_end_time,
         labels,
+        admission,
+        max_participants,
     } = request;
     let mut faults = Faults::default();
     let appointment_id = faults.required("appointment_id", appointment_id, AppointmentId::parse);
@@ -136,6 +166,25 @@ pub(super) fn create(request: v1::CreateSessionRequest) -> Result<SessionRequest
         );
     }
     let labels = faults.labels(labels);
+    let admission = match v1::Admission::try_from(admission) {
+        Ok(v1::Admission::Unspecified) => Some(Admission::default()),
+        Ok(v1::Admission::Open) => Some(Admission::Open),
+        Ok(v1::Admission::WhenHostPresent) => Some(Admission::WhenHostPresent),
+        Ok(v1::Admission::Manual) => Some(Admission::Manual),
+        Err(_) => {
+            faults.add("admission", "must be an Admission");
+            None
+        }
+    };
+    let max_participants = match u16::try_from(max_participants) {
+        Ok(0) => Some(participants_max),
+        Ok(asked) if (2..=participants_max).contains(&asked) => Some(asked),
+        _ => {
+            let rule = format!("must be 2 to {participants_max} (MAX_PARTICIPANTS), or 0");
+            faults.add("max_participants", rule);
+            None
+        }
+    };
     let request = (|| {
         Some(SessionRequest {
             appointment_id: appointment_id?,
@@ -143,6 +192,8 @@ pub(super) fn create(request: v1::CreateSessionRequest) -> Result<SessionRequest
             patient_id: patient_id?,
             schedule,
             labels,
+            admission: admission?,
+            max_participants: max_participants?,
         })
     })();
     faults.finish(request)
@@ -156,18 +207,7 @@ pub(super) fn join(request: v1::JoinSessionRequest) -> Result<JoinRequest, Error
         display_name,
     } = request;
     let mut faults = Faults::default();
-    let role = match v1::Role::try_from(role) {
-        Ok(v1::Role::Doctor) => Some(Role::Doctor),
-        Ok(v1::Role::Patient) => Some(Role::Patient),
-        Ok(v1::Role::Unspecified) => {
-            faults.add("role", "is required");
-            None
-        }
-        Err(_) => {
-            faults.add("role", "must be ROLE_DOCTOR or ROLE_PATIENT");
-            None
-        }
-    };
+    let role = faults.role(role, &Role::ALL);
     let user_id = faults.required("user_id", user_id, UserId::parse);
     let session_id = faults.required("session_id", session_id, SessionId::parse);
     let display_name = faults.text("display_name", display_name);
@@ -339,6 +379,71 @@ pub(super) fn end(request: v1::EndSessionRequest) -> Result<(SessionId, String),
     faults.finish(session_id.map(|session_id| (session_id, reason)))
 }
 
+/// A session and somebody in it.
+pub(super) struct Member {
+    pub(super) session_id: SessionId,
+    pub(super) user_id: UserId,
+}
+
+pub(super) fn list_participants(
+    request: v1::ListParticipantsRequest,
+) -> Result<SessionId, Error> {
+    let v1::ListParticipantsRequest { session_id } = request;
+    let mut faults = Faults::default();
+    let session_id = faults.required("session_id", session_id, SessionId::parse);
+    faults.finish(session_id)
+}
+
+/// The request of every method that is about one participant of one session.
+pub(super) fn member(session_id: String, user_id: String) -> Result<Member, Error> {
+    let mut faults = Faults::default();
+    let session_id = faults.required("session_id", session_id, SessionId::parse);
+    let user_id = faults.required("user_id", user_id, UserId::parse);
+    let member = session_id
+        .zip(user_id)
+        .map(|(session_id, user_id)| Member {
+            session_id,
+            user_id,
+        });
+    faults.finish(member)
+}
+
+pub(super) fn invite_request(
+    request: v1::InviteParticipantRequest,
+) -> Result<(SessionId, Invite), Error> {
+    let v1::InviteParticipantRequest {
+        session_id,
+        role,
+        user_id,
+        display_name,
+        expire_time,
+    } = request;
+    let mut faults = Faults::default();
+    let session_id = faults.required("session_id", session_id, SessionId::parse);
+    let invited: Vec<_> = Role::ALL.into_iter().filter(|role| role.is_invited()).collect();
+    let role = faults.role(role, &invited);
+    let user_id = if user_id.is_empty() && !display_name.is_empty() {
+        Some(UserId::generate())
+    } else {
+        if user_id.is_empty() {
+            faults.add("user_id", "is required, unless display_name is given");
+        }
+        faults.optional("user_id", user_id, UserId::parse)
+    };
+    let display_name = faults.text("display_name", display_name);
+    let expire_time = faults.time("expire_time", expire_time);
+    let request = (|| {
+        let invite = Invite {
+            user_id: user_id?,
+            role: role?,
+            display_name,
+            expire_time,
+        };
+        Some((session_id?, invite))
+    })();
+    faults.finish(request)
+}
+
 /// A parsed ListSessionEvents.
 pub(super) struct EventsQuery {
     pub(super) session_id: SessionId,
@@ -385,8 +490,48 @@ fn role(role: Role) -> i32 {
     match role {
         Role::Doctor => v1::Role::Doctor,
         Role::Patient => v1::Role::Patient,
+        Role::Guest => v1::Role::Guest,
+        Role::Interpreter => v1::Role::Interpreter,
+        Role::Observer => v1::Role::Observer,
     }
     .into()
+}
+
+pub(super) fn participant(participant: Participant) -> v1::Participant {
+    let Participant {
+        user_id,
+        role: taken,
+        display_name,
+        status,
+        connect_time,
+        instance_id: _,
+    } = participant;
+    let status = match status {
+        ParticipantStatus::Waiting => v1::ParticipantStatus::Waiting,
+        ParticipantStatus::Admitted => v1::ParticipantStatus::Admitted,
+    };
+    v1::Participant {
+        user_id: user_id.to_string(),
+        role: role(taken),
+        display_name,
+        status: status.into(),
+        connect_time: Some(timestamp(connect_time)),
+    }
+}
+
+pub(super) fn invite(invite: Invite) -> v1::Invite {
+    let Invite {
+        user_id,
+        role: given,
+        display_name,
+        expire_time,
+    } = invite;
+    v1::Invite {
+        user_id: user_id.to_string(),
+        role: role(given),
+        display_name,
+        expire_time: expire_time.map(timestamp),
+    }
 }
 
 /// Where the session's join page is.
@@ -411,7 +556,19 @@ pub(super) fn session(session: Session, client_base_url: &str) -> v1::Session {
         end_reason,
         labels,
         version,
+        admission,
+        max_participants,
+        participants,
+        let_in: _,
+        invites: _,
+        removals: _,
+        empty_since: _,
     } = session;
+    let admission = match admission {
+        Admission::Open => v1::Admission::Open,
+        Admission::WhenHostPresent => v1::Admission::WhenHostPresent,
+        Admission::Manual => v1::Admission::Manual,
+    };
     let state = match state {
         SessionState::Created => v1::SessionState::Created,
         SessionState::Active => v1::SessionState::Active,
@@ -434,6 +591,9 @@ pub(super) fn session(session: Session, client_base_url: &str) -> v1::Session {
         end_reason,
         labels: labels.into_iter().collect(),
         version,
+        admission: admission.into(),
+        max_participants: max_participants.into(),
+        participants: participants.into_iter().map(participant).collect(),
     }
 }
 
@@ -470,6 +630,20 @@ pub(super) fn grant(
     }
 }
 
+fn by_whom(by: Option<UserId>) -> String {
+    by.map(|by| by.to_string()).unwrap_or_default()
+}
+
+fn leave_cause(cause: LeaveCause) -> i32 {
+    match cause {
+        LeaveCause::Left => v1::LeaveCause::Left,
+        LeaveCause::Lost => v1::LeaveCause::Lost,
+        LeaveCause::Removed => v1::LeaveCause::Removed,
+        LeaveCause::SessionEnded => v1::LeaveCause::SessionEnded,
+    }
+    .into()
+}
+
 pub(super) fn event(event: Event) -> v1::SessionEvent {
     use v1::session_event::Detail;
     let Event {
@@ -501,6 +675,57 @@ pub(super) fn event(event: Event) -> v1::SessionEvent {
             expire_time: Some(timestamp(expire_time)),
         }),
         EventKind::Ended { reason } => Detail::Ended(v1::SessionEnded { reason }),
+        EventKind::ParticipantWaiting { user_id, role: taken } => {
+            Detail::ParticipantWaiting(v1::ParticipantWaiting {
+                user_id: user_id.to_string(),
+                role: role(taken),
+            })
+        }
+        EventKind::ParticipantAdmitted { user_id, by } => {
+            Detail::ParticipantAdmitted(v1::ParticipantAdmitted {
+                user_id: user_id.to_string(),
+                by: by_whom(by),
+            })
+        }
+        EventKind::ParticipantJoined {
+            user_id,
+            role: taken,
+            resumed,
+        } => Detail::ParticipantJoined(v1::ParticipantJoined {
+            user_id: user_id.to_string(),
+            role: role(taken),
+            resumed,
+        }),
+        EventKind::ParticipantLeft {
+            user_id,
+            role: taken,
+            cause,
+        } => Detail::ParticipantLeft(v1::ParticipantLeft {
+            user_id: user_id.to_string(),
+            role: role(taken),
+            cause: leave_cause(cause),
+        }),
+        EventKind::ParticipantRemoved {
+            user_id,
+            by,
+            keep_out,
+        } => Detail::ParticipantRemoved(v1::ParticipantRemoved {
+            user_id: user_id.to_string(),
+            by: by_whom(by),
+            keep_out,
+        }),
+        EventKind::ParticipantMuted { user_id, by } => {
+            Detail::ParticipantMuted(v1::ParticipantMuted {
+                user_id: user_id.to_string(),
+                by: by_whom(by),
+            })
+        }
+        EventKind::ParticipantInvited { user_id, role: given } => {
+            Detail::ParticipantInvited(v1::ParticipantInvited {
+                user_id: user_id.to_string(),
+                role: role(given),
+            })
+        }
     };
     v1::SessionEvent {
         sequence,

@@ -15,6 +15,7 @@ use crate::domain::id::{AppointmentId, SessionId};
 use crate::domain::node::Rotation;
 use crate::domain::page::SessionQuery;
 use crate::domain::session::{Change, Session, SessionState, UnplacedSession};
+use crate::domain::time::Timestamp;
 
 /// What a store could not do. Its text is for the log, never for a caller.
 #[derive(Debug, thiserror::Error)]
@@ -81,7 +82,7 @@ pub trait SessionStore: Send + Sync {
         rotation: &Arc<Rotation>,
     ) -> Result<Inserted, StoreError>;
 
-    /// Stores a session's next version and its event in one atomic write, over the version before it and no other.
+    /// Stores a session's next version and its events in one atomic write, over the version before it and no other.
     async fn commit(&self, change: &Change) -> Result<Committed, StoreError>;
 
     /// The sessions that a query asks for, newest first.
@@ -98,6 +99,30 @@ pub trait SessionStore: Send + Sync {
 
     /// How many sessions are in each state.
     async fn count_by_state(&self) -> Result<HashMap<SessionState, u64>, StoreError>;
+
+    /// Live sessions that are over by the clock: scheduled to end before `ends_before`, or with nobody in them since before
+    /// `empty_before`. At most `limit`, in no order.
+    async fn overdue(
+        &self,
+        ends_before: Timestamp,
+        empty_before: Option<Timestamp>,
+        limit: usize,
+    ) -> Result<Vec<SessionId>, StoreError>;
+
+    /// Says that an instance lives, and is to be believed dead from `expires` on.
+    async fn beat(&self, instance_id: &str, expires: Timestamp) -> Result<(), StoreError>;
+
+    /// Instances that are believed dead.
+    async fn dead_instances(&self, now: Timestamp) -> Result<Vec<String>, StoreError>;
+
+    /// Sessions with participants whose connections an instance holds. At most `limit`, in no order.
+    async fn held_by(&self, instance_id: &str, limit: usize) -> Result<Vec<SessionId>, StoreError>;
+
+    /// Forgets an instance that holds nobody any more.
+    async fn forget_instance(&self, instance_id: &str) -> Result<(), StoreError>;
+
+    /// Whether other instances can use the store at the same time, so that what they do must be looked for.
+    fn is_shared(&self) -> bool;
 
     /// Answers if the store can be reached.
     async fn ping(&self) -> Result<(), StoreError>;

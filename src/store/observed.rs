@@ -12,6 +12,7 @@ use crate::domain::id::{AppointmentId, SessionId};
 use crate::domain::node::Rotation;
 use crate::domain::page::SessionQuery;
 use crate::domain::session::{Change, Session, SessionState, UnplacedSession};
+use crate::domain::time::Timestamp;
 use crate::telemetry::metrics::Metrics;
 
 /// A store that reports what it does.
@@ -93,6 +94,40 @@ impl SessionStore for ObservedStore {
     async fn count_by_state(&self) -> Result<HashMap<SessionState, u64>, StoreError> {
         self.observe("count_by_state", self.inner.count_by_state())
             .await
+    }
+
+    async fn overdue(
+        &self,
+        ends_before: Timestamp,
+        empty_before: Option<Timestamp>,
+        limit: usize,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        self.observe("overdue", self.inner.overdue(ends_before, empty_before, limit))
+            .await
+    }
+
+    async fn beat(&self, instance_id: &str, expires: Timestamp) -> Result<(), StoreError> {
+        self.observe("beat", self.inner.beat(instance_id, expires))
+            .await
+    }
+
+    async fn dead_instances(&self, now: Timestamp) -> Result<Vec<String>, StoreError> {
+        self.observe("dead_instances", self.inner.dead_instances(now))
+            .await
+    }
+
+    async fn held_by(&self, instance_id: &str, limit: usize) -> Result<Vec<SessionId>, StoreError> {
+        self.observe("held_by", self.inner.held_by(instance_id, limit))
+            .await
+    }
+
+    async fn forget_instance(&self, instance_id: &str) -> Result<(), StoreError> {
+        self.observe("forget_instance", self.inner.forget_instance(instance_id))
+            .await
+    }
+
+    fn is_shared(&self) -> bool {
+        self.inner.is_shared()
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

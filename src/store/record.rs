@@ -8,6 +8,9 @@ use super::StoreError;
 use crate::domain::access::Role;
 use crate::domain::event::{Event, EventKind};
 use crate::domain::id::{AppointmentId, NodeId, SessionId, UserId};
+use crate::domain::participant::{
+    Admission, Invite, LeaveCause, Participant, ParticipantStatus, Removal,
+};
 use crate::domain::session::{Schedule, Session, SessionState};
 use crate::domain::time::Timestamp;
 
@@ -36,6 +39,60 @@ pub(super) struct SessionRecord {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<(String, String)>,
     pub version: i64,
+    #[serde(default = "admission_default")]
+    pub admission: String,
+    #[serde(default = "max_participants_default")]
+    pub max_participants: u16,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub participants: Vec<ParticipantRecord>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub let_in: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub invites: Vec<InviteRecord>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removals: Vec<RemovalRecord>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub empty_since_ms: Option<i64>,
+}
+
+/// A stored participant.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct ParticipantRecord {
+    pub user_id: String,
+    pub role: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub display_name: String,
+    pub admitted: bool,
+    pub connect_time_ms: i64,
+    pub instance_id: String,
+}
+
+/// A stored invitation.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct InviteRecord {
+    pub user_id: String,
+    pub role: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub display_name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expire_time_ms: Option<i64>,
+}
+
+/// A stored removal.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct RemovalRecord {
+    pub user_id: String,
+    pub sequence: i64,
+    pub keep_out: bool,
+}
+
+/// What sessions have that were stored before there was a waiting room.
+fn admission_default() -> String {
+    Admission::default().name().to_owned()
+}
+
+fn max_participants_default() -> u16 {
+    8
 }
 
 /// A stored event.
@@ -68,6 +125,32 @@ pub(super) enum KindRecord {
     },
     #[serde(rename = "session.ended")]
     Ended { reason: String },
+    #[serde(rename = "participant.waiting")]
+    ParticipantWaiting { user_id: String, role: String },
+    #[serde(rename = "participant.admitted")]
+    ParticipantAdmitted { user_id: String, by: Option<String> },
+    #[serde(rename = "participant.joined")]
+    ParticipantJoined {
+        user_id: String,
+        role: String,
+        resumed: bool,
+    },
+    #[serde(rename = "participant.left")]
+    ParticipantLeft {
+        user_id: String,
+        role: String,
+        cause: String,
+    },
+    #[serde(rename = "participant.removed")]
+    ParticipantRemoved {
+        user_id: String,
+        by: Option<String>,
+        keep_out: bool,
+    },
+    #[serde(rename = "participant.muted")]
+    ParticipantMuted { user_id: String, by: Option<String> },
+    #[serde(rename = "participant.invited")]
+    ParticipantInvited { user_id: String, role: String },
 }
 
 impl From<&Session> for SessionRecord {
@@ -87,6 +170,13 @@ impl From<&Session> for SessionRecord {
             end_reason,
             labels,
             version,
+            admission,
+            max_participants,
+            participants,
+            let_in,
+            invites,
+            removals,
+            empty_since,
         } = session;
         Self {
             session_id: session_id.to_string(),
@@ -104,8 +194,122 @@ impl From<&Session> for SessionRecord {
             end_reason: end_reason.clone(),
             labels: labels.clone().into_iter().collect(),
             version: *version,
+            admission: admission.name().to_owned(),
+            max_participants: *max_participants,
+            participants: participants.iter().map(ParticipantRecord::from).collect(),
+            let_in: let_in.iter().map(ToString::to_string).collect(),
+            invites: invites.iter().map(InviteRecord::from).collect(),
+            removals: removals.iter().map(RemovalRecord::from).collect(),
+            empty_since_ms: empty_since.map(Timestamp::as_millis),
         }
     }
+}
+
+impl From<&Participant> for ParticipantRecord {
+    fn from(participant: &Participant) -> Self {
+        let Participant {
+            user_id,
+            role,
+            display_name,
+            status,
+            connect_time,
+            instance_id,
+        } = participant;
+        Self {
+            user_id: user_id.to_string(),
+            role: role.name().to_owned(),
+            display_name: display_name.clone(),
+            admitted: *status == ParticipantStatus::Admitted,
+            connect_time_ms: connect_time.as_millis(),
+            instance_id: instance_id.clone(),
+        }
+    }
+}
+
+impl TryFrom<ParticipantRecord> for Participant {
+    type Error = StoreError;
+
+    fn try_from(record: ParticipantRecord) -> Result<Self, StoreError> {
+        Ok(Self {
+            user_id: UserId::from_stored(record.user_id),
+            role: role(&record.role)?,
+            display_name: record.display_name,
+            status: if record.admitted {
+                ParticipantStatus::Admitted
+            } else {
+                ParticipantStatus::Waiting
+            },
+            connect_time: Timestamp::from_millis(record.connect_time_ms),
+            instance_id: record.instance_id,
+        })
+    }
+}
+
+impl From<&Invite> for InviteRecord {
+    fn from(invite: &Invite) -> Self {
+        let Invite {
+            user_id,
+            role,
+            display_name,
+            expire_time,
+        } = invite;
+        Self {
+            user_id: user_id.to_string(),
+            role: role.name().to_owned(),
+            display_name: display_name.clone(),
+            expire_time_ms: expire_time.map(Timestamp::as_millis),
+        }
+    }
+}
+
+impl TryFrom<InviteRecord> for Invite {
+    type Error = StoreError;
+
+    fn try_from(record: InviteRecord) -> Result<Self, StoreError> {
+        Ok(Self {
+            user_id: UserId::from_stored(record.user_id),
+            role: role(&record.role)?,
+            display_name: record.display_name,
+            expire_time: record.expire_time_ms.map(Timestamp::from_millis),
+        })
+    }
+}
+
+impl From<&Removal> for RemovalRecord {
+    fn from(removal: &Removal) -> Self {
+        let Removal {
+            user_id,
+            sequence,
+            keep_out,
+        } = removal;
+        Self {
+            user_id: user_id.to_string(),
+            sequence: *sequence,
+            keep_out: *keep_out,
+        }
+    }
+}
+
+impl From<RemovalRecord> for Removal {
+    fn from(record: RemovalRecord) -> Self {
+        Self {
+            user_id: UserId::from_stored(record.user_id),
+            sequence: record.sequence,
+            keep_out: record.keep_out,
+        }
+    }
+}
+
+fn role(name: &str) -> Result<Role, StoreError> {
+    Role::from_name(name).ok_or_else(|| StoreError::corrupt("an unknown role"))
+}
+
+fn all<R, T: TryFrom<R, Error = StoreError>>(records: Vec<R>) -> Result<Vec<T>, StoreError> {
+    records.into_iter().map(T::try_from).collect()
+}
+
+fn ids(texts: Vec<String>) -> Vec<UserId> {
+    texts.into_iter().map(UserId::from_stored).collect()
 }
 
 impl TryFrom<SessionRecord> for Session {
@@ -132,6 +336,14 @@ impl TryFrom<SessionRecord> for Session {
             end_reason: record.end_reason,
             labels: record.labels.into_iter().collect(),
             version: record.version,
+            admission: Admission::from_name(&record.admission)
+                .ok_or_else(|| StoreError::corrupt("an unknown kind of admission"))?,
+            max_participants: record.max_participants,
+            participants: all(record.participants)?,
+            let_in: ids(record.let_in),
+            invites: all(record.invites)?,
+            removals: record.removals.into_iter().map(Removal::from).collect(),
+            empty_since: record.empty_since_ms.map(Timestamp::from_millis),
         })
     }
 }
@@ -163,6 +375,49 @@ impl From<&Event> for EventRecord {
             EventKind::Ended { reason } => KindRecord::Ended {
                 reason: reason.clone(),
             },
+            EventKind::ParticipantWaiting { user_id, role } => KindRecord::ParticipantWaiting {
+                user_id: user_id.to_string(),
+                role: role.name().to_owned(),
+            },
+            EventKind::ParticipantAdmitted { user_id, by } => KindRecord::ParticipantAdmitted {
+                user_id: user_id.to_string(),
+                by: by.as_ref().map(ToString::to_string),
+            },
+            EventKind::ParticipantJoined {
+                user_id,
+                role,
+                resumed,
+            } => KindRecord::ParticipantJoined {
+                user_id: user_id.to_string(),
+                role: role.name().to_owned(),
+                resumed: *resumed,
+            },
+            EventKind::ParticipantLeft {
+                user_id,
+                role,
+                cause,
+            } => KindRecord::ParticipantLeft {
+                user_id: user_id.to_string(),
+                role: role.name().to_owned(),
+                cause: cause.name().to_owned(),
+            },
+            EventKind::ParticipantRemoved {
+                user_id,
+                by,
+                keep_out,
+            } => KindRecord::ParticipantRemoved {
+                user_id: user_id.to_string(),
+                by: by.as_ref().map(ToString::to_string),
+                keep_out: *keep_out,
+            },
+            EventKind::ParticipantMuted { user_id, by } => KindRecord::ParticipantMuted {
+                user_id: user_id.to_string(),
+                by: by.as_ref().map(ToString::to_string),
+            },
+            EventKind::ParticipantInvited { user_id, role } => KindRecord::ParticipantInvited {
+                user_id: user_id.to_string(),
+                role: role.name().to_owned(),
+            },
         };
         Self {
             sequence: event.sequence,
@@ -186,17 +441,64 @@ impl EventRecord {
             KindRecord::Updated { fields } => EventKind::Updated { fields },
             KindRecord::Joined {
                 user_id,
-                role,
+                role: name,
                 jti,
                 expire_time_ms,
             } => EventKind::Joined {
                 user_id: UserId::from_stored(user_id),
-                role: Role::from_name(&role)
-                    .ok_or_else(|| StoreError::corrupt("an event with an unknown role"))?,
+                role: role(&name)?,
                 jti,
                 expire_time: Timestamp::from_millis(expire_time_ms),
             },
             KindRecord::Ended { reason } => EventKind::Ended { reason },
+            KindRecord::ParticipantWaiting { user_id, role: name } => {
+                EventKind::ParticipantWaiting {
+                    user_id: UserId::from_stored(user_id),
+                    role: role(&name)?,
+                }
+            }
+            KindRecord::ParticipantAdmitted { user_id, by } => EventKind::ParticipantAdmitted {
+                user_id: UserId::from_stored(user_id),
+                by: by.map(UserId::from_stored),
+            },
+            KindRecord::ParticipantJoined {
+                user_id,
+                role: name,
+                resumed,
+            } => EventKind::ParticipantJoined {
+                user_id: UserId::from_stored(user_id),
+                role: role(&name)?,
+                resumed,
+            },
+            KindRecord::ParticipantLeft {
+                user_id,
+                role: name,
+                cause,
+            } => EventKind::ParticipantLeft {
+                user_id: UserId::from_stored(user_id),
+                role: role(&name)?,
+                cause: LeaveCause::from_name(&cause)
+                    .ok_or_else(|| StoreError::corrupt("an unknown cause of leaving"))?,
+            },
+            KindRecord::ParticipantRemoved {
+                user_id,
+                by,
+                keep_out,
+            } => EventKind::ParticipantRemoved {
+                user_id: UserId::from_stored(user_id),
+                by: by.map(UserId::from_stored),
+                keep_out,
+            },
+            KindRecord::ParticipantMuted { user_id, by } => EventKind::ParticipantMuted {
+                user_id: UserId::from_stored(user_id),
+                by: by.map(UserId::from_stored),
+            },
+            KindRecord::ParticipantInvited { user_id, role: name } => {
+                EventKind::ParticipantInvited {
+                    user_id: UserId::from_stored(user_id),
+                    role: role(&name)?,
+                }
+            }
         };
         Ok(Event {
             sequence: self.sequence,

@@ -1,56 +1,135 @@
-//! HTTP for operators and SFU nodes: metrics and public keys.
+//! The HTTP edges: one for participants' browsers, one for operators and SFU nodes.
 
+pub mod admin;
+mod assets;
+mod cookie;
+mod headers;
+mod join;
+mod limits;
+mod refusal;
+mod server;
+mod socket;
+
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use axum::response::IntoResponse;
+use axum::extract::FromRef;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
+use ipnet::IpNet;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
-use crate::auth::token::Tokens;
-use crate::telemetry::metrics::Metrics;
+use crate::app::App;
+use assets::Assets;
+use limits::Limits;
 
-/// How long SFU nodes may keep the keys: shorter than any rotation should take.
-const JWKS_CACHE: &str = "public, max-age=300";
-/// OpenMetrics text, as the metrics' encoder writes it.
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-/// What is served.
-#[derive(Clone)]
-pub struct Parts {
-    /// At `/.well-known/jwks.json`.
-    pub tokens: Arc<Tokens>,
-    /// At `/metrics`.
-    pub metrics: Arc<Metrics>,
+/// Settings of the edge that browsers see.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where browsers reach the service: scheme, host and path prefix, without a slash at its end.
+    pub client_base_url: String,
+    /// Pages of other origins that may open signalling connections.
+    pub allowed_origins: Vec<String>,
+    /// Who may show the page in a frame: a CSP source list.
+    pub frame_ancestors: String,
+    /// Proxies whose X-Forwarded-For is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// How many requests an address may make in a minute.
+    pub requests_per_minute: u32,
+    /// How many connections may be open at once.
+    pub connections_max: usize,
+    /// How long a client may take to send a request's headers.
+    pub header_timeout: Duration,
+    /// Signalling sockets.
+    pub socket: SocketConfig,
 }
 
-/// Serves until `stop` completes.
-///
-/// # Errors
-/// When the listener breaks.
-pub async fn serve_admin(
+/// Settings of signalling sockets.
+#[derive(Debug, Clone)]
+pub struct SocketConfig {
+    /// The largest message.
+    pub message_bytes_max: usize,
+    /// How many messages a participant may send in a second, over time.
+    pub messages_per_second: u32,
+    /// How many at once.
+    pub messages_burst: u32,
+    /// How many messages may wait for a page.
+    pub queue_max: usize,
+    /// How often a page is pinged.
+    pub ping_interval: Duration,
+    /// How long a page may be silent before its connection counts as lost.
+    pub silence_max: Duration,
+    /// How long a message may take to be written.
+    pub send_timeout: Duration,
+}
+
+/// What the edge stands on.
+#[derive(Clone, FromRef)]
+struct Edge {
+    app: Arc<App>,
+    config: Arc<Config>,
+    assets: Arc<Assets>,
+    limits: Arc<Limits>,
+    closing: CancellationToken,
+}
+
+impl Config {
+    /// The path under which the service lives; empty for the root.
+    fn prefix(&self) -> &str {
+        let after_scheme = self.client_base_url.split_once("://").map_or("", |(_, rest)| rest);
+        after_scheme.find('/').map_or("", |slash| &after_scheme[slash..])
+    }
+
+    /// The origin of the service's own pages.
+    fn origin(&self) -> &str {
+        let end = self.client_base_url.len() - self.prefix().len();
+        &self.client_base_url[..end]
+    }
+
+    /// Whether browsers reach the service over TLS.
+    fn is_secure(&self) -> bool {
+        self.client_base_url.starts_with("https://")
+    }
+}
+
+/// Serves participants' browsers until `closing` is cancelled.
+pub async fn serve(
     listener: TcpListener,
-    parts: Parts,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
-    let router = Router::new()
-        .route("/metrics", get(metrics))
-        .route("/.well-known/jwks.json", get(jwks))
-        .with_state(parts);
-    axum::serve(listener, router)
-        .with_graceful_shutdown(stop)
-        .await
+    config: Config,
+    app: Arc<App>,
+    closing: CancellationToken,
+) {
+    let config = Arc::new(config);
+    let edge = Edge {
+        app,
+        assets: Arc::new(Assets::new()),
+        limits: Arc::new(Limits::new(&config)),
+        config: Arc::clone(&config),
+        closing: closing.clone(),
+    };
+    let routes = Router::new()
+        .route("/join/{session_id}", get(join::page))
+        .route("/join/{session_id}/ws", get(socket::open))
+        .route("/assets/{version}/{*file}", get(assets::file));
+    let prefix = config.prefix();
+    let router = if prefix.is_empty() {
+        routes
+    } else {
+        // A proxy may strip the prefix or leave it; both ways lead here.
+        Router::new().nest(prefix, routes.clone()).merge(routes)
+    };
+    let router = router
+        .fallback(join::not_found)
+        .layer(from_fn_with_state(edge.clone(), limits::by_address))
+        .layer(from_fn_with_state(edge.clone(), headers::secure))
+        .layer(from_fn(headers::count))
+        .with_state(edge);
+    server::run(listener, router, &config, closing).await;
 }
 
-async fn metrics(State(parts): State<Parts>) -> impl IntoResponse {
-    ([(CONTENT_TYPE, OPEN_METRICS)], parts.metrics.encode())
-}
-
-async fn jwks(State(parts): State<Parts>) -> impl IntoResponse {
-    (
-        [(CACHE_CONTROL, JWKS_CACHE)],
-        axum::Json(parts.tokens.jwks()),
-    )
-}
+/// The address that a connection comes from, before proxies are looked at.
+#[derive(Debug, Clone, Copy)]
+struct PeerAddress(SocketAddr);

@@ -1,6 +1,8 @@
 //! What is done without being asked: each task is idempotent, takes no input, and runs until told to stop.
 
 mod count_sessions;
+mod end_overdue;
+mod keep_alive;
 mod probe_store;
 
 use std::sync::Arc;
@@ -9,6 +11,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::app::App;
 use crate::rpc::Health;
 use crate::store::SessionStore;
 use crate::telemetry::metrics::Metrics;
@@ -22,11 +25,19 @@ pub struct Config {
     pub probe_timeout: Duration,
     /// How often sessions are counted.
     pub count_interval: Duration,
+    /// How often sessions whose time is over are looked for.
+    pub overdue_interval: Duration,
+    /// How often the instance says that it lives.
+    pub beat_interval: Duration,
+    /// How long it is believed to live without saying so.
+    pub lease_secs: u64,
 }
 
 /// What the tasks work with.
 #[derive(Clone)]
 pub struct Parts {
+    /// The application.
+    pub app: Arc<App>,
     /// The store.
     pub store: Arc<dyn SessionStore>,
     /// Told whether the store answers.
@@ -44,6 +55,14 @@ pub fn start(config: &Config, parts: &Parts, tasks: &TaskTracker, stop: &Cancell
     tasks.spawn(until(
         stop.clone(),
         count_sessions::run(config.clone(), parts.clone()),
+    ));
+    tasks.spawn(until(
+        stop.clone(),
+        end_overdue::run(config.clone(), parts.clone()),
+    ));
+    tasks.spawn(until(
+        stop.clone(),
+        keep_alive::run(config.clone(), parts.clone()),
     ));
 }
 

@@ -9,12 +9,17 @@ use crate::store::StoreError;
 use crate::store::record::{EventRecord, SessionRecord};
 
 /// The fields of a `SessionRecord` that are left out when they have no value.
-const OPTIONAL_FIELDS: [&str; 5] = [
+const OPTIONAL_FIELDS: [&str; 10] = [
     "end_time_ms",
     "scheduled_start_time_ms",
     "scheduled_end_time_ms",
     "end_reason",
     "labels",
+    "participants",
+    "let_in",
+    "invites",
+    "removals",
+    "empty_since_ms",
 ];
 
 /// A session's first document.
@@ -22,7 +27,7 @@ pub(super) fn new_session(change: &Change) -> Result<Document, StoreError> {
     let mut document = to_document(&SessionRecord::from(&change.session))?;
     document.insert(
         "tail",
-        vec![to_document(&EventRecord::from(&change.event))?],
+        events(change)?,
     );
     Ok(document)
 }
@@ -36,12 +41,16 @@ pub(super) fn update(change: &Change) -> Result<Document, StoreError> {
         .filter(|field| !set.contains_key(field))
         .map(|field| (field.to_owned(), "".into()))
         .collect();
-    let event = to_document(&EventRecord::from(&change.event))?;
-    let mut update = doc! {"$set": set, "$push": {"tail": event}};
+    let mut update = doc! {"$set": set, "$push": {"tail": {"$each": events(change)?}}};
     if !unset.is_empty() {
         update.insert("$unset", unset);
     }
     Ok(update)
+}
+
+fn events(change: &Change) -> Result<Vec<Document>, StoreError> {
+    let records = change.events.iter().map(EventRecord::from);
+    records.map(|record| to_document(&record)).collect()
 }
 
 /// Which sessions a query asks for. Ids begin with the time of creation, so bounds on it are bounds on the id.

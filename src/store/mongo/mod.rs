@@ -3,9 +3,10 @@
 //!
 //! | collection | document | indexes |
 //! |---|---|---|
-//! | `sessions` | a `SessionRecord` and `tail`, its newest events | `_id`; unique (appointment_id, incarnation); doctor, patient, node and state, each with `_id` |
+//! | `sessions` | a `SessionRecord` and `tail`, its newest events | `_id`; unique (appointment_id, incarnation); doctor, patient, node and state, each with `_id`; state with the scheduled end, and with the time of emptiness; the participants' instances |
 //! | `session_events` | an older `EventRecord` | unique (session_id, sequence) |
 //! | `counters` | `_id: "rotation"`, the next turn | `_id` |
+//! | `instances` | an instance that holds connections, and until when it is believed alive | `_id` |
 
 mod documents;
 mod error;
@@ -32,6 +33,7 @@ use crate::domain::id::{AppointmentId, SessionId};
 use crate::domain::node::Rotation;
 use crate::domain::page::SessionQuery;
 use crate::domain::session::{Change, Session, SessionState, UnplacedSession};
+use crate::domain::time::Timestamp;
 use error::{is_duplicate_key, within};
 
 /// The database when the URI names none.
@@ -61,6 +63,13 @@ pub struct MongoStore {
     timeout: Duration,
     /// Set once the indexes are known to exist; nothing is read or written before.
     prepared: Arc<OnceCell<()>>,
+}
+
+/// The part of any document that names it.
+#[derive(serde::Deserialize)]
+struct Identified {
+    #[serde(rename = "_id")]
+    id: String,
 }
 
 /// Whether a text looks like a connection string; the driver has the last word.
@@ -141,6 +150,9 @@ impl MongoStore {
             index(doc! {"patient_id": 1, "_id": -1}, None),
             index(doc! {"sfu_node_id": 1, "_id": -1}, None),
             index(doc! {"state": 1, "_id": -1}, None),
+            index(doc! {"state": 1, "scheduled_end_time_ms": 1}, None),
+            index(doc! {"state": 1, "empty_since_ms": 1}, None),
+            index(doc! {"participants.instance_id": 1}, None),
         ];
         let events = self.database.collection::<Document>(tail::ARCHIVE);
         let event_index = index(doc! {"session_id": 1, "sequence": 1}, Some(unique()));
@@ -150,6 +162,30 @@ impl MongoStore {
             Ok(())
         })
         .await
+    }
+
+    async fn instances(&self) -> Result<Collection<Identified>, StoreError> {
+        self.prepare().await?;
+        Ok(self.database.collection("instances"))
+    }
+
+    /// The ids of the sessions that a filter finds.
+    async fn ids(&self, filter: Document, limit: usize) -> Result<Vec<SessionId>, StoreError> {
+        let sessions = self.sessions().await?.clone_with_type::<Identified>();
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let found = within(self.timeout, async move {
+            let cursor = sessions
+                .find(filter)
+                .projection(doc! {"_id": 1})
+                .limit(limit)
+                .await?;
+            futures::TryStreamExt::try_collect::<Vec<_>>(cursor).await
+        })
+        .await?;
+        Ok(found
+            .into_iter()
+            .map(|session| SessionId::from_stored(session.id))
+            .collect())
     }
 
     /// The number that this caller incremented, and so nobody else's turn: findAndModify on one document is atomic.
@@ -239,7 +275,7 @@ impl SessionStore for MongoStore {
         let session_id = &change.session.session_id;
         let filter = doc! {
             "_id": session_id.as_str(),
-            "version": change.session.version - 1,
+            "version": change.before(),
             tail::LAST_PLACE: {"$exists": false},
         };
         let update = documents::update(change)?;
@@ -249,7 +285,7 @@ impl SessionStore for MongoStore {
         })
         .await?;
         if matched == 1 {
-            self.spill_if_due(session_id, change.session.version);
+            self.spill_if_due(change);
             return Ok(Committed::Stored);
         }
         self.settle_unmatched(change).await
@@ -311,6 +347,63 @@ impl SessionStore for MongoStore {
             counts.insert(state, count);
         }
         Ok(counts)
+    }
+
+    async fn overdue(
+        &self,
+        ends_before: Timestamp,
+        empty_before: Option<Timestamp>,
+        limit: usize,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        let mut over = vec![doc! {"scheduled_end_time_ms": {"$lt": ends_before.as_millis()}}];
+        if let Some(empty_before) = empty_before {
+            over.push(doc! {"empty_since_ms": {"$lt": empty_before.as_millis()}});
+        }
+        let live = vec![SessionState::Created.name(), SessionState::Active.name()];
+        self.ids(doc! {"state": {"$in": live}, "$or": over}, limit)
+            .await
+    }
+
+    async fn beat(&self, instance_id: &str, expires: Timestamp) -> Result<(), StoreError> {
+        let instances = self.instances().await?;
+        let filter = doc! {"_id": instance_id};
+        let update = doc! {"$set": {"expires_ms": expires.as_millis()}};
+        within(self.timeout, async move {
+            instances.update_one(filter, update).upsert(true).await
+        })
+        .await?;
+        Ok(())
+    }
+
+    async fn dead_instances(&self, now: Timestamp) -> Result<Vec<String>, StoreError> {
+        let instances = self.instances().await?;
+        let filter = doc! {"expires_ms": {"$lte": now.as_millis()}};
+        let found = within(self.timeout, async move {
+            let cursor = instances.find(filter).await?;
+            futures::TryStreamExt::try_collect::<Vec<_>>(cursor).await
+        })
+        .await?;
+        Ok(found.into_iter().map(|instance| instance.id).collect())
+    }
+
+    async fn held_by(&self, instance_id: &str, limit: usize) -> Result<Vec<SessionId>, StoreError> {
+        self.ids(doc! {"participants.instance_id": instance_id}, limit)
+            .await
+    }
+
+    async fn forget_instance(&self, instance_id: &str) -> Result<(), StoreError> {
+        let instances = self.instances().await?;
+        let filter = doc! {"_id": instance_id};
+        within(
+            self.timeout,
+            async move { instances.delete_one(filter).await },
+        )
+        .await?;
+        Ok(())
+    }
+
+    fn is_shared(&self) -> bool {
+        true
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -17,7 +17,7 @@ use crate::store::{Committed, StoreError};
 
 /// The collection of older events.
 pub(super) const ARCHIVE: &str = "session_events";
-/// The tail is moved, off the caller's path, each time the version is a multiple of this.
+/// The tail is moved, off the caller's path, each time the version passes a multiple of this.
 const SPILL_EVERY: i64 = 16;
 /// No event is added to a document that has one here: a document stays bounded even when every spill fails.
 pub(super) const LAST_PLACE: &str = "tail.63";
@@ -45,7 +45,7 @@ impl Tail {
     fn holds(&self, change: &Change) -> bool {
         self.events
             .iter()
-            .any(|event| event.write_id == change.event.write_id)
+            .any(|event| event.write_id == change.write_id())
     }
 }
 
@@ -91,29 +91,29 @@ impl MongoStore {
         if tail.holds(change) || self.archive_holds(change, &tail).await? {
             return Ok(Committed::Stored);
         }
-        if tail.version == change.session.version - 1 {
+        if tail.version == change.before() {
             spill(self, session_id.clone(), tail.events).await?;
         }
         Ok(Committed::Conflict)
     }
 
     async fn archive_holds(&self, change: &Change, tail: &Tail) -> Result<bool, StoreError> {
-        let before = change.event.sequence - 1;
+        let before = change.before();
         if tail.version <= before || tail.reaches_back_to(before) {
             return Ok(false);
         }
         let archived = self.archived(&change.session.session_id, before, 1).await?;
         Ok(archived
             .first()
-            .is_some_and(|event| event.write_id == change.event.write_id))
+            .is_some_and(|event| event.write_id == change.write_id()))
     }
 
     /// Moves the tail, when it is time to, without keeping the caller.
-    pub(super) fn spill_if_due(&self, session_id: &SessionId, version: i64) {
-        if version % SPILL_EVERY != 0 {
+    pub(super) fn spill_if_due(&self, change: &Change) {
+        if change.session.version / SPILL_EVERY == change.before() / SPILL_EVERY {
             return;
         }
-        let (store, session_id) = (self.clone(), session_id.clone());
+        let (store, session_id) = (self.clone(), change.session.session_id.clone());
         tokio::spawn(async move {
             let spilled = match store.tail(&session_id).await {
                 Ok(Some(tail)) => spill(&store, session_id, tail.events).await,

@@ -1,6 +1,7 @@
 //! The embedded store: one SQLite file, one writing thread that groups what many callers write into one sync, and a few
 //! reading threads, so that no disk is waited for on the runtime's threads.
 
+mod presence;
 mod queries;
 mod reader;
 mod schema;
@@ -19,6 +20,7 @@ use crate::domain::id::{AppointmentId, SessionId};
 use crate::domain::node::Rotation;
 use crate::domain::page::SessionQuery;
 use crate::domain::session::{Change, Session, SessionState, UnplacedSession};
+use crate::domain::time::Timestamp;
 use reader::Readers;
 use writer::Writer;
 
@@ -161,6 +163,48 @@ impl SessionStore for SqliteStore {
 
     async fn count_by_state(&self) -> Result<HashMap<SessionState, u64>, StoreError> {
         self.readers.read(queries::count_by_state).await
+    }
+
+    async fn overdue(
+        &self,
+        ends_before: Timestamp,
+        empty_before: Option<Timestamp>,
+        limit: usize,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        self.readers
+            .read(move |db| queries::overdue(db, ends_before, empty_before, limit))
+            .await
+    }
+
+    async fn beat(&self, instance_id: &str, expires: Timestamp) -> Result<(), StoreError> {
+        let instance_id = instance_id.to_owned();
+        self.writer
+            .write(move |db| presence::beat(db, &instance_id, expires))
+            .await
+    }
+
+    async fn dead_instances(&self, now: Timestamp) -> Result<Vec<String>, StoreError> {
+        self.readers
+            .read(move |db| presence::dead_instances(db, now))
+            .await
+    }
+
+    async fn held_by(&self, instance_id: &str, limit: usize) -> Result<Vec<SessionId>, StoreError> {
+        let instance_id = instance_id.to_owned();
+        self.readers
+            .read(move |db| presence::held_by(db, &instance_id, limit))
+            .await
+    }
+
+    async fn forget_instance(&self, instance_id: &str) -> Result<(), StoreError> {
+        let instance_id = instance_id.to_owned();
+        self.writer
+            .write(move |db| presence::forget_instance(db, &instance_id))
+            .await
+    }
+
+    fn is_shared(&self) -> bool {
+        false
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -10,6 +10,8 @@ use crate::domain::id::{AppointmentId, SessionId};
 use crate::domain::node::Rotation;
 use crate::domain::page::{SessionFilter, SessionQuery};
 use crate::domain::session::{Change, Session, SessionState, UnplacedSession};
+use super::presence;
+use crate::domain::time::Timestamp;
 use crate::store::record::{EventRecord, SessionRecord};
 use crate::store::{Committed, Inserted, StoreError};
 
@@ -57,7 +59,7 @@ pub(super) fn insert(
     let n: i64 = db
         .prepare_cached(
             "INSERT INTO sessions (session_id, appointment_id, incarnation, doctor_id, patient_id, sfu_node_id, state, \
-             version, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) RETURNING n",
+             version, body, scheduled_end_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) RETURNING n",
         )?
         .query_row(
             params![
@@ -70,10 +72,11 @@ pub(super) fn insert(
                 session.state.name(),
                 session.version,
                 to_json(&SessionRecord::from(session))?,
+                session.schedule.end.map(Timestamp::as_millis),
             ],
             |row| row.get(0),
         )?;
-    insert_event(db, n, &change.event)?;
+    insert_events(db, n, &change.events)?;
     Ok(Inserted::Stored(Box::new(change)))
 }
 
@@ -81,7 +84,7 @@ pub(super) fn commit(db: &Connection, change: &Change) -> Result<Committed, Stor
     let Some(n) = update_session(db, change)? else {
         return Ok(Committed::Conflict);
     };
-    insert_event(db, n, &change.event)?;
+    insert_events(db, n, &change.events)?;
     Ok(Committed::Stored)
 }
 
@@ -89,39 +92,77 @@ pub(super) fn commit(db: &Connection, change: &Change) -> Result<Committed, Stor
 fn update_session(db: &Connection, change: &Change) -> Result<Option<i64>, StoreError> {
     let session = &change.session;
     let body = to_json(&SessionRecord::from(session))?;
-    let (id, before) = (session.session_id.as_str(), session.version - 1);
-    let n = match change.event.kind {
-        // SQLite rewrites the index of every column that is named, so the most frequent change names none.
-        EventKind::Joined { .. } => db
+    let (id, before) = (session.session_id.as_str(), change.before());
+    // SQLite rewrites the index of every column that is named, so the most frequent change names none.
+    let only_tokens = change
+        .events
+        .iter()
+        .all(|event| matches!(event.kind, EventKind::Joined { .. }));
+    if only_tokens {
+        return Ok(db
             .prepare_cached(
                 "UPDATE sessions SET version = ?3, body = ?4 WHERE session_id = ?1 AND version = ?2 RETURNING n",
             )?
-            .query_row(params![id, before, session.version, body], |row| row.get(0)),
-        EventKind::Created { .. } | EventKind::Updated { .. } | EventKind::Ended { .. } => db
-            .prepare_cached(
-                "UPDATE sessions SET version = ?3, body = ?4, doctor_id = ?5, state = ?6 \
-                 WHERE session_id = ?1 AND version = ?2 RETURNING n",
-            )?
-            .query_row(
-                params![
-                    id,
-                    before,
-                    session.version,
-                    body,
-                    session.doctor_id.as_str(),
-                    session.state.name()
-                ],
-                |row| row.get(0),
-            ),
-    };
-    Ok(n.optional()?)
+            .query_row(params![id, before, session.version, body], |row| row.get(0))
+            .optional()?);
+    }
+    let n = db
+        .prepare_cached(
+            "UPDATE sessions SET version = ?3, body = ?4, doctor_id = ?5, state = ?6, scheduled_end_ms = ?7, \
+             empty_since_ms = ?8 WHERE session_id = ?1 AND version = ?2 RETURNING n",
+        )?
+        .query_row(
+            params![
+                id,
+                before,
+                session.version,
+                body,
+                session.doctor_id.as_str(),
+                session.state.name(),
+                session.schedule.end.map(Timestamp::as_millis),
+                session.empty_since.map(Timestamp::as_millis),
+            ],
+            |row| row.get(0),
+        )
+        .optional()?;
+    if let Some(n) = n {
+        presence::set(db, n, session)?;
+    }
+    Ok(n)
 }
 
-fn insert_event(db: &Connection, session: i64, event: &Event) -> Result<(), StoreError> {
-    let body = to_json(&EventRecord::from(event))?;
-    db.prepare_cached("INSERT INTO events (session, sequence, body) VALUES (?1, ?2, ?3)")?
-        .execute(params![session, event.sequence, body])?;
+fn insert_events(db: &Connection, session: i64, events: &[Event]) -> Result<(), StoreError> {
+    let mut statement =
+        db.prepare_cached("INSERT INTO events (session, sequence, body) VALUES (?1, ?2, ?3)")?;
+    for event in events {
+        let body = to_json(&EventRecord::from(event))?;
+        statement.execute(params![session, event.sequence, body])?;
+    }
     Ok(())
+}
+
+pub(super) fn overdue(
+    db: &Connection,
+    ends_before: Timestamp,
+    empty_before: Option<Timestamp>,
+    limit: usize,
+) -> Result<Vec<SessionId>, StoreError> {
+    // The conditions repeat those of the partial indexes, without which SQLite would not use them.
+    let mut statement = db.prepare_cached(
+        "SELECT session_id FROM sessions \
+         WHERE scheduled_end_ms IS NOT NULL AND state <> 'ended' AND scheduled_end_ms < ?1 \
+         UNION SELECT session_id FROM sessions \
+         WHERE empty_since_ms IS NOT NULL AND state <> 'ended' AND empty_since_ms < ?2 LIMIT ?3",
+    )?;
+    let values = params![
+        ends_before.as_millis(),
+        empty_before.map(Timestamp::as_millis),
+        i64::try_from(limit).unwrap_or(i64::MAX),
+    ];
+    let ids = statement.query_map(values, text)?;
+    Ok(ids
+        .map(|id| id.map(SessionId::from_stored))
+        .collect::<Result<_, _>>()?)
 }
 
 pub(super) fn events(

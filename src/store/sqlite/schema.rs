@@ -37,6 +37,24 @@ const MIGRATIONS: &[&str] = &["
         turn INTEGER NOT NULL -- the next one
     ) STRICT;
     INSERT INTO rotation VALUES (1, 0);
+", "
+    ALTER TABLE sessions ADD COLUMN scheduled_end_ms INTEGER;
+    ALTER TABLE sessions ADD COLUMN empty_since_ms INTEGER;
+    UPDATE sessions SET scheduled_end_ms = body ->> '$.scheduled_end_time_ms';
+    CREATE INDEX sessions_by_end ON sessions (scheduled_end_ms)
+        WHERE scheduled_end_ms IS NOT NULL AND state <> 'ended';
+    CREATE INDEX sessions_by_emptiness ON sessions (empty_since_ms)
+        WHERE empty_since_ms IS NOT NULL AND state <> 'ended';
+    CREATE TABLE instances (
+        instance_id TEXT PRIMARY KEY,
+        expires_ms  INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE presence (
+        instance_id TEXT NOT NULL,
+        session     INTEGER NOT NULL REFERENCES sessions (n),
+        PRIMARY KEY (instance_id, session)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX presence_by_session ON presence (session);
 "];
 
 /// How long one connection waits for another's lock: only checkpoints and openings ever hold one that blocks.

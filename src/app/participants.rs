@@ -1,0 +1,137 @@
+//! The people of a session, as the backend and the host deal with them.
+//!
+//! Nobody's page is told of anything here: what is committed reaches every page, on whichever instance, through the
+//! session's events.
+
+use super::App;
+use super::sessions::{Decision, JoinGrant, JoinRequest};
+use crate::domain::error::Error;
+use crate::domain::id::{SessionId, UserId};
+use crate::domain::participant::{Invite, Participant};
+use crate::domain::session::{Change, Session};
+use crate::domain::time::Timestamp;
+
+impl App {
+    /// Lets in one who waits; `by` is the host, or `None` for the backend.
+    ///
+    /// # Errors
+    /// [`Error::SessionNotFound`]; [`Error::SessionEnded`]; [`Error::ParticipantNotFound`]; [`Error::StoreUnavailable`]
+    pub async fn admit_participant(
+        &self,
+        session_id: &SessionId,
+        user_id: &UserId,
+        by: Option<&UserId>,
+    ) -> Result<Participant, Error> {
+        let session = self
+            .change(session_id, |session| {
+                let change = session.admitted_by(user_id, by, Timestamp::now())?;
+                Ok(Decision::of(change, session))
+            })
+            .await?;
+        connected(&session, user_id)
+    }
+
+    /// Disconnects a participant and revokes what they were given.
+    ///
+    /// # Errors
+    /// [`Error::SessionNotFound`]; [`Error::SessionEnded`]; [`Error::ParticipantNotFound`]; [`Error::StoreUnavailable`]
+    pub async fn remove_participant(
+        &self,
+        session_id: &SessionId,
+        user_id: &UserId,
+        by: Option<&UserId>,
+        keep_out: bool,
+    ) -> Result<Session, Error> {
+        self.change(session_id, |session| {
+            let change = session.removed(user_id, by, keep_out, Timestamp::now())?;
+            Ok(Decision::of(change, session))
+        })
+        .await
+    }
+
+    /// Asks a participant's page to mute.
+    ///
+    /// # Errors
+    /// [`Error::SessionNotFound`]; [`Error::SessionEnded`]; [`Error::ParticipantNotFound`]; [`Error::StoreUnavailable`]
+    pub async fn mute_participant(
+        &self,
+        session_id: &SessionId,
+        user_id: &UserId,
+        by: Option<&UserId>,
+    ) -> Result<Participant, Error> {
+        let session = self
+            .change(session_id, |session| {
+                let change = session.asked_to_mute(user_id, by, Timestamp::now())?;
+                Ok(Decision::of(Some(change), session))
+            })
+            .await?;
+        connected(&session, user_id)
+    }
+
+    /// Invites somebody, or somebody again, and issues their link.
+    ///
+    /// # Errors
+    /// [`Error::SessionNotFound`]; those of [`Session::invited`] and of [`App::join_session`]
+    pub async fn invite_participant(
+        &self,
+        session_id: &SessionId,
+        invite: &Invite,
+    ) -> Result<JoinGrant, Error> {
+        self.change(session_id, |session| {
+            let change = session.invited(invite.clone(), Timestamp::now())?;
+            Ok(Decision::of(change, session))
+        })
+        .await?;
+        self.join_session(&JoinRequest {
+            session_id: session_id.clone(),
+            role: invite.role,
+            user_id: invite.user_id.clone(),
+            display_name: invite.display_name.clone(),
+        })
+        .await
+    }
+
+    /// Takes an invitation back, and removes who came by it.
+    ///
+    /// # Errors
+    /// [`Error::SessionNotFound`]; [`Error::SessionEnded`]; [`Error::ParticipantNotFound`] when there is no such
+    /// invitation; [`Error::StoreUnavailable`]
+    pub async fn revoke_invite(
+        &self,
+        session_id: &SessionId,
+        user_id: &UserId,
+    ) -> Result<Session, Error> {
+        self.change(session_id, |session| {
+            let invited = session
+                .invites
+                .iter()
+                .any(|invite| invite.user_id == *user_id);
+            if !invited {
+                return Err(Error::ParticipantNotFound);
+            }
+            let change = session.removed(user_id, None, true, Timestamp::now())?;
+            Ok(Decision::of(change, session))
+        })
+        .await
+    }
+}
+
+impl Decision<Session> {
+    /// Commits a change, if there is one, and answers with the session as it is then.
+    pub(super) fn of(change: Option<Change>, session: &Session) -> Self {
+        match change {
+            Some(change) => {
+                let answer = change.session.clone();
+                Self::Commit(Box::new(change), answer)
+            }
+            None => Self::Keep(session.clone()),
+        }
+    }
+}
+
+fn connected(session: &Session, user_id: &UserId) -> Result<Participant, Error> {
+    session
+        .participant(user_id)
+        .cloned()
+        .ok_or(Error::ParticipantNotFound)
+}

@@ -1,0 +1,199 @@
+//! Tells the pages of a session that are connected here what happens to it, wherever it happens: one task a session turns
+//! its events into messages.
+
+use std::sync::Arc;
+
+use futures::StreamExt as _;
+
+use super::message::ServerMessage;
+use super::{App, close, described, existing, waiting};
+use crate::app::SessionKey;
+use crate::domain::access::Action;
+use crate::domain::error::Error;
+use crate::domain::event::{Event, EventKind};
+use crate::domain::id::{SessionId, UserId};
+use crate::domain::session::Session;
+use crate::hub::connections::{Outgoing, Peer, Room};
+
+/// Follows a session for as long as somebody is connected to it here.
+pub(super) fn start(app: Arc<App>, session: &Session) {
+    let (session_id, after) = (session.session_id.clone(), session.version);
+    let tasks = app.tasks.clone();
+    tasks.spawn(async move {
+        let mut after = after;
+        loop {
+            if let Err(error) = follow(&app, &session_id, &mut after).await {
+                if app.closing.is_cancelled() {
+                    return;
+                }
+                tokio::time::sleep(error.retry_after().unwrap_or(app.config.retry_after)).await;
+            }
+            if app.connections.forget_if_empty(&session_id) {
+                return;
+            }
+        }
+    });
+}
+
+/// Until the last page is gone, or the store is.
+async fn follow(app: &Arc<App>, session_id: &SessionId, after: &mut i64) -> Result<(), Error> {
+    let mut events = Arc::clone(app).follow_events(session_id.clone(), *after);
+    loop {
+        let event = tokio::select! {
+            event = events.next() => event,
+            () = tokio::time::sleep(app.config.reconnect_grace) => {
+                // Nothing happens: a good moment to see whether anybody is left to tell.
+                if app.connections.with_room(session_id, |room| room.peers.is_empty()) != Some(false) {
+                    return Ok(());
+                }
+                continue;
+            }
+        };
+        let Some(event) = event else {
+            return Ok(());
+        };
+        let event = event?;
+        tell(app, session_id, &event).await?;
+        *after = event.sequence;
+        if app.connections.with_room(session_id, |room| room.peers.is_empty()) != Some(false) {
+            return Ok(());
+        }
+    }
+}
+
+async fn tell(app: &Arc<App>, session_id: &SessionId, event: &Event) -> Result<(), Error> {
+    // Only those who come are described by more than the event itself.
+    let session = match event.kind {
+        EventKind::ParticipantWaiting { .. } | EventKind::ParticipantJoined { .. } => {
+            let key = SessionKey::Session(session_id.clone());
+            Some(app.get_session(&key).await?)
+        }
+        _ => None,
+    };
+    app.connections.with_room(session_id, |room| {
+        room.told = room.told.max(event.sequence);
+        tell_room(room, session.as_ref(), event);
+    });
+    Ok(())
+}
+
+fn tell_room(room: &mut Room, session: Option<&Session>, event: &Event) {
+    match &event.kind {
+        EventKind::ParticipantWaiting { user_id, .. } => {
+            if let Some((session, who)) = present(session, user_id) {
+                let text = waiting(session, who).text();
+                send(room, event, &text, |peer| {
+                    peer.role.may(Action::Admit) && peer.user_id != *user_id
+                });
+            }
+        }
+        EventKind::ParticipantAdmitted { user_id, .. } => {
+            let text = ServerMessage::Admitted {
+                user_id: user_id.as_str(),
+            }
+            .text();
+            send(room, event, &text, |peer| {
+                peer.user_id == *user_id || peer.role.may(Action::Admit)
+            });
+        }
+        EventKind::ParticipantJoined {
+            user_id, resumed, ..
+        } => joined(room, session, event, user_id, *resumed),
+        EventKind::ParticipantLeft { user_id, cause, .. } => {
+            let text = ServerMessage::UserLeft {
+                room_id: event.session_id.as_str(),
+                user_id: user_id.as_str(),
+                cause: cause.name(),
+            }
+            .text();
+            send(room, event, &text, |peer| {
+                peer.admitted && peer.user_id != *user_id
+            });
+        }
+        EventKind::ParticipantRemoved { user_id, .. } => {
+            let text = ServerMessage::Removed.text();
+            let is_removed = |peer: &Peer| peer.user_id == *user_id;
+            send(room, event, &text, is_removed);
+            end(room, event, close::REMOVED, is_removed);
+        }
+        EventKind::ParticipantMuted { user_id, by } => {
+            let sender_id = by.as_ref().map_or("", UserId::as_str);
+            let text = ServerMessage::MuteRequest { sender_id }.text();
+            send(room, event, &text, |peer| peer.user_id == *user_id);
+        }
+        EventKind::Ended { reason } => {
+            let text = ServerMessage::SessionEnded { reason }.text();
+            send(room, event, &text, |_| true);
+            end(room, event, close::ENDED, |_| true);
+        }
+        EventKind::Created { .. }
+        | EventKind::Updated { .. }
+        | EventKind::Joined { .. }
+        | EventKind::ParticipantInvited { .. } => {}
+    }
+}
+
+/// Somebody is in the call: they learn who else is, and the others of them. One who only moved to another instance is no
+/// news to the others, but the connection that they had here is an old one.
+fn joined(
+    room: &mut Room,
+    session: Option<&Session>,
+    event: &Event,
+    user_id: &UserId,
+    resumed: bool,
+) {
+    if resumed {
+        let text = ServerMessage::Replaced.text();
+        let is_old = |peer: &Peer| peer.user_id == *user_id;
+        send(room, event, &text, is_old);
+        end(room, event, close::REPLACED, is_old);
+        return;
+    }
+    let Some((session, who)) = present(session, user_id) else {
+        return;
+    };
+    let text = ServerMessage::UserJoined {
+        room_id: event.session_id.as_str(),
+        who: described(who, room),
+    }
+    .text();
+    send(room, event, &text, |peer| {
+        peer.admitted && peer.user_id != *user_id
+    });
+    let others = existing(session, user_id, room).text();
+    if let Some(peer) = room.peer_mut(user_id)
+        && peer.knows < event.sequence
+    {
+        peer.admitted = true;
+        peer.outbox.send(Outgoing::Text(others));
+    }
+}
+
+fn present<'a>(
+    session: Option<&'a Session>,
+    user_id: &UserId,
+) -> Option<(
+    &'a Session,
+    &'a crate::domain::participant::Participant,
+)> {
+    let session = session?;
+    // Gone again by the time of looking: the event of that follows.
+    Some((session, session.participant(user_id)?))
+}
+
+/// To those whom it concerns and who do not know yet.
+fn send(room: &Room, event: &Event, text: &Arc<str>, concerns: impl Fn(&Peer) -> bool) {
+    for peer in &room.peers {
+        if peer.knows < event.sequence && concerns(peer) {
+            peer.outbox.send(Outgoing::Text(Arc::clone(text)));
+        }
+    }
+}
+
+fn end(room: &Room, event: &Event, code: u16, concerns: impl Fn(&Peer) -> bool) {
+    for peer in &room.peers {
+        if peer.knows < event.sequence && concerns(peer) {
+            peer.outbox.send(Outgoing::Close(code));
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! The messages of docs/signalling.md, as JSON.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+/// The longest emoji, in characters: enough for any sequence that is drawn as one.
+const EMOJI_CHARS_MAX: usize = 16;
+
+/// What the service says to a page.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum ServerMessage<'a> {
+    /// The first message of every connection.
+    Connected(Box<Connected<'a>>),
+    /// One waits: oneself, or somebody whom the host may admit.
+    Waiting {
+        /// Who waits.
+        user_id: &'a str,
+        /// Their name.
+        name: &'a str,
+        /// Their role.
+        role: &'static str,
+        /// `host-absent` or `needs-admission`.
+        reason: &'static str,
+    },
+    /// One who waited is in the call.
+    Admitted {
+        /// Who.
+        user_id: &'a str,
+    },
+    /// Who else is in the call.
+    ExistingParticipants {
+        /// The session.
+        room_id: &'a str,
+        /// The others.
+        participants: Vec<Described<'a>>,
+    },
+    /// Somebody came into the call.
+    UserJoined {
+        /// The session.
+        room_id: &'a str,
+        /// Who.
+        #[serde(flatten)]
+        who: Described<'a>,
+    },
+    /// Somebody is gone.
+    UserLeft {
+        /// The session.
+        room_id: &'a str,
+        /// Who.
+        user_id: &'a str,
+        /// Why.
+        cause: &'static str,
+    },
+    /// The host, or the backend, asks to mute.
+    MuteRequest {
+        /// The host; empty for the backend.
+        sender_id: &'a str,
+    },
+    /// One was removed.
+    Removed,
+    /// It is over for everybody.
+    SessionEnded {
+        /// Why.
+        reason: &'a str,
+    },
+    /// One connected elsewhere.
+    Replaced,
+    /// The last message was refused.
+    Error {
+        /// Why, for programs.
+        code: &'static str,
+        /// Why, for people.
+        message: String,
+    },
+}
+
+/// What a connection is told of itself.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "documented in docs/signalling.md")]
+pub struct Connected<'a> {
+    pub user_id: &'a str,
+    pub role: &'static str,
+    pub name: &'a str,
+    pub permissions: &'static [&'static str],
+    pub session_id: &'a str,
+    pub room_id: &'a str,
+    pub status: &'static str,
+    pub connection_id: String,
+    pub resumed: bool,
+    pub ice_servers: Vec<IceServer>,
+    pub ice_policy: &'static str,
+    pub server_time: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub closes_at: Option<String>,
+    pub message: &'static str,
+}
+
+/// A participant, as others see them.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "documented in docs/signalling.md")]
+pub struct Described<'a> {
+    pub user_id: &'a str,
+    pub name: &'a str,
+    pub role: &'static str,
+    pub muted: bool,
+    pub camera_off: bool,
+    pub publishes: bool,
+}
+
+/// A STUN or TURN server, as RTCPeerConnection takes it.
+#[derive(Debug, Clone, Serialize)]
+#[expect(missing_docs, reason = "documented in docs/signalling.md")]
+pub struct IceServer {
+    pub urls: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credential: Option<String>,
+}
+
+impl ServerMessage<'_> {
+    /// The message's text.
+    pub fn text(&self) -> Arc<str> {
+        // Strings, numbers and booleans cannot fail to be written.
+        serde_json::to_string(self).unwrap_or_default().into()
+    }
+}
+
+/// What a page says.
+#[derive(Debug, PartialEq)]
+pub enum ClientMessage {
+    /// To be relayed to another participant, or to all others.
+    Relayed(Relayed),
+    /// Nothing.
+    Join,
+    /// To leave.
+    Leave,
+    /// Let one in.
+    Admit {
+        /// Whom.
+        target_id: String,
+    },
+    /// Ask one to mute.
+    MuteRequest {
+        /// Whom.
+        target_id: String,
+    },
+    /// Remove one.
+    Remove {
+        /// Whom.
+        target_id: String,
+        /// For good.
+        keep_out: bool,
+    },
+    /// End it for everybody.
+    EndSession,
+}
+
+/// A message for other participants.
+#[derive(Debug, PartialEq)]
+pub struct Relayed {
+    /// Its type.
+    pub kind: RelayKind,
+    /// For whom; `None` for all others.
+    pub target_id: Option<String>,
+    /// All of it.
+    pub fields: Map<String, Value>,
+}
+
+/// The types that are relayed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "documented in docs/signalling.md")]
+pub enum RelayKind {
+    Offer,
+    Answer,
+    IceCandidate,
+    MuteStatus,
+    Emoji,
+}
+
+/// Why a message is refused.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// For programs.
+    pub code: &'static str,
+    /// For people.
+    pub message: String,
+}
+
+/// Every type that a page may send.
+pub const CLIENT_TYPES: [&str; 11] = [
+    "offer",
+    "answer",
+    "ice-candidate",
+    "mute-status",
+    "emoji",
+    "join",
+    "leave",
+    "admit",
+    "mute-request",
+    "remove",
+    "end-session",
+];
+
+fn refuse(code: &'static str, message: impl Into<String>) -> Refused {
+    Refused {
+        code,
+        message: message.into(),
+    }
+}
+
+impl ClientMessage {
+    /// Reads a message.
+    ///
+    /// # Errors
+    /// [`Refused`] when it is not JSON, not an object, or not of a type that a page may send.
+    pub fn parse(text: &str) -> Result<Self, Refused> {
+        let value: Value = serde_json::from_str(text)
+            .map_err(|_| refuse("bad-json", "Error processing message: it is not valid JSON"))?;
+        let Value::Object(fields) = value else {
+            return Err(refuse(
+                "bad-json",
+                "Error processing message: it is not a JSON object",
+            ));
+        };
+        let kind = fields.get("type").and_then(Value::as_str).unwrap_or("");
+        match kind {
+            "offer" => relayed(RelayKind::Offer, fields),
+            "answer" => relayed(RelayKind::Answer, fields),
+            "ice-candidate" => relayed(RelayKind::IceCandidate, fields),
+            "mute-status" => relayed(RelayKind::MuteStatus, fields),
+            "emoji" => emoji(fields),
+            "join" => Ok(Self::Join),
+            "leave" => Ok(Self::Leave),
+            "admit" => target(&fields).map(|target_id| Self::Admit { target_id }),
+            "mute-request" => target(&fields).map(|target_id| Self::MuteRequest { target_id }),
+            "remove" => target(&fields).map(|target_id| Self::Remove {
+                target_id,
+                keep_out: fields.get("keep_out") == Some(&Value::Bool(true)),
+            }),
+            "end-session" => Ok(Self::EndSession),
+            _ => Err(refuse(
+                "unknown-type",
+                format!(
+                    "Invalid message type. Must be one of: {}",
+                    CLIENT_TYPES.join(", ")
+                ),
+            )),
+        }
+    }
+}
+
+fn target(fields: &Map<String, Value>) -> Result<String, Refused> {
+    optional_target(fields)?
+        .ok_or_else(|| refuse("bad-target", "target_id must name a participant"))
+}
+
+fn optional_target(fields: &Map<String, Value>) -> Result<Option<String>, Refused> {
+    match fields.get("target_id") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(target_id)) => Ok(Some(target_id.clone())),
+        Some(_) => Err(refuse("bad-target", "target_id must be a string")),
+    }
+}
+
+fn relayed(kind: RelayKind, fields: Map<String, Value>) -> Result<ClientMessage, Refused> {
+    let target_id = optional_target(&fields)?;
+    Ok(ClientMessage::Relayed(Relayed {
+        kind,
+        target_id,
+        fields,
+    }))
+}
+
+fn emoji(fields: Map<String, Value>) -> Result<ClientMessage, Refused> {
+    let emoji = fields
+        .get("data")
+        .and_then(|data| data.get("emoji"))
+        .and_then(Value::as_str);
+    match emoji {
+        Some(emoji) if (1..=EMOJI_CHARS_MAX).contains(&emoji.chars().count()) => {
+            relayed(RelayKind::Emoji, fields)
+        }
+        _ => Err(refuse(
+            "bad-emoji",
+            format!("data.emoji must have 1 to {EMOJI_CHARS_MAX} characters"),
+        )),
+    }
+}
+
+impl Relayed {
+    /// The message as its receivers get it: the service says who sent it and in which session.
+    pub fn text(mut self, sender_id: &str, session_id: &str) -> Arc<str> {
+        self.fields.insert("sender_id".into(), sender_id.into());
+        self.fields.insert("room_id".into(), session_id.into());
+        self.fields.remove("user_id");
+        Value::Object(self.fields).to_string().into()
+    }
+
+    /// Whether a flag of a mute-status is set.
+    pub fn flag(&self, name: &str) -> bool {
+        self.fields.get("data").and_then(|data| data.get(name)) == Some(&Value::Bool(true))
+    }
+}

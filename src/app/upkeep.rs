@@ -1,0 +1,112 @@
+//! What becomes of sessions by themselves: those whose time is over end, and participants whose instance died are gone.
+
+use super::App;
+use super::sessions::Decision;
+use crate::domain::error::Error;
+use crate::domain::id::SessionId;
+use crate::domain::participant::LeaveCause;
+use crate::domain::session::Session;
+use crate::domain::time::Timestamp;
+
+/// How many sessions are dealt with at a time.
+const BATCH: usize = 100;
+/// The reason of a session that ended with its window.
+const TIME_OVER: &str = "time over";
+/// The reason of a session that ended because nobody was there.
+const EMPTY: &str = "everybody left";
+
+impl App {
+    /// Ends the sessions whose time is over.
+    ///
+    /// # Errors
+    /// [`Error::StoreUnavailable`]; what is left is found again the next time.
+    pub async fn end_overdue(&self) -> Result<(), Error> {
+        let now = Timestamp::now();
+        let ends_before = now.minus_secs(self.config.window.late_secs);
+        let empty_before = self
+            .config
+            .empty_timeout
+            .map(|timeout| now.minus_secs(timeout.as_secs()));
+        let overdue = self
+            .store
+            .overdue(ends_before, empty_before, BATCH)
+            .await
+            .map_err(|error| self.store_error(&error))?;
+        for session_id in overdue {
+            self.change(&session_id, |session| {
+                // As it is now: it may have been moved, or entered, since it was found.
+                let reason = if session.schedule.end.is_some_and(|end| end < ends_before) {
+                    TIME_OVER
+                } else if is_empty_since(session, empty_before) {
+                    EMPTY
+                } else {
+                    return Ok(Decision::Keep(session.clone()));
+                };
+                let change = session.ended(reason.to_owned(), Timestamp::now());
+                Ok(Decision::of(change, session))
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Says that this instance lives, and buries those that no longer say so: their participants are gone, unless they
+    /// have connected to another instance by now.
+    ///
+    /// # Errors
+    /// [`Error::StoreUnavailable`]; what is left is found again the next time.
+    pub async fn keep_alive(&self, lease_secs: u64) -> Result<(), Error> {
+        let now = Timestamp::now();
+        let unavailable = |error| self.store_error(&error);
+        self.store
+            .beat(&self.instance_id, now.plus_secs(lease_secs))
+            .await
+            .map_err(unavailable)?;
+        let dead = self.store.dead_instances(now).await.map_err(unavailable)?;
+        for instance_id in dead {
+            let held = self
+                .store
+                .held_by(&instance_id, BATCH)
+                .await
+                .map_err(unavailable)?;
+            for session_id in &held {
+                self.bury(session_id, &instance_id).await?;
+            }
+            if held.len() < BATCH {
+                self.store
+                    .forget_instance(&instance_id)
+                    .await
+                    .map_err(unavailable)?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn bury(&self, session_id: &SessionId, instance_id: &str) -> Result<(), Error> {
+        loop {
+            let left = self
+                .change(session_id, |session| {
+                    let lost = session
+                        .participants
+                        .iter()
+                        .find(|participant| participant.instance_id == instance_id);
+                    let change = lost.and_then(|participant| {
+                        let user_id = &participant.user_id;
+                        session.departed(user_id, instance_id, LeaveCause::Lost, Timestamp::now())
+                    });
+                    Ok(match change {
+                        Some(change) => Decision::Commit(Box::new(change), true),
+                        None => Decision::Keep(false),
+                    })
+                })
+                .await?;
+            if !left {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn is_empty_since(session: &Session, empty_before: Option<Timestamp>) -> bool {
+    matches!((session.empty_since, empty_before), (Some(since), Some(before)) if since < before)
+}

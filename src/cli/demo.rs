@@ -1,0 +1,57 @@
+//! A session to try the service with: two links, to be opened side by side in one browser.
+
+use video_session::app::{App, JoinRequest};
+use video_session::domain::access::Role;
+use video_session::domain::error::Error;
+use video_session::domain::id::{AppointmentId, UserId, random_id};
+use video_session::domain::label::Labels;
+use video_session::domain::participant::Admission;
+use video_session::domain::session::{Schedule, SessionRequest};
+
+/// Refused only if an id broke its own rule.
+fn user(name: &str) -> Result<UserId, Error> {
+    UserId::parse(name).map_err(|_| Error::Internal)
+}
+
+/// Creates a session and says how its doctor and its patient join it.
+pub(super) async fn links(app: &App, client_base_url: &str) -> Result<String, DemoError> {
+    let (doctor, patient) = (user("demo-doctor")?, user("demo-patient")?);
+    let request = SessionRequest {
+        appointment_id: AppointmentId::parse(format!("demo-{}", random_id()))
+            .map_err(|_| Error::Internal)?,
+        doctor_id: doctor.clone(),
+        patient_id: patient.clone(),
+        schedule: Schedule::default(),
+        labels: Labels::new(),
+        admission: Admission::default(),
+        max_participants: 8,
+    };
+    let session_id = app.create_session(request).await?.session.session_id;
+    let link = async |role, user_id, display_name: &str| {
+        let request = JoinRequest {
+            session_id: session_id.clone(),
+            role,
+            user_id,
+            display_name: display_name.to_owned(),
+        };
+        let grant = app.join_session(&request).await?;
+        let jwt = grant.token.jwt;
+        Ok::<_, Error>(format!("{client_base_url}/join/{session_id}?token={jwt}"))
+    };
+    let for_doctor = link(Role::Doctor, doctor, "Dr. Demo").await?;
+    let for_patient = link(Role::Patient, patient, "Pat Demo").await?;
+    Ok(format!(
+        "\nOpen these two links side by side in one browser.\n\nDoctor:\n\n{for_doctor}\n\nPatient:\n\n{for_patient}\n"
+    ))
+}
+
+/// The demonstration's session could not be made.
+#[derive(Debug, thiserror::Error)]
+#[error("the demonstration's session could not be made: {}", .0.message())]
+pub(super) struct DemoError(Error);
+
+impl From<Error> for DemoError {
+    fn from(error: Error) -> Self {
+        Self(error)
+    }
+}

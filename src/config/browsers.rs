@@ -1,0 +1,121 @@
+//! Settings of what participants' browsers meet: the join page, signalling, STUN and TURN.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::env::Env;
+use super::{SECS_MAX, has_scheme, secret};
+use crate::app::signalling::{IceConfig, IcePolicy};
+use crate::web::{Config, SocketConfig};
+
+/// What separates the entries of a list: spaces, as in a CSP source list, or commas.
+fn list(text: &str) -> impl Iterator<Item = &str> {
+    text.split([',', ' ']).filter(|entry| !entry.is_empty())
+}
+
+fn secs(env: &mut Env<'_>, setting: &'static str, default: u64, most: u64) -> Duration {
+    Duration::from_secs(env.number(setting, default, 1, most))
+}
+
+pub(super) fn web_config(env: &mut Env<'_>, client_base_url: Option<String>) -> Option<Config> {
+    let allowed_origins = env.parse(
+        "HTTP_ALLOWED_ORIGINS",
+        "",
+        "must be origins, as in https://portal.example.com, separated by commas",
+        |text| {
+            list(text)
+                .map(|origin| {
+                    let good = has_scheme(origin, &["http", "https"]) && !origin.ends_with('/');
+                    good.then(|| origin.to_owned())
+                })
+                .collect::<Option<Vec<_>>>()
+        },
+    );
+    let frame_ancestors = env.parse(
+        "FRAME_ANCESTORS",
+        "'none'",
+        "must be 'none', 'self' or a list of origins separated by spaces",
+        |text| {
+            let sources: Vec<_> = list(text).collect();
+            let good = |source: &&str| {
+                ["'none'", "'self'"].contains(source) || has_scheme(source, &["http", "https"])
+            };
+            (!sources.is_empty() && sources.iter().all(good)).then(|| sources.join(" "))
+        },
+    );
+    let trusted_proxies = env.parse(
+        "TRUSTED_PROXIES",
+        "",
+        "must be addresses or networks, as in 10.0.0.0/8, separated by commas",
+        |text| {
+            list(text)
+                .map(|entry| {
+                    let network = entry.parse::<IpNet>().ok();
+                    network.or_else(|| entry.parse().ok().map(|address: IpAddr| IpNet::from(address)))
+                })
+                .collect::<Option<Vec<_>>>()
+        },
+    );
+    let requests_per_minute = env.number("HTTP_REQUESTS_PER_MINUTE", 600, 1, 1_000_000);
+    let connections_max = env.number("HTTP_CONNECTIONS_MAX", 20_000, 1, 1_000_000);
+    let header_timeout = secs(env, "HTTP_HEADER_TIMEOUT_SECS", 10, 600);
+    let socket = SocketConfig {
+        message_bytes_max: env.number("WS_MESSAGE_BYTES_MAX", 65_536, 1024, 1_048_576),
+        messages_per_second: env.number("WS_MESSAGES_PER_SECOND", 50, 1, 10_000),
+        messages_burst: env.number("WS_MESSAGES_BURST", 250, 1, 100_000),
+        queue_max: env.number("WS_QUEUE_MAX", 256, 8, 10_000),
+        ping_interval: secs(env, "WS_PING_SECS", 2, 60),
+        silence_max: secs(env, "WS_SILENCE_SECS", 5, 300),
+        send_timeout: secs(env, "WS_SEND_TIMEOUT_SECS", 5, 300),
+    };
+    Some(Config {
+        client_base_url: client_base_url?,
+        allowed_origins: allowed_origins?,
+        frame_ancestors: frame_ancestors?,
+        trusted_proxies: trusted_proxies?,
+        requests_per_minute,
+        connections_max,
+        header_timeout,
+        socket,
+    })
+}
+
+pub(super) fn ice_config(env: &mut Env<'_>) -> Option<IceConfig> {
+    let stun_urls = ice_urls(env, "STUN_URLS", &["stun:", "stuns:"]);
+    let turn_urls = ice_urls(env, "TURN_URLS", &["turn:", "turns:"]);
+    let turn_secret = secret(env, "TURN_SECRET");
+    let turn_ttl_secs = env.number("TURN_TTL_SECS", 12 * 3600, 60, SECS_MAX);
+    let policy = env.parse("ICE_POLICY", "all", "must be all or relay", |text| match text {
+        "all" => Some(IcePolicy::All),
+        "relay" => Some(IcePolicy::Relay),
+        _ => None,
+    });
+    let has_urls = turn_urls.as_ref().is_some_and(|urls| !urls.is_empty());
+    if has_urls != turn_secret.is_some() {
+        env.fault("TURN_SECRET", "and TURN_URLS must be set together");
+    }
+    if policy == Some(IcePolicy::Relay) && !has_urls {
+        env.fault("ICE_POLICY", "relay needs TURN_URLS");
+    }
+    Some(IceConfig {
+        stun_urls: stun_urls?,
+        turn_urls: turn_urls?,
+        turn_secret,
+        turn_ttl_secs,
+        policy: policy?,
+    })
+}
+
+fn ice_urls(env: &mut Env<'_>, setting: &'static str, schemes: &[&str]) -> Option<Vec<String>> {
+    let rule = format!("must be {} addresses, separated by commas", schemes.join(" or "));
+    env.parse(setting, "", &rule, |text| {
+        list(text)
+            .map(|url| {
+                let good = schemes.iter().any(|scheme| url.len() > scheme.len() && url.starts_with(scheme));
+                good.then(|| url.to_owned())
+            })
+            .collect()
+    })
+}

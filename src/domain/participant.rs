@@ -1,0 +1,152 @@
+//! The people of a session: who is connected, who is invited, who was removed.
+
+use super::access::Role;
+use super::id::UserId;
+use super::time::Timestamp;
+
+/// How many may be invited to one session.
+pub const INVITES_MAX: usize = 32;
+
+/// Who gets past the waiting room by themselves. The host always does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Admission {
+    /// Everybody, at once.
+    Open,
+    /// Everybody, once the host is there.
+    #[default]
+    WhenHostPresent,
+    /// Those who are admitted one by one.
+    Manual,
+}
+
+impl Admission {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Open, Self::WhenHostPresent, Self::Manual];
+
+    /// Its name in stores.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::WhenHostPresent => "when-host-present",
+            Self::Manual => "manual",
+        }
+    }
+
+    /// The one of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|admission| admission.name() == name)
+    }
+}
+
+/// Where a connected participant is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ParticipantStatus {
+    /// In the waiting room.
+    Waiting,
+    /// In the call.
+    Admitted,
+}
+
+impl ParticipantStatus {
+    /// Its name in stores and signalling.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Admitted => "admitted",
+        }
+    }
+}
+
+/// Why a participant is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeaveCause {
+    /// They left.
+    Left,
+    /// Their connection was lost and did not come back in time.
+    Lost,
+    /// They were removed.
+    Removed,
+    /// The session ended.
+    SessionEnded,
+}
+
+impl LeaveCause {
+    /// Every cause.
+    pub const ALL: [Self; 4] = [Self::Left, Self::Lost, Self::Removed, Self::SessionEnded];
+
+    /// Its name in stores and signalling.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Left => "left",
+            Self::Lost => "lost",
+            Self::Removed => "removed",
+            Self::SessionEnded => "session-ended",
+        }
+    }
+
+    /// The one of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|cause| cause.name() == name)
+    }
+}
+
+/// Somebody connected to a session, or away for no longer than the grace allows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Participant {
+    /// Who.
+    pub user_id: UserId,
+    /// In which role.
+    pub role: Role,
+    /// The name shown to the others; may be empty.
+    pub display_name: String,
+    /// Waiting or admitted.
+    pub status: ParticipantStatus,
+    /// Since when.
+    pub connect_time: Timestamp,
+    /// The instance that holds their connection.
+    pub instance_id: String,
+}
+
+/// Somebody whom the backend invited.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invite {
+    /// Who.
+    pub user_id: UserId,
+    /// In which role.
+    pub role: Role,
+    /// The name to show; may be empty.
+    pub display_name: String,
+    /// Until when it lets in.
+    pub expire_time: Option<Timestamp>,
+}
+
+impl Invite {
+    /// Whether it still lets in.
+    pub fn is_open(&self, now: Timestamp) -> bool {
+        self.expire_time.is_none_or(|expires| now < expires)
+    }
+}
+
+/// That somebody was removed: no credential issued until then lets them in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Removal {
+    /// Who.
+    pub user_id: UserId,
+    /// The sequence of the event of the removal; credentials of this or an earlier one are dead.
+    pub sequence: i64,
+    /// Whether they get no new ones either.
+    pub keep_out: bool,
+}
+
+/// Somebody whose connection has just been made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arrival {
+    /// Who.
+    pub user_id: UserId,
+    /// In which role.
+    pub role: Role,
+    /// The name to show; may be empty.
+    pub display_name: String,
+    /// The instance that holds the connection.
+    pub instance_id: String,
+}

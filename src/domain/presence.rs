@@ -1,0 +1,353 @@
+//! Who comes, waits, is let in, goes: the part of a session's rules that is about the people in it.
+
+use super::access::{Action, Role};
+use super::error::Error;
+use super::event::EventKind;
+use super::id::UserId;
+use super::participant::{
+    Admission, Arrival, INVITES_MAX, Invite, LeaveCause, Participant, ParticipantStatus, Removal,
+};
+use super::session::{Change, Session, SessionState};
+use super::time::Timestamp;
+
+/// What became of an arrival.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arrived {
+    /// The session with them in it; `None` when they were there already, on the same instance.
+    pub change: Option<Change>,
+    /// Where they are.
+    pub status: ParticipantStatus,
+    /// Whether they were there before.
+    pub resumed: bool,
+    /// Who was let in by their coming.
+    pub let_in: Vec<UserId>,
+}
+
+impl Session {
+    /// Who is connected under that id.
+    pub fn participant(&self, user_id: &UserId) -> Option<&Participant> {
+        self.participants
+            .iter()
+            .find(|participant| participant.user_id == *user_id)
+    }
+
+    /// Those who are in the call.
+    pub fn admitted(&self) -> impl Iterator<Item = &Participant> {
+        self.participants
+            .iter()
+            .filter(|participant| participant.status == ParticipantStatus::Admitted)
+    }
+
+    fn host_is_present(&self) -> bool {
+        self.admitted()
+            .any(|participant| participant.role.may(Action::SkipWaiting))
+    }
+
+    fn status_on_arrival(&self, arrival: &Arrival) -> ParticipantStatus {
+        let passes = arrival.role.may(Action::SkipWaiting)
+            || match self.admission {
+                Admission::Open => true,
+                Admission::WhenHostPresent => self.host_is_present(),
+                Admission::Manual => self.let_in.contains(&arrival.user_id),
+            };
+        if passes {
+            ParticipantStatus::Admitted
+        } else {
+            ParticipantStatus::Waiting
+        }
+    }
+
+    /// Somebody connected. The first one makes the session active; a host lets in those who waited for one.
+    ///
+    /// # Errors
+    /// [`Error::SessionEnded`]; [`Error::SessionFull`]
+    pub fn arrived(&self, arrival: Arrival, now: Timestamp) -> Result<Arrived, Error> {
+        self.require_live()?;
+        if let Some(present) = self.participant(&arrival.user_id) {
+            return Ok(self.resumed(present.clone(), arrival, now));
+        }
+        let full = self.participants.len() >= usize::from(self.max_participants);
+        if full && !arrival.role.may(Action::SkipLimit) {
+            return Err(Error::SessionFull);
+        }
+        let status = self.status_on_arrival(&arrival);
+        let Arrival {
+            user_id,
+            role,
+            display_name,
+            instance_id,
+        } = arrival;
+        let waits_for_host = |participant: &&Participant| {
+            self.admission == Admission::WhenHostPresent
+                && role.may(Action::SkipWaiting)
+                && participant.status == ParticipantStatus::Waiting
+        };
+        let let_in: Vec<_> = self
+            .participants
+            .iter()
+            .filter(waits_for_host)
+            .map(|waiting| (waiting.user_id.clone(), waiting.role))
+            .collect();
+        let mut kinds = vec![match status {
+            ParticipantStatus::Waiting => EventKind::ParticipantWaiting {
+                user_id: user_id.clone(),
+                role,
+            },
+            ParticipantStatus::Admitted => joined(&user_id, role, false),
+        }];
+        for (waiting, waiting_role) in &let_in {
+            kinds.extend(admitted(waiting, *waiting_role, None));
+        }
+        let let_in: Vec<_> = let_in.into_iter().map(|(user_id, _)| user_id).collect();
+        let change = self.changed(now, kinds, |session| {
+            session.state = SessionState::Active;
+            session.empty_since = None;
+            session.participants.push(Participant {
+                user_id,
+                role,
+                display_name,
+                status,
+                connect_time: now,
+                instance_id,
+            });
+            for user_id in &let_in {
+                session.set_admitted(user_id);
+            }
+        });
+        Ok(Arrived {
+            change: Some(change),
+            status,
+            resumed: false,
+            let_in,
+        })
+    }
+
+    /// A participant who is there connects once more: nothing changes, unless another instance holds them now.
+    fn resumed(&self, present: Participant, arrival: Arrival, now: Timestamp) -> Arrived {
+        let moved = present.instance_id != arrival.instance_id;
+        let change = moved.then(|| {
+            let kind = match present.status {
+                ParticipantStatus::Waiting => EventKind::ParticipantWaiting {
+                    user_id: present.user_id.clone(),
+                    role: present.role,
+                },
+                ParticipantStatus::Admitted => joined(&present.user_id, present.role, true),
+            };
+            self.changed(now, vec![kind], |session| {
+                session.with_participant(&present.user_id, |participant| {
+                    participant.instance_id = arrival.instance_id;
+                });
+            })
+        });
+        Arrived {
+            change,
+            status: present.status,
+            resumed: true,
+            let_in: Vec::new(),
+        }
+    }
+
+    /// Somebody is gone. `None` when they were not there, or another instance holds them by now.
+    pub fn departed(
+        &self,
+        user_id: &UserId,
+        instance_id: &str,
+        cause: LeaveCause,
+        now: Timestamp,
+    ) -> Option<Change> {
+        self.require_live().ok()?;
+        let participant = self
+            .participant(user_id)
+            .filter(|participant| participant.instance_id == instance_id)?;
+        let kind = left(participant, cause);
+        Some(self.changed(now, vec![kind], |session| {
+            session.drop_participants(now, |participant| participant.user_id == *user_id);
+        }))
+    }
+
+    /// One who waits is let in. `None` when they are in already.
+    ///
+    /// # Errors
+    /// [`Error::SessionEnded`]; [`Error::ParticipantNotFound`]
+    pub fn admitted_by(
+        &self,
+        user_id: &UserId,
+        by: Option<&UserId>,
+        now: Timestamp,
+    ) -> Result<Option<Change>, Error> {
+        self.require_live()?;
+        let participant = self
+            .participant(user_id)
+            .ok_or(Error::ParticipantNotFound)?;
+        if participant.status == ParticipantStatus::Admitted {
+            return Ok(None);
+        }
+        let kinds = admitted(user_id, participant.role, by);
+        Ok(Some(self.changed(now, kinds, |session| {
+            session.set_admitted(user_id);
+            if !session.let_in.contains(user_id) {
+                session.let_in.push(user_id.clone());
+            }
+        })))
+    }
+
+    /// Somebody is removed, and every credential they hold is dead. `None` when that is so already.
+    ///
+    /// # Errors
+    /// [`Error::SessionEnded`]; [`Error::ParticipantNotFound`] when the session has nobody of that id to remove.
+    pub fn removed(
+        &self,
+        user_id: &UserId,
+        by: Option<&UserId>,
+        keep_out: bool,
+        now: Timestamp,
+    ) -> Result<Option<Change>, Error> {
+        self.require_live()?;
+        if !self.knows(user_id) {
+            return Err(Error::ParticipantNotFound);
+        }
+        let mut kinds = vec![EventKind::ParticipantRemoved {
+            user_id: user_id.clone(),
+            by: by.cloned(),
+            keep_out,
+        }];
+        let participant = self.participant(user_id);
+        kinds.extend(participant.map(|participant| left(participant, LeaveCause::Removed)));
+        Ok(Some(self.changed(now, kinds, |session| {
+            session.drop_participants(now, |participant| participant.user_id == *user_id);
+            session.let_in.retain(|admitted| admitted != user_id);
+            session.removals.retain(|removal| removal.user_id != *user_id);
+            session.removals.push(Removal {
+                user_id: user_id.clone(),
+                sequence: self.version + 1,
+                keep_out,
+            });
+        })))
+    }
+
+    /// Somebody is asked to mute.
+    ///
+    /// # Errors
+    /// [`Error::SessionEnded`]; [`Error::ParticipantNotFound`]
+    pub fn asked_to_mute(
+        &self,
+        user_id: &UserId,
+        by: Option<&UserId>,
+        now: Timestamp,
+    ) -> Result<Change, Error> {
+        self.require_live()?;
+        self.participant(user_id)
+            .filter(|participant| participant.status == ParticipantStatus::Admitted)
+            .ok_or(Error::ParticipantNotFound)?;
+        let kind = EventKind::ParticipantMuted {
+            user_id: user_id.clone(),
+            by: by.cloned(),
+        };
+        Ok(self.changed(now, vec![kind], |_| ()))
+    }
+
+    /// Somebody further may join. `None` when the same invitation stands already.
+    ///
+    /// # Errors
+    /// [`Error::SessionEnded`]; [`Error::Validation`] when the user has another role, or there are too many invitations.
+    pub fn invited(&self, invite: Invite, now: Timestamp) -> Result<Option<Change>, Error> {
+        self.require_live()?;
+        if !invite.is_open(now) {
+            return Err(Error::field("expire_time", "must lie in the future"));
+        }
+        if invite.user_id == self.doctor_id || invite.user_id == self.patient_id {
+            return Err(Error::field("user_id", "is the doctor or the patient of this session"));
+        }
+        let standing = self
+            .invites
+            .iter()
+            .find(|standing| standing.user_id == invite.user_id);
+        let kept_out = self
+            .removals
+            .iter()
+            .any(|removal| removal.user_id == invite.user_id && removal.keep_out);
+        match standing {
+            Some(standing) if *standing == invite && !kept_out => return Ok(None),
+            Some(standing) if standing.role != invite.role => {
+                return Err(Error::field("role", "is another than the user was invited in"));
+            }
+            None if self.invites.len() >= INVITES_MAX => {
+                return Err(Error::field(
+                    "session_id",
+                    format!("the session has {INVITES_MAX} invitations, which is the most"),
+                ));
+            }
+            _ => {}
+        }
+        let kind = EventKind::ParticipantInvited {
+            user_id: invite.user_id.clone(),
+            role: invite.role,
+        };
+        Ok(Some(self.changed(now, vec![kind], |session| {
+            // Whoever was kept out and is invited again may come; what they were given before stays dead.
+            for removal in &mut session.removals {
+                removal.keep_out &= removal.user_id != invite.user_id;
+            }
+            session
+                .invites
+                .retain(|standing| standing.user_id != invite.user_id);
+            session.invites.push(invite);
+        })))
+    }
+
+    /// Whether a user is, or was invited to be, anybody in this session.
+    fn knows(&self, user_id: &UserId) -> bool {
+        *user_id == self.doctor_id
+            || *user_id == self.patient_id
+            || self.invites.iter().any(|invite| invite.user_id == *user_id)
+            || self.participant(user_id).is_some()
+    }
+
+    fn set_admitted(&mut self, user_id: &UserId) {
+        self.with_participant(user_id, |participant| {
+            participant.status = ParticipantStatus::Admitted;
+        });
+    }
+
+    fn with_participant(&mut self, user_id: &UserId, apply: impl FnOnce(&mut Participant)) {
+        let found = self
+            .participants
+            .iter_mut()
+            .find(|participant| participant.user_id == *user_id);
+        if let Some(participant) = found {
+            apply(participant);
+        }
+    }
+
+    fn drop_participants(&mut self, now: Timestamp, gone: impl Fn(&Participant) -> bool) {
+        self.participants.retain(|participant| !gone(participant));
+        if self.participants.is_empty() {
+            self.empty_since = Some(now);
+        }
+    }
+}
+
+fn joined(user_id: &UserId, role: Role, resumed: bool) -> EventKind {
+    EventKind::ParticipantJoined {
+        user_id: user_id.clone(),
+        role,
+        resumed,
+    }
+}
+
+fn admitted(user_id: &UserId, role: Role, by: Option<&UserId>) -> Vec<EventKind> {
+    let admitted = EventKind::ParticipantAdmitted {
+        user_id: user_id.clone(),
+        by: by.cloned(),
+    };
+    vec![admitted, joined(user_id, role, false)]
+}
+
+/// That a participant is gone.
+pub(super) fn left(participant: &Participant, cause: LeaveCause) -> EventKind {
+    EventKind::ParticipantLeft {
+        user_id: participant.user_id.clone(),
+        role: participant.role,
+        cause,
+    }
+}

@@ -1,0 +1,67 @@
+//! Which instance holds whose connections, in SQL.
+
+use std::collections::BTreeSet;
+
+use rusqlite::{Connection, params};
+
+use crate::domain::id::SessionId;
+use crate::domain::session::Session;
+use crate::domain::time::Timestamp;
+use crate::store::StoreError;
+
+/// Notes which instances hold connections of a session.
+pub(super) fn set(db: &Connection, n: i64, session: &Session) -> Result<(), StoreError> {
+    db.prepare_cached("DELETE FROM presence WHERE session = ?1")?
+        .execute([n])?;
+    let instances: BTreeSet<_> = session
+        .participants
+        .iter()
+        .map(|participant| participant.instance_id.as_str())
+        .collect();
+    for instance_id in instances {
+        db.prepare_cached("INSERT INTO presence (instance_id, session) VALUES (?1, ?2)")?
+            .execute(params![instance_id, n])?;
+    }
+    Ok(())
+}
+
+pub(super) fn beat(
+    db: &Connection,
+    instance_id: &str,
+    expires: Timestamp,
+) -> Result<(), StoreError> {
+    db.prepare_cached(
+        "INSERT INTO instances (instance_id, expires_ms) VALUES (?1, ?2) \
+         ON CONFLICT (instance_id) DO UPDATE SET expires_ms = excluded.expires_ms",
+    )?
+    .execute(params![instance_id, expires.as_millis()])?;
+    Ok(())
+}
+
+pub(super) fn dead_instances(db: &Connection, now: Timestamp) -> Result<Vec<String>, StoreError> {
+    let mut statement =
+        db.prepare_cached("SELECT instance_id FROM instances WHERE expires_ms <= ?1")?;
+    let ids = statement.query_map([now.as_millis()], |row| row.get(0))?;
+    Ok(ids.collect::<Result<_, _>>()?)
+}
+
+pub(super) fn held_by(
+    db: &Connection,
+    instance_id: &str,
+    limit: usize,
+) -> Result<Vec<SessionId>, StoreError> {
+    let mut statement = db.prepare_cached(
+        "SELECT session_id FROM presence JOIN sessions ON n = session WHERE instance_id = ?1 LIMIT ?2",
+    )?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let ids = statement.query_map(params![instance_id, limit], |row| row.get(0))?;
+    Ok(ids
+        .map(|id| id.map(SessionId::from_stored))
+        .collect::<Result<_, _>>()?)
+}
+
+pub(super) fn forget_instance(db: &Connection, instance_id: &str) -> Result<(), StoreError> {
+    db.prepare_cached("DELETE FROM instances WHERE instance_id = ?1")?
+        .execute([instance_id])?;
+    Ok(())
+}

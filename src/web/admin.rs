@@ -1,0 +1,56 @@
+//! HTTP for operators and SFU nodes: metrics and public keys.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use tokio::net::TcpListener;
+
+use crate::auth::token::Tokens;
+use crate::telemetry::metrics::Metrics;
+
+/// How long SFU nodes may keep the keys: shorter than any rotation should take.
+const JWKS_CACHE: &str = "public, max-age=300";
+/// OpenMetrics text, as the metrics' encoder writes it.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What is served.
+#[derive(Clone)]
+pub struct Parts {
+    /// At `/.well-known/jwks.json`.
+    pub tokens: Arc<Tokens>,
+    /// At `/metrics`.
+    pub metrics: Arc<Metrics>,
+}
+
+/// Serves until `stop` completes.
+///
+/// # Errors
+/// When the listener breaks.
+pub async fn serve(
+    listener: TcpListener,
+    parts: Parts,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    let router = Router::new()
+        .route("/metrics", get(metrics))
+        .route("/.well-known/jwks.json", get(jwks))
+        .with_state(parts);
+    axum::serve(listener, router)
+        .with_graceful_shutdown(stop)
+        .await
+}
+
+async fn metrics(State(parts): State<Parts>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, OPEN_METRICS)], parts.metrics.encode())
+}
+
+async fn jwks(State(parts): State<Parts>) -> impl IntoResponse {
+    (
+        [(CACHE_CONTROL, JWKS_CACHE)],
+        axum::Json(parts.tokens.jwks()),
+    )
+}

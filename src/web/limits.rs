@@ -1,0 +1,91 @@
+//! How much one address may ask for.
+
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+
+use super::refusal::Refusal;
+use super::{Config, Edge, PeerAddress};
+
+/// How many requests pass between clearings of addresses that have not been seen for a while.
+const CLEAR_EVERY: u32 = 4096;
+
+/// Requests by address.
+pub(super) struct Limits {
+    requests: DefaultKeyedRateLimiter<IpAddr>,
+    seen: AtomicU32,
+}
+
+impl Limits {
+    pub(super) fn new(config: &Config) -> Self {
+        let per_minute = NonZeroU32::new(config.requests_per_minute).unwrap_or(NonZeroU32::MIN);
+        Self {
+            requests: RateLimiter::keyed(Quota::per_minute(per_minute)),
+            seen: AtomicU32::new(0),
+        }
+    }
+
+    fn allow(&self, address: IpAddr) -> bool {
+        if self.seen.fetch_add(1, Ordering::Relaxed) % CLEAR_EVERY == 0 {
+            self.requests.retain_recent();
+        }
+        self.requests.check_key(&address).is_ok()
+    }
+}
+
+/// Refuses an address that asks for too much.
+pub(super) async fn by_address(
+    State(edge): State<Edge>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if edge.limits.allow(client_address(&edge.config, &request)) {
+        next.run(request).await
+    } else {
+        edge.assets.refuse(&Refusal::RateLimited, request.headers(), &edge.config)
+    }
+}
+
+/// The address of the client: the last one in X-Forwarded-For that no trusted proxy wrote about itself.
+fn client_address(config: &Config, request: &Request) -> IpAddr {
+    let peer = request
+        .extensions()
+        .get::<PeerAddress>()
+        .map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.0.ip())
+        .to_canonical();
+    let trusted = |address: &IpAddr| {
+        config
+            .trusted_proxies
+            .iter()
+            .any(|network| network.contains(address))
+    };
+    if !trusted(&peer) {
+        return per_subscriber(peer);
+    }
+    let forwarded: Vec<IpAddr> = request
+        .headers()
+        .get_all("x-forwarded-for")
+        .iter()
+        .filter_map(|header| header.to_str().ok())
+        .flat_map(|header| header.split(','))
+        .filter_map(|address| address.trim().parse().ok())
+        .collect();
+    let client = forwarded.into_iter().rev().find(|address| !trusted(address));
+    per_subscriber(client.unwrap_or(peer))
+}
+
+/// An IPv6 subscriber has a /64, and could have each of its addresses counted apart.
+fn per_subscriber(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => {
+            let network = u128::from(address) & !u128::from(u64::MAX);
+            IpAddr::V6(network.into())
+        }
+    }
+}

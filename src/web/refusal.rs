@@ -1,0 +1,91 @@
+//! Why a browser does not get what it asked for, as a page that a patient understands.
+
+use axum::http::StatusCode;
+
+use crate::app::signalling::NotLetIn;
+use crate::domain::error::Error;
+use crate::domain::time::Timestamp;
+
+/// A refusal; its code names its texts in web/i18n.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Refusal {
+    MissingToken,
+    Forged,
+    Expired,
+    TooEarly { opens: Timestamp },
+    TooLate,
+    OtherSession,
+    Ended,
+    Removed,
+    UnknownSession,
+    NotFound,
+    RateLimited,
+    StoreAway,
+    Full,
+    Origin,
+    Internal,
+}
+
+impl Refusal {
+    pub(super) fn code(&self) -> &'static str {
+        match self {
+            Self::MissingToken => "missing-token",
+            Self::Forged => "forged",
+            Self::Expired => "expired",
+            Self::TooEarly { .. } => "too-early",
+            Self::TooLate => "too-late",
+            Self::OtherSession => "other-session",
+            Self::Ended => "ended",
+            Self::Removed => "removed",
+            Self::UnknownSession => "unknown-session",
+            Self::NotFound => "not-found",
+            Self::RateLimited => "rate-limited",
+            Self::StoreAway => "store-away",
+            Self::Full => "full",
+            Self::Origin => "origin",
+            Self::Internal => "internal",
+        }
+    }
+
+    pub(super) fn status(&self) -> StatusCode {
+        match self {
+            Self::MissingToken | Self::Forged | Self::Expired => StatusCode::UNAUTHORIZED,
+            Self::OtherSession | Self::Removed | Self::Origin => StatusCode::FORBIDDEN,
+            Self::UnknownSession | Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Ended | Self::TooLate => StatusCode::GONE,
+            Self::TooEarly { .. } => StatusCode::TOO_EARLY,
+            Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+            Self::StoreAway | Self::Full => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+impl From<NotLetIn> for Refusal {
+    fn from(reason: NotLetIn) -> Self {
+        match reason {
+            NotLetIn::Expired => Self::Expired,
+            NotLetIn::Forged => Self::Forged,
+            NotLetIn::OtherSession => Self::OtherSession,
+            NotLetIn::Session(error) => Self::from(error),
+        }
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::SessionNotFound => Self::UnknownSession,
+            Error::SessionEnded { .. } => Self::Ended,
+            Error::JoinTooEarly { opens } => Self::TooEarly { opens },
+            Error::JoinTooLate { .. } => Self::TooLate,
+            Error::ParticipantRemoved | Error::NotAParticipant { .. } => Self::Removed,
+            Error::SessionFull => Self::Full,
+            Error::StoreUnavailable { .. }
+            | Error::Contention { .. }
+            | Error::Overloaded { .. }
+            | Error::ShuttingDown { .. } => Self::StoreAway,
+            _ => Self::Internal,
+        }
+    }
+}

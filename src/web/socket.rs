@@ -1,0 +1,261 @@
+//! Signalling sockets: one participant's messages to the application and back. docs/signalling.md is the contract.
+
+use std::num::NonZeroU32;
+
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
+use axum::extract::{Path, Query, State};
+use axum::http::header::{HOST, ORIGIN};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use serde::Deserialize;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::refusal::Refusal;
+use super::{Config, Edge, SocketConfig, cookie};
+use crate::app::signalling::message::ServerMessage;
+use crate::app::signalling::{Connection, Heard, Pass, close};
+use crate::auth::token::Purpose;
+use crate::domain::error::Error;
+use crate::domain::id::SessionId;
+use crate::hub::connections::{Outbox, Outgoing};
+
+/// The protocol's own code for a message that is too large.
+const MESSAGE_TOO_BIG: u16 = 1009;
+/// A signalling message is small; a large one grows the buffer while it lasts.
+const READ_BUFFER_BYTES: usize = 4 * 1024;
+
+#[derive(Deserialize)]
+pub(super) struct SocketQuery {
+    /// The participant's slot.
+    #[serde(default)]
+    p: String,
+}
+
+/// `GET /join/{session_id}/ws`
+pub(super) async fn open(
+    State(edge): State<Edge>,
+    Path(session_id): Path<String>,
+    Query(query): Query<SocketQuery>,
+    headers: HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    match enter(&edge, session_id, &query.p, &headers).await {
+        Ok(pass) => upgrade
+            .read_buffer_size(READ_BUFFER_BYTES)
+            .write_buffer_size(0)
+            .max_message_size(edge.config.socket.message_bytes_max)
+            .max_frame_size(edge.config.socket.message_bytes_max)
+            .on_upgrade(move |socket| converse(edge, pass, socket)),
+        Err(refusal) => edge.assets.refuse(&refusal, &headers, &edge.config),
+    }
+}
+
+async fn enter(
+    edge: &Edge,
+    session_id: String,
+    slot: &str,
+    headers: &HeaderMap,
+) -> Result<Pass, Refusal> {
+    if !is_own_origin(&edge.config, headers) {
+        return Err(Refusal::Origin);
+    }
+    let session_id = SessionId::parse(session_id).map_err(|_| Refusal::UnknownSession)?;
+    let credential = cookie::read(headers, slot).ok_or(Refusal::MissingToken)?;
+    Ok(edge
+        .app
+        .let_in(credential, Purpose::Stay, &session_id)
+        .await?)
+}
+
+/// Whether the page that opens the socket is one of ours: browsers send the cookie whoever opens it.
+fn is_own_origin(config: &Config, headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let Some(origin) = text(ORIGIN) else {
+        return false;
+    };
+    // A page at the very host that is asked is ours too, by whatever name that host is known.
+    let same_host = text(HOST).is_some_and(|host| {
+        origin
+            .split_once("://")
+            .is_some_and(|(_, origin_host)| origin_host.eq_ignore_ascii_case(host))
+    });
+    same_host
+        || origin == config.origin()
+        || config.allowed_origins.iter().any(|allowed| allowed == origin)
+}
+
+/// How a conversation ended.
+enum Ending {
+    /// The participant left.
+    Left,
+    /// The service closes, with this code.
+    Close(u16),
+    /// The connection broke, or the page closed it without leaving.
+    Lost,
+}
+
+async fn converse(edge: Edge, pass: Pass, mut socket: WebSocket) {
+    let config = &edge.config.socket;
+    let (queue, outgoing) = mpsc::channel(config.queue_max);
+    let too_slow = CancellationToken::new();
+    let outbox = Outbox {
+        queue,
+        too_slow: too_slow.clone(),
+    };
+    let connection = match edge.app.connect(&pass, outbox).await {
+        Ok(connection) => connection,
+        Err(error) => return say_goodbye(socket, config, close_code(&error)).await,
+    };
+    let mut conversation = Conversation {
+        edge: &edge,
+        connection: &connection,
+        socket: &mut socket,
+        outgoing,
+        too_slow,
+        flood: flood_limit(config),
+        heard: Instant::now(),
+    };
+    let ending = conversation.run().await;
+    let heard = conversation.heard;
+    let left = matches!(ending, Ending::Left);
+    edge.app.disconnect(connection, left, heard);
+    match ending {
+        Ending::Left => say_goodbye(socket, config, close::LEFT).await,
+        Ending::Close(code) => say_goodbye(socket, config, code).await,
+        Ending::Lost => {}
+    }
+}
+
+fn close_code(error: &Error) -> u16 {
+    match error {
+        Error::SessionEnded { .. } => close::ENDED,
+        Error::ParticipantRemoved => close::REMOVED,
+        Error::SessionFull => close::FULL,
+        Error::StoreUnavailable { .. } | Error::Contention { .. } | Error::Overloaded { .. } => {
+            close::STORE_AWAY
+        }
+        _ => close::NOT_LET_IN,
+    }
+}
+
+fn flood_limit(config: &SocketConfig) -> DefaultDirectRateLimiter {
+    let number = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
+    let quota = Quota::per_second(number(config.messages_per_second));
+    RateLimiter::direct(quota.allow_burst(number(config.messages_burst)))
+}
+
+async fn say_goodbye(mut socket: WebSocket, config: &SocketConfig, code: u16) {
+    let frame = CloseFrame {
+        code,
+        reason: "".into(),
+    };
+    // A page that does not take its goodbye is left without one.
+    let _ = timeout(config.send_timeout, async {
+        socket.send(Message::Close(Some(frame))).await?;
+        while let Some(Ok(_)) = socket.recv().await {}
+        Ok::<_, axum::Error>(())
+    })
+    .await;
+}
+
+struct Conversation<'a> {
+    edge: &'a Edge,
+    connection: &'a Connection,
+    socket: &'a mut WebSocket,
+    outgoing: mpsc::Receiver<Outgoing>,
+    too_slow: CancellationToken,
+    flood: DefaultDirectRateLimiter,
+    heard: Instant,
+}
+
+impl Conversation<'_> {
+    async fn run(&mut self) -> Ending {
+        let config = &self.edge.config.socket;
+        let mut pings = interval(config.ping_interval);
+        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let ending = tokio::select! {
+                biased;
+                () = self.edge.closing.cancelled() => Some(Ending::Close(close::GOING_AWAY)),
+                () = self.too_slow.cancelled() => Some(Ending::Close(close::TOO_SLOW)),
+                outgoing = self.outgoing.recv() => match outgoing {
+                    Some(Outgoing::Text(text)) => self.send(Message::text(&*text)).await,
+                    Some(Outgoing::Close(code)) => Some(Ending::Close(code)),
+                    None => Some(Ending::Lost),
+                },
+                incoming = self.socket.recv() => self.hear(incoming).await,
+                _ = pings.tick() => {
+                    if self.heard.elapsed() > config.silence_max {
+                        Some(Ending::Lost)
+                    } else {
+                        self.send(Message::Ping(Vec::new().into())).await
+                    }
+                }
+            };
+            if let Some(ending) = ending {
+                return ending;
+            }
+        }
+    }
+
+    async fn hear(&mut self, incoming: Option<Result<Message, axum::Error>>) -> Option<Ending> {
+        let message = match incoming {
+            Some(Ok(message)) => message,
+            Some(Err(error)) if is_too_big(&error) => {
+                return Some(Ending::Close(MESSAGE_TOO_BIG));
+            }
+            Some(Err(_)) | None => return Some(Ending::Lost),
+        };
+        self.heard = Instant::now();
+        if matches!(message, Message::Close(_)) {
+            return Some(Ending::Lost);
+        }
+        if self.flood.check().is_err() {
+            return Some(Ending::Close(close::FLOOD));
+        }
+        let Message::Text(text) = message else {
+            return None;
+        };
+        match self.edge.app.hear(self.connection, &text).await {
+            Ok(Heard::Continue) => None,
+            Ok(Heard::Leave) => Some(Ending::Left),
+            Err(refused) => {
+                let error = ServerMessage::Error {
+                    code: refused.code,
+                    message: refused.message,
+                };
+                self.send(Message::text(&*error.text())).await
+            }
+        }
+    }
+
+    async fn send(&mut self, message: Message) -> Option<Ending> {
+        let sending = timeout(
+            self.edge.config.socket.send_timeout,
+            self.socket.send(message),
+        );
+        tokio::select! {
+            () = self.too_slow.cancelled() => Some(Ending::Close(close::TOO_SLOW)),
+            sent = sending => match sent {
+                Ok(Ok(())) => None,
+                Ok(Err(_)) => Some(Ending::Lost),
+                Err(_) => Some(Ending::Close(close::TOO_SLOW)),
+            },
+        }
+    }
+}
+
+fn is_too_big(error: &axum::Error) -> bool {
+    use tungstenite::Error as WsError;
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(WsError::Capacity(_)) = error.downcast_ref::<WsError>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
