@@ -4,6 +4,8 @@
 //!
 //! `UPDATE_CONTRACT=1 cargo test --test contract` adds what is new; it refuses to drop a line.
 
+#![expect(clippy::expect_used, reason = "a test may fail where it likes")]
+
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 

@@ -2,6 +2,12 @@
 //! documented as they are, and that links lead somewhere. The rules on modules stand in ARCHITECTURE.md and are read from
 //! there, so that what is written and what is enforced cannot differ.
 
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test may fail where it likes"
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -84,6 +90,8 @@ fn block(document: &str, name: &str) -> Vec<String> {
 
 // === settings ===
 
+type Lookup = dyn Fn(&str) -> Option<String>;
+
 /// Every setting that production asks for, with its default; empty where it has none.
 fn settings() -> BTreeMap<String, String> {
     let nothing = |_: &str| None;
@@ -92,7 +100,7 @@ fn settings() -> BTreeMap<String, String> {
         "HEALTH_ADDR" => Some("127.0.0.1:0".to_owned()),
         _ => None,
     };
-    let lookups: [&dyn Fn(&str) -> Option<String>; 2] = [&nothing, &everything];
+    let lookups: [&Lookup; 2] = [&nothing, &everything];
     let mut all = BTreeMap::new();
     for lookup in lookups {
         let mut env = Env::new(lookup);
