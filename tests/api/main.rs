@@ -1,0 +1,14 @@
+//! Black-box tests of the real binary: each test starts its own process, in a directory of its own, on ports that the
+//! system chooses. Nothing here waits for time to pass, only for what it should bring.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod access;
+mod harness;
+mod sessions;
+mod wire;
