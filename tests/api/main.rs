@@ -9,6 +9,9 @@
 )]
 
 mod access;
+mod events;
 mod harness;
+mod health;
 mod sessions;
+mod validation;
 mod wire;
