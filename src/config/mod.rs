@@ -412,7 +412,10 @@ fn rpc_config(
     if !dev && client_base_url.as_deref() == Some(BASE_URL_DEFAULT) {
         warnings.push("CLIENT_BASE_URL is not set: join links point to this machine");
     }
+    let connection_age_secs = env.number("GRPC_CONNECTION_AGE_MAX_SECS", 1800, 0, SECS_MAX);
     rpc::Config {
+        connection_age_max: (connection_age_secs > 0)
+            .then(|| Duration::from_secs(connection_age_secs)),
         reflection: reflection.unwrap_or(true),
         message_bytes_max: env.number("GRPC_MESSAGE_BYTES_MAX", 65_536, 1024, 4_194_304),
         in_flight_max: env.number("GRPC_IN_FLIGHT_MAX", 4096, 1, 1_000_000),

@@ -46,6 +46,9 @@ pub struct Config {
     pub streams_per_connection_max: u32,
     /// How often an idle connection is pinged, and how long it may take to answer.
     pub keepalive: Duration,
+    /// How old a connection becomes before its client is asked to open another, so that clients find new instances; calls
+    /// that it carries are not cut. `None`: any age.
+    pub connection_age_max: Option<Duration>,
     /// Where CLIENT_BASE_URL points; without a slash at its end.
     pub client_base_url: String,
     /// What a caller is told to wait when it is refused as overload.
@@ -146,11 +149,15 @@ pub async fn serve_health(
 }
 
 fn base_server(config: &Config) -> Server {
-    Server::builder()
+    let server = Server::builder()
         .tcp_nodelay(true)
         .max_concurrent_streams(config.streams_per_connection_max)
         .http2_keepalive_interval(Some(config.keepalive))
-        .http2_keepalive_timeout(Some(config.keepalive))
+        .http2_keepalive_timeout(Some(config.keepalive));
+    match config.connection_age_max {
+        Some(age) => server.max_connection_age(age),
+        None => server,
+    }
 }
 
 fn add_reflection(routes: Routes) -> Result<Routes, ServeError> {

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures::{Stream, StreamExt as _};
+use prost::Message as _;
 use tonic::{Request, Response, Status};
 use tracing::Span;
 
@@ -13,6 +14,10 @@ use crate::app::{App, SessionKey};
 use crate::domain::id::SessionId;
 use crate::proto::v1;
 use crate::proto::v1::video_session_service_server::VideoSessionService;
+
+/// A page ends early once it is this large: clients refuse messages over 4 MiB unless told otherwise, and one session can
+/// have 50 kB of labels.
+const PAGE_BYTES_MAX: usize = 3 * 1024 * 1024;
 
 pub(super) struct SessionService {
     app: Arc<App>,
@@ -84,20 +89,26 @@ impl VideoSessionService for SessionService {
         let page_size = query.limit;
         // One more than asked for tells whether there is another page.
         query.limit += 1;
-        let mut sessions = self.app.list_sessions(&query).await.map_err(status)?;
-        let more = sessions.len() > page_size;
-        sessions.truncate(page_size);
-        let next_page_token = sessions
+        let sessions = self.app.list_sessions(&query).await.map_err(status)?;
+        let found = sessions.len();
+        let mut room_bytes = PAGE_BYTES_MAX;
+        let page: Vec<_> = sessions
+            .into_iter()
+            .take(page_size)
+            .map(|session| wire::session(session, &self.client_base_url))
+            .take_while(|session| {
+                let fits = room_bytes > 0;
+                room_bytes = room_bytes.saturating_sub(session.encoded_len());
+                fits
+            })
+            .collect();
+        let next_page_token = page
             .last()
-            .filter(|_| more)
+            .filter(|_| found > page.len())
             .map(|last| page_token::mint(&request, &last.session_id))
             .unwrap_or_default();
-        let sessions = sessions
-            .into_iter()
-            .map(|session| wire::session(session, &self.client_base_url))
-            .collect();
         Ok(Response::new(v1::ListSessionsResponse {
-            sessions,
+            sessions: page,
             next_page_token,
         }))
     }

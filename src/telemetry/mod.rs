@@ -6,11 +6,14 @@ use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::{SpanExporter, WithExportConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing::{Level, Metadata};
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer};
 
 const SERVICE: &str = "video-session";
+const OWN_TARGETS: &str = "video_session";
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +59,12 @@ pub fn is_filter(text: &str) -> bool {
     EnvFilter::try_new(text).is_ok()
 }
 
+/// Libraries may not say more than INFO, whatever LOG_FILTER asks for: below that, the HTTP/2 stack writes down headers,
+/// and with them the secret, and the span exporter would report on its own reports.
+fn is_discreet(metadata: &Metadata<'_>) -> bool {
+    metadata.target().starts_with(OWN_TARGETS) || *metadata.level() <= Level::INFO
+}
+
 /// Sets up logs on standard output, and span export if it is asked for. Needs the runtime when spans are exported.
 ///
 /// # Errors
@@ -80,6 +89,7 @@ pub fn init(config: &Config) -> Result<Telemetry, TelemetryError> {
         .map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer(SERVICE)));
     tracing_subscriber::registry()
         .with(filter)
+        .with(filter_fn(is_discreet))
         .with(lines)
         .with(spans)
         .try_init()

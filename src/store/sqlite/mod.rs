@@ -164,7 +164,9 @@ impl SessionStore for SqliteStore {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        self.readers.read(queries::ping).await
+        self.readers.read(queries::ping).await?;
+        // An empty transaction costs no sync, but finds a writer that is stuck or gone.
+        self.writer.write(|_| Ok(())).await
     }
 
     async fn close(&self) {
