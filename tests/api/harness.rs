@@ -142,12 +142,10 @@ impl Setup {
     pub(crate) async fn listen(&self) -> Service {
         let process = self.spawn();
         let line = process.line(|line| line.contains("listening")).await;
-        let json: Value = serde_json::from_str(&line).unwrap();
-        let addr = |field: &str| json[field].as_str().and_then(|addr| addr.parse().ok());
         Service {
-            grpc: addr("grpc_addr").unwrap(),
-            admin: addr("admin_addr").unwrap(),
-            health: addr("health_addr"),
+            grpc: address(&line, "grpc_addr").unwrap(),
+            admin: address(&line, "admin_addr").unwrap(),
+            health: address(&line, "health_addr"),
             process,
         }
     }
@@ -158,6 +156,14 @@ impl Setup {
         service.line(|line| line.contains("ready: the store")).await;
         service
     }
+}
+
+/// The loopback address that follows a field's name in a log line, whatever the line's format.
+fn address(line: &str, field: &str) -> Option<SocketAddr> {
+    let (_, rest) = line.split_once(field)?;
+    let text = &rest[rest.find("127.0.0.1:")?..];
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.' && c != ':');
+    text[..end.unwrap_or(text.len())].parse().ok()
 }
 
 async fn collect(stream: impl AsyncRead + Unpin, lines: watch::Sender<Vec<String>>) {
@@ -392,11 +398,12 @@ pub(crate) fn jwt_part(jwt: &str, part: usize) -> Value {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).unwrap()).unwrap()
 }
 
-/// An outside program, from .peers/bin or the PATH.
+/// An outside program, from .peers or the PATH.
 pub(crate) fn tool(name: &str) -> std::path::PathBuf {
-    let ours = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(".peers/bin");
+    let peers = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(".peers");
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::iter::once(ours)
+    [peers.join("bin"), peers.join("venv/bin")]
+        .into_iter()
         .chain(std::env::split_paths(&path))
         .map(|dir| dir.join(name))
         .find(|file| file.is_file())

@@ -13,5 +13,8 @@ mod events;
 mod harness;
 mod health;
 mod sessions;
+mod telemetry;
+mod tls;
+mod tokens;
 mod validation;
 mod wire;
