@@ -213,6 +213,17 @@ impl Process {
         status
     }
 
+    /// What it printed until it ended or printed a line that is `enough`.
+    pub(crate) async fn exit_or(&mut self, enough: impl Fn(&str) -> bool) -> String {
+        let mut news = self.lines.subscribe();
+        let said = news.wait_for(|lines| lines.iter().any(|line| enough(line)));
+        tokio::select! {
+            _ = patiently(said) => {}
+            _ = self.exit() => {}
+        }
+        self.output()
+    }
+
     pub(crate) async fn kill(mut self) {
         self.child.start_kill().unwrap();
         self.exit().await;

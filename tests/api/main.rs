@@ -12,6 +12,8 @@ mod access;
 mod events;
 mod harness;
 mod health;
+mod lifecycle;
+mod secrecy;
 mod sessions;
 mod telemetry;
 mod tls;
