@@ -9,6 +9,7 @@
 )]
 
 mod access;
+mod clients;
 mod events;
 mod harness;
 mod health;
