@@ -165,6 +165,8 @@ fn add_reflection(routes: Routes) -> Result<Routes, ServeError> {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            // Nobody calls these, but clients that work by reflection show errors' details by them.
+            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
     let v1 = builder().build_v1().map_err(ServeError::Reflection)?;
     let v1alpha = builder().build_v1alpha().map_err(ServeError::Reflection)?;
