@@ -30,7 +30,11 @@ impl Backend {
 
     /// Both handles in turn.
     pub(crate) fn handle(&self, n: usize) -> &Arc<dyn SessionStore> {
-        if n % 2 == 0 { &self.store } else { &self.other }
+        if n.is_multiple_of(2) {
+            &self.store
+        } else {
+            &self.other
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use futures::future::join_all;
 use video_session::domain::id::{AppointmentId, SessionId};
 use video_session::domain::label::Labels;
 use video_session::domain::page::{SessionFilter, SessionQuery};
-use video_session::domain::session::{Schedule, Session, SessionState, SessionUpdate};
+use video_session::domain::session::{Change, Schedule, Session, SessionState, SessionUpdate};
 use video_session::domain::time::Timestamp;
 use video_session::store::{Committed, Inserted, SessionStore};
 
@@ -75,7 +75,7 @@ pub(crate) async fn a_session_reads_back_as_it_was_stored(backend: &Backend) {
             let latest = store.latest(&request.appointment_id).await.unwrap();
             assert_eq!(latest.as_ref(), Some(&expected));
             let listed = of_appointment(store.as_ref(), &request.appointment_id).await;
-            assert_eq!(listed, [expected.clone()]);
+            assert_eq!(listed, std::slice::from_ref(&expected));
             let events = store.events(&expected.session_id, 0, 10).await.unwrap();
             assert_eq!(events, Some(vec![change.event.clone()]));
         }
@@ -178,7 +178,7 @@ pub(crate) async fn an_incarnation_is_taken_once(backend: &Backend) {
         assert_eq!(handle.get(&late.session_id).await.unwrap(), None);
         assert_eq!(handle.events(&late.session_id, 0, 10).await.unwrap(), None);
         let all = of_appointment(handle.as_ref(), &first.appointment_id).await;
-        assert_eq!(all, [first.clone()]);
+        assert_eq!(all, std::slice::from_ref(&first));
     }
 }
 
@@ -239,7 +239,6 @@ pub(crate) async fn inserts_of_many_callers_are_all_stored(backend: &Backend) {
         assert_eq!(events.unwrap(), Some(vec![event]));
     }
 }
-use video_session::domain::session::Change;
 
 pub(crate) async fn a_commit_over_another_version_stores_nothing(backend: &Backend) {
     let store = backend.store.as_ref();
