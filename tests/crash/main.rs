@@ -14,9 +14,12 @@ mod two_instances;
 mod peers;
 #[path = "../support/service.rs"]
 mod service;
+#[path = "../support/turns.rs"]
+mod turns;
 #[path = "../support/workload.rs"]
 mod workload;
 
+use std::net::SocketAddr;
 use std::process::Command;
 
 use service::{Service, program};
@@ -26,6 +29,10 @@ const KILLS: usize = 20;
 const CLIENTS: usize = 24;
 /// Answers that a process gives before it is killed.
 const OKS_A_LIFE: u64 = 60;
+
+fn move_to(targets: &Targets, n: usize, addr: Option<SocketAddr>) {
+    *targets.0[n].lock().unwrap() = addr;
+}
 
 fn embedded(dir: &tempfile::TempDir) -> Command {
     let mut command = program();
@@ -46,10 +53,10 @@ async fn the_embedded_store_keeps_what_was_answered_through_twenty_kills() {
         workload
             .progress(OKS_A_LIFE + fastrand::u64(..OKS_A_LIFE))
             .await;
-        targets.set(0, None);
+        move_to(&targets, 0, None);
         drop(service);
         service = Service::start(embedded(&dir));
-        targets.set(0, Some(service.grpc));
+        move_to(&targets, 0, Some(service.grpc));
     }
     workload.progress(OKS_A_LIFE).await;
     let record = workload.stop().await;

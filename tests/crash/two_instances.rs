@@ -5,21 +5,22 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use mongodb::Client;
-use mongodb::bson::{Document, doc};
 use video_session::proto::v1::{
     CreateSessionRequest, EndSessionRequest, JoinSessionRequest, Role, Session, WatchSessionRequest,
 };
 
 use crate::peers::MongoPeer;
 use crate::service::{Client as Rpc, Service, program};
+use crate::turns::burnt;
 use crate::workload::{Targets, Workload, all_sessions, verify};
-use crate::{CLIENTS, KILLS, OKS_A_LIFE};
+use crate::{CLIENTS, KILLS, OKS_A_LIFE, move_to};
+
+const DATABASE: &str = "crash";
 
 fn on(peer: &MongoPeer) -> Command {
     let mut command = program();
     command
-        .env("MONGO_URI", format!("mongodb://{}/crash", peer.addr))
+        .env("MONGO_URI", format!("mongodb://{}/{DATABASE}", peer.addr))
         // Nothing here is about time.
         .env("STORE_TIMEOUT_MS", "20000");
     command
@@ -39,16 +40,6 @@ async fn created(client: &mut Rpc, appointment_id: &str) -> Session {
     answer.into_inner().session.unwrap()
 }
 
-/// Turns that the rotation has given out.
-async fn turns(peer: &MongoPeer) -> usize {
-    let uri = format!("mongodb://{}", peer.addr);
-    let client = Client::with_uri_str(uri).await.unwrap();
-    let counters = client.database("crash").collection::<Document>("counters");
-    let rotation = counters.find_one(doc! {"_id": "rotation"}).await.unwrap();
-    let turns = rotation.unwrap().get_i64("turn").unwrap();
-    usize::try_from(turns).unwrap()
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs the MongoDB peer; .ci/run installs it"]
 async fn one_of_two_instances_is_killed_twenty_times_and_nothing_is_lost() {
@@ -61,15 +52,15 @@ async fn one_of_two_instances_is_killed_twenty_times_and_nothing_is_lost() {
         workload
             .progress(OKS_A_LIFE + fastrand::u64(..OKS_A_LIFE))
             .await;
-        targets.set(1, None);
+        move_to(&targets, 1, None);
         drop(dies);
         dies = Service::start(on(&peer));
-        targets.set(1, Some(dies.grpc));
+        move_to(&targets, 1, Some(dies.grpc));
     }
     workload.progress(OKS_A_LIFE).await;
     let record = workload.stop().await;
     let found = verify(&mut stays.client().await, &record).await;
-    let burnt = turns(&peer).await - found.sessions;
+    let burnt = burnt(&peer, DATABASE, &found).await;
     let errors = record.errors.lock().unwrap().clone();
     println!(
         "{KILLS} kills, {:?} answers OK, errors {errors:?}, {burnt} turns without a session: {found:?}",

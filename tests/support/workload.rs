@@ -25,16 +25,12 @@ const HANG: Duration = Duration::from_secs(20);
 const SHARED: usize = 12;
 
 /// Where the instances are now; one that is down has no address.
-pub(crate) struct Targets(Vec<Mutex<Option<SocketAddr>>>);
+pub(crate) struct Targets(pub(crate) Vec<Mutex<Option<SocketAddr>>>);
 
 impl Targets {
     pub(crate) fn new(addrs: &[SocketAddr]) -> Arc<Self> {
         let targets = addrs.iter().map(|addr| Mutex::new(Some(*addr)));
         Arc::new(Self(targets.collect()))
-    }
-
-    pub(crate) fn set(&self, n: usize, addr: Option<SocketAddr>) {
-        *self.0[n].lock().unwrap() = addr;
     }
 
     fn get(&self, n: usize) -> Option<SocketAddr> {
