@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use clap::ValueEnum;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
@@ -24,8 +25,9 @@ const PATIENTS: u32 = 500_000;
 const CONSULTATION_SECS: i64 = 1800;
 
 /// What is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Call {
+    #[value(skip)]
     Echo,
     Get,
     Create,
@@ -33,9 +35,6 @@ pub(crate) enum Call {
 }
 
 impl Call {
-    /// Of the service.
-    pub(crate) const ALL: [Self; 3] = [Self::Get, Self::Create, Self::Join];
-
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Echo => "bare echo",

@@ -46,6 +46,9 @@ struct Args {
     /// How many callers at once.
     #[arg(long, value_delimiter = ',', default_values_t = [1, 64, 512])]
     callers: Vec<usize>,
+    /// Which calls, beside the echo.
+    #[arg(long, value_enum, value_delimiter = ',', default_values = ["get", "create", "join"])]
+    calls: Vec<Call>,
     /// How long each row is measured.
     #[arg(long, default_value_t = 5)]
     seconds: u32,
@@ -263,7 +266,7 @@ async fn measure(
         peer_pid: None,
     };
     let mut lanes = vec![(None, &echo, Call::Echo)];
-    for call in Call::ALL {
+    for &call in &args.calls {
         lanes.extend(
             services
                 .iter()
