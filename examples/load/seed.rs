@@ -50,12 +50,13 @@ pub(crate) async fn mongo(uri: &str, count: usize) -> Outcome<Vec<Known>> {
     let options = mongo::client_options(&mongo::Config {
         uri: SecretString::from(uri),
         timeout,
+        index_timeout: timeout,
         pool_max: 8,
         pool_min: 1,
         connecting_max: 8,
     })
     .await?;
-    let store = MongoStore::new(options.clone(), timeout)?;
+    let store = MongoStore::new(options.clone(), timeout, timeout)?;
     let first = insert(&store, &rotation()?).await?;
     let client = mongodb::Client::with_options(options)?;
     let database = client

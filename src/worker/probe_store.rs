@@ -32,6 +32,8 @@ fn report(parts: &Parts, readiness: Readiness) {
     parts.health.set(readiness);
     match readiness {
         Readiness::Ready => tracing::info!("ready: the store answers"),
-        Readiness::NotReady => tracing::error!("not ready: the store does not answer"),
+        Readiness::NotReady | Readiness::Draining => {
+            tracing::error!("not ready: the store does not answer");
+        }
     }
 }

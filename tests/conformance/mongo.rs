@@ -67,6 +67,7 @@ impl Server {
         let config = Config {
             uri: SecretString::from(self.uri.clone()),
             timeout: TIMEOUT,
+            index_timeout: TIMEOUT,
             pool_max: 32,
             pool_min: 0,
             connecting_max: 8,
@@ -77,7 +78,7 @@ impl Server {
     }
 
     pub(crate) async fn store(&self) -> Arc<MongoStore> {
-        Arc::new(MongoStore::new(self.options().await, TIMEOUT).expect("good options"))
+        Arc::new(MongoStore::new(self.options().await, TIMEOUT, TIMEOUT).expect("good options"))
     }
 
     /// A store whose commands are recorded.
@@ -89,7 +90,7 @@ impl Server {
                 record.0.lock().unwrap().push(started.command);
             }
         }));
-        let store = MongoStore::new(options, TIMEOUT).expect("good options");
+        let store = MongoStore::new(options, TIMEOUT, TIMEOUT).expect("good options");
         (Arc::new(store), commands)
     }
 
@@ -429,13 +430,14 @@ async fn a_server_that_is_not_there_is_reported_in_time() {
     let config = Config {
         uri: SecretString::from(format!("mongodb://{}/gone", peer.addr)),
         timeout: Duration::from_millis(500),
+        index_timeout: Duration::from_millis(500),
         pool_max: 4,
         pool_min: 0,
         connecting_max: 2,
     };
     let port = peer.addr.rsplit(':').next().unwrap().parse().unwrap();
     let options = client_options(&config).await.unwrap();
-    let store = MongoStore::new(options, config.timeout).unwrap();
+    let store = MongoStore::new(options, config.timeout, config.index_timeout).unwrap();
     let session = insert(&store, "gone").await.session;
     drop(peer);
     let started = std::time::Instant::now();

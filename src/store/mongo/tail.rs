@@ -122,7 +122,7 @@ impl MongoStore {
             };
             if let Err(error) = spilled {
                 tracing::warn!(
-                    error = &error as &dyn std::error::Error,
+                    error = error.chain(),
                     "older events stay in their session's document until the next attempt"
                 );
             }
