@@ -223,7 +223,7 @@ impl Service {
         }
         tracing::info!("draining");
         stop_workers.cancel();
-        health.set(Readiness::NotReady);
+        health.set(Readiness::Draining);
         tokio::time::sleep(config.drain_delay).await;
         closing.cancel();
         stop_serving.cancel();
@@ -257,7 +257,8 @@ async fn open_store(config: &StoreConfig) -> Result<Arc<dyn SessionStore>, BootE
             let options = mongo::client_options(config)
                 .await
                 .map_err(BootError::Mongo)?;
-            Arc::new(MongoStore::new(options, config.timeout).map_err(BootError::Mongo)?)
+            let store = MongoStore::new(options, config.timeout, config.index_timeout);
+            Arc::new(store.map_err(BootError::Mongo)?)
         }
     })
 }

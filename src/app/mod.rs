@@ -148,6 +148,7 @@ impl App {
         tokio::time::timeout(self.config.store_timeout, work)
             .await
             .unwrap_or_else(|_| {
+                tracing::warn!("the store did not answer within STORE_TIMEOUT_MS");
                 Err(Error::StoreUnavailable {
                     retry_after: self.config.retry_after,
                 })

@@ -2,6 +2,7 @@
 //! in docs/tokens.md.
 
 use aws_lc_rs::hmac;
+use aws_lc_rs::signature::Ed25519KeyPair;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::jwk::{Jwk, JwkSet, ThumbprintHash};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
@@ -260,6 +261,15 @@ impl Tokens {
     }
 }
 
+/// PKCS #8 has two versions, and jsonwebtoken makes JWKs of the first only; tools that store the public key beside the
+/// private one write the second.
+fn ed25519_key(pem: &[u8]) -> Option<EncodingKey> {
+    let key = EncodingKey::from_ed_pem(pem).ok()?;
+    let pair = Ed25519KeyPair::from_pkcs8(key.as_bytes()).ok()?;
+    let first_version = pair.to_pkcs8v1().ok()?;
+    Some(EncodingKey::from_ed_der(first_version.as_ref()))
+}
+
 impl Key {
     fn read(source: &KeySource) -> Result<Self, KeyError> {
         match source {
@@ -291,12 +301,12 @@ impl Key {
 
     fn from_pem(pem: &[u8]) -> Result<Self, KeyError> {
         let candidates = [
-            (Algorithm::EdDSA, EncodingKey::from_ed_pem(pem)),
-            (Algorithm::ES256, EncodingKey::from_ec_pem(pem)),
+            (Algorithm::EdDSA, ed25519_key(pem)),
+            (Algorithm::ES256, EncodingKey::from_ec_pem(pem).ok()),
         ];
         candidates
             .into_iter()
-            .filter_map(|(algorithm, signing)| Self::from_private(algorithm, signing.ok()?))
+            .filter_map(|(algorithm, signing)| Self::from_private(algorithm, signing?))
             .next()
             .ok_or(KeyError::Pem)
     }

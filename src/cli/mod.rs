@@ -84,7 +84,7 @@ fn check_config(config: &Config) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// A line that cannot be read is named by its number only: it may hold a secret.
+/// A line that cannot be read is not repeated: it may hold a secret.
 fn read_dotenv() -> Result<(), String> {
     match dotenvy::dotenv() {
         Ok(_) => Ok(()),

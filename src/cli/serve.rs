@@ -52,8 +52,8 @@ async fn serve(config: Config, is_demo: bool) -> Result<(), Box<dyn std::error::
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let dev_secret = config.dev.then(|| config.internal_secret.clone());
     let client_base_url = config.web.client_base_url.clone();
+    let dev_header = config.dev.then(|| secret_header(&config));
     let service = Service::start(config).await?;
     let addresses = service.addresses()?;
     tracing::info!(
@@ -64,9 +64,9 @@ async fn serve(config: Config, is_demo: bool) -> Result<(), Box<dyn std::error::
         health_addr = addresses.health.map(tracing::field::display),
         "listening"
     );
-    if let Some(secret) = dev_secret {
+    if let Some(header) = dev_header {
         tracing::warn!("--dev: generated secrets and loopback only; this is not for production");
-        println!("{}", what_to_paste(addresses.grpc, secret.expose_secret()));
+        println!("{}", what_to_paste(addresses.grpc, &header));
     }
     if is_demo {
         println!("{}", demo::links(service.app(), &client_base_url).await?);
@@ -81,10 +81,23 @@ async fn serve(config: Config, is_demo: bool) -> Result<(), Box<dyn std::error::
     Ok(())
 }
 
+/// The header as a shell takes it. A secret that was made up for this run is shown; one that was configured is left to the
+/// shell, for its owner to fill in.
+fn secret_header(config: &Config) -> String {
+    if config.internal_secret_is_generated {
+        format!(
+            "'x-internal-secret: {}'",
+            config.internal_secret.expose_secret()
+        )
+    } else {
+        "\"x-internal-secret: $INTERNAL_SECRET\"".to_owned()
+    }
+}
+
 /// Two commands, each complete and each good by itself: a create is safe to repeat, so the one that joins creates too.
-fn what_to_paste(addr: SocketAddr, secret: &str) -> String {
+fn what_to_paste(addr: SocketAddr, header: &str) -> String {
     let appointment_id = format!("appointment-{}", &random_id()[..8]);
-    let call = format!("grpcurl -plaintext -H 'x-internal-secret: {secret}'");
+    let call = format!("grpcurl -plaintext -H {header}");
     let create = format!(
         "{call} -d '{{\"appointment_id\":\"{appointment_id}\",\"doctor_id\":\"doctor-1\",\"patient_id\":\"patient-1\"}}' {addr} {SERVICE_NAME}/CreateSession"
     );

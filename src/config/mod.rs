@@ -43,6 +43,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// The secret that callers show.
     pub internal_secret: SecretString,
+    /// Whether that secret was made up by `--dev`.
+    pub internal_secret_is_generated: bool,
     /// The one before it, while rotating.
     pub internal_secret_previous: Option<SecretString>,
     /// Join tokens.
@@ -142,6 +144,7 @@ pub fn read(env: &mut Env<'_>, dev: bool) -> Option<Config> {
         health_addr,
         store,
         internal_secret: internal_secret?,
+        internal_secret_is_generated: env.optional("INTERNAL_SECRET").is_none(),
         internal_secret_previous,
         tokens: tokens?,
         rotation: rotation?,
@@ -365,6 +368,7 @@ fn store(env: &mut Env<'_>, timeout: Duration) -> StoreConfig {
     let uri = secret(env, "MONGO_URI");
     let pool_max = env.number("MONGO_POOL_MAX", 64, 1, 10_000);
     let pool_min = env.number("MONGO_POOL_MIN", 4, 0, 10_000);
+    let index_timeout_secs = env.number("MONGO_INDEX_TIMEOUT_SECS", 600, 1, 24 * 3600);
     let connecting_max = env.number("MONGO_CONNECTING_MAX", 8, 1, 1000);
     if pool_min > pool_max {
         env.fault("MONGO_POOL_MIN", "must not be more than MONGO_POOL_MAX");
@@ -381,6 +385,7 @@ fn store(env: &mut Env<'_>, timeout: Duration) -> StoreConfig {
     StoreConfig::Mongo(mongo::Config {
         uri,
         timeout,
+        index_timeout: Duration::from_secs(index_timeout_secs),
         pool_max,
         pool_min,
         connecting_max,
@@ -475,7 +480,7 @@ fn tls(env: &mut Env<'_>) -> Option<Tls> {
     if tls.check().is_err() {
         env.fault(
             "TLS_CERT_FILE",
-            "TLS_KEY_FILE and TLS_CLIENT_CA_FILE must be PEM files that go together",
+            "does not go together with TLS_KEY_FILE and TLS_CLIENT_CA_FILE, or one of them is no PEM file",
         );
     }
     Some(tls)

@@ -24,8 +24,10 @@ const LIVENESS: &str = "";
 pub enum Readiness {
     /// It does.
     Ready,
-    /// It does not: the store is out of reach, or it drains.
+    /// It does not, as the store is out of reach.
     NotReady,
+    /// It does not, and will not again.
+    Draining,
 }
 
 /// Answers health checks from what it was last told.
@@ -47,12 +49,15 @@ impl Health {
         }
     }
 
-    /// Tells whether the instance takes calls; those who watch hear of it when it changes.
+    /// Tells whether the instance takes calls; those who watch hear of it when it changes. An instance that drains does
+    /// so to its end, whatever a last probe of the store finds.
     pub fn set(&self, readiness: Readiness) {
         self.readiness.send_if_modified(|current| {
-            let changed = *current != readiness;
-            *current = readiness;
-            changed
+            let changes = *current != readiness && *current != Readiness::Draining;
+            if changes {
+                *current = readiness;
+            }
+            changes
         });
     }
 
@@ -65,7 +70,7 @@ impl Health {
 fn serving(service: &str, readiness: Readiness) -> ServingStatus {
     match (service, readiness) {
         (LIVENESS, _) | (SERVICE_NAME, Readiness::Ready) => ServingStatus::Serving,
-        (SERVICE_NAME, Readiness::NotReady) => ServingStatus::NotServing,
+        (SERVICE_NAME, Readiness::NotReady | Readiness::Draining) => ServingStatus::NotServing,
         _ => ServingStatus::ServiceUnknown,
     }
 }

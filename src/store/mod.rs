@@ -33,6 +33,12 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// It and everything that led to it, in one line for the log: a JSON log line shows no causes by itself.
+    pub fn chain(&self) -> String {
+        let causes = std::iter::successors(std::error::Error::source(self), |cause| cause.source());
+        causes.fold(self.to_string(), |text, cause| format!("{text}: {cause}"))
+    }
+
     /// An [`StoreError::Unavailable`] from whatever a driver reports.
     pub fn unavailable(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Unavailable(source.into())

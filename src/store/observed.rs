@@ -32,24 +32,42 @@ impl ObservedStore {
         operation: &'static str,
         work: impl Future<Output = Result<T, StoreError>> + Send,
     ) -> Result<T, StoreError> {
-        let started = Instant::now();
+        let mut operation = Operation {
+            name: operation,
+            outcome: "abandoned",
+            started: Instant::now(),
+            metrics: &self.metrics,
+        };
         let outcome = work.await;
-        let name = match &outcome {
+        operation.outcome = match &outcome {
             Ok(_) => "ok",
             Err(StoreError::Unavailable(_)) => "unavailable",
             Err(StoreError::Overloaded) => "overloaded",
             Err(StoreError::Corrupt(_)) => "corrupt",
         };
-        self.metrics
-            .store_operation(operation, name, started.elapsed());
         if let Err(error) = &outcome {
             tracing::warn!(
-                operation,
-                error = error as &dyn std::error::Error,
+                operation = operation.name,
+                error = error.chain(),
                 "a store operation failed"
             );
         }
         outcome
+    }
+}
+
+/// An operation in progress; reported when dropped, so that one which nobody waits for any more is, too.
+struct Operation<'a> {
+    name: &'static str,
+    outcome: &'static str,
+    started: Instant,
+    metrics: &'a Metrics,
+}
+
+impl Drop for Operation<'_> {
+    fn drop(&mut self) {
+        self.metrics
+            .store_operation(self.name, self.outcome, self.started.elapsed());
     }
 }
 

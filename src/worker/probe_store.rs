@@ -28,9 +28,12 @@ fn report(parts: &Parts, readiness: Readiness) {
     if parts.health.readiness() == readiness {
         return;
     }
+    // Before the log says so: whoever acts on the line must find it true.
+    parts.health.set(readiness);
     match readiness {
         Readiness::Ready => tracing::info!("ready: the store answers"),
-        Readiness::NotReady => tracing::error!("not ready: the store does not answer"),
+        Readiness::NotReady | Readiness::Draining => {
+            tracing::error!("not ready: the store does not answer");
+        }
     }
-    parts.health.set(readiness);
 }

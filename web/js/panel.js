@@ -3,6 +3,9 @@
 import { byId, el, face, icon } from './dom.js';
 import { ask, disclose } from './a11y.js';
 
+/** Where there is room, the panel is beside the call; else it lies over it. */
+const BESIDE = window.matchMedia('(min-width: 60rem)');
+
 export class Panel {
   #set;
 
@@ -13,11 +16,18 @@ export class Panel {
       onChange: (open) => {
         panel.hidden = !open;
         document.body.classList.toggle('with-panel', open);
+        this.#cover(open && !BESIDE.matches);
         if (open) byId('panel-title').focus();
       },
     });
+    BESIDE.addEventListener('change', () => this.#cover(!panel.hidden && !BESIDE.matches));
     byId('panel-close').addEventListener('click', () => this.#set(false, { focus: true }));
     byId('end-all').addEventListener('click', () => this.end());
+  }
+
+  /** What lies under the panel is out of reach until it is closed. */
+  #cover(covered) {
+    for (const id of ['stage', 'bar', 'notices', 'reactions']) byId(id).inert = covered;
   }
 
   render() {

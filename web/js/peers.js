@@ -110,7 +110,11 @@ class Peer {
   async #offered(sdp) {
     const session = sessionOf(sdp);
     if (this.#pc && this.#pc.signalingState === 'have-local-offer') {
-      if (!this.polite) return;
+      if (!this.polite) {
+        // They may have been away when ours was sent; it stands, and is sent again.
+        this.#send('offer', { sdp: this.#pc.localDescription.sdp });
+        return;
+      }
       // Nothing came of the first offer yet: simpler to begin anew than to roll back.
       if (!this.#theirSession) this.#drop();
     }

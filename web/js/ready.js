@@ -68,6 +68,7 @@ export class Ready {
     byId('preview').classList.toggle('mirrored', media.facing === 'user');
     byId('preview').hidden = !media.video;
     byId('preview-off').hidden = Boolean(media.video) || media.asking;
+    byId('preview-box').hidden = failures.length > 0 && !media.video;
     byId('level-box').hidden = !media.audio;
     byId('devices').hidden = !media.audio && !media.video;
     byId('ready-mute').hidden = !media.audio;

@@ -13,7 +13,7 @@ mod error;
 mod tail;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -24,7 +24,7 @@ use mongodb::options::{
 };
 use mongodb::{Client, Collection, Database, IndexModel};
 use secrecy::{ExposeSecret as _, SecretString};
-use tokio::sync::OnceCell;
+use tokio::sync::Mutex;
 
 use super::record::{EventRecord, SessionRecord};
 use super::{Committed, Inserted, SessionStore, StoreError};
@@ -47,6 +47,8 @@ pub struct Config {
     pub uri: SecretString,
     /// How long one operation may take.
     pub timeout: Duration,
+    /// How long the making of indexes may take, which on a collection restored without them may be long.
+    pub index_timeout: Duration,
     /// The most connections to one server.
     pub pool_max: u32,
     /// The connections kept ready.
@@ -61,8 +63,11 @@ pub struct MongoStore {
     client: Client,
     database: Database,
     timeout: Duration,
+    index_timeout: Duration,
     /// Set once the indexes are known to exist; nothing is read or written before.
-    prepared: Arc<OnceCell<()>>,
+    prepared: Arc<OnceLock<()>>,
+    /// Held while they are made.
+    preparing: Arc<Mutex<()>>,
 }
 
 /// The part of any document that names it.
@@ -111,7 +116,11 @@ impl MongoStore {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when the driver refuses the options.
-    pub fn new(options: ClientOptions, timeout: Duration) -> Result<Self, StoreError> {
+    pub fn new(
+        options: ClientOptions,
+        timeout: Duration,
+        index_timeout: Duration,
+    ) -> Result<Self, StoreError> {
         let name = options.default_database.clone();
         let client = Client::with_options(options).map_err(|error| error::store_error(&error))?;
         let database = client.database(name.as_deref().unwrap_or(DATABASE_DEFAULT));
@@ -119,7 +128,9 @@ impl MongoStore {
             client,
             database,
             timeout,
-            prepared: Arc::new(OnceCell::new()),
+            index_timeout,
+            prepared: Arc::default(),
+            preparing: Arc::default(),
         })
     }
 
@@ -128,11 +139,25 @@ impl MongoStore {
         Ok(self.database.collection("sessions"))
     }
 
+    /// Goes on in a task of its own when the caller stops waiting; others wait for it as long as they care to.
     async fn prepare(&self) -> Result<(), StoreError> {
-        self.prepared
-            .get_or_try_init(|| self.create_indexes())
+        if self.prepared.get().is_some() {
+            return Ok(());
+        }
+        let preparing = Arc::clone(&self.preparing).lock_owned().await;
+        if self.prepared.get().is_some() {
+            return Ok(());
+        }
+        let store = self.clone();
+        let making = tokio::spawn(async move {
+            let _preparing = preparing;
+            store.create_indexes().await?;
+            let _ = store.prepared.set(());
+            Ok(())
+        });
+        making
             .await
-            .copied()
+            .map_err(|_| StoreError::unavailable("the making of indexes was aborted"))?
     }
 
     async fn create_indexes(&self) -> Result<(), StoreError> {
@@ -156,7 +181,7 @@ impl MongoStore {
         ];
         let events = self.database.collection::<Document>(tail::ARCHIVE);
         let event_index = index(doc! {"session_id": 1, "sequence": 1}, Some(unique()));
-        within(self.timeout, async move {
+        within(self.index_timeout, async move {
             sessions.create_indexes(session_indexes).await?;
             events.create_index(event_index).await?;
             Ok(())

@@ -39,7 +39,7 @@ impl Tail {
             .events
             .first()
             .map_or(self.version + 1, |event| event.sequence);
-        oldest <= after + 1
+        oldest.saturating_sub(1) <= after
     }
 
     fn holds(&self, change: &Change) -> bool {
@@ -122,7 +122,7 @@ impl MongoStore {
             };
             if let Err(error) = spilled {
                 tracing::warn!(
-                    error = &error as &dyn std::error::Error,
+                    error = error.chain(),
                     "older events stay in their session's document until the next attempt"
                 );
             }

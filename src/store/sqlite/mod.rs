@@ -8,7 +8,8 @@ mod schema;
 mod writer;
 
 use std::collections::HashMap;
-use std::fs::{File, TryLockError};
+use std::fs::{DirBuilder, File, TryLockError};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -81,9 +82,11 @@ impl SqliteStore {
     /// # Errors
     /// See [`OpenError`].
     pub fn open(config: &Config) -> Result<Self, OpenError> {
-        std::fs::create_dir_all(&config.data_dir).map_err(OpenError::Directory)?;
+        create_private_dir(&config.data_dir).map_err(OpenError::Directory)?;
         let lock = lock(&config.data_dir)?;
         let file = config.data_dir.join(DATABASE_FILE);
+        // SQLite gives its other files the mode of this one.
+        private_file(&file).map_err(OpenError::Directory)?;
         let connection = schema::open_writer(&file)?;
         let writer = Writer::start(connection, config.queue_max, config.batch_max)
             .map_err(OpenError::Thread)?;
@@ -96,13 +99,23 @@ impl SqliteStore {
     }
 }
 
-fn lock(data_dir: &Path) -> Result<File, OpenError> {
-    let file = File::options()
+/// Who meets whom is for nobody else on the machine to read. What exists keeps the mode that the operator gave it.
+fn create_private_dir(dir: &Path) -> std::io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+fn private_file(path: &Path) -> std::io::Result<File> {
+    File::options()
         .create(true)
         .truncate(false)
+        .read(true)
         .write(true)
-        .open(data_dir.join(LOCK_FILE))
-        .map_err(OpenError::Directory)?;
+        .mode(0o600)
+        .open(path)
+}
+
+fn lock(data_dir: &Path) -> Result<File, OpenError> {
+    let file = private_file(&data_dir.join(LOCK_FILE)).map_err(OpenError::Directory)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse),

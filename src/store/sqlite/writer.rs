@@ -92,7 +92,7 @@ fn run(db: &Connection, mut jobs: mpsc::Receiver<Job>, batch_max: usize) {
                 // Whatever began it must be over before the next transaction; it may be already.
                 let _ = db.execute_batch("ROLLBACK");
                 tracing::error!(
-                    error = &error as &dyn std::error::Error,
+                    error = error.chain(),
                     "a write to the embedded store failed and was rolled back"
                 );
             }

@@ -1,0 +1,27 @@
+//! Black-box tests of the real binary: each test starts its own process, in a directory of its own, on ports that the
+//! system chooses. Nothing here waits for time to pass, only for what it should bring.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+#![expect(
+    clippy::too_many_lines,
+    reason = "a table of cases is as long as it is"
+)]
+
+mod access;
+mod clients;
+mod events;
+mod harness;
+mod health;
+mod lifecycle;
+mod secrecy;
+mod sessions;
+mod telemetry;
+mod tls;
+mod tokens;
+mod validation;
+mod wire;

@@ -1,0 +1,129 @@
+//! TLS and mutual TLS, with certificates made on the spot.
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use tonic::Code;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Identity};
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+use video_session::proto::v1::video_session_service_client::VideoSessionServiceClient;
+
+use crate::harness::{SECRET, Secret, Service, Setup, channel, create, readiness};
+
+type Ca = CertifiedIssuer<'static, KeyPair>;
+
+fn ca() -> Ca {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+}
+
+/// A certificate for `name` and its key, in PEM.
+fn signed_by(ca: &Ca, name: &str) -> (String, String) {
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new([name.to_owned()]).unwrap();
+    let certificate = params.signed_by(&key, ca).unwrap();
+    (certificate.pem(), key.serialize_pem())
+}
+
+fn setup(ca: &Ca) -> Setup {
+    let (certificate, key) = signed_by(ca, "video.example");
+    Setup::new()
+        .file("server.pem", &certificate)
+        .file("server.key", &key)
+        .set("TLS_CERT_FILE", "server.pem")
+        .set("TLS_KEY_FILE", "server.key")
+}
+
+fn trusting(ca: &Ca) -> ClientTlsConfig {
+    ClientTlsConfig::new()
+        .ca_certificate(Certificate::from_pem(ca.pem()))
+        .domain_name("video.example")
+}
+
+/// A create over TLS; the error is that of the handshake or of the first call.
+async fn call(service: &Service, tls: ClientTlsConfig) -> Result<(), Box<dyn std::error::Error>> {
+    let endpoint = Channel::from_shared(format!("https://{}", service.grpc))?;
+    let channel = endpoint.tls_config(tls)?.connect().await?;
+    let mut client = VideoSessionServiceClient::with_interceptor(channel, Secret::new(SECRET));
+    client.create_session(create("appointment-1")).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn with_tls_only_those_who_speak_it_and_trust_the_certificate_get_through() {
+    let ca_of_ours = ca();
+    let service = setup(&ca_of_ours).start().await;
+    call(&service, trusting(&ca_of_ours)).await.unwrap();
+
+    let in_plain_text = service
+        .client()
+        .create_session(create("appointment-1"))
+        .await;
+    assert_ne!(in_plain_text.unwrap_err().code(), Code::Ok);
+    assert!(call(&service, trusting(&ca())).await.is_err());
+    let another_name = trusting(&ca_of_ours).domain_name("other.example");
+    assert!(call(&service, another_name).await.is_err());
+}
+
+#[tokio::test]
+async fn with_mutual_tls_a_client_shows_a_certificate_of_the_right_ca() {
+    let (servers, clients) = (ca(), ca());
+    let setup = setup(&servers)
+        .file("clients.pem", &clients.pem())
+        .set("TLS_CLIENT_CA_FILE", "clients.pem");
+    let service = setup.start().await;
+    let showing = |ca: &Ca| {
+        let (certificate, key) = signed_by(ca, "backend.example");
+        trusting(&servers).identity(Identity::from_pem(certificate, key))
+    };
+    call(&service, showing(&clients)).await.unwrap();
+    assert!(call(&service, trusting(&servers)).await.is_err());
+    assert!(call(&service, showing(&servers)).await.is_err());
+}
+
+#[tokio::test]
+async fn probes_go_to_the_health_address_in_plain_text() {
+    let ca = ca();
+    let setup = setup(&ca).set("HEALTH_ADDR", "127.0.0.1:0");
+    let service = setup.start().await;
+    let addr = service.health.unwrap();
+    let mut health = HealthClient::new(channel(addr));
+    assert_eq!(readiness(&mut health).await, ServingStatus::Serving);
+
+    let setup = setup
+        .set("GRPC_ADDR", service.grpc)
+        .set("HEALTH_ADDR", addr);
+    let (code, output) = setup.args(&["healthcheck", "--ready"]).run().await;
+    assert_eq!((code, output.as_str()), (Some(0), "SERVING"));
+}
+
+#[tokio::test]
+async fn a_healthcheck_that_cannot_work_says_what_to_set() {
+    let setup = setup(&ca()).args(&["healthcheck"]);
+    let (code, output) = setup.run().await;
+    assert_eq!(code, Some(1));
+    assert!(output.contains("HEALTH_ADDR"), "{output}");
+}
+
+#[tokio::test]
+async fn files_that_do_not_go_together_are_refused_at_start() {
+    let ca = ca();
+    let (_, key_of_another) = signed_by(&ca, "video.example");
+    for (file, contents) in [
+        ("server.key", key_of_another.as_str()),
+        ("server.key", "nonsense"),
+        ("server.pem", "nonsense"),
+        ("server.pem", ""),
+    ] {
+        let setup = setup(&ca).file(file, contents);
+        let (code, output) = setup.args(&["check-config"]).run().await;
+        assert_eq!(code, Some(78), "{file} {contents}");
+        assert!(output.contains("TLS_"), "{output}");
+    }
+    let nonsense = setup(&ca)
+        .file("clients.pem", "nonsense")
+        .set("TLS_CLIENT_CA_FILE", "clients.pem");
+    let (code, output) = nonsense.args(&["check-config"]).run().await;
+    assert_eq!(code, Some(78));
+    assert!(output.contains("TLS_CLIENT_CA_FILE"), "{output}");
+}
