@@ -259,8 +259,7 @@ impl App {
     /// As [`App::commit`], of a new session.
     async fn insert(&self, unplaced: UnplacedSession) -> Result<Inserted, Error> {
         let (store, rotation) = (Arc::clone(&self.store), Arc::clone(&self.rotation));
-        let inserting =
-            tokio::spawn(async move { store.insert(unplaced, &rotation).await });
+        let inserting = tokio::spawn(async move { store.insert(unplaced, &rotation).await });
         let inserted = inserting.await.map_err(|_| Error::Internal)?;
         inserted.map_err(|error| self.store_error(&error))
     }

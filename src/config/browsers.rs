@@ -53,7 +53,12 @@ pub(super) fn web_config(env: &mut Env<'_>, client_base_url: Option<String>) -> 
             list(text)
                 .map(|entry| {
                     let network = entry.parse::<IpNet>().ok();
-                    network.or_else(|| entry.parse().ok().map(|address: IpAddr| IpNet::from(address)))
+                    network.or_else(|| {
+                        entry
+                            .parse()
+                            .ok()
+                            .map(|address: IpAddr| IpNet::from(address))
+                    })
                 })
                 .collect::<Option<Vec<_>>>()
         },
@@ -87,11 +92,16 @@ pub(super) fn ice_config(env: &mut Env<'_>) -> Option<IceConfig> {
     let turn_urls = ice_urls(env, "TURN_URLS", &["turn:", "turns:"]);
     let turn_secret = secret(env, "TURN_SECRET");
     let turn_ttl_secs = env.number("TURN_TTL_SECS", 12 * 3600, 60, SECS_MAX);
-    let policy = env.parse("ICE_POLICY", "all", "must be all or relay", |text| match text {
-        "all" => Some(IcePolicy::All),
-        "relay" => Some(IcePolicy::Relay),
-        _ => None,
-    });
+    let policy = env.parse(
+        "ICE_POLICY",
+        "all",
+        "must be all or relay",
+        |text| match text {
+            "all" => Some(IcePolicy::All),
+            "relay" => Some(IcePolicy::Relay),
+            _ => None,
+        },
+    );
     let has_urls = turn_urls.as_ref().is_some_and(|urls| !urls.is_empty());
     if has_urls != turn_secret.is_some() {
         env.fault("TURN_SECRET", "and TURN_URLS must be set together");
@@ -109,11 +119,16 @@ pub(super) fn ice_config(env: &mut Env<'_>) -> Option<IceConfig> {
 }
 
 fn ice_urls(env: &mut Env<'_>, setting: &'static str, schemes: &[&str]) -> Option<Vec<String>> {
-    let rule = format!("must be {} addresses, separated by commas", schemes.join(" or "));
+    let rule = format!(
+        "must be {} addresses, separated by commas",
+        schemes.join(" or ")
+    );
     env.parse(setting, "", &rule, |text| {
         list(text)
             .map(|url| {
-                let good = schemes.iter().any(|scheme| url.len() > scheme.len() && url.starts_with(scheme));
+                let good = schemes
+                    .iter()
+                    .any(|scheme| url.len() > scheme.len() && url.starts_with(scheme));
                 good.then(|| url.to_owned())
             })
             .collect()

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use crate::app::signalling::IceConfig;
 use crate::auth::token::{KeySource, SECRET_BYTES_MIN};
 use crate::domain::id::{ID_RULE, NodeId, random_id};
 use crate::domain::node::{Rotation, SfuNode};
@@ -17,7 +18,6 @@ use crate::domain::session::JoinWindow;
 use crate::rpc::Tls;
 use crate::store::{mongo, sqlite};
 use crate::telemetry::LogFormat;
-use crate::app::signalling::IceConfig;
 use crate::{app, auth, rpc, telemetry, web, worker};
 use env::{Env, Fault};
 
@@ -418,7 +418,9 @@ fn client_base_url(
     warnings: &mut Vec<&'static str>,
 ) -> Option<String> {
     const BASE_URL_DEFAULT: &str = "http://localhost:4000";
-    let default = dev_port.map_or(BASE_URL_DEFAULT.to_owned(), |port| format!("http://localhost:{port}"));
+    let default = dev_port.map_or(BASE_URL_DEFAULT.to_owned(), |port| {
+        format!("http://localhost:{port}")
+    });
     let url = env.parse(
         "CLIENT_BASE_URL",
         &default,
@@ -439,11 +441,16 @@ fn rpc_config(
     retry_after: Duration,
     client_base_url: &Option<String>,
 ) -> rpc::Config {
-    let reflection = env.parse("GRPC_REFLECTION", "on", "must be on or off", |text| match text {
-        "on" => Some(true),
-        "off" => Some(false),
-        _ => None,
-    });
+    let reflection = env.parse(
+        "GRPC_REFLECTION",
+        "on",
+        "must be on or off",
+        |text| match text {
+            "on" => Some(true),
+            "off" => Some(false),
+            _ => None,
+        },
+    );
     let connection_age_secs = env.number("GRPC_CONNECTION_AGE_MAX_SECS", 1800, 0, SECS_MAX);
     rpc::Config {
         participants_max: env.number("MAX_PARTICIPANTS", 8, 2, 50),

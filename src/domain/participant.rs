@@ -34,7 +34,9 @@ impl Admission {
 
     /// The one of that name.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|admission| admission.name() == name)
+        Self::ALL
+            .into_iter()
+            .find(|admission| admission.name() == name)
     }
 }
 

@@ -216,7 +216,9 @@ impl Session {
         Ok(Some(self.changed(now, kinds, |session| {
             session.drop_participants(now, |participant| participant.user_id == *user_id);
             session.let_in.retain(|admitted| admitted != user_id);
-            session.removals.retain(|removal| removal.user_id != *user_id);
+            session
+                .removals
+                .retain(|removal| removal.user_id != *user_id);
             session.removals.push(Removal {
                 user_id: user_id.clone(),
                 sequence: self.version + 1,
@@ -256,7 +258,10 @@ impl Session {
             return Err(Error::field("expire_time", "must lie in the future"));
         }
         if invite.user_id == self.doctor_id || invite.user_id == self.patient_id {
-            return Err(Error::field("user_id", "is the doctor or the patient of this session"));
+            return Err(Error::field(
+                "user_id",
+                "is the doctor or the patient of this session",
+            ));
         }
         let standing = self
             .invites
@@ -269,7 +274,10 @@ impl Session {
         match standing {
             Some(standing) if *standing == invite && !kept_out => return Ok(None),
             Some(standing) if standing.role != invite.role => {
-                return Err(Error::field("role", "is another than the user was invited in"));
+                return Err(Error::field(
+                    "role",
+                    "is another than the user was invited in",
+                ));
             }
             None if self.invites.len() >= INVITES_MAX => {
                 return Err(Error::field(

@@ -283,8 +283,7 @@ impl VideoSessionService for SessionService {
         &self,
         request: Request<v1::InviteParticipantRequest>,
     ) -> Result<Response<v1::InviteParticipantResponse>, Status> {
-        let (session_id, invite) =
-            wire::invite_request(request.into_inner()).map_err(status)?;
+        let (session_id, invite) = wire::invite_request(request.into_inner()).map_err(status)?;
         record(&session_id);
         let grant = self
             .app

@@ -12,8 +12,8 @@ use crate::domain::error::{Error, Violation};
 use crate::domain::event::{Event, EventKind};
 use crate::domain::id::{AppointmentId, ID_RULE, InvalidId, NodeId, SessionId, UserId};
 use crate::domain::label::{Labels, labels_fault, text_fault};
-use crate::domain::participant::{Admission, Invite, LeaveCause, Participant, ParticipantStatus};
 use crate::domain::page::{SessionFilter, SessionQuery, page_size};
+use crate::domain::participant::{Admission, Invite, LeaveCause, Participant, ParticipantStatus};
 use crate::domain::session::{Schedule, Session, SessionRequest, SessionState, SessionUpdate};
 use crate::domain::time::Timestamp;
 use crate::proto::v1;
@@ -385,9 +385,7 @@ pub(super) struct Member {
     pub(super) user_id: UserId,
 }
 
-pub(super) fn list_participants(
-    request: v1::ListParticipantsRequest,
-) -> Result<SessionId, Error> {
+pub(super) fn list_participants(request: v1::ListParticipantsRequest) -> Result<SessionId, Error> {
     let v1::ListParticipantsRequest { session_id } = request;
     let mut faults = Faults::default();
     let session_id = faults.required("session_id", session_id, SessionId::parse);
@@ -399,12 +397,10 @@ pub(super) fn member(session_id: String, user_id: String) -> Result<Member, Erro
     let mut faults = Faults::default();
     let session_id = faults.required("session_id", session_id, SessionId::parse);
     let user_id = faults.required("user_id", user_id, UserId::parse);
-    let member = session_id
-        .zip(user_id)
-        .map(|(session_id, user_id)| Member {
-            session_id,
-            user_id,
-        });
+    let member = session_id.zip(user_id).map(|(session_id, user_id)| Member {
+        session_id,
+        user_id,
+    });
     faults.finish(member)
 }
 
@@ -420,7 +416,10 @@ pub(super) fn invite_request(
     } = request;
     let mut faults = Faults::default();
     let session_id = faults.required("session_id", session_id, SessionId::parse);
-    let invited: Vec<_> = Role::ALL.into_iter().filter(|role| role.is_invited()).collect();
+    let invited: Vec<_> = Role::ALL
+        .into_iter()
+        .filter(|role| role.is_invited())
+        .collect();
     let role = faults.role(role, &invited);
     let user_id = if user_id.is_empty() && !display_name.is_empty() {
         Some(UserId::generate())
@@ -675,12 +674,13 @@ pub(super) fn event(event: Event) -> v1::SessionEvent {
             expire_time: Some(timestamp(expire_time)),
         }),
         EventKind::Ended { reason } => Detail::Ended(v1::SessionEnded { reason }),
-        EventKind::ParticipantWaiting { user_id, role: taken } => {
-            Detail::ParticipantWaiting(v1::ParticipantWaiting {
-                user_id: user_id.to_string(),
-                role: role(taken),
-            })
-        }
+        EventKind::ParticipantWaiting {
+            user_id,
+            role: taken,
+        } => Detail::ParticipantWaiting(v1::ParticipantWaiting {
+            user_id: user_id.to_string(),
+            role: role(taken),
+        }),
         EventKind::ParticipantAdmitted { user_id, by } => {
             Detail::ParticipantAdmitted(v1::ParticipantAdmitted {
                 user_id: user_id.to_string(),
@@ -720,12 +720,13 @@ pub(super) fn event(event: Event) -> v1::SessionEvent {
                 by: by_whom(by),
             })
         }
-        EventKind::ParticipantInvited { user_id, role: given } => {
-            Detail::ParticipantInvited(v1::ParticipantInvited {
-                user_id: user_id.to_string(),
-                role: role(given),
-            })
-        }
+        EventKind::ParticipantInvited {
+            user_id,
+            role: given,
+        } => Detail::ParticipantInvited(v1::ParticipantInvited {
+            user_id: user_id.to_string(),
+            role: role(given),
+        }),
     };
     v1::SessionEvent {
         sequence,

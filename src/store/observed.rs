@@ -120,8 +120,11 @@ impl SessionStore for ObservedStore {
         empty_before: Option<Timestamp>,
         limit: usize,
     ) -> Result<Vec<SessionId>, StoreError> {
-        self.observe("overdue", self.inner.overdue(ends_before, empty_before, limit))
-            .await
+        self.observe(
+            "overdue",
+            self.inner.overdue(ends_before, empty_before, limit),
+        )
+        .await
     }
 
     async fn beat(&self, instance_id: &str, expires: Timestamp) -> Result<(), StoreError> {

@@ -451,12 +451,13 @@ impl EventRecord {
                 expire_time: Timestamp::from_millis(expire_time_ms),
             },
             KindRecord::Ended { reason } => EventKind::Ended { reason },
-            KindRecord::ParticipantWaiting { user_id, role: name } => {
-                EventKind::ParticipantWaiting {
-                    user_id: UserId::from_stored(user_id),
-                    role: role(&name)?,
-                }
-            }
+            KindRecord::ParticipantWaiting {
+                user_id,
+                role: name,
+            } => EventKind::ParticipantWaiting {
+                user_id: UserId::from_stored(user_id),
+                role: role(&name)?,
+            },
             KindRecord::ParticipantAdmitted { user_id, by } => EventKind::ParticipantAdmitted {
                 user_id: UserId::from_stored(user_id),
                 by: by.map(UserId::from_stored),
@@ -493,12 +494,13 @@ impl EventRecord {
                 user_id: UserId::from_stored(user_id),
                 by: by.map(UserId::from_stored),
             },
-            KindRecord::ParticipantInvited { user_id, role: name } => {
-                EventKind::ParticipantInvited {
-                    user_id: UserId::from_stored(user_id),
-                    role: role(&name)?,
-                }
-            }
+            KindRecord::ParticipantInvited {
+                user_id,
+                role: name,
+            } => EventKind::ParticipantInvited {
+                user_id: UserId::from_stored(user_id),
+                role: role(&name)?,
+            },
         };
         Ok(Event {
             sequence: self.sequence,

@@ -2,6 +2,8 @@
 
 pub mod metrics;
 
+use std::io::IsTerminal as _;
+
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::{SpanExporter, WithExportConfig as _};
 use opentelemetry_sdk::Resource;
@@ -77,7 +79,10 @@ pub fn init(config: &Config) -> Result<Telemetry, TelemetryError> {
             .flatten_event(true)
             .with_span_list(false)
             .boxed(),
-        LogFormat::Pretty => tracing_subscriber::fmt::layer().boxed(),
+        LogFormat::Pretty => tracing_subscriber::fmt::layer()
+            // Colours are for people at a terminal, not for files.
+            .with_ansi(std::io::stdout().is_terminal())
+            .boxed(),
     };
     let provider = config
         .otlp_endpoint

@@ -45,7 +45,12 @@ impl Assets {
             }
         }
         let hash = hash.finish();
-        let version = hash.as_ref().iter().take(6).map(|b| format!("{b:02x}")).collect();
+        let version = hash
+            .as_ref()
+            .iter()
+            .take(6)
+            .map(|b| format!("{b:02x}"))
+            .collect();
         Self {
             version,
             catalogues,
@@ -76,8 +81,8 @@ impl Assets {
             Refusal::TooEarly { opens } => opens.to_string(),
             _ => String::new(),
         };
-        let [title, text, todo] =
-            ["title", "text", "todo"].map(|part| self.text(language, &format!("error.{code}.{part}")));
+        let [title, text, todo] = ["title", "text", "todo"]
+            .map(|part| self.text(language, &format!("error.{code}.{part}")));
         let values = [
             ("code", code),
             ("opens_at", &opens_at),
@@ -111,7 +116,9 @@ impl Assets {
             .filter_map(|tag| tag.split([';', '-']).next())
             .find_map(|tag| {
                 let tag = tag.trim().to_ascii_lowercase();
-                self.catalogues.get_key_value(&tag).map(|(language, _)| language.as_str())
+                self.catalogues
+                    .get_key_value(&tag)
+                    .map(|(language, _)| language.as_str())
             })
             .unwrap_or(LANGUAGE_DEFAULT)
     }
@@ -169,7 +176,9 @@ pub(super) async fn file(
     headers: HeaderMap,
 ) -> Response {
     let Some((file, kind)) = WEB.get_file(&path).zip(content_type(&path)) else {
-        return edge.assets.refuse(&Refusal::NotFound, &headers, &edge.config);
+        return edge
+            .assets
+            .refuse(&Refusal::NotFound, &headers, &edge.config);
     };
     let headers = [(CONTENT_TYPE, kind), (CACHE_CONTROL, IMMUTABLE)];
     (headers, file.contents()).into_response()

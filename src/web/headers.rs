@@ -40,11 +40,17 @@ pub(super) async fn secure(State(edge): State<Edge>, request: Request, next: Nex
             headers.entry(name).or_insert(value);
         }
     };
-    set(CONTENT_SECURITY_POLICY, &content_security_policy(&edge.config));
+    set(
+        CONTENT_SECURITY_POLICY,
+        &content_security_policy(&edge.config),
+    );
     set(REFERRER_POLICY, "no-referrer");
     set(X_CONTENT_TYPE_OPTIONS, "nosniff");
     set(HeaderName::from_static("permissions-policy"), PERMISSIONS);
-    set(HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
+    set(
+        HeaderName::from_static("cross-origin-opener-policy"),
+        "same-origin",
+    );
     set(CACHE_CONTROL, "no-store");
     if edge.config.frame_ancestors == "'none'" {
         set(X_FRAME_OPTIONS, "DENY");

@@ -45,10 +45,7 @@ pub(super) async fn page(
 
 /// Also done before the door opens: the page that waits for it must not have the token in its address.
 async fn exchange(edge: &Edge, session_id: &SessionId, token: &str) -> Result<Response, Refusal> {
-    let (pass, _) = edge
-        .app
-        .identify(token, Purpose::Join, session_id)
-        .await?;
+    let (pass, _) = edge.app.identify(token, Purpose::Join, session_id).await?;
     let slot = cookie::slot(session_id, &pass.user_id);
     let (credential, good_for) = edge.app.stay_credential(&pass)?;
     let set_cookie = cookie::set(&edge.config, session_id, &slot, &credential, good_for);
@@ -83,5 +80,6 @@ async fn show(
 
 /// Any other address.
 pub(super) async fn not_found(State(edge): State<Edge>, headers: HeaderMap) -> Response {
-    edge.assets.refuse(&Refusal::NotFound, &headers, &edge.config)
+    edge.assets
+        .refuse(&Refusal::NotFound, &headers, &edge.config)
 }

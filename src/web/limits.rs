@@ -39,15 +39,12 @@ impl Limits {
 }
 
 /// Refuses an address that asks for too much.
-pub(super) async fn by_address(
-    State(edge): State<Edge>,
-    request: Request,
-    next: Next,
-) -> Response {
+pub(super) async fn by_address(State(edge): State<Edge>, request: Request, next: Next) -> Response {
     if edge.limits.allow(client_address(&edge.config, &request)) {
         next.run(request).await
     } else {
-        edge.assets.refuse(&Refusal::RateLimited, request.headers(), &edge.config)
+        edge.assets
+            .refuse(&Refusal::RateLimited, request.headers(), &edge.config)
     }
 }
 
@@ -75,7 +72,10 @@ fn client_address(config: &Config, request: &Request) -> IpAddr {
         .flat_map(|header| header.split(','))
         .filter_map(|address| address.trim().parse().ok())
         .collect();
-    let client = forwarded.into_iter().rev().find(|address| !trusted(address));
+    let client = forwarded
+        .into_iter()
+        .rev()
+        .find(|address| !trusted(address));
     per_subscriber(client.unwrap_or(peer))
 }
 

@@ -79,8 +79,13 @@ struct Edge {
 impl Config {
     /// The path under which the service lives; empty for the root.
     fn prefix(&self) -> &str {
-        let after_scheme = self.client_base_url.split_once("://").map_or("", |(_, rest)| rest);
-        after_scheme.find('/').map_or("", |slash| &after_scheme[slash..])
+        let after_scheme = self
+            .client_base_url
+            .split_once("://")
+            .map_or("", |(_, rest)| rest);
+        after_scheme
+            .find('/')
+            .map_or("", |slash| &after_scheme[slash..])
     }
 
     /// The origin of the service's own pages.

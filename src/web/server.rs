@@ -37,7 +37,14 @@ pub(super) async fn run(
         match closing.run_until_cancelled(listener.accept()).await {
             Some(Ok((stream, address))) => {
                 let service = router.clone();
-                serve_one(stream, PeerAddress(address), service, config, &graceful, permit);
+                serve_one(
+                    stream,
+                    PeerAddress(address),
+                    service,
+                    config,
+                    &graceful,
+                    permit,
+                );
             }
             Some(Err(_)) => tokio::time::sleep(ACCEPT_PAUSE).await,
             None => break,
@@ -60,7 +67,11 @@ fn serve_one(
     let service = hyper::service::service_fn(move |mut request: http::Request<Incoming>| {
         request.extensions_mut().insert(address);
         let mut router = router.clone();
-        async move { router.call(request.map(axum::body::Body::new) as Request).await }
+        async move {
+            router
+                .call(request.map(axum::body::Body::new) as Request)
+                .await
+        }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
     builder

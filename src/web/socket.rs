@@ -4,8 +4,8 @@ use std::num::NonZeroU32;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Path, Query, State};
-use axum::http::header::{HOST, ORIGIN};
 use axum::http::HeaderMap;
+use axum::http::header::{HOST, ORIGIN};
 use axum::response::Response;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use serde::Deserialize;
@@ -84,7 +84,10 @@ fn is_own_origin(config: &Config, headers: &HeaderMap) -> bool {
     });
     same_host
         || origin == config.origin()
-        || config.allowed_origins.iter().any(|allowed| allowed == origin)
+        || config
+            .allowed_origins
+            .iter()
+            .any(|allowed| allowed == origin)
 }
 
 /// How a conversation ended.

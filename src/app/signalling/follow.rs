@@ -12,6 +12,7 @@ use crate::domain::access::Action;
 use crate::domain::error::Error;
 use crate::domain::event::{Event, EventKind};
 use crate::domain::id::{SessionId, UserId};
+use crate::domain::participant::LeaveCause;
 use crate::domain::session::Session;
 use crate::hub::connections::{Outgoing, Peer, Room};
 
@@ -55,7 +56,11 @@ async fn follow(app: &Arc<App>, session_id: &SessionId, after: &mut i64) -> Resu
         let event = event?;
         tell(app, session_id, &event).await?;
         *after = event.sequence;
-        if app.connections.with_room(session_id, |room| room.peers.is_empty()) != Some(false) {
+        if app
+            .connections
+            .with_room(session_id, |room| room.peers.is_empty())
+            != Some(false)
+        {
             return Ok(());
         }
     }
@@ -99,6 +104,11 @@ fn tell_room(room: &mut Room, session: Option<&Session>, event: &Event) {
         EventKind::ParticipantJoined {
             user_id, resumed, ..
         } => joined(room, session, event, user_id, *resumed),
+        // That it is over for everybody is said once, by the event that follows.
+        EventKind::ParticipantLeft {
+            cause: LeaveCause::SessionEnded,
+            ..
+        } => {}
         EventKind::ParticipantLeft { user_id, cause, .. } => {
             let text = ServerMessage::UserLeft {
                 room_id: event.session_id.as_str(),
@@ -160,7 +170,8 @@ fn joined(
     send(room, event, &text, |peer| {
         peer.admitted && peer.user_id != *user_id
     });
-    let others = existing(session, user_id, room).text();
+    let others = session.admitted().filter(|other| other.user_id != *user_id);
+    let others = existing(session, others, room).text();
     if let Some(peer) = room.peer_mut(user_id)
         && peer.knows < event.sequence
     {
@@ -172,10 +183,7 @@ fn joined(
 fn present<'a>(
     session: Option<&'a Session>,
     user_id: &UserId,
-) -> Option<(
-    &'a Session,
-    &'a crate::domain::participant::Participant,
-)> {
+) -> Option<(&'a Session, &'a crate::domain::participant::Participant)> {
     let session = session?;
     // Gone again by the time of looking: the event of that follows.
     Some((session, session.participant(user_id)?))

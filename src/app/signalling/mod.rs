@@ -22,9 +22,7 @@ use crate::domain::session::Session;
 use crate::domain::time::Timestamp;
 use crate::hub::Relay;
 use crate::hub::connections::{Outbox, Outgoing, Room};
-use message::{
-    ClientMessage, Connected, Described, Refused, RelayKind, Relayed, ServerMessage,
-};
+use message::{ClientMessage, Connected, Described, Refused, RelayKind, Relayed, ServerMessage};
 
 /// The codes with which connections are closed; docs/signalling.md tells pages what to do about each.
 pub mod close {
@@ -87,6 +85,16 @@ pub struct Connection {
     role: Role,
 }
 
+/// How somebody came in.
+struct Entrance {
+    /// The session with them in it.
+    session: Session,
+    /// They were there before.
+    resumed: bool,
+    /// Whom their coming let in.
+    let_in: Vec<UserId>,
+}
+
 /// What follows from a message.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Heard {
@@ -107,10 +115,13 @@ impl App {
         purpose: Purpose,
         session_id: &SessionId,
     ) -> Result<(Pass, Session), NotLetIn> {
-        let claims = self.tokens.verify(jwt, purpose).map_err(|error| match error {
-            InvalidToken::Expired => NotLetIn::Expired,
-            InvalidToken::Forged => NotLetIn::Forged,
-        })?;
+        let claims = self
+            .tokens
+            .verify(jwt, purpose)
+            .map_err(|error| match error {
+                InvalidToken::Expired => NotLetIn::Expired,
+                InvalidToken::Forged => NotLetIn::Forged,
+            })?;
         if claims.session_id != session_id.as_str() {
             return Err(NotLetIn::OtherSession);
         }
@@ -173,12 +184,9 @@ impl App {
         pass: &Pass,
         outbox: Outbox,
     ) -> Result<Connection, Error> {
-        let (id, older) = self.connections.attach(
-            &pass.session_id,
-            pass.user_id.clone(),
-            pass.role,
-            outbox,
-        );
+        let (id, older) =
+            self.connections
+                .attach(&pass.session_id, pass.user_id.clone(), pass.role, outbox);
         if let Some(older) = older {
             older.send(Outgoing::Text(ServerMessage::Replaced.text()));
             older.send(Outgoing::Close(close::REPLACED));
@@ -190,8 +198,8 @@ impl App {
             role: pass.role,
         };
         match self.arrive(pass).await {
-            Ok((session, resumed)) => {
-                self.welcome(pass, &connection, session, resumed).await?;
+            Ok(entrance) => {
+                self.welcome(pass, &connection, entrance).await?;
                 Ok(connection)
             }
             Err(error) => {
@@ -201,7 +209,7 @@ impl App {
         }
     }
 
-    async fn arrive(&self, pass: &Pass) -> Result<(Session, bool), Error> {
+    async fn arrive(&self, pass: &Pass) -> Result<Entrance, Error> {
         self.change(&pass.session_id, |session| {
             let now = Timestamp::now();
             let issued_at = pass.claims.issued_at_sequence;
@@ -215,13 +223,17 @@ impl App {
                 },
                 now,
             )?;
-            let resumed = arrived.resumed;
+            let entrance = |session: &Session| Entrance {
+                session: session.clone(),
+                resumed: arrived.resumed,
+                let_in: arrived.let_in.clone(),
+            };
             Ok(match arrived.change {
                 Some(change) => {
-                    let answer = (change.session.clone(), resumed);
+                    let answer = entrance(&change.session);
                     Decision::Commit(Box::new(change), answer)
                 }
-                None => Decision::Keep((session.clone(), resumed)),
+                None => Decision::Keep(entrance(session)),
             })
         })
         .await
@@ -232,14 +244,13 @@ impl App {
         self: &Arc<Self>,
         pass: &Pass,
         connection: &Connection,
-        mut session: Session,
-        resumed: bool,
+        mut entrance: Entrance,
     ) -> Result<(), Error> {
         loop {
             let told = self.connections.with_room(&pass.session_id, |room| {
-                let current = session.version >= room.told;
+                let current = entrance.session.version >= room.told;
                 if current {
-                    self.introduce(pass, connection, &session, resumed, room);
+                    self.introduce(pass, connection, &entrance, room);
                 }
                 (current, !std::mem::replace(&mut room.followed, true))
             });
@@ -248,7 +259,7 @@ impl App {
                 None => return Ok(()),
                 Some((current, first)) => {
                     if first {
-                        follow::start(Arc::clone(self), &session);
+                        follow::start(Arc::clone(self), &entrance.session);
                     }
                     if current {
                         return Ok(());
@@ -257,7 +268,7 @@ impl App {
             }
             // The room has heard of more than this view of the session holds.
             let key = super::SessionKey::Session(pass.session_id.clone());
-            session = self.get_session(&key).await?;
+            entrance.session = self.get_session(&key).await?;
         }
     }
 
@@ -265,14 +276,14 @@ impl App {
         &self,
         pass: &Pass,
         connection: &Connection,
-        session: &Session,
-        resumed: bool,
+        entrance: &Entrance,
         room: &mut Room,
     ) {
+        let session = &entrance.session;
         let Some(own) = session.participant(&pass.user_id) else {
             return;
         };
-        let messages = self.introduction(pass, connection, session, own, resumed, room);
+        let messages = self.introduction(pass, connection, entrance, own, room);
         room.told = room.told.max(session.version);
         let Some(peer) = room
             .peers
@@ -292,11 +303,15 @@ impl App {
         &self,
         pass: &Pass,
         connection: &Connection,
-        session: &Session,
+        entrance: &Entrance,
         own: &Participant,
-        resumed: bool,
         room: &Room,
     ) -> Vec<Arc<str>> {
+        let Entrance {
+            session,
+            resumed,
+            let_in,
+        } = entrance;
         let now = Timestamp::now();
         let mut messages = vec![
             ServerMessage::Connected(Box::new(Connected {
@@ -308,7 +323,7 @@ impl App {
                 room_id: pass.session_id.as_str(),
                 status: own.status.name(),
                 connection_id: connection.id.to_string(),
-                resumed,
+                resumed: *resumed,
                 ice_servers: self.ice.servers(now),
                 ice_policy: self.ice.policy(),
                 server_time: now.to_string(),
@@ -320,7 +335,19 @@ impl App {
         match own.status {
             ParticipantStatus::Waiting => messages.push(waiting(session, own).text()),
             ParticipantStatus::Admitted => {
-                messages.push(existing(session, &pass.user_id, room).text());
+                // Those whom one's coming let in came after oneself, and are introduced as such.
+                let (later, earlier): (Vec<_>, Vec<_>) = session
+                    .admitted()
+                    .filter(|other| other.user_id != pass.user_id)
+                    .partition(|other| let_in.contains(&other.user_id));
+                messages.push(existing(session, earlier, room).text());
+                messages.extend(later.into_iter().map(|other| {
+                    ServerMessage::UserJoined {
+                        room_id: pass.session_id.as_str(),
+                        who: described(other, room),
+                    }
+                    .text()
+                }));
                 if pass.role.may(Action::Admit) {
                     let others = session
                         .participants
@@ -381,10 +408,7 @@ impl App {
     }
 
     fn relay(&self, connection: &Connection, relayed: Relayed) -> Result<(), Refused> {
-        let publishes = matches!(
-            relayed.kind,
-            RelayKind::MuteStatus
-        );
+        let publishes = matches!(relayed.kind, RelayKind::MuteStatus);
         if publishes {
             permit_action(connection.role, Action::Publish).map_err(refused)?;
         }
@@ -459,7 +483,9 @@ impl App {
                 })
                 .await;
             match departed {
-                Err(Error::StoreUnavailable { retry_after } | Error::Contention { retry_after }) => {
+                Err(
+                    Error::StoreUnavailable { retry_after } | Error::Contention { retry_after },
+                ) => {
                     tokio::select! {
                         () = tokio::time::sleep(retry_after) => {}
                         () = self.closing.cancelled() => return,
@@ -473,7 +499,9 @@ impl App {
 
 /// What is said of one who waits.
 fn waiting<'a>(session: &Session, who: &'a Participant) -> ServerMessage<'a> {
-    let host_is_there = session.admitted().any(|other| other.role.may(Action::Admit));
+    let host_is_there = session
+        .admitted()
+        .any(|other| other.role.may(Action::Admit));
     ServerMessage::Waiting {
         user_id: who.user_id.as_str(),
         name: &who.display_name,
@@ -486,9 +514,13 @@ fn waiting<'a>(session: &Session, who: &'a Participant) -> ServerMessage<'a> {
     }
 }
 
-/// Everybody in the call but one.
-fn existing<'a>(session: &'a Session, but: &UserId, room: &Room) -> ServerMessage<'a> {
-    let others = session.admitted().filter(|other| other.user_id != *but);
+/// Who else is in the call.
+fn existing<'a>(
+    session: &'a Session,
+    others: impl IntoIterator<Item = &'a Participant>,
+    room: &Room,
+) -> ServerMessage<'a> {
+    let others = others.into_iter();
     ServerMessage::ExistingParticipants {
         room_id: session.session_id.as_str(),
         participants: others.map(|other| described(other, room)).collect(),

@@ -25,10 +25,7 @@ const OPTIONAL_FIELDS: [&str; 10] = [
 /// A session's first document.
 pub(super) fn new_session(change: &Change) -> Result<Document, StoreError> {
     let mut document = to_document(&SessionRecord::from(&change.session))?;
-    document.insert(
-        "tail",
-        events(change)?,
-    );
+    document.insert("tail", events(change)?);
     Ok(document)
 }
 

@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
 
+use super::presence;
 use crate::domain::event::{Event, EventKind};
 use crate::domain::id::{AppointmentId, SessionId};
 use crate::domain::node::Rotation;
 use crate::domain::page::{SessionFilter, SessionQuery};
 use crate::domain::session::{Change, Session, SessionState, UnplacedSession};
-use super::presence;
 use crate::domain::time::Timestamp;
 use crate::store::record::{EventRecord, SessionRecord};
 use crate::store::{Committed, Inserted, StoreError};

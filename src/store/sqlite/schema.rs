@@ -8,7 +8,8 @@ use rusqlite::{Connection, OpenFlags};
 use super::OpenError;
 
 /// Each entry brings the file from the schema of its index to the next. Append; never change one that was released.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE sessions (
         n              INTEGER PRIMARY KEY,
         session_id     TEXT NOT NULL UNIQUE,
@@ -37,7 +38,8 @@ const MIGRATIONS: &[&str] = &["
         turn INTEGER NOT NULL -- the next one
     ) STRICT;
     INSERT INTO rotation VALUES (1, 0);
-", "
+",
+    "
     ALTER TABLE sessions ADD COLUMN scheduled_end_ms INTEGER;
     ALTER TABLE sessions ADD COLUMN empty_since_ms INTEGER;
     UPDATE sessions SET scheduled_end_ms = body ->> '$.scheduled_end_time_ms';
@@ -55,7 +57,8 @@ const MIGRATIONS: &[&str] = &["
         PRIMARY KEY (instance_id, session)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX presence_by_session ON presence (session);
-"];
+",
+];
 
 /// How long one connection waits for another's lock: only checkpoints and openings ever hold one that blocks.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
