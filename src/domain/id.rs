@@ -17,8 +17,7 @@ pub const ID_RULE: &str = "must be 1 to 128 of letters, digits and . _ : @ -";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvalidId;
 
-/// Whether a text follows [`ID_RULE`].
-pub(super) fn is_id_text(text: &str) -> bool {
+fn is_id(text: &str) -> bool {
     (1..=ID_LENGTH_MAX).contains(&text.len())
         && text
             .bytes()
@@ -35,7 +34,7 @@ macro_rules! id_types {
             /// Accepts what follows [`ID_RULE`].
             pub fn parse(text: impl Into<String>) -> Result<Self, InvalidId> {
                 let text = text.into();
-                if is_id_text(&text) { Ok(Self(text)) } else { Err(InvalidId) }
+                if is_id(&text) { Ok(Self(text)) } else { Err(InvalidId) }
             }
 
             /// Takes back an identifier that a store was given.

@@ -18,8 +18,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::service::Routes;
+use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
 use tonic_health::pb::health_server::HealthServer;
 
@@ -126,7 +126,7 @@ pub async fn serve(
     }
     server
         .add_routes(routes)
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop)
+        .serve_with_incoming_shutdown(incoming(listener), stop)
         .await
         .map_err(ServeError::Server)
 }
@@ -143,14 +143,13 @@ pub async fn serve_health(
 ) -> Result<(), ServeError> {
     base_server(config)
         .add_service(HealthServer::new(health))
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop)
+        .serve_with_incoming_shutdown(incoming(listener), stop)
         .await
         .map_err(ServeError::Server)
 }
 
 fn base_server(config: &Config) -> Server {
     let server = Server::builder()
-        .tcp_nodelay(true)
         .max_concurrent_streams(config.streams_per_connection_max)
         .http2_keepalive_interval(Some(config.keepalive))
         .http2_keepalive_timeout(Some(config.keepalive));
@@ -158,6 +157,12 @@ fn base_server(config: &Config) -> Server {
         Some(age) => server.max_connection_age(age),
         None => server,
     }
+}
+
+/// Connections that send at once what they have. The server's own `tcp_nodelay` has no effect on a listener that it did
+/// not make, and an answer's end would wait for the acknowledgement of its beginning, which a client delays by 40 ms.
+fn incoming(listener: TcpListener) -> TcpIncoming {
+    TcpIncoming::from(listener).with_nodelay(Some(true))
 }
 
 fn add_reflection(routes: Routes) -> Result<Routes, ServeError> {

@@ -37,7 +37,9 @@ pub(super) fn is_duplicate_key(error: &Error) -> bool {
 /// What went wrong, by kind and code: the server's own messages can quote documents, and errors are logged.
 pub(super) fn store_error(error: &Error) -> StoreError {
     match error.kind.as_ref() {
-        ErrorKind::BsonDeserialization(_) => StoreError::corrupt("a document of an unknown form"),
+        ErrorKind::BsonDeserialization(_) | ErrorKind::Bson(_) => {
+            StoreError::corrupt("a document of an unknown form")
+        }
         ErrorKind::Command(error) => StoreError::unavailable(format!(
             "MongoDB refused the command: {} ({})",
             error.code_name, error.code

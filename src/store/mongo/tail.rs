@@ -39,7 +39,7 @@ impl Tail {
             .events
             .first()
             .map_or(self.version + 1, |event| event.sequence);
-        oldest <= after + 1
+        oldest.saturating_sub(1) <= after
     }
 
     fn holds(&self, change: &Change) -> bool {

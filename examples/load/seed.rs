@@ -1,0 +1,134 @@
+//! Fills a store before the service is started on it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use mongodb::bson::{Document, doc};
+use secrecy::SecretString;
+use video_session::domain::id::{AppointmentId, NodeId, SessionId, UserId};
+use video_session::domain::node::{Rotation, SfuNode};
+use video_session::domain::session::{Schedule, Session, SessionRequest, UnplacedSession};
+use video_session::domain::time::Timestamp;
+use video_session::store::mongo::{self, MongoStore};
+use video_session::store::sqlite::{self, SqliteStore};
+use video_session::store::{Inserted, SessionStore};
+
+use crate::Outcome;
+use crate::calls::{Draft, Known, doctor_id, labels};
+use crate::process::SFU_NODES;
+
+/// Inserts in flight at once, which then share a sync.
+const CONCURRENT: usize = 4096;
+/// Documents in one insert, and inserts at once.
+const DOCUMENTS: usize = 1000;
+const CONCURRENT_INSERTS: usize = 2;
+
+/// Stores that many sessions in a directory, through the store that the service uses.
+pub(crate) async fn sqlite(data_dir: &Path, count: usize) -> Outcome<Vec<Known>> {
+    let store = SqliteStore::open(&sqlite::Config {
+        data_dir: data_dir.to_owned(),
+        readers: 1,
+        queue_max: CONCURRENT,
+        batch_max: CONCURRENT,
+    })?;
+    let rotation = rotation()?;
+    let known = stream::iter(0..count)
+        .map(|_| insert(&store, &rotation))
+        .buffer_unordered(CONCURRENT)
+        .try_collect()
+        .await?;
+    store.close().await;
+    Ok(known)
+}
+
+/// Stores that many sessions in a database. The first goes through the store that the service uses; the others are copies
+/// of its document with ids of their own, which the driver inserts many at a time.
+pub(crate) async fn mongo(uri: &str, count: usize) -> Outcome<Vec<Known>> {
+    let timeout = Duration::from_secs(60);
+    let options = mongo::client_options(&mongo::Config {
+        uri: SecretString::from(uri),
+        timeout,
+        pool_max: 8,
+        pool_min: 1,
+        connecting_max: 8,
+    })
+    .await?;
+    let store = MongoStore::new(options.clone(), timeout)?;
+    let first = insert(&store, &rotation()?).await?;
+    let client = mongodb::Client::with_options(options)?;
+    let database = client
+        .default_database()
+        .ok_or("the URI names no database")?;
+    let sessions = database.collection::<Document>("sessions");
+    let template = sessions
+        .find_one(doc! {"_id": &first.session_id})
+        .await?
+        .ok_or("the first session is not there")?;
+    let batches = (1..count).step_by(DOCUMENTS).map(|begin| {
+        let (sessions, template) = (sessions.clone(), &template);
+        async move {
+            let end = count.min(begin + DOCUMENTS);
+            let (documents, known): (Vec<_>, Vec<_>) = (begin..end).map(|_| copy(template)).unzip();
+            sessions.insert_many(documents).await?;
+            Outcome::Ok(known)
+        }
+    });
+    let mut known: Vec<Known> = stream::iter(batches)
+        .buffer_unordered(CONCURRENT_INSERTS)
+        .try_concat()
+        .await?;
+    known.push(first);
+    store.close().await;
+    client.shutdown().await;
+    Ok(known)
+}
+
+/// A document as the template, of another session.
+fn copy(template: &Document) -> (Document, Known) {
+    let draft = Draft::new();
+    let session_id = SessionId::generate(Timestamp::now()).to_string();
+    let mut document = template.clone();
+    document.insert("_id", session_id.as_str());
+    document.insert("appointment_id", draft.appointment_id);
+    document.insert("doctor_id", doctor_id(draft.doctor));
+    document.insert("patient_id", draft.patient_id);
+    let known = Known {
+        session_id,
+        doctor: draft.doctor,
+    };
+    (document, known)
+}
+
+fn rotation() -> Outcome<Arc<Rotation>> {
+    let nodes = SFU_NODES.map(|name| SfuNode {
+        node_id: NodeId::from_stored(name.to_owned()),
+        url: String::new(),
+    });
+    let rotation = Rotation::new(nodes.into()).ok_or("there are no nodes")?;
+    Ok(Arc::new(rotation))
+}
+
+async fn insert(store: &impl SessionStore, rotation: &Arc<Rotation>) -> Outcome<Known> {
+    let draft = Draft::new();
+    let time = |secs: i64| Some(Timestamp::from_millis(secs * 1000));
+    let request = SessionRequest {
+        appointment_id: AppointmentId::from_stored(draft.appointment_id),
+        doctor_id: UserId::from_stored(doctor_id(draft.doctor)),
+        patient_id: UserId::from_stored(draft.patient_id),
+        schedule: Schedule {
+            start: time(draft.start_secs),
+            end: time(draft.end_secs),
+        },
+        labels: labels().into_iter().collect(),
+    };
+    let unplaced = UnplacedSession::new(request, None::<&Session>, Timestamp::now());
+    match store.insert(unplaced, rotation).await? {
+        Inserted::Stored(change) => Ok(Known {
+            session_id: change.session.session_id.to_string(),
+            doctor: draft.doctor,
+        }),
+        Inserted::Taken => Err("a random id came twice".into()),
+    }
+}

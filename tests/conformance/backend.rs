@@ -1,0 +1,144 @@
+//! The stores that the suite runs on.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tempfile::TempDir;
+use video_session::store::SessionStore;
+use video_session::store::observed::ObservedStore;
+use video_session::store::sqlite::{Config, SqliteStore};
+use video_session::telemetry::metrics::Metrics;
+
+/// An empty store.
+pub(crate) struct Backend {
+    /// The store.
+    pub(crate) store: Arc<dyn SessionStore>,
+    /// Another handle on the same data, as another instance has it; the same handle where only one may exist.
+    pub(crate) other: Arc<dyn SessionStore>,
+    /// Where it keeps its data, if that is a directory.
+    _dir: Option<TempDir>,
+}
+
+impl Backend {
+    pub(crate) fn new(store: Arc<dyn SessionStore>, other: Arc<dyn SessionStore>) -> Self {
+        Self {
+            store,
+            other,
+            _dir: None,
+        }
+    }
+
+    /// Both handles in turn.
+    pub(crate) fn handle(&self, n: usize) -> &Arc<dyn SessionStore> {
+        if n.is_multiple_of(2) {
+            &self.store
+        } else {
+            &self.other
+        }
+    }
+}
+
+pub(crate) fn open(dir: &Path) -> SqliteStore {
+    SqliteStore::open(&Config {
+        data_dir: dir.to_owned(),
+        readers: 2,
+        queue_max: 4096,
+        batch_max: 256,
+    })
+    .expect("an empty directory can be used")
+}
+
+fn embedded(wrap: impl FnOnce(SqliteStore) -> Arc<dyn SessionStore>) -> Backend {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let store = wrap(open(dir.path()));
+    Backend {
+        other: Arc::clone(&store),
+        store,
+        _dir: Some(dir),
+    }
+}
+
+pub(crate) fn sqlite() -> Backend {
+    embedded(|store| Arc::new(store))
+}
+
+pub(crate) fn observed() -> Backend {
+    embedded(|store| {
+        let metrics = Arc::new(Metrics::default());
+        Arc::new(ObservedStore::new(Arc::new(store), metrics))
+    })
+}
+
+mod only_embedded {
+    use super::*;
+    use crate::sample::{insert, request};
+    use video_session::store::StoreError;
+    use video_session::store::sqlite::OpenError;
+
+    #[tokio::test]
+    async fn what_was_stored_is_there_when_the_store_is_opened_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut nodes = Vec::new();
+        for n in 0..4 {
+            let store = open(dir.path());
+            for earlier in 0..n {
+                let id = request(&format!("reopen-{earlier}")).appointment_id;
+                assert!(store.latest(&id).await.unwrap().is_some());
+            }
+            let change = insert(&store, &format!("reopen-{n}")).await;
+            nodes.push(change.session.sfu_node_id.to_string());
+            store.close().await;
+        }
+        assert_eq!(
+            nodes,
+            ["sfu-1", "sfu-2", "sfu-3", "sfu-1"],
+            "the rotation goes on where it was"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_store_that_is_closed_has_stored_what_it_was_given() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Arc::new(open(dir.path()));
+        let inserts: Vec<_> = (0..50)
+            .map(|n| {
+                let store = Arc::clone(&store);
+                tokio::spawn(async move {
+                    let unplaced = crate::sample::unplaced(request(&format!("close-{n}")), None);
+                    store.insert(unplaced, &crate::sample::rotation(3)).await
+                })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        store.close().await;
+        let mut stored = Vec::new();
+        for insert in inserts {
+            match insert.await.unwrap() {
+                Ok(video_session::store::Inserted::Stored(change)) => stored.push(change.session),
+                Ok(other) => panic!("{other:?}"),
+                // Came after the close.
+                Err(error) => assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}"),
+            }
+        }
+        drop(store);
+        let store = open(dir.path());
+        for session in stored {
+            assert_eq!(store.get(&session.session_id).await.unwrap(), Some(session));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_second_process_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path());
+        let config = Config {
+            data_dir: dir.path().to_owned(),
+            readers: 1,
+            queue_max: 1,
+            batch_max: 1,
+        };
+        assert!(matches!(SqliteStore::open(&config), Err(OpenError::InUse)));
+        drop(store);
+        assert!(SqliteStore::open(&config).is_ok());
+    }
+}

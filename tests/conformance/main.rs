@@ -1,0 +1,83 @@
+//! What every store and every bus promises, as one suite a port, run on each implementation.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod backend;
+mod buses;
+mod events;
+mod list;
+mod mongo;
+mod rotation;
+mod round_trips;
+mod sample;
+mod sessions;
+
+#[path = "../support/peers.rs"]
+mod peers;
+
+/// Every case on every store. A new case needs its line here, or the compiler calls it dead.
+macro_rules! suite {
+    ($($file:ident :: $case:ident,)+) => {
+        mod sqlite_store {
+            $(#[tokio::test]
+            async fn $case() {
+                let backend = crate::backend::sqlite();
+                crate::$file::$case(&backend).await;
+            })+
+        }
+
+        mod observed_store {
+            $(#[tokio::test]
+            async fn $case() {
+                let backend = crate::backend::observed();
+                crate::$file::$case(&backend).await;
+            })+
+        }
+
+        mod mongo_store {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            #[ignore = "needs the MongoDB peer; .ci/run installs it"]
+            async fn $case() {
+                for server in crate::mongo::servers() {
+                    let backend = server.backend().await;
+                    crate::$file::$case(&backend).await;
+                    server.clean_up(backend).await;
+                }
+            })+
+        }
+    };
+}
+
+suite! {
+    sessions::what_is_unknown_is_none,
+    sessions::a_session_reads_back_as_it_was_stored,
+    sessions::labels_may_hold_any_text,
+    sessions::what_an_update_clears_is_gone,
+    sessions::an_ended_session_keeps_when_and_why,
+    sessions::an_incarnation_is_taken_once,
+    sessions::the_latest_session_has_the_highest_incarnation,
+    sessions::of_racing_inserts_one_is_stored,
+    sessions::inserts_of_many_callers_are_all_stored,
+    sessions::a_commit_over_another_version_stores_nothing,
+    sessions::of_racing_commits_one_is_stored,
+    sessions::racing_changes_leave_no_gap,
+    sessions::sessions_are_counted_by_state,
+    sessions::a_store_that_is_there_answers,
+    rotation::turns_go_round_through_any_handle,
+    rotation::concurrent_inserts_take_one_turn_each,
+    rotation::every_list_of_nodes_is_served_by_the_same_turns,
+    list::every_combination_of_filters_finds_what_it_should,
+    list::pages_follow_each_other_without_gap_or_overlap,
+    list::bounds_of_time_are_exclusive,
+    list::a_user_is_found_as_doctor_and_as_patient_once,
+    list::a_doctor_who_was_replaced_is_not_found,
+    events::every_kind_reads_back_as_it_was_stored,
+    events::any_part_can_be_read,
+    events::a_long_history_has_no_gap_from_anywhere,
+    events::readers_see_no_gap_while_writers_write,
+}

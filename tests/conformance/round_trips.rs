@@ -1,0 +1,119 @@
+//! How often a call goes to MongoDB and back, counted from what the driver sends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use tokio_util::sync::CancellationToken;
+use video_session::app::{App, Config, JoinRequest, SessionKey};
+use video_session::auth::token::{self, KeySource, Tokens};
+use video_session::bus::local::LocalBus;
+use video_session::domain::access::Role;
+use video_session::domain::session::{JoinWindow, SessionUpdate};
+use video_session::store::SessionStore;
+use video_session::store::observed::ObservedStore;
+use video_session::telemetry::metrics::Metrics;
+
+use crate::mongo::servers;
+use crate::sample::{request, rotation, user};
+
+fn app(store: Arc<dyn SessionStore>) -> App {
+    let key = KeySource::Secret(SecretString::from("k".repeat(32)));
+    let tokens = Tokens::new(&token::Config {
+        current: key,
+        previous: Vec::new(),
+        issuer: "issuer".into(),
+        audience: "audience".into(),
+    });
+    let metrics = Arc::new(Metrics::default());
+    let long = Duration::from_secs(30);
+    let config = Config {
+        window: JoinWindow {
+            early_secs: 0,
+            late_secs: 0,
+        },
+        token_ttl_secs: 60,
+        store_timeout: long,
+        retry_after: long,
+        commit_attempts_max: 8,
+        watch_poll: long,
+        watch_streams_max: 8,
+    };
+    App::new(
+        Arc::new(ObservedStore::new(store, Arc::clone(&metrics))),
+        Arc::new(LocalBus::default()),
+        Arc::new(tokens.unwrap()),
+        rotation(3),
+        metrics,
+        config,
+        CancellationToken::new(),
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the MongoDB peer; .ci/run installs it"]
+async fn every_call_costs_the_round_trips_that_it_may() {
+    for server in servers() {
+        let (store, commands) = server.recorded_store().await;
+        store.ping().await.unwrap();
+        let app = app(store);
+        commands.take();
+
+        let made = app.create_session(request("trips")).await.ok().unwrap();
+        assert!(made.created);
+        let new = ["find sessions", "findAndModify counters", "insert sessions"];
+        assert_eq!(commands.take(), new);
+
+        let replayed = app.create_session(request("trips")).await.ok().unwrap();
+        assert!(!replayed.created);
+        assert_eq!(commands.take(), ["find sessions"]);
+
+        let session_id = made.session.session_id;
+        for key in [
+            SessionKey::Session(session_id.clone()),
+            SessionKey::Appointment(made.session.appointment_id),
+        ] {
+            app.get_session(&key).await.unwrap();
+            assert_eq!(commands.take(), ["find sessions"]);
+        }
+
+        // Up to the first spill, which is nobody's round trip.
+        for _ in 0..10 {
+            let join = JoinRequest {
+                session_id: session_id.clone(),
+                role: Role::Doctor,
+                user_id: user("doctor-1"),
+                display_name: String::new(),
+            };
+            app.join_session(&join).await.ok().unwrap();
+            assert_eq!(commands.take(), ["find sessions", "update sessions"]);
+        }
+
+        let update = SessionUpdate {
+            doctor_id: Some(user("doctor-2")),
+            ..SessionUpdate::default()
+        };
+        app.update_session(&session_id, &update, None)
+            .await
+            .unwrap();
+        assert_eq!(commands.take(), ["find sessions", "update sessions"]);
+
+        app.list_events(&session_id, 0, 500).await.unwrap();
+        assert_eq!(
+            commands.take(),
+            ["find sessions"],
+            "the archive is not asked"
+        );
+
+        app.end_session(&session_id, "over").await.unwrap();
+        assert_eq!(commands.take(), ["find sessions", "update sessions"]);
+        app.end_session(&session_id, "over").await.unwrap();
+        assert_eq!(commands.take(), ["find sessions"]);
+
+        // The next session of an appointment costs what its first did.
+        let next = app.create_session(request("trips")).await.ok().unwrap();
+        assert!(next.created);
+        assert_eq!(commands.take(), new);
+        server.drop_database().await;
+    }
+}

@@ -1,0 +1,107 @@
+//! Sessions to try a store with.
+
+use std::sync::Arc;
+
+use video_session::domain::access::Role;
+use video_session::domain::id::{AppointmentId, NodeId, SessionId, UserId, random_id};
+use video_session::domain::label::Labels;
+use video_session::domain::node::{Rotation, SfuNode};
+use video_session::domain::session::{
+    Change, Schedule, Session, SessionRequest, SessionUpdate, UnplacedSession,
+};
+use video_session::domain::time::Timestamp;
+use video_session::store::{Committed, Inserted, SessionStore};
+
+pub(crate) fn user(name: &str) -> UserId {
+    UserId::parse(name).expect("a good id")
+}
+
+/// `sfu-1` to `sfu-<count>`.
+pub(crate) fn rotation(count: usize) -> Arc<Rotation> {
+    let node = |n| SfuNode {
+        node_id: NodeId::parse(format!("sfu-{n}")).expect("a good id"),
+        url: String::new(),
+    };
+    Arc::new(Rotation::new((1..=count).map(node).collect()).expect("not empty"))
+}
+
+pub(crate) fn request(appointment: &str) -> SessionRequest {
+    SessionRequest {
+        appointment_id: AppointmentId::parse(appointment).expect("a good id"),
+        doctor_id: user("doctor-1"),
+        patient_id: user("patient-1"),
+        schedule: Schedule::default(),
+        labels: Labels::new(),
+    }
+}
+
+pub(crate) fn unplaced(request: SessionRequest, previous: Option<&Session>) -> UnplacedSession {
+    UnplacedSession::new(request, previous, Timestamp::now())
+}
+
+/// An id of that time: a process's own ids never run backwards.
+pub(crate) fn id_at(time: Timestamp) -> SessionId {
+    SessionId::from_stored(format!(
+        "{}{}",
+        SessionId::lower_bound_of(time),
+        &random_id()[..20]
+    ))
+}
+
+pub(crate) async fn stored(store: &dyn SessionStore, unplaced: UnplacedSession) -> Change {
+    match store.insert(unplaced, &rotation(3)).await.unwrap() {
+        Inserted::Stored(change) => *change,
+        Inserted::Taken => panic!("the incarnation was taken"),
+    }
+}
+
+/// A new session of a new appointment.
+pub(crate) async fn insert(store: &dyn SessionStore, appointment: &str) -> Change {
+    stored(store, unplaced(request(appointment), None)).await
+}
+
+pub(crate) fn join(session: &Session) -> Change {
+    let now = Timestamp::now();
+    session.joined(
+        session.doctor_id.clone(),
+        Role::Doctor,
+        random_id(),
+        now.plus_secs(60),
+        now,
+    )
+}
+
+pub(crate) fn update(session: &Session, update: SessionUpdate) -> Change {
+    session
+        .updated(update, None, Timestamp::now())
+        .unwrap()
+        .expect("it changes something")
+}
+
+pub(crate) fn end(session: &Session, reason: &str) -> Change {
+    session
+        .ended(reason.to_owned(), Timestamp::now())
+        .expect("it is live")
+}
+
+/// Stores a change that nothing stands in the way of.
+pub(crate) async fn commit(store: &dyn SessionStore, change: &Change) -> Session {
+    assert_eq!(store.commit(change).await.unwrap(), Committed::Stored);
+    change.session.clone()
+}
+
+/// Reads, decides and commits until it is stored, as the application does.
+pub(crate) async fn commit_in_a_loop(
+    store: &dyn SessionStore,
+    session_id: &SessionId,
+    decide: impl Fn(&Session) -> Change,
+) -> Change {
+    loop {
+        let session = store.get(session_id).await.unwrap().expect("it exists");
+        let change = decide(&session);
+        if store.commit(&change).await.unwrap() == Committed::Stored {
+            return change;
+        }
+        tokio::task::yield_now().await;
+    }
+}

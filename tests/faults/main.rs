@@ -1,0 +1,24 @@
+//! What the service stands on breaks and comes back: no call hangs, every failure says what it is, nothing is applied
+//! twice, and nobody has to restart anything.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod disk;
+mod probes;
+mod way_to_mongo;
+
+#[path = "../support/peers.rs"]
+mod peers;
+#[path = "../support/service.rs"]
+mod service;
+#[path = "../support/toxiproxy.rs"]
+mod toxiproxy;
+#[path = "../support/turns.rs"]
+mod turns;
+#[path = "../support/workload.rs"]
+mod workload;
