@@ -322,9 +322,7 @@ async fn labels_keep_to_their_limits() {
     for bad in [
         with(pairs(33)),
         with(vec![(String::new(), "value".into())]),
-        with(vec![(long(65), "value".into())]),
-        with(vec![("with space".into(), "value".into())]),
-        with(vec![("ключ".into(), "value".into())]),
+        with(vec![(long(129), "value".into())]),
         with(vec![("key".into(), long(257))]),
         with(vec![("key".into(), "\u{1b}[31m".into())]),
         with(vec![("key\n".into(), "value".into())]),
@@ -335,7 +333,7 @@ async fn labels_keep_to_their_limits() {
     assert_eq!(session.labels.len(), 32);
     let at_the_limit = v1::CreateSessionRequest {
         appointment_id: "appointment-2".to_owned(),
-        ..with(vec![(long(64), "ü".repeat(256))])
+        ..with(vec![("ü".repeat(128), "ü".repeat(256))])
     };
     created(&mut client, at_the_limit).await;
 }
@@ -430,9 +428,7 @@ async fn a_compressed_message_is_refused() {
 #[test]
 fn the_documented_reasons_are_those_that_exist() {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/errors.md");
-    let Ok(text) = std::fs::read_to_string(file) else {
-        return;
-    };
+    let text = std::fs::read_to_string(file).unwrap();
     let documented: BTreeMap<_, _> = text
         .lines()
         .filter_map(|line| {
