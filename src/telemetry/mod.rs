@@ -1,5 +1,6 @@
 //! Logs, traces and metrics. No secret, token, name or user id is ever handed to them.
 
+mod json;
 pub mod metrics;
 
 use opentelemetry::trace::TracerProvider as _;
@@ -9,6 +10,8 @@ use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer};
+
+use json::{JsonFields, JsonLines};
 
 const SERVICE: &str = "video-session";
 
@@ -64,9 +67,8 @@ pub fn init(config: &Config) -> Result<Telemetry, TelemetryError> {
     let filter = EnvFilter::try_new(&config.filter).map_err(TelemetryError::Filter)?;
     let lines = match config.format {
         LogFormat::Json => tracing_subscriber::fmt::layer()
-            .json()
-            .flatten_event(true)
-            .with_span_list(false)
+            .fmt_fields(JsonFields)
+            .event_format(JsonLines)
             .boxed(),
         LogFormat::Pretty => tracing_subscriber::fmt::layer().boxed(),
     };
