@@ -82,7 +82,9 @@ impl VideoSessionService for SessionService {
             record(session_id);
         }
         let session = self.app.get_session(&key).await.map_err(status)?;
-        record(&session.session_id);
+        if let SessionKey::Appointment(_) = key {
+            record(&session.session_id);
+        }
         Ok(Response::new(v1::GetSessionResponse {
             session: Some(wire::session(session, &self.client_base_url)),
         }))

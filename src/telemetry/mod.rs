@@ -1,5 +1,6 @@
 //! Logs, traces and metrics. No secret, token, name or user id is ever handed to them.
 
+mod json;
 pub mod metrics;
 
 use std::io::IsTerminal as _;
@@ -13,6 +14,8 @@ use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer};
+
+use json::{JsonFields, JsonLines};
 
 const SERVICE: &str = "video-session";
 const OWN_TARGETS: &str = "video_session";
@@ -75,9 +78,8 @@ pub fn init(config: &Config) -> Result<Telemetry, TelemetryError> {
     let filter = EnvFilter::try_new(&config.filter).map_err(TelemetryError::Filter)?;
     let lines = match config.format {
         LogFormat::Json => tracing_subscriber::fmt::layer()
-            .json()
-            .flatten_event(true)
-            .with_span_list(false)
+            .fmt_fields(JsonFields)
+            .event_format(JsonLines)
             .boxed(),
         LogFormat::Pretty => tracing_subscriber::fmt::layer()
             // Colours are for people at a terminal, not for files.

@@ -296,3 +296,34 @@ async fn more_watches_than_the_limit_are_told_to_come_back() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn streams_take_no_room_from_calls() {
+    let service = Setup::new().set("GRPC_IN_FLIGHT_MAX", 1).start().await;
+    let mut client = service.client();
+    let session = created(&mut client, create("appointment-1")).await;
+    let mut streams = Vec::new();
+    for _ in 0..3 {
+        let stream = watch(&mut client, &session.session_id, 0).await;
+        streams.push(stream.unwrap());
+    }
+    created(&mut client, create("appointment-2")).await;
+}
+
+#[tokio::test]
+async fn more_calls_than_the_limit_are_told_to_come_back() {
+    let service = Setup::new().set("GRPC_IN_FLIGHT_MAX", 1).start().await;
+    let mut calls = JoinSet::new();
+    for n in 0..200 {
+        let mut client = service.client();
+        calls.spawn(async move { client.create_session(create(&format!("many-{n}"))).await });
+    }
+    let (made, refusals): (Vec<_>, Vec<_>) =
+        calls.join_all().await.into_iter().partition(Result::is_ok);
+    assert!(!made.is_empty() && !refusals.is_empty());
+    for refusal in refusals {
+        refused(refusal, Reason::Overloaded);
+    }
+    // There is room again as soon as they have ended.
+    created(&mut service.client(), create("appointment-1")).await;
+}

@@ -7,10 +7,6 @@
     clippy::panic,
     reason = "a test fails by panicking"
 )]
-#![expect(
-    clippy::too_many_lines,
-    reason = "a table of cases is as long as it is"
-)]
 
 mod access;
 mod clients;

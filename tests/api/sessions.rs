@@ -498,136 +498,105 @@ async fn create_many(service: &crate::harness::Service, count: usize) -> BTreeSe
     calls.join_all().await.into_iter().collect()
 }
 
-#[tokio::test]
-async fn each_filter_of_a_list_holds() {
-    let service = Setup::new().set("SFU_NODES", "a,b").start().await;
-    let mut client = service.client();
-    let mut sessions = Vec::new();
-    for (n, (doctor, patient)) in [
+/// Four sessions with two doctors, on two nodes in turn; the last one has ended.
+async fn four_sessions(client: &mut Client) -> Vec<v1::Session> {
+    let users = [
         ("ann", "pat"),
         ("bob", "ann"),
         ("ann", "pam"),
         ("bob", "pat"),
-    ]
-    .into_iter()
-    .enumerate()
-    {
+    ];
+    let mut sessions = Vec::new();
+    for (n, (doctor, patient)) in users.into_iter().enumerate() {
         let request = v1::CreateSessionRequest {
             doctor_id: doctor.to_owned(),
             patient_id: patient.to_owned(),
             ..create(&format!("appointment-{n}"))
         };
-        sessions.push(created(&mut client, request).await);
+        sessions.push(created(client, request).await);
     }
-    end(&mut client, &sessions[3].session_id, "").await;
-    let id = |n: usize| sessions[n].session_id.clone();
-    let time = |n: usize| sessions[n].create_time;
-    let none = v1::ListSessionsRequest::default;
-    let ended = SessionState::Ended.into();
-    let live = SessionState::Created.into();
+    end(client, &sessions[3].session_id, "").await;
+    sessions
+}
+
+fn filtered(set: impl FnOnce(&mut v1::ListSessionsRequest)) -> v1::ListSessionsRequest {
+    let mut request = v1::ListSessionsRequest::default();
+    set(&mut request);
+    request
+}
+
+#[tokio::test]
+async fn each_filter_of_a_list_holds() {
+    let service = Setup::new().set("SFU_NODES", "a,b").start().await;
+    let mut client = service.client();
+    let sessions = four_sessions(&mut client).await;
     let cases = [
-        (none(), vec![3, 2, 1, 0]),
+        (filtered(|_| ()), vec![3, 2, 1, 0]),
+        (filtered(|f| f.set_state(SessionState::Ended)), vec![3]),
         (
-            v1::ListSessionsRequest {
-                state: ended,
-                ..none()
-            },
-            vec![3],
-        ),
-        (
-            v1::ListSessionsRequest {
-                state: live,
-                ..none()
-            },
+            filtered(|f| f.set_state(SessionState::Created)),
             vec![2, 1, 0],
         ),
+        (filtered(|f| f.set_state(SessionState::Active)), vec![]),
         (
-            v1::ListSessionsRequest {
-                state: SessionState::Active.into(),
-                ..none()
-            },
-            vec![],
-        ),
-        (
-            v1::ListSessionsRequest {
-                appointment_id: "appointment-1".into(),
-                ..none()
-            },
+            filtered(|f| f.appointment_id = "appointment-1".into()),
             vec![1],
         ),
+        (filtered(|f| f.user_id = "ann".into()), vec![2, 1, 0]),
+        (filtered(|f| f.user_id = "pat".into()), vec![3, 0]),
+        (filtered(|f| f.user_id = "nobody".into()), vec![]),
+        (filtered(|f| f.sfu_node_id = "b".into()), vec![3, 1]),
+        (filtered(|f| f.created_after = Some(in_secs(HOUR))), vec![]),
         (
-            v1::ListSessionsRequest {
-                user_id: "ann".into(),
-                ..none()
-            },
-            vec![2, 1, 0],
+            filtered(|f| f.created_before = Some(in_secs(HOUR))),
+            vec![3, 2, 1, 0],
         ),
         (
-            v1::ListSessionsRequest {
-                user_id: "pat".into(),
-                ..none()
-            },
-            vec![3, 0],
-        ),
-        (
-            v1::ListSessionsRequest {
-                user_id: "nobody".into(),
-                ..none()
-            },
-            vec![],
-        ),
-        (
-            v1::ListSessionsRequest {
-                sfu_node_id: "b".into(),
-                ..none()
-            },
-            vec![3, 1],
-        ),
-        (
-            v1::ListSessionsRequest {
-                user_id: "bob".into(),
-                state: live,
-                sfu_node_id: "b".into(),
-                ..none()
-            },
+            filtered(|f| {
+                f.user_id = "bob".into();
+                f.sfu_node_id = "b".into();
+                f.set_state(SessionState::Created);
+            }),
             vec![1],
-        ),
-        (
-            v1::ListSessionsRequest {
-                created_after: Some(in_secs(HOUR)),
-                ..none()
-            },
-            vec![],
         ),
     ];
     for (request, expected) in cases {
         let found = list(&mut client, request.clone()).await.unwrap().sessions;
-        let found: Vec<_> = found
+        let found: Vec<_> = found.iter().map(|session| &session.session_id).collect();
+        let expected: Vec<_> = expected
             .into_iter()
-            .map(|session| session.session_id)
+            .map(|n: usize| &sessions[n].session_id)
             .collect();
-        let expected: Vec<_> = expected.into_iter().map(id).collect();
         assert_eq!(found, expected, "{request:?}");
     }
-    // Sessions of one millisecond are on the same side of a bound, which itself is excluded.
-    let between = v1::ListSessionsRequest {
-        created_after: time(0),
-        created_before: time(3),
-        ..none()
+}
+
+#[tokio::test]
+async fn the_bounds_of_a_listed_time_are_excluded() {
+    let service = Setup::new().start().await;
+    let mut client = service.client();
+    let sessions = four_sessions(&mut client).await;
+    let [first, .., last] = sessions.as_slice() else {
+        panic!("four sessions");
     };
-    let millis = |time: Option<Timestamp>| {
-        let time = time.unwrap();
+    let between = filtered(|f| {
+        f.created_after = first.create_time;
+        f.created_before = last.create_time;
+    });
+    // Sessions of one millisecond are on the same side of a bound.
+    let millis = |session: &v1::Session| {
+        let time = session.create_time.unwrap();
         (time.seconds, time.nanos / 1_000_000)
     };
-    let expected = sessions
+    let strictly_between =
+        |session: &&v1::Session| millis(session) > millis(first) && millis(session) < millis(last);
+    let expected: Vec<_> = sessions
         .iter()
-        .filter(|session| {
-            let created = millis(session.create_time);
-            created > millis(time(0)) && created < millis(time(3))
-        })
-        .count();
-    let found = list(&mut client, between).await.unwrap().sessions;
-    assert_eq!(found.len(), expected);
+        .filter(strictly_between)
+        .rev()
+        .cloned()
+        .collect();
+    assert_eq!(list(&mut client, between).await.unwrap().sessions, expected);
 }
 
 #[tokio::test]

@@ -47,18 +47,24 @@ fn broken_time() -> Option<Timestamp> {
     })
 }
 
+fn bad_id() -> String {
+    "not an id".to_owned()
+}
+
+fn bad_labels() -> HashMap<String, String> {
+    [(String::new(), String::new())].into()
+}
+
 #[tokio::test]
-async fn every_fault_of_a_request_is_named_at_once() {
+async fn every_fault_of_a_create_is_named_at_once() {
     let (_service, mut client) = started().await;
-    let bad = || "not an id".to_owned();
-    let labels: HashMap<_, _> = [(String::new(), String::new())].into();
     let request = v1::CreateSessionRequest {
-        appointment_id: bad(),
-        doctor_id: bad(),
-        patient_id: bad(),
+        appointment_id: bad_id(),
+        doctor_id: bad_id(),
+        patient_id: bad_id(),
         scheduled_start_time: broken_time(),
         scheduled_end_time: broken_time(),
-        labels: labels.clone(),
+        labels: bad_labels(),
     };
     assert_eq!(
         faults(client.create_session(request).await),
@@ -71,23 +77,18 @@ async fn every_fault_of_a_request_is_named_at_once() {
             "labels"
         ]
     );
-    let request = v1::JoinSessionRequest {
-        session_id: bad(),
-        role: 7,
-        user_id: bad(),
-        display_name: long(257),
-    };
-    assert_eq!(
-        faults(client.join_session(request).await),
-        ["role", "user_id", "session_id", "display_name"]
-    );
+}
+
+#[tokio::test]
+async fn every_fault_of_a_list_is_named_at_once() {
+    let (_service, mut client) = started().await;
     let request = v1::ListSessionsRequest {
         page_size: -1,
         page_token: "?".to_owned(),
         state: 9,
-        appointment_id: bad(),
-        user_id: bad(),
-        sfu_node_id: bad(),
+        appointment_id: bad_id(),
+        user_id: bad_id(),
+        sfu_node_id: bad_id(),
         created_after: broken_time(),
         created_before: broken_time(),
     };
@@ -104,15 +105,20 @@ async fn every_fault_of_a_request_is_named_at_once() {
             "created_before"
         ]
     );
+}
+
+#[tokio::test]
+async fn every_fault_of_an_update_is_named_at_once() {
+    let (_service, mut client) = started().await;
     let request = v1::UpdateSessionRequest {
-        session_id: bad(),
+        session_id: bad_id(),
         update_mask: Some(FieldMask {
             paths: vec!["*".into(), "version".into()],
         }),
         scheduled_start_time: broken_time(),
         scheduled_end_time: broken_time(),
-        labels,
-        doctor_id: bad(),
+        labels: bad_labels(),
+        doctor_id: bad_id(),
         expected_version: Some(-1),
     };
     assert_eq!(
@@ -127,8 +133,23 @@ async fn every_fault_of_a_request_is_named_at_once() {
             "expected_version"
         ]
     );
+}
+
+#[tokio::test]
+async fn every_fault_of_the_other_requests_is_named_at_once() {
+    let (_service, mut client) = started().await;
+    let request = v1::JoinSessionRequest {
+        session_id: bad_id(),
+        role: 7,
+        user_id: bad_id(),
+        display_name: long(257),
+    };
+    assert_eq!(
+        faults(client.join_session(request).await),
+        ["role", "user_id", "session_id", "display_name"]
+    );
     let request = v1::EndSessionRequest {
-        session_id: bad(),
+        session_id: bad_id(),
         reason: "bell\u{7}".to_owned(),
     };
     assert_eq!(
@@ -136,7 +157,7 @@ async fn every_fault_of_a_request_is_named_at_once() {
         ["session_id", "reason"]
     );
     let request = v1::ListSessionEventsRequest {
-        session_id: bad(),
+        session_id: bad_id(),
         after_sequence: -1,
         page_size: i32::MIN,
     };
@@ -145,7 +166,7 @@ async fn every_fault_of_a_request_is_named_at_once() {
         ["session_id", "after_sequence", "page_size"]
     );
     let request = v1::WatchSessionRequest {
-        session_id: bad(),
+        session_id: bad_id(),
         after_sequence: i64::MIN,
     };
     assert_eq!(
@@ -312,7 +333,7 @@ async fn labels_keep_to_their_limits() {
     assert_eq!(session.labels.len(), 32);
     let at_the_limit = v1::CreateSessionRequest {
         appointment_id: "appointment-2".to_owned(),
-        ..with(vec![("ключ $a.b ".repeat(11), "ü".repeat(256))])
+        ..with(vec![("ü".repeat(128), "ü".repeat(256))])
     };
     created(&mut client, at_the_limit).await;
 }
@@ -407,9 +428,7 @@ async fn a_compressed_message_is_refused() {
 #[test]
 fn the_documented_reasons_are_those_that_exist() {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/errors.md");
-    let Ok(text) = std::fs::read_to_string(file) else {
-        return;
-    };
+    let text = std::fs::read_to_string(file).unwrap();
     let documented: BTreeMap<_, _> = text
         .lines()
         .filter_map(|line| {

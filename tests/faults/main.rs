@@ -8,6 +8,8 @@
     reason = "a test fails by panicking"
 )]
 
+// prlimit and private mounts are Linux's.
+#[cfg(target_os = "linux")]
 mod disk;
 mod probes;
 mod way_to_mongo;

@@ -39,6 +39,9 @@ use error::{is_duplicate_key, within};
 /// The database when the URI names none.
 const DATABASE_DEFAULT: &str = "video_session";
 const ROTATION: &str = "rotation";
+/// How often the driver looks whether a server is well, unless the URI says so. Only a look that fails frees it of connections that are being made on
+/// a way that has gone silent: it puts no limit of its own on a new connection's first exchange.
+const HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// Settings of the MongoDB store.
 #[derive(Debug, Clone)]
@@ -96,6 +99,7 @@ pub async fn client_options(config: &Config) -> Result<ClientOptions, StoreError
         .map_err(|error| error::store_error(&error))?;
     options.app_name = Some("video-session".into());
     options.server_selection_timeout = Some(config.timeout);
+    options.heartbeat_freq.get_or_insert(HEARTBEAT);
     options.connect_timeout = Some(config.timeout);
     options.max_pool_size = Some(config.pool_max);
     options.min_pool_size = Some(config.pool_min);
