@@ -66,6 +66,8 @@ pub struct Metrics {
     store_up: Gauge,
     /// Streams of WatchSession that are open.
     pub watch_streams: Gauge,
+    /// Signalling connections that are open.
+    pub signalling_connections: Gauge,
     /// Calls that have begun and not ended, streams included.
     pub rpcs_in_flight: Gauge,
 }
@@ -152,6 +154,12 @@ impl Default for Metrics {
                 "join_tokens_issued",
                 "Join tokens that this instance issued, by role",
                 Family::default(),
+            ),
+            signalling_connections: register(
+                r,
+                "signalling_connections",
+                "Signalling connections of participants' pages that are open",
+                Gauge::default(),
             ),
             watch_streams: register(
                 r,

@@ -21,6 +21,7 @@ use axum::routing::get;
 use ipnet::IpNet;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::app::App;
 use assets::Assets;
@@ -74,6 +75,8 @@ struct Edge {
     assets: Arc<Assets>,
     limits: Arc<Limits>,
     closing: CancellationToken,
+    /// The open signalling sockets.
+    sockets: TaskTracker,
 }
 
 impl Config {
@@ -114,7 +117,9 @@ pub async fn serve(
         limits: Arc::new(Limits::new(&config)),
         config: Arc::clone(&config),
         closing: closing.clone(),
+        sockets: TaskTracker::new(),
     };
+    let sockets = edge.sockets.clone();
     let routes = Router::new()
         .route("/join/{session_id}", get(join::page))
         .route("/join/{session_id}/ws", get(socket::open))
@@ -133,6 +138,9 @@ pub async fn serve(
         .layer(from_fn(headers::count))
         .with_state(edge);
     server::run(listener, router, &config, closing).await;
+    // Every page is told that the instance goes away, so that it looks for another at once.
+    sockets.close();
+    sockets.wait().await;
 }
 
 /// The address that a connection comes from, before proxies are looked at.

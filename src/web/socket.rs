@@ -101,6 +101,8 @@ enum Ending {
 }
 
 async fn converse(edge: Edge, pass: Pass, mut socket: WebSocket) {
+    let _open = edge.sockets.token();
+    let _counted = edge.app.count_connection();
     let config = &edge.config.socket;
     let (queue, outgoing) = mpsc::channel(config.queue_max);
     let too_slow = CancellationToken::new();

@@ -22,6 +22,7 @@ use crate::domain::session::Session;
 use crate::domain::time::Timestamp;
 use crate::hub::Relay;
 use crate::hub::connections::{Outbox, Outgoing, Room};
+use crate::telemetry::metrics::Metrics;
 use message::{ClientMessage, Connected, Described, Refused, RelayKind, Relayed, ServerMessage};
 
 /// The codes with which connections are closed; docs/signalling.md tells pages what to do about each.
@@ -105,6 +106,11 @@ pub enum Heard {
 }
 
 impl App {
+    /// Counts a signalling connection as open until the answer is dropped.
+    pub fn count_connection(&self) -> impl Drop + use<> {
+        CountedConnection::new(Arc::clone(&self.metrics))
+    }
+
     /// Who the bearer of a credential is, and whether they belong to the session at all.
     ///
     /// # Errors
@@ -494,6 +500,21 @@ impl App {
                 _ => return,
             }
         }
+    }
+}
+
+struct CountedConnection(Arc<Metrics>);
+
+impl CountedConnection {
+    fn new(metrics: Arc<Metrics>) -> Self {
+        metrics.signalling_connections.inc();
+        Self(metrics)
+    }
+}
+
+impl Drop for CountedConnection {
+    fn drop(&mut self) {
+        self.0.signalling_connections.dec();
     }
 }
 
