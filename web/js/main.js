@@ -24,7 +24,7 @@ const watches = config.role === 'observer';
 const ready = new Ready({ words, media, config, watches, onStart: start });
 let session = null;
 
-const before = memory.take();
+const before = memory.recall();
 const reason = unfit();
 show('ready', title(words.text('ready.title')));
 if (reason) ready.unfit(reason);
@@ -59,6 +59,7 @@ function start(name) {
   });
   session.addEventListener('over', ({ detail: { why, reason: because } }) => {
     call.close();
+    memory.forget();
     const onAgain = () => location.replace(config.page);
     const heading = fill({ words, why, reason: because, texts: session.self?.endReasonTexts, onAgain });
     show('end', title(heading));

@@ -24,11 +24,10 @@ export class Memory {
     }
   }
 
-  /** What was kept, once, if it is fresh. */
-  take() {
+  /** What was kept, if it is fresh. It stays, for a page that is loaded twice in a row. */
+  recall() {
     try {
       const state = JSON.parse(sessionStorage.getItem(this.key));
-      this.forget();
       return state && Date.now() - state.at < FRESH_MS ? state : null;
     } catch {
       return null;

@@ -5,14 +5,8 @@ import { connect, renew } from './connection.js';
 // Whom the service does not list after we came back may be coming back themselves: their picture still runs.
 const RETURN_MS = 20_000;
 
-/** Why it ended, from what the service gives as its reason: a single word of its own, or whatever the backend wrote. */
-export function endKind(reason) {
-  if (!/^[a-z_-]+$/i.test(reason ?? '')) return 'ended';
-  if (/time|window|schedule|expire/i.test(reason)) return 'time-over';
-  if (/host|doctor/i.test(reason)) return 'ended-by-host';
-  if (/empty/i.test(reason)) return 'empty';
-  return 'ended';
-}
+/** The service's own reasons for an end; any other is the backend's. */
+const REASONS = { 'ended by the host': 'ended-by-host', 'time over': 'time-over', 'everybody left': 'empty' };
 
 /**
  * Events: `waiting` and `call` (the screens), `people` (somebody came, went or changed), `note` (`{key, values}` to tell
@@ -152,8 +146,7 @@ export class Session extends EventTarget {
     if (this.#connection) renew(this.#connection, message);
     else if (!this.#open(message)) return this.#end('outdated');
     if (!message.name && this.#name) this.#signalling.send('join', { data: { name: this.#name } });
-    this.#told = '';
-    this.#tellStatus();
+    this.#tellStatus({ again: true });
     // Who waits is told to the host anew.
     this.queue.clear();
     if (this.lost) this.#tell('back', (this.lost = false));
@@ -171,7 +164,11 @@ export class Session extends EventTarget {
     });
     const on = (event, handler) => this.#connection?.addEventListener(event, ({ detail }) => handler(detail));
     on('stream', ({ userId, value }) => this.#update(userId, { stream: value }));
-    on('state', ({ userId, value }) => this.#update(userId, { state: value }));
+    on('state', ({ userId, value }) => {
+      this.#update(userId, { state: value });
+      // Whoever came, or came back, may not have heard how things stand here.
+      if (value === 'connected') this.#tellStatus({ again: true });
+    });
     on('quality', ({ userId, value }) => this.#poor(userId, value));
     on('doubt', () => this.#signalling.check());
     return this.#connection !== null;
@@ -310,10 +307,10 @@ export class Session extends EventTarget {
     this.#tellStatus();
   }
 
-  #tellStatus() {
+  #tellStatus({ again = false } = {}) {
     const status = this.#media.status;
     const text = JSON.stringify(status);
-    if (!this.self?.publishes || text === this.#told) return;
+    if (!this.self?.publishes || (text === this.#told && !again)) return;
     if (this.#signalling.send('mute-status', { data: status })) this.#told = text;
   }
 
@@ -325,7 +322,7 @@ export class Session extends EventTarget {
     this.#connection?.close();
     this.#signalling.close();
     this.#media.stop();
-    const kind = why === 'ended' ? (this.#endedByUs ? 'ended-by-you' : endKind(reason)) : why;
+    const kind = why === 'ended' ? (this.#endedByUs ? 'ended-by-you' : (REASONS[reason] ?? 'ended')) : why;
     this.#tell('over', { why: kind, reason });
   }
 

@@ -1,0 +1,199 @@
+// Two people, and more, in a call.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { Service, PHONE, browser, click, device, ended, goIn, hidden, lit, meet, received, screen, seen, until, visible } from './support.mjs';
+
+const [service, chromium] = await Promise.all([Service.start(), browser()]);
+
+test('two participants see each other', async (t) => {
+  const { doctor, patient } = await meet(t, chromium, await service.session());
+  assert.ok((await lit(patient)) > 0.5 && (await lit(doctor)) > 0.5, 'the pictures are not black');
+  for (const page of [doctor, patient]) assert.ok((await seen(page)) > 5, 'frames a second');
+  const heard = await doctor.evaluate(async () => {
+    const context = new AudioContext();
+    const analyser = context.createAnalyser();
+    context.createMediaStreamSource(document.querySelector('[data-testid=remote-video]').srcObject).connect(analyser);
+    const samples = new Float32Array(analyser.fftSize);
+    for (let tries = 0; tries < 100; tries += 1) {
+      analyser.getFloatTimeDomainData(samples);
+      if (samples.some((sample) => Math.abs(sample) > 0.01)) return true;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    return false;
+  });
+  assert.ok(heard, 'the doctor hears the patient');
+  assert.equal(await patient.getByTestId('remote-name').textContent(), 'Dr. Ana Ruiz');
+});
+
+test('the address holds no token once the page is open', async (t) => {
+  const session = await service.session();
+  const page = await goIn(await device(t, chromium), await session.patient());
+  assert.ok(!page.url().includes('token'), page.url());
+  assert.ok(!(await page.content()).includes('eyJ'), 'no token in the page');
+  assert.equal(await page.evaluate(() => document.cookie), '');
+});
+
+test('mute is seen by the other, and can be asked for', async (t) => {
+  const { doctor, patient } = await meet(t, chromium, await service.session());
+  await click(patient, 'mute');
+  await visible(doctor, 'remote-muted');
+  await click(patient, 'mute');
+  await hidden(doctor, 'remote-muted');
+  await click(doctor, 'people');
+  await click(doctor, 'mute-other');
+  await visible(doctor, 'remote-muted');
+  assert.match(await patient.getByTestId('note').last().textContent(), /has muted you/);
+  assert.equal(await patient.getByTestId('mute').textContent(), 'Unmute');
+});
+
+test('a camera that is off is really off, and comes back', async (t) => {
+  const { doctor, patient } = await meet(t, chromium, await service.session());
+  await click(patient, 'camera');
+  await doctor.locator('.tile-off').waitFor();
+  const before = (await received(doctor)).frames;
+  await doctor.waitForTimeout(1500);
+  assert.ok((await received(doctor)).frames - before < 10, 'no frames come any more');
+  assert.equal(await patient.getByTestId('self-video').evaluate((video) => video.srcObject), null);
+  await click(patient, 'camera');
+  await doctor.locator('.tile-off').waitFor({ state: 'hidden' });
+  await seen(doctor);
+});
+
+test('the other camera of a phone', async (t) => {
+  const { doctor, patient } = await meet(t, chromium, await service.session());
+  await click(patient, 'more');
+  await click(patient, 'flip');
+  await seen(doctor);
+});
+
+test('a screen is shown, also without a camera', async (t) => {
+  const { doctor, patient } = await meet(t, chromium, await service.session());
+  await click(doctor, 'camera');
+  await patient.locator('.tile-off').waitFor();
+  await click(doctor, 'share');
+  await visible(doctor, 'sharing');
+  await patient.locator('.tile-off').waitFor({ state: 'hidden' });
+  await seen(patient);
+  await click(doctor, 'stop-share');
+  await patient.locator('.tile-off').waitFor();
+});
+
+test('a reaction rises over the picture of whoever sent it', async (t) => {
+  const { doctor, patient } = await meet(t, chromium, await service.session());
+  await click(doctor, 'react');
+  await click(doctor, 'reaction-heart');
+  await visible(patient, 'emoji');
+  await until('it is said, too', async () => (await patient.getByTestId('status').textContent()) === 'Dr. Ana Ruiz: Heart');
+});
+
+test('an interpreter is the third', async (t) => {
+  const session = await service.session();
+  const { doctor, patient } = await meet(t, chromium, session);
+  const interpreter = await goIn(await device(t, chromium, PHONE), await session.invite('ROLE_INTERPRETER', 'Ivo'));
+  await screen(interpreter, 'call');
+  const all = { 'Dr. Ana Ruiz': doctor, 'Rosa Pérez': patient, Ivo: interpreter };
+  for (const [own, page] of Object.entries(all)) {
+    for (const name of Object.keys(all)) if (name !== own) await seen(page, { name });
+  }
+  await click(interpreter, 'leave');
+  await ended(interpreter, 'left');
+  for (const page of [doctor, patient]) {
+    await until('the interpreter is gone', async () => (await page.getByTestId('remote').count()) === 1);
+    await seen(page);
+  }
+});
+
+test('an observer sees, is seen to watch, and sends nothing', async (t) => {
+  const session = await service.session();
+  const { doctor, patient } = await meet(t, chromium, session);
+  const observer = await goIn(await device(t, chromium), await session.invite('ROLE_OBSERVER', 'Olga'));
+  await screen(observer, 'call');
+  for (const name of ['Dr. Ana Ruiz', 'Rosa Pérez']) await seen(observer, { name });
+  for (const page of [doctor, patient]) {
+    await visible(page, 'observer');
+    assert.equal(await page.getByTestId('observer').textContent(), 'Olga (watching)');
+    assert.equal(await page.getByTestId('remote').count(), 1);
+  }
+  assert.equal(await observer.getByTestId('mute').isVisible(), false);
+});
+
+test('a page that is loaded again in the middle goes on by itself', async (t) => {
+  const { doctor, patient } = await meet(t, chromium, await service.session());
+  await click(patient, 'mute');
+  await visible(doctor, 'remote-muted');
+  for (const page of [patient, doctor]) {
+    await page.reload();
+    await screen(page, 'call');
+    await Promise.all([seen(patient), seen(doctor)]);
+  }
+  // Muted before is muted after, and the doctor's new page knows.
+  assert.equal(await patient.getByTestId('mute').textContent(), 'Unmute');
+  await visible(doctor, 'remote-muted');
+});
+
+test('both load the page again at once', async (t) => {
+  const { doctor, patient } = await meet(t, chromium, await service.session());
+  await Promise.all([patient.reload(), doctor.reload()]);
+  await Promise.all([screen(patient, 'call'), screen(doctor, 'call')]);
+  await Promise.all([seen(patient), seen(doctor)]);
+});
+
+test('opening the link twice, and going back, is no harm', async (t) => {
+  const session = await service.session();
+  const { doctor, patient } = await meet(t, chromium, session);
+  await patient.goto('about:blank');
+  await patient.goBack();
+  // A minute is not over: the page goes on by itself.
+  await screen(patient, 'call');
+  await Promise.all([seen(patient), seen(doctor)]);
+  const link = await session.patient();
+  await patient.goto(link);
+  await patient.goto(link);
+  await screen(patient, 'call');
+  await Promise.all([seen(patient), seen(doctor)]);
+});
+
+test('two participants in one browser', async (t) => {
+  const session = await service.session();
+  const context = await device(t, chromium);
+  const doctor = await goIn(context, await session.doctor());
+  const patient = await goIn(context, await session.patient());
+  await Promise.all([screen(patient, 'call'), screen(doctor, 'call')]);
+  await patient.bringToFront();
+  await seen(patient);
+  await doctor.bringToFront();
+  await seen(doctor);
+});
+
+test('leaving turns everything off, and one can come back', async (t) => {
+  const { doctor, patient } = await meet(t, chromium, await service.session());
+  const tracks = await patient.evaluateHandle(() => document.querySelector('[data-testid=self-video]').srcObject.getTracks());
+  await click(patient, 'leave');
+  await ended(patient, 'left');
+  assert.deepEqual(await tracks.evaluate((all) => all.map((track) => track.readyState)), ['ended', 'ended']);
+  await until('the doctor is told', async () => (await doctor.getByTestId('remote').count()) === 0);
+  await click(patient, 'again');
+  await screen(patient, 'ready');
+  await click(patient, 'start');
+  await Promise.all([seen(patient), seen(doctor)]);
+});
+
+test('by keyboard alone', async (t) => {
+  const { doctor } = await meet(t, chromium, await service.session());
+  const focused = () => doctor.evaluate(() => document.activeElement.dataset.testid ?? document.activeElement.id);
+  assert.equal(await focused(), 'call-title', 'the focus followed to the call');
+  const reached = [];
+  for (let presses = 0; presses < 6; presses += 1) {
+    await doctor.keyboard.press('Tab');
+    reached.push(await focused());
+  }
+  assert.deepEqual(reached, ['mute', 'camera', 'share', 'react', 'people', 'leave']);
+  await doctor.getByTestId('people').focus();
+  await doctor.keyboard.press('Enter');
+  await visible(doctor, 'panel');
+  await doctor.keyboard.press('Escape');
+  await hidden(doctor, 'panel');
+  assert.equal(await focused(), 'people');
+});

@@ -1,0 +1,62 @@
+// Every screen, at the size of a phone and of a desk: nothing for axe to find, nothing too wide. With
+// VIDEO_SESSION_SCREENSHOTS, a picture of each goes there.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { DESKTOP, PHONE, SMALL, Service, accessible, browser, click, device, goIn, open, picture, screen, seen, start, until, visible } from './support.mjs';
+
+const [service, chromium] = await Promise.all([Service.start(), browser()]);
+
+const SIZES = { small: SMALL, phone: PHONE, desktop: DESKTOP, 'desktop-200': { viewport: { width: 640, height: 400 } } };
+const LANGUAGES = { small: 'es-ES' };
+
+for (const [size, options] of Object.entries(SIZES)) {
+  for (const colorScheme of ['light', 'dark']) {
+    test(`${size}, ${colorScheme}`, async (t) => {
+      const session = await service.session({ admission: 'ADMISSION_MANUAL' });
+      const locale = LANGUAGES[size] ?? 'en-GB';
+      const at = () => device(t, chromium, { ...options, locale, colorScheme });
+      const look = async (page, what) => {
+        await accessible(page, `${what}, ${size}, ${colorScheme}`);
+        if (colorScheme === 'light') await picture(page, `${what}-${size}`);
+      };
+      const patient = await open(await at(), await session.patient());
+      await until('own picture', () => patient.getByTestId('preview').evaluate((video) => video.videoWidth > 0));
+      await look(patient, 'ready');
+      await start(patient);
+      await screen(patient, 'waiting');
+      await look(patient, 'waiting');
+      const doctor = await goIn(await at(), await session.doctor());
+      await visible(doctor, 'knock');
+      await look(doctor, 'alone');
+      await click(doctor, 'knock-admit');
+      await Promise.all([seen(patient), seen(doctor)]);
+      await patient.waitForTimeout(500);
+      await look(patient, 'call');
+      const more = patient.getByTestId('more');
+      if (await more.isVisible()) await more.click();
+      await click(patient, 'react');
+      await look(patient, 'reactions');
+      await click(doctor, 'people');
+      await look(doctor, 'panel');
+      await click(doctor, 'remove');
+      await look(doctor, 'remove');
+      await click(doctor, 'remove-cancel');
+      await click(doctor, 'end-all');
+      await look(doctor, 'end-dialog');
+      await click(doctor, 'end-confirm');
+      await screen(patient, 'end');
+      await look(patient, 'end');
+      const error = await open(await at(), `${service.url}/join/nothing`);
+      await look(error, 'error');
+    });
+  }
+}
+
+test('without motion for those who ask for that', async (t) => {
+  const session = await service.session();
+  const patient = await goIn(await device(t, chromium, { ...PHONE, reducedMotion: 'reduce' }), await session.patient());
+  await screen(patient, 'waiting');
+  assert.equal(await patient.locator('.breath').evaluate((element) => getComputedStyle(element).animationName), 'none');
+});

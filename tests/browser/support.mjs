@@ -1,0 +1,384 @@
+// The real service and real browsers: starts `video-session serve`, creates sessions and links as a backend does, and
+// opens pages as participants do.
+
+import assert from 'node:assert/strict';
+import { execFile, spawn } from 'node:child_process';
+import { createHmac, randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import net from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+import { after } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+
+import { chromium } from 'playwright-core';
+
+const ROOT = path.resolve(import.meta.dirname, '../..');
+const PEERS = path.join(ROOT, '.peers/bin');
+const SERVICE = 'videosession.v1.VideoSessionService';
+const SECRET = 'browser-tests-internal-secret';
+const JWT_SECRET = 'browser-tests-signing-secret-of-more-than-32-bytes';
+const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+/** Where screenshots go; nowhere if not set. */
+const SCREENSHOTS = process.env.VIDEO_SESSION_SCREENSHOTS;
+
+export const WAIT_MS = 15_000;
+export const PHONE = { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true };
+export const SMALL = { viewport: { width: 320, height: 568 }, isMobile: true, hasTouch: true };
+export const DESKTOP = { viewport: { width: 1280, height: 800 } };
+
+/** Waits until something holds, and says what did not. */
+export async function until(what, check, within = WAIT_MS) {
+  const deadline = Date.now() + within;
+  for (;;) {
+    const value = await check();
+    if (value) return value;
+    if (Date.now() > deadline) assert.fail(`not within ${within} ms: ${what}`);
+    await sleep(50);
+  }
+}
+
+/** A port that is free now: the service keeps it over restarts. */
+export async function freePort() {
+  const server = net.createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address();
+  server.close();
+  return port;
+}
+
+// --- the service ------------------------------------------------------------------------------------------------------
+
+export class Service {
+  #child = null;
+  #env;
+
+  /** Stops with the test file. */
+  static async start(env = {}) {
+    const service = new Service();
+    const [httpPort, dataDir] = await Promise.all([freePort(), mkdtemp(path.join(tmpdir(), 'video-session-'))]);
+    service.url = `http://127.0.0.1:${httpPort}`;
+    service.dataDir = dataDir;
+    service.#env = {
+      PATH: process.env.PATH,
+      INTERNAL_SECRET: SECRET,
+      VIDEO_JWT_SECRET: JWT_SECRET,
+      DATA_DIR: dataDir,
+      GRPC_ADDR: '127.0.0.1:0',
+      ADMIN_ADDR: '127.0.0.1:0',
+      HTTP_ADDR: `127.0.0.1:${httpPort}`,
+      CLIENT_BASE_URL: service.url,
+      HTTP_REQUESTS_PER_MINUTE: '100000',
+      DRAIN_DELAY_SECS: '0',
+      DRAIN_TIMEOUT_SECS: '5',
+      ...env,
+    };
+    after(async () => {
+      await service.stop('SIGKILL');
+      await rm(dataDir, { recursive: true, force: true });
+    });
+    await service.run();
+    return service;
+  }
+
+  async run() {
+    const bin = process.env.VIDEO_SESSION_BIN ?? path.join(ROOT, 'target/debug/video-session');
+    // In an empty directory, so that no `.env` of a developer's is read.
+    const child = spawn(bin, ['serve'], { env: this.#env, cwd: this.dataDir, stdio: ['ignore', 'pipe', 'pipe'] });
+    this.#child = child;
+    this.exited = once(child, 'exit');
+    const last = [];
+    const listening = new Promise((resolve, reject) => {
+      const read = (line) => {
+        last.push(line);
+        if (last.length > 40) last.shift();
+        const entry = parse(line);
+        const fields = { ...entry, ...entry?.fields };
+        if (fields.message === 'listening') resolve(fields);
+      };
+      for (const stream of [child.stdout, child.stderr]) createInterface({ input: stream }).on('line', read);
+      this.exited.then(([code]) => reject(new Error(`the service exited with ${code}:\n${last.join('\n')}`)), reject);
+    });
+    listening.catch(() => {});
+    this.addresses = await listening;
+  }
+
+  async stop(signal = 'SIGTERM') {
+    if (!this.#child) return;
+    this.#child.kill(signal);
+    await this.exited;
+    this.#child = null;
+  }
+
+  async rpc(method, request) {
+    const own = path.join(PEERS, 'grpcurl');
+    const args = ['-plaintext', '-import-path', path.join(ROOT, 'proto'), '-proto', 'videosession/v1/video_session.proto'];
+    args.push('-H', `x-internal-secret: ${SECRET}`, '-d', JSON.stringify(request), this.addresses.grpc_addr, `${SERVICE}/${method}`);
+    const { stdout } = await promisify(execFile)(existsSync(own) ? own : 'grpcurl', args);
+    return JSON.parse(stdout || '{}');
+  }
+
+  /** An appointment's session. */
+  async session(request = {}) {
+    const appointment_id = `appointment-${randomUUID()}`;
+    const { session } = await this.rpc('CreateSession', { appointment_id, doctor_id: 'doctor-1', patient_id: 'patient-1', ...request });
+    return new Session(this, session.sessionId);
+  }
+}
+
+function parse(line) {
+  try {
+    return JSON.parse(line);
+  } catch {
+    return null;
+  }
+}
+
+export class Session {
+  constructor(service, id) {
+    Object.assign(this, { service, id });
+  }
+
+  rpc(method, request = {}) {
+    return this.service.rpc(method, { session_id: this.id, ...request });
+  }
+
+  async join(role, user_id, display_name) {
+    return (await this.rpc('JoinSession', { role, user_id, display_name })).joinUrl;
+  }
+
+  doctor(name = 'Dr. Ana Ruiz') {
+    return this.join('ROLE_DOCTOR', 'doctor-1', name);
+  }
+
+  patient(name = 'Rosa Pérez') {
+    return this.join('ROLE_PATIENT', 'patient-1', name);
+  }
+
+  async invite(role, display_name) {
+    return (await this.rpc('InviteParticipant', { role, display_name })).join.joinUrl;
+  }
+
+  end(reason) {
+    return this.rpc('EndSession', { reason });
+  }
+}
+
+/** A link's token with other claims, signed as the service would sign it, or with another secret. */
+export function resign(link, changes, secret = JWT_SECRET) {
+  const url = new URL(link);
+  const [header, payload] = url.searchParams.get('token').split('.');
+  const claims = { ...JSON.parse(Buffer.from(payload, 'base64url')), ...changes };
+  const body = `${header}.${Buffer.from(JSON.stringify(claims)).toString('base64url')}`;
+  url.searchParams.set('token', `${body}.${createHmac('sha256', secret).update(body).digest('base64url')}`);
+  return url.href;
+}
+
+// --- the browser ------------------------------------------------------------------------------------------------------
+
+/** One browser for a test file. */
+export async function browser(...more) {
+  const launched = await chromium.launch({
+    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+    args: [
+      '--no-sandbox',
+      '--disable-background-networking',
+      '--use-fake-ui-for-media-stream',
+      '--use-fake-device-for-media-stream=device-count=2',
+      // Tests' machines resolve no mDNS names.
+      '--disable-features=WebRtcHideLocalIpsWithMdns',
+      ...more,
+    ],
+  });
+  after(() => launched.close());
+  return launched;
+}
+
+/** A participant at their own device. The test `t` owns it: afterwards it is closed, and must not have failed. */
+export async function device(t, launched, options = {}) {
+  const { script, ...rest } = options;
+  const context = await launched.newContext({ locale: 'en-GB', ...DESKTOP, ...rest });
+  if (script) await context.addInitScript(script);
+  const failures = [];
+  context.on('weberror', (error) => failures.push(error.error()));
+  t.after(async () => {
+    await context.close();
+    assert.deepEqual(failures, [], 'the page failed');
+  });
+  return context;
+}
+
+export async function open(context, link) {
+  const page = await context.newPage();
+  const answer = await page.goto(link);
+  return Object.assign(page, { answer });
+}
+
+/** Opens a link and goes in. */
+export async function goIn(context, link) {
+  const page = await open(context, link);
+  await start(page);
+  return page;
+}
+
+/** Presses the large button, once camera and microphone were asked for. */
+export async function start(page) {
+  await screen(page, 'ready');
+  await page.getByTestId('asking').waitFor({ state: 'hidden', timeout: WAIT_MS });
+  await until('own picture or a failure', () => page.evaluate(() => Boolean(document.querySelector('.failure') || document.querySelector('[data-testid=preview]').srcObject)));
+  await page.getByTestId('start').click();
+}
+
+export async function screen(page, name, within = WAIT_MS) {
+  await page.waitForFunction((wanted) => document.body.dataset.screen === wanted, name, { timeout: within }).catch(async () => {
+    const shown = await page.evaluate(() => `${document.body.dataset.screen} ${document.body.dataset.endReason ?? ''}`);
+    assert.fail(`not within ${within} ms: the screen ${name}; there is ${shown}`);
+  });
+}
+
+export async function ended(page, reason, within = WAIT_MS) {
+  await screen(page, 'end', within);
+  assert.equal(await page.evaluate(() => document.body.dataset.endReason), reason);
+}
+
+export const visible = (page, testid, within = WAIT_MS) => page.getByTestId(testid).first().waitFor({ timeout: within });
+export const hidden = (page, testid, within = WAIT_MS) => page.getByTestId(testid).first().waitFor({ state: 'hidden', timeout: within });
+export const click = (page, testid) => page.getByTestId(testid).first().click();
+
+/** How many frames of somebody's picture were decoded and shown; their sound's energy, heard so far. */
+export function received(page, name) {
+  return page.evaluate((wanted) => {
+    const tiles = [...document.querySelectorAll('[data-testid=remote]')];
+    const tile = wanted ? tiles.find((one) => one.querySelector('[data-testid=remote-name]').textContent === wanted) : tiles[0];
+    const video = tile?.querySelector('video');
+    return video ? { frames: video.getVideoPlaybackQuality().totalVideoFrames, width: video.videoWidth, height: video.videoHeight } : null;
+  }, name);
+}
+
+/** Somebody's picture moves: frames are decoded, and more of them as time goes by. Returns how many a second. */
+export async function seen(page, { name, within = WAIT_MS } = {}) {
+  const first = await until(`a picture of ${name ?? 'somebody'}`, async () => {
+    const now = await received(page, name);
+    return now?.frames > 0 && now.width > 0 && { ...now, at: Date.now() };
+  }, within);
+  return until(`a moving picture of ${name ?? 'somebody'}`, async () => {
+    const now = await received(page, name);
+    // A new connection counts from nothing again.
+    if (now && now.frames < first.frames) Object.assign(first, now, { at: Date.now() });
+    return now && now.frames >= first.frames + 10 && (1000 * (now.frames - first.frames)) / (Date.now() - first.at);
+  }, within);
+}
+
+/** What part of somebody's picture is not black, from 0 to 1. */
+export function lit(page) {
+  return page.evaluate(() => {
+    const canvas = Object.assign(document.createElement('canvas'), { width: 32, height: 32 });
+    const paper = canvas.getContext('2d');
+    paper.drawImage(document.querySelector('[data-testid=remote-video]'), 0, 0, 32, 32);
+    const { data } = paper.getImageData(0, 0, 32, 32);
+    let count = 0;
+    for (let at = 0; at < data.length; at += 4) count += data[at] + data[at + 1] + data[at + 2] > 60;
+    return count / 1024;
+  });
+}
+
+/** A doctor and a patient in a call, who see each other. */
+export async function meet(t, launched, session, { patient: patientOptions = {}, doctor: doctorOptions = {} } = {}) {
+  const [doctorAt, patientAt] = [await device(t, launched, doctorOptions), await device(t, launched, { ...PHONE, ...patientOptions })];
+  const patient = await goIn(patientAt, await session.patient());
+  const doctor = await goIn(doctorAt, await session.doctor());
+  await Promise.all([screen(patient, 'call'), screen(doctor, 'call')]);
+  await Promise.all([seen(patient), seen(doctor)]);
+  return { doctor, patient };
+}
+
+// --- how it looks -----------------------------------------------------------------------------------------------------
+
+/** Nothing for axe to find, and nothing wider than the window. */
+export async function accessible(page, what) {
+  // What the browser's own tools evaluate is not bound by the page's policy.
+  if (!(await page.evaluate(() => 'axe' in window))) await page.evaluate(AXE);
+  const violations = await page.evaluate(async () => {
+    const { violations } = await window.axe.run(document, { resultTypes: ['violations'] });
+    return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ target, failureSummary }) => `${target} ${failureSummary}`).join('; ')}`);
+  });
+  assert.deepEqual(violations, [], what);
+  const { scrollWidth, innerWidth } = await page.evaluate(() => ({ scrollWidth: document.documentElement.scrollWidth, innerWidth: window.innerWidth }));
+  assert.ok(scrollWidth <= innerWidth, `${what} is ${scrollWidth} wide on ${innerWidth}`);
+}
+
+export async function picture(page, name) {
+  if (!SCREENSHOTS) return;
+  mkdirSync(SCREENSHOTS, { recursive: true });
+  await page.screenshot({ path: path.join(SCREENSHOTS, `${name}.png`) });
+}
+
+// --- the network ------------------------------------------------------------------------------------------------------
+
+/** A way to the service that can be cut: what is sent then is lost, and nobody is told, as with a cable pulled out. */
+export class Wire {
+  #cut = false;
+  #pairs = new Set();
+
+  static async to(t, url) {
+    const wire = new Wire();
+    const { hostname, port } = new URL(url);
+    const server = net.createServer((near) => {
+      if (wire.#cut) return near.destroy();
+      const far = net.connect(Number(port), hostname);
+      return wire.#join(near, far);
+    });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    wire.port = server.address().port;
+    t.after(() => {
+      wire.cut();
+      server.close();
+      for (const socket of wire.#pairs) socket.destroy();
+    });
+    return wire;
+  }
+
+  /** The same link, over this wire. */
+  link(link) {
+    return Object.assign(new URL(link), { port: String(this.port) }).href;
+  }
+
+  cut() {
+    this.#cut = true;
+  }
+
+  /** What was connected before stays dead, as after a cable was pulled for long. */
+  mend() {
+    this.#cut = false;
+  }
+
+  #join(near, far) {
+    let dead = false;
+    for (const [from, to] of [[near, far], [far, near]]) {
+      this.#pairs.add(from);
+      from.on('error', () => {});
+      from.on('data', (data) => {
+        dead ||= this.#cut;
+        if (!dead) to.write(data);
+      });
+      from.on('close', () => {
+        this.#pairs.delete(from);
+        dead ||= this.#cut;
+        // The far end of a cut wire hears nothing of this.
+        if (!dead) to.destroy();
+      });
+    }
+  }
+}
+
+/** Loses all of a page's media packets, or none. */
+export async function loseMedia(page, lose) {
+  const cdp = await page.context().newCDPSession(page);
+  await cdp.send('Network.emulateNetworkConditions', { offline: false, latency: 0, downloadThroughput: -1, uploadThroughput: -1, packetLoss: lose ? 100 : 0 });
+}
