@@ -31,7 +31,11 @@ impl Limits {
     }
 
     fn allow(&self, address: IpAddr) -> bool {
-        if self.seen.fetch_add(1, Ordering::Relaxed) % CLEAR_EVERY == 0 {
+        if self
+            .seen
+            .fetch_add(1, Ordering::Relaxed)
+            .is_multiple_of(CLEAR_EVERY)
+        {
             self.requests.retain_recent();
         }
         self.requests.check_key(&address).is_ok()
