@@ -108,6 +108,7 @@ pub(crate) async fn start_service(backend: &Backend, scratch: &Path) -> Outcome<
         .current_dir("/")
         .env("GRPC_ADDR", "127.0.0.1:0")
         .env("ADMIN_ADDR", "127.0.0.1:0")
+        .env("HTTP_ADDR", "127.0.0.1:0")
         .env("INTERNAL_SECRET", INTERNAL_SECRET)
         .env("VIDEO_JWT_SECRET", "load-9d0b7c62f1a84b3e95c8d7e6f5a4b3c2")
         .env("CLIENT_BASE_URL", CLIENT_BASE_URL)

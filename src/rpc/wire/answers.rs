@@ -1,0 +1,160 @@
+//! Sessions, participants and grants, written.
+
+use crate::app::JoinGrant;
+use crate::domain::access::Role;
+use crate::domain::id::SessionId;
+use crate::domain::participant::{Admission, Invite, Participant, ParticipantStatus};
+use crate::domain::session::{Session, SessionState};
+use crate::domain::time::Timestamp;
+use crate::proto::v1;
+
+pub(super) fn timestamp(time: Timestamp) -> prost_types::Timestamp {
+    prost_types::Timestamp {
+        seconds: time.as_secs(),
+        nanos: time.subsec_nanos(),
+    }
+}
+
+pub(super) fn role(role: Role) -> i32 {
+    match role {
+        Role::Doctor => v1::Role::Doctor,
+        Role::Patient => v1::Role::Patient,
+        Role::Guest => v1::Role::Guest,
+        Role::Interpreter => v1::Role::Interpreter,
+        Role::Observer => v1::Role::Observer,
+    }
+    .into()
+}
+
+pub(in crate::rpc) fn participant(participant: Participant) -> v1::Participant {
+    let Participant {
+        user_id,
+        role: taken,
+        display_name,
+        status,
+        connect_time,
+        instance_id: _,
+    } = participant;
+    let status = match status {
+        ParticipantStatus::Waiting => v1::ParticipantStatus::Waiting,
+        ParticipantStatus::Admitted => v1::ParticipantStatus::Admitted,
+    };
+    v1::Participant {
+        user_id: user_id.to_string(),
+        role: role(taken),
+        display_name,
+        status: status.into(),
+        connect_time: Some(timestamp(connect_time)),
+    }
+}
+
+pub(in crate::rpc) fn invite(invite: Invite) -> v1::Invite {
+    let Invite {
+        user_id,
+        role: given,
+        display_name,
+        expire_time,
+    } = invite;
+    v1::Invite {
+        user_id: user_id.to_string(),
+        role: role(given),
+        display_name,
+        expire_time: expire_time.map(timestamp),
+    }
+}
+
+/// Where the session's join page is.
+fn base_url(client_base_url: &str, session_id: &SessionId) -> String {
+    format!("{client_base_url}/join/{session_id}")
+}
+
+pub(in crate::rpc) fn session(session: Session, client_base_url: &str) -> v1::Session {
+    let room_name = session.room_name();
+    let Session {
+        session_id,
+        appointment_id,
+        incarnation: _,
+        doctor_id,
+        patient_id,
+        sfu_node_id,
+        state,
+        create_time,
+        update_time,
+        end_time,
+        schedule,
+        end_reason,
+        labels,
+        version,
+        admission,
+        max_participants,
+        participants,
+        let_in: _,
+        invites: _,
+        removals: _,
+        empty_since: _,
+    } = session;
+    let admission = match admission {
+        Admission::Open => v1::Admission::Open,
+        Admission::WhenHostPresent => v1::Admission::WhenHostPresent,
+        Admission::Manual => v1::Admission::Manual,
+    };
+    let state = match state {
+        SessionState::Created => v1::SessionState::Created,
+        SessionState::Active => v1::SessionState::Active,
+        SessionState::Ended => v1::SessionState::Ended,
+    };
+    v1::Session {
+        base_url: base_url(client_base_url, &session_id),
+        session_id: session_id.to_string(),
+        appointment_id: appointment_id.to_string(),
+        doctor_id: doctor_id.to_string(),
+        patient_id: patient_id.to_string(),
+        room_name,
+        sfu_node_id: sfu_node_id.to_string(),
+        state: state.into(),
+        create_time: Some(timestamp(create_time)),
+        update_time: Some(timestamp(update_time)),
+        end_time: end_time.map(timestamp),
+        scheduled_start_time: schedule.start.map(timestamp),
+        scheduled_end_time: schedule.end.map(timestamp),
+        end_reason,
+        labels: labels.into_iter().collect(),
+        version,
+        admission: admission.into(),
+        max_participants: max_participants.into(),
+        participants: participants.into_iter().map(participant).collect(),
+    }
+}
+
+pub(in crate::rpc) fn grant(
+    grant: JoinGrant,
+    granted_role: Role,
+    sfu_url: &str,
+    client_base_url: &str,
+) -> v1::JoinSessionResponse {
+    let JoinGrant {
+        session,
+        token,
+        expires_in,
+    } = grant;
+    let base_url = base_url(client_base_url, &session.session_id);
+    v1::JoinSessionResponse {
+        join_url: format!("{base_url}?token={}", token.jwt),
+        token: token.jwt,
+        expires_in: Some(prost_types::Duration {
+            seconds: i64::try_from(expires_in.as_secs()).unwrap_or(i64::MAX),
+            nanos: i32::try_from(expires_in.subsec_nanos()).unwrap_or(0),
+        }),
+        expire_time: Some(timestamp(token.expire_time)),
+        role: role(granted_role),
+        permissions: granted_role
+            .permissions()
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+        sfu: Some(v1::SfuNode {
+            node_id: session.sfu_node_id.to_string(),
+            url: sfu_url.to_owned(),
+        }),
+    }
+}

@@ -1,0 +1,127 @@
+//! What is wrong with a request.
+
+use std::collections::HashMap;
+
+use crate::domain::access::Role;
+use crate::domain::error::{Error, Violation};
+use crate::domain::id::{ID_RULE, InvalidId};
+use crate::domain::label::{Labels, labels_fault, text_fault};
+use crate::domain::page::page_size;
+use crate::domain::time::Timestamp;
+use crate::proto::v1;
+
+/// Collects what is wrong with a request, in the order in which its fields are read.
+#[derive(Default)]
+pub(super) struct Faults(Vec<Violation>);
+
+impl Faults {
+    pub(super) fn add(&mut self, field: &'static str, description: impl Into<String>) {
+        self.0.push(Violation {
+            field,
+            description: description.into(),
+        });
+    }
+
+    /// A field that must be given.
+    pub(super) fn required<T>(
+        &mut self,
+        field: &'static str,
+        text: String,
+        parse: impl FnOnce(String) -> Result<T, InvalidId>,
+    ) -> Option<T> {
+        if text.is_empty() {
+            self.add(field, "is required");
+            return None;
+        }
+        self.optional(field, text, parse)
+    }
+
+    /// A field that may be left empty.
+    pub(super) fn optional<T>(
+        &mut self,
+        field: &'static str,
+        text: String,
+        parse: impl FnOnce(String) -> Result<T, InvalidId>,
+    ) -> Option<T> {
+        if text.is_empty() {
+            return None;
+        }
+        let parsed = parse(text).ok();
+        if parsed.is_none() {
+            self.add(field, ID_RULE);
+        }
+        parsed
+    }
+
+    pub(super) fn time(
+        &mut self,
+        field: &'static str,
+        time: Option<prost_types::Timestamp>,
+    ) -> Option<Timestamp> {
+        let prost_types::Timestamp { seconds, nanos } = time?;
+        let parsed = Timestamp::from_unix(seconds, nanos);
+        if parsed.is_none() {
+            self.add(field, "must be a valid time from year 1 to year 9999");
+        }
+        parsed
+    }
+
+    pub(super) fn text(&mut self, field: &'static str, text: String) -> String {
+        if let Some(fault) = text_fault(&text) {
+            self.add(field, fault);
+        }
+        text
+    }
+
+    pub(super) fn labels(&mut self, labels: HashMap<String, String>) -> Labels {
+        let labels = labels.into_iter().collect();
+        if let Some(fault) = labels_fault(&labels) {
+            self.add("labels", fault);
+        }
+        labels
+    }
+
+    pub(super) fn role(&mut self, role: i32, allowed: &[Role]) -> Option<Role> {
+        let parsed = match v1::Role::try_from(role) {
+            Ok(v1::Role::Unspecified) => {
+                self.add("role", "is required");
+                return None;
+            }
+            Ok(v1::Role::Doctor) => Some(Role::Doctor),
+            Ok(v1::Role::Patient) => Some(Role::Patient),
+            Ok(v1::Role::Guest) => Some(Role::Guest),
+            Ok(v1::Role::Interpreter) => Some(Role::Interpreter),
+            Ok(v1::Role::Observer) => Some(Role::Observer),
+            Err(_) => None,
+        };
+        let allowed_role = parsed.filter(|role| allowed.contains(role));
+        if allowed_role.is_none() {
+            let names: Vec<_> = allowed
+                .iter()
+                .map(|role| format!("ROLE_{}", role.name().to_uppercase()))
+                .collect();
+            self.add("role", format!("must be one of {}", names.join(", ")));
+        }
+        allowed_role
+    }
+
+    pub(super) fn not_negative(&mut self, field: &'static str, number: i64) -> i64 {
+        if number < 0 {
+            self.add(field, "must not be negative");
+        }
+        number
+    }
+
+    pub(super) fn page_size(&mut self, asked: i32) -> usize {
+        self.not_negative("page_size", asked.into());
+        page_size(u32::try_from(asked).unwrap_or(0))
+    }
+
+    /// The request, if nothing is wrong with it. What is missing from `request` must have been reported.
+    pub(super) fn finish<T>(self, request: Option<T>) -> Result<T, Error> {
+        match request {
+            Some(request) if self.0.is_empty() => Ok(request),
+            _ => Err(Error::Validation(self.0)),
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! Requests, parsed.
+
+use prost_types::FieldMask;
+
+use super::faults::Faults;
+use crate::app::{JoinRequest, SessionKey};
+use crate::domain::access::Role;
+use crate::domain::error::Error;
+use crate::domain::id::{AppointmentId, NodeId, SessionId, UserId};
+use crate::domain::page::{SessionFilter, SessionQuery};
+use crate::domain::participant::{Admission, Invite};
+use crate::domain::session::{Schedule, SessionRequest, SessionState, SessionUpdate};
+use crate::proto::v1;
+use crate::rpc::page_token;
+
+pub(in crate::rpc) fn create(
+    request: v1::CreateSessionRequest,
+    participants_max: u16,
+) -> Result<SessionRequest, Error> {
+    let v1::CreateSessionRequest {
+        appointment_id,
+        doctor_id,
+        patient_id,
+        scheduled_start_time,
+        scheduled_end_time,
+        labels,
+        admission,
+        max_participants,
+    } = request;
+    let mut faults = Faults::default();
+    let appointment_id = faults.required("appointment_id", appointment_id, AppointmentId::parse);
+    let doctor_id = faults.required("doctor_id", doctor_id, UserId::parse);
+    let patient_id = faults.required("patient_id", patient_id, UserId::parse);
+    if doctor_id.is_some() && doctor_id == patient_id {
+        faults.add("patient_id", "must not be the doctor");
+    }
+    let schedule = Schedule {
+        start: faults.time("scheduled_start_time", scheduled_start_time),
+        end: faults.time("scheduled_end_time", scheduled_end_time),
+    };
+    if schedule.is_reversed() {
+        faults.add(
+            "scheduled_end_time",
+            "must be later than scheduled_start_time",
+        );
+    }
+    let labels = faults.labels(labels);
+    let admission = match v1::Admission::try_from(admission) {
+        Ok(v1::Admission::Unspecified) => Some(Admission::default()),
+        Ok(v1::Admission::Open) => Some(Admission::Open),
+        Ok(v1::Admission::WhenHostPresent) => Some(Admission::WhenHostPresent),
+        Ok(v1::Admission::Manual) => Some(Admission::Manual),
+        Err(_) => {
+            faults.add("admission", "must be an Admission");
+            None
+        }
+    };
+    let max_participants = match u16::try_from(max_participants) {
+        Ok(0) => Some(participants_max),
+        Ok(asked) if (2..=participants_max).contains(&asked) => Some(asked),
+        _ => {
+            let rule = format!("must be 2 to {participants_max} (MAX_PARTICIPANTS), or 0");
+            faults.add("max_participants", rule);
+            None
+        }
+    };
+    let request = (|| {
+        Some(SessionRequest {
+            appointment_id: appointment_id?,
+            doctor_id: doctor_id?,
+            patient_id: patient_id?,
+            schedule,
+            labels,
+            admission: admission?,
+            max_participants: max_participants?,
+        })
+    })();
+    faults.finish(request)
+}
+
+pub(in crate::rpc) fn join(request: v1::JoinSessionRequest) -> Result<JoinRequest, Error> {
+    let v1::JoinSessionRequest {
+        session_id,
+        role,
+        user_id,
+        display_name,
+    } = request;
+    let mut faults = Faults::default();
+    let role = faults.role(role, &Role::ALL);
+    let user_id = faults.required("user_id", user_id, UserId::parse);
+    let session_id = faults.required("session_id", session_id, SessionId::parse);
+    let display_name = faults.text("display_name", display_name);
+    let request = (|| {
+        Some(JoinRequest {
+            session_id: session_id?,
+            role: role?,
+            user_id: user_id?,
+            display_name,
+        })
+    })();
+    faults.finish(request)
+}
+
+pub(in crate::rpc) fn get(request: v1::GetSessionRequest) -> Result<SessionKey, Error> {
+    use v1::get_session_request::Key;
+    let mut faults = Faults::default();
+    let key = match request.key {
+        Some(Key::SessionId(id)) => faults
+            .required("session_id", id, SessionId::parse)
+            .map(SessionKey::Session),
+        Some(Key::AppointmentId(id)) => faults
+            .required("appointment_id", id, AppointmentId::parse)
+            .map(SessionKey::Appointment),
+        None => {
+            faults.add("session_id", "is required, unless appointment_id is given");
+            None
+        }
+    };
+    faults.finish(key)
+}
+
+pub(in crate::rpc) fn list(request: &v1::ListSessionsRequest) -> Result<SessionQuery, Error> {
+    let v1::ListSessionsRequest {
+        page_size,
+        page_token,
+        state,
+        appointment_id,
+        user_id,
+        sfu_node_id,
+        created_after,
+        created_before,
+    } = request.clone();
+    let mut faults = Faults::default();
+    let limit = faults.page_size(page_size);
+    let before = page_token::read(request);
+    if before.is_none() && !page_token.is_empty() {
+        faults.add(
+            "page_token",
+            "must be the next_page_token of an answer to the same filters",
+        );
+    }
+    let state = match v1::SessionState::try_from(state) {
+        Ok(v1::SessionState::Unspecified) => None,
+        Ok(v1::SessionState::Created) => Some(SessionState::Created),
+        Ok(v1::SessionState::Active) => Some(SessionState::Active),
+        Ok(v1::SessionState::Ended) => Some(SessionState::Ended),
+        Err(_) => {
+            faults.add("state", "must be a SessionState");
+            None
+        }
+    };
+    let filter = SessionFilter {
+        state,
+        appointment_id: faults.optional("appointment_id", appointment_id, AppointmentId::parse),
+        user_id: faults.optional("user_id", user_id, UserId::parse),
+        sfu_node_id: faults.optional("sfu_node_id", sfu_node_id, NodeId::parse),
+        created_after: faults.time("created_after", created_after),
+        created_before: faults.time("created_before", created_before),
+    };
+    faults.finish(Some(SessionQuery {
+        filter,
+        before,
+        limit,
+    }))
+}
+
+/// A parsed UpdateSession.
+pub(in crate::rpc) struct Update {
+    pub(in crate::rpc) session_id: SessionId,
+    pub(in crate::rpc) update: SessionUpdate,
+    pub(in crate::rpc) expected_version: Option<i64>,
+}
+
+pub(in crate::rpc) fn update(request: v1::UpdateSessionRequest) -> Result<Update, Error> {
+    let v1::UpdateSessionRequest {
+        session_id,
+        update_mask,
+        scheduled_start_time,
+        scheduled_end_time,
+        labels,
+        doctor_id,
+        expected_version,
+    } = request;
+    let mut faults = Faults::default();
+    let session_id = faults.required("session_id", session_id, SessionId::parse);
+    let given = [
+        ("scheduled_start_time", scheduled_start_time.is_some()),
+        ("scheduled_end_time", scheduled_end_time.is_some()),
+        ("labels", !labels.is_empty()),
+        ("doctor_id", !doctor_id.is_empty()),
+    ];
+    let masked = masked_fields(&mut faults, update_mask, given);
+    let start = faults.time("scheduled_start_time", scheduled_start_time);
+    let end = faults.time("scheduled_end_time", scheduled_end_time);
+    let labels = faults.labels(labels);
+    let takes = |field| masked.contains(&field);
+    let doctor_id = if takes("doctor_id") {
+        faults.required("doctor_id", doctor_id, UserId::parse)
+    } else {
+        None
+    };
+    if let Some(expected) = expected_version {
+        faults.not_negative("expected_version", expected);
+    }
+    let update = SessionUpdate {
+        scheduled_start_time: takes("scheduled_start_time").then_some(start),
+        scheduled_end_time: takes("scheduled_end_time").then_some(end),
+        labels: takes("labels").then_some(labels),
+        doctor_id,
+    };
+    faults.finish(session_id.map(|session_id| Update {
+        session_id,
+        update,
+        expected_version,
+    }))
+}
+
+/// The fields to change: those that the mask names, or without a mask those that are given.
+fn masked_fields(
+    faults: &mut Faults,
+    mask: Option<FieldMask>,
+    given: [(&'static str, bool); 4],
+) -> Vec<&'static str> {
+    let paths = mask.map(|FieldMask { paths }| paths).unwrap_or_default();
+    let known = given.map(|(field, _)| field);
+    if paths
+        .iter()
+        .any(|path| path != "*" && !known.contains(&path.as_str()))
+    {
+        faults.add(
+            "update_mask",
+            format!("may name {} or be *", known.join(", ")),
+        );
+    }
+    let named = |field: &str| paths.iter().any(|path| path == "*" || path == field);
+    let fields: Vec<_> = given
+        .into_iter()
+        .filter(|(field, given)| {
+            if paths.is_empty() {
+                *given
+            } else {
+                named(field)
+            }
+        })
+        .map(|(field, _)| field)
+        .collect();
+    if paths.is_empty() && fields.is_empty() {
+        faults.add("update_mask", "must name a field, or a field must be given");
+    }
+    fields
+}
+
+pub(in crate::rpc) fn end(request: v1::EndSessionRequest) -> Result<(SessionId, String), Error> {
+    let v1::EndSessionRequest { session_id, reason } = request;
+    let mut faults = Faults::default();
+    let session_id = faults.required("session_id", session_id, SessionId::parse);
+    let reason = faults.text("reason", reason);
+    faults.finish(session_id.map(|session_id| (session_id, reason)))
+}
+
+/// A session and somebody in it.
+pub(in crate::rpc) struct Member {
+    pub(in crate::rpc) session_id: SessionId,
+    pub(in crate::rpc) user_id: UserId,
+}
+
+pub(in crate::rpc) fn list_participants(
+    request: v1::ListParticipantsRequest,
+) -> Result<SessionId, Error> {
+    let v1::ListParticipantsRequest { session_id } = request;
+    let mut faults = Faults::default();
+    let session_id = faults.required("session_id", session_id, SessionId::parse);
+    faults.finish(session_id)
+}
+
+/// The request of every method that is about one participant of one session.
+pub(in crate::rpc) fn member(session_id: String, user_id: String) -> Result<Member, Error> {
+    let mut faults = Faults::default();
+    let session_id = faults.required("session_id", session_id, SessionId::parse);
+    let user_id = faults.required("user_id", user_id, UserId::parse);
+    let member = session_id.zip(user_id).map(|(session_id, user_id)| Member {
+        session_id,
+        user_id,
+    });
+    faults.finish(member)
+}
+
+pub(in crate::rpc) fn invite_request(
+    request: v1::InviteParticipantRequest,
+) -> Result<(SessionId, Invite), Error> {
+    let v1::InviteParticipantRequest {
+        session_id,
+        role,
+        user_id,
+        display_name,
+        expire_time,
+    } = request;
+    let mut faults = Faults::default();
+    let session_id = faults.required("session_id", session_id, SessionId::parse);
+    let invited: Vec<_> = Role::ALL
+        .into_iter()
+        .filter(|role| role.is_invited())
+        .collect();
+    let role = faults.role(role, &invited);
+    let user_id = if user_id.is_empty() && !display_name.is_empty() {
+        Some(UserId::generate())
+    } else {
+        if user_id.is_empty() {
+            faults.add("user_id", "is required, unless display_name is given");
+        }
+        faults.optional("user_id", user_id, UserId::parse)
+    };
+    let display_name = faults.text("display_name", display_name);
+    let expire_time = faults.time("expire_time", expire_time);
+    let request = (|| {
+        let invite = Invite {
+            user_id: user_id?,
+            role: role?,
+            display_name,
+            expire_time,
+        };
+        Some((session_id?, invite))
+    })();
+    faults.finish(request)
+}
+
+/// A parsed ListSessionEvents.
+pub(in crate::rpc) struct EventsQuery {
+    pub(in crate::rpc) session_id: SessionId,
+    pub(in crate::rpc) after: i64,
+    pub(in crate::rpc) limit: usize,
+}
+
+pub(in crate::rpc) fn list_events(
+    request: v1::ListSessionEventsRequest,
+) -> Result<EventsQuery, Error> {
+    let v1::ListSessionEventsRequest {
+        session_id,
+        after_sequence,
+        page_size,
+    } = request;
+    let mut faults = Faults::default();
+    let session_id = faults.required("session_id", session_id, SessionId::parse);
+    let after = faults.not_negative("after_sequence", after_sequence);
+    let limit = faults.page_size(page_size);
+    faults.finish(session_id.map(|session_id| EventsQuery {
+        session_id,
+        after,
+        limit,
+    }))
+}
+
+pub(in crate::rpc) fn watch(request: v1::WatchSessionRequest) -> Result<(SessionId, i64), Error> {
+    let v1::WatchSessionRequest {
+        session_id,
+        after_sequence,
+    } = request;
+    let mut faults = Faults::default();
+    let session_id = faults.required("session_id", session_id, SessionId::parse);
+    let after = faults.not_negative("after_sequence", after_sequence);
+    faults.finish(session_id.map(|session_id| (session_id, after)))
+}
