@@ -1,4 +1,7 @@
 //! The SQL. Every function runs on a thread that may wait for the disk.
+//!
+//! No statement that writes has a RETURNING clause: SQLite runs those with a journal of their own, into which it copies
+//! every page that they change.
 
 use std::collections::HashMap;
 
@@ -39,40 +42,35 @@ pub(super) fn insert(
     unplaced: UnplacedSession,
     rotation: &Rotation,
 ) -> Result<Inserted, StoreError> {
-    let taken = db
-        .prepare_cached("SELECT 1 FROM sessions WHERE appointment_id = ?1 AND incarnation = ?2")?
-        .exists(params![
-            unplaced.request.appointment_id.as_str(),
-            unplaced.incarnation
-        ])?;
-    if taken {
-        return Ok(Inserted::Taken);
-    }
     let turn: i64 = db
-        .prepare_cached("UPDATE rotation SET turn = turn + 1 RETURNING turn - 1")?
+        .prepare_cached("SELECT turn FROM rotation")?
         .query_row([], |row| row.get(0))?;
     let node = rotation.select(u64::try_from(turn).unwrap_or(0)).clone();
     let change = unplaced.place(node);
     let session = &change.session;
-    let n: i64 = db
+    let stored = db
         .prepare_cached(
             "INSERT INTO sessions (session_id, appointment_id, incarnation, doctor_id, patient_id, sfu_node_id, state, \
-             version, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) RETURNING n",
+             version, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) \
+             ON CONFLICT (appointment_id, incarnation) DO NOTHING",
         )?
-        .query_row(
-            params![
-                session.session_id.as_str(),
-                session.appointment_id.as_str(),
-                session.incarnation,
-                session.doctor_id.as_str(),
-                session.patient_id.as_str(),
-                session.sfu_node_id.as_str(),
-                session.state.name(),
-                session.version,
-                to_json(&SessionRecord::from(session))?,
-            ],
-            |row| row.get(0),
-        )?;
+        .execute(params![
+            session.session_id.as_str(),
+            session.appointment_id.as_str(),
+            session.incarnation,
+            session.doctor_id.as_str(),
+            session.patient_id.as_str(),
+            session.sfu_node_id.as_str(),
+            session.state.name(),
+            session.version,
+            to_json(&SessionRecord::from(session))?,
+        ])?;
+    if stored == 0 {
+        return Ok(Inserted::Taken);
+    }
+    let n = db.last_insert_rowid();
+    db.prepare_cached("UPDATE rotation SET turn = turn + 1")?
+        .execute([])?;
     insert_event(db, n, &change.event)?;
     Ok(Inserted::Stored(Box::new(change)))
 }
@@ -88,33 +86,35 @@ pub(super) fn commit(db: &Connection, change: &Change) -> Result<Committed, Stor
 /// The row's number, or `None` when the session is not at the version before the change.
 fn update_session(db: &Connection, change: &Change) -> Result<Option<i64>, StoreError> {
     let session = &change.session;
+    let n: Option<i64> = db
+        .prepare_cached("SELECT n FROM sessions WHERE session_id = ?1 AND version = ?2")?
+        .query_row(
+            params![session.session_id.as_str(), session.version - 1],
+            |row| row.get(0),
+        )
+        .optional()?;
+    let Some(n) = n else {
+        return Ok(None);
+    };
     let body = to_json(&SessionRecord::from(session))?;
-    let (id, before) = (session.session_id.as_str(), session.version - 1);
-    let n = match change.event.kind {
+    match change.event.kind {
         // SQLite rewrites the index of every column that is named, so the most frequent change names none.
         EventKind::Joined { .. } => db
-            .prepare_cached(
-                "UPDATE sessions SET version = ?3, body = ?4 WHERE session_id = ?1 AND version = ?2 RETURNING n",
-            )?
-            .query_row(params![id, before, session.version, body], |row| row.get(0)),
+            .prepare_cached("UPDATE sessions SET version = ?2, body = ?3 WHERE n = ?1")?
+            .execute(params![n, session.version, body])?,
         EventKind::Created { .. } | EventKind::Updated { .. } | EventKind::Ended { .. } => db
             .prepare_cached(
-                "UPDATE sessions SET version = ?3, body = ?4, doctor_id = ?5, state = ?6 \
-                 WHERE session_id = ?1 AND version = ?2 RETURNING n",
+                "UPDATE sessions SET version = ?2, body = ?3, doctor_id = ?4, state = ?5 WHERE n = ?1",
             )?
-            .query_row(
-                params![
-                    id,
-                    before,
-                    session.version,
-                    body,
-                    session.doctor_id.as_str(),
-                    session.state.name()
-                ],
-                |row| row.get(0),
-            ),
+            .execute(params![
+                n,
+                session.version,
+                body,
+                session.doctor_id.as_str(),
+                session.state.name()
+            ])?,
     };
-    Ok(n.optional()?)
+    Ok(Some(n))
 }
 
 fn insert_event(db: &Connection, session: i64, event: &Event) -> Result<(), StoreError> {
