@@ -1,4 +1,7 @@
 //! The SQL. Every function runs on a thread that may wait for the disk.
+//!
+//! No statement that writes has a RETURNING clause: SQLite runs those with a journal of their own, into which it copies
+//! every page that they change.
 
 use std::collections::HashMap;
 
@@ -41,41 +44,36 @@ pub(super) fn insert(
     unplaced: UnplacedSession,
     rotation: &Rotation,
 ) -> Result<Inserted, StoreError> {
-    let taken = db
-        .prepare_cached("SELECT 1 FROM sessions WHERE appointment_id = ?1 AND incarnation = ?2")?
-        .exists(params![
-            unplaced.request.appointment_id.as_str(),
-            unplaced.incarnation
-        ])?;
-    if taken {
-        return Ok(Inserted::Taken);
-    }
     let turn: i64 = db
-        .prepare_cached("UPDATE rotation SET turn = turn + 1 RETURNING turn - 1")?
+        .prepare_cached("SELECT turn FROM rotation")?
         .query_row([], |row| row.get(0))?;
     let node = rotation.select(u64::try_from(turn).unwrap_or(0)).clone();
     let change = unplaced.place(node);
     let session = &change.session;
-    let n: i64 = db
+    let stored = db
         .prepare_cached(
             "INSERT INTO sessions (session_id, appointment_id, incarnation, doctor_id, patient_id, sfu_node_id, state, \
-             version, body, scheduled_end_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) RETURNING n",
+             version, body, scheduled_end_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) \
+             ON CONFLICT (appointment_id, incarnation) DO NOTHING",
         )?
-        .query_row(
-            params![
-                session.session_id.as_str(),
-                session.appointment_id.as_str(),
-                session.incarnation,
-                session.doctor_id.as_str(),
-                session.patient_id.as_str(),
-                session.sfu_node_id.as_str(),
-                session.state.name(),
-                session.version,
-                to_json(&SessionRecord::from(session))?,
-                session.schedule.end.map(Timestamp::as_millis),
-            ],
-            |row| row.get(0),
-        )?;
+        .execute(params![
+            session.session_id.as_str(),
+            session.appointment_id.as_str(),
+            session.incarnation,
+            session.doctor_id.as_str(),
+            session.patient_id.as_str(),
+            session.sfu_node_id.as_str(),
+            session.state.name(),
+            session.version,
+            to_json(&SessionRecord::from(session))?,
+            session.schedule.end.map(Timestamp::as_millis),
+        ])?;
+    if stored == 0 {
+        return Ok(Inserted::Taken);
+    }
+    let n = db.last_insert_rowid();
+    db.prepare_cached("UPDATE rotation SET turn = turn + 1")?
+        .execute([])?;
     insert_events(db, n, &change.events)?;
     Ok(Inserted::Stored(Box::new(change)))
 }
@@ -91,44 +89,42 @@ pub(super) fn commit(db: &Connection, change: &Change) -> Result<Committed, Stor
 /// The row's number, or `None` when the session is not at the version before the change.
 fn update_session(db: &Connection, change: &Change) -> Result<Option<i64>, StoreError> {
     let session = &change.session;
+    let n: Option<i64> = db
+        .prepare_cached("SELECT n FROM sessions WHERE session_id = ?1 AND version = ?2")?
+        .query_row(
+            params![session.session_id.as_str(), change.before()],
+            |row| row.get(0),
+        )
+        .optional()?;
+    let Some(n) = n else {
+        return Ok(None);
+    };
     let body = to_json(&SessionRecord::from(session))?;
-    let (id, before) = (session.session_id.as_str(), change.before());
     // SQLite rewrites the index of every column that is named, so the most frequent change names none.
     let only_tokens = change
         .events
         .iter()
         .all(|event| matches!(event.kind, EventKind::Joined { .. }));
     if only_tokens {
-        return Ok(db
-            .prepare_cached(
-                "UPDATE sessions SET version = ?3, body = ?4 WHERE session_id = ?1 AND version = ?2 RETURNING n",
-            )?
-            .query_row(params![id, before, session.version, body], |row| row.get(0))
-            .optional()?);
-    }
-    let n = db
-        .prepare_cached(
-            "UPDATE sessions SET version = ?3, body = ?4, doctor_id = ?5, state = ?6, scheduled_end_ms = ?7, \
-             empty_since_ms = ?8 WHERE session_id = ?1 AND version = ?2 RETURNING n",
+        db.prepare_cached("UPDATE sessions SET version = ?2, body = ?3 WHERE n = ?1")?
+            .execute(params![n, session.version, body])?;
+    } else {
+        db.prepare_cached(
+            "UPDATE sessions SET version = ?2, body = ?3, doctor_id = ?4, state = ?5, scheduled_end_ms = ?6, \
+             empty_since_ms = ?7 WHERE n = ?1",
         )?
-        .query_row(
-            params![
-                id,
-                before,
-                session.version,
-                body,
-                session.doctor_id.as_str(),
-                session.state.name(),
-                session.schedule.end.map(Timestamp::as_millis),
-                session.empty_since.map(Timestamp::as_millis),
-            ],
-            |row| row.get(0),
-        )
-        .optional()?;
-    if let Some(n) = n {
+        .execute(params![
+            n,
+            session.version,
+            body,
+            session.doctor_id.as_str(),
+            session.state.name(),
+            session.schedule.end.map(Timestamp::as_millis),
+            session.empty_since.map(Timestamp::as_millis),
+        ])?;
         presence::set(db, n, session)?;
     }
-    Ok(n)
+    Ok(Some(n))
 }
 
 fn insert_events(db: &Connection, session: i64, events: &[Event]) -> Result<(), StoreError> {

@@ -99,6 +99,8 @@ fn configure_writer(db: &Connection) -> rusqlite::Result<()> {
     // NORMAL would not sync the WAL at each commit: an answer that said OK could be lost with the machine's power.
     db.pragma_update(None, "synchronous", "FULL")?;
     db.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    // What SQLite wants to put aside it would put into a file in /var/tmp, which a read-only root does not let it.
+    db.pragma_update(None, "temp_store", "MEMORY")?;
     Ok(())
 }
 
