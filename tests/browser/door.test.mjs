@@ -144,13 +144,14 @@ test('error pages', async (t) => {
   const [session, other] = await Promise.all([service.session(), service.session()]);
   const link = await session.patient();
   const at = await device(t, chromium, PHONE);
+  const unknown = `sess_${'0'.repeat(32)}`;
   const seconds = Math.floor(Date.now() / 1000);
   const cases = [
     ['missing-token', 401, link.split('?')[0]],
     ['forged', 401, resign(link, {}, 'not the secret of this service, but another')],
     ['expired', 401, resign(link, { exp: seconds - HOUR_MS / 1000 })],
     ['other-session', 403, link.replace(session.id, other.id)],
-    ['unknown-session', 404, `${service.url}/join/nothing-of-that-name`],
+    ['unknown-session', 404, resign(link, { sessionId: unknown }).replace(session.id, unknown)],
     ['not-found', 404, `${service.url}/nothing`],
   ];
   for (const [code, status, address] of cases) {

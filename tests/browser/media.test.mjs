@@ -8,14 +8,14 @@ import { SMALL, Service, accessible, browser, click, device, goIn, open, screen,
 const [service, chromium] = await Promise.all([Service.start(), browser()]);
 
 /** getUserMedia that fails as a browser's does when what it is asked for meets a condition. */
-const failing = (name, condition) => `{
+const failing = (name, condition) => `if (navigator.mediaDevices) {
   const real = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
   navigator.mediaDevices.getUserMedia = (asked) => (${condition})(asked) ? Promise.reject(new DOMException('', '${name}')) : real(asked);
 }`;
 
 const CASES = [
   ['permission refused', failing('NotAllowedError', '() => true'), 'refused', 'Go in without camera and microphone'],
-  ['permission refused by the device', "navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('Permission denied by system', 'NotAllowedError'));", 'refused-system', 'Go in without camera and microphone'],
+  ['permission refused by the device', "if (navigator.mediaDevices) navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('Permission denied by system', 'NotAllowedError'));", 'refused-system', 'Go in without camera and microphone'],
   ['no camera', failing('NotFoundError', '({ video }) => video'), 'missing-camera', 'Go in with sound only'],
   ['no microphone', failing('NotFoundError', '({ audio }) => audio'), 'missing-microphone', 'Go in with picture only'],
   ['neither', failing('NotFoundError', '() => true'), 'missing', 'Go in without camera and microphone'],

@@ -377,8 +377,54 @@ export class Wire {
   }
 }
 
-/** Loses all of a page's media packets, or none. */
-export async function loseMedia(page, lose) {
-  const cdp = await page.context().newCDPSession(page);
-  await cdp.send('Network.emulateNetworkConditions', { offline: false, latency: 0, downloadThroughput: -1, uploadThroughput: -1, packetLoss: lose ? 100 : 0 });
+/** A real TURN server, and what the service needs to know of it. Media goes through it over TCP, so that a Wire can cut it. */
+export class Turn {
+  static async start() {
+    const turn = new Turn();
+    turn.port = await freePort();
+    const home = await mkdtemp(path.join(tmpdir(), 'coturn-'));
+    const args = ['-n', '--listening-ip=127.0.0.1', '--relay-ip=127.0.0.1', `--listening-port=${turn.port}`, '--realm=video-session'];
+    args.push('--use-auth-secret', '--static-auth-secret=browser-tests-turn-secret', '--allow-loopback-peers', '--no-tls', '--no-dtls', '--no-cli');
+    args.push('--log-file=stdout', '--simple-log', `--pidfile=${home}/pid`, `--userdb=${home}/db`);
+    const child = spawn(process.env.TURNSERVER ?? 'turnserver', args, { cwd: home, stdio: 'ignore' });
+    const exited = new Promise((resolve, reject) => {
+      child.on('error', reject);
+      child.on('exit', resolve);
+    });
+    after(async () => {
+      child.kill('SIGKILL');
+      await exited;
+      await rm(home, { recursive: true, force: true });
+    });
+    await Promise.race([until('coturn listens', () => reachable(turn.port)), exited.then(() => assert.fail('coturn ended at once'))]);
+    turn.env = { TURN_URLS: `turn:127.0.0.1:${turn.port}?transport=tcp`, TURN_SECRET: 'browser-tests-turn-secret', ICE_POLICY: 'relay' };
+    return turn;
+  }
+
+  /** For a page whose way to this server is a wire: what runs there before its own scripts. */
+  through(wire) {
+    return `{
+      const through = (given) => ({ ...given, iceServers: given.iceServers.map((server) => ({ ...server, urls: [server.urls].flat().map((url) => url.replace(':${this.port}', ':${wire.port}')) })) });
+      window.RTCPeerConnection = class extends RTCPeerConnection {
+        constructor(given) {
+          super(through(given));
+        }
+        setConfiguration(given) {
+          super.setConfiguration(through(given));
+        }
+      };
+    }`;
+  }
+}
+
+async function reachable(port) {
+  const socket = net.connect(port, '127.0.0.1');
+  try {
+    await once(socket, 'connect');
+    return true;
+  } catch {
+    return false;
+  } finally {
+    socket.destroy();
+  }
 }

@@ -274,7 +274,9 @@ export class Mesh extends EventTarget {
   /** Somebody was there before us. If nobody told them that we are here, or they may not offer, we do. */
   found({ user_id: userId, publishes }, resumed) {
     const known = this.#peers.get(userId);
-    if (known) return known.resume();
+    if (known && (resumed || known.alive)) return known.resume();
+    // We were missed for too long: they have dropped us, and offer anew.
+    this.left(userId);
     if (!(publishes || this.publishes)) return undefined;
     const peer = this.#add(userId, publishes);
     return this.publishes && (resumed || !publishes) ? peer.offer() : peer.expect();
