@@ -225,6 +225,10 @@ fn example(reason: Reason) -> Error {
             closed: Timestamp::MIN,
         },
         Reason::NotAParticipant => Error::NotAParticipant { role: Role::Doctor },
+        Reason::ParticipantRemoved => Error::ParticipantRemoved,
+        Reason::ParticipantNotFound => Error::ParticipantNotFound,
+        Reason::NotAllowed => Error::NotAllowed,
+        Reason::SessionFull => Error::SessionFull,
         Reason::AppointmentConflict => Error::AppointmentConflict {
             session_id,
             fields: vec!["doctor_id"],

@@ -172,6 +172,8 @@ fn create_request() -> v1::CreateSessionRequest {
         scheduled_start_time: time(draft.start_secs),
         scheduled_end_time: time(draft.end_secs),
         labels: labels(),
+        admission: 0,
+        max_participants: 0,
     }
 }
 

@@ -64,6 +64,9 @@ fn session() -> v1::Session {
         end_reason: String::new(),
         labels: crate::calls::labels(),
         version: 1,
+        admission: v1::Admission::WhenHostPresent.into(),
+        max_participants: 8,
+        participants: Vec::new(),
     }
 }
 
@@ -122,6 +125,48 @@ impl VideoSessionService for Echo {
         &self,
         _: Request<v1::ListSessionEventsRequest>,
     ) -> Result<Response<v1::ListSessionEventsResponse>, Status> {
+        Err(not_an_echo())
+    }
+
+    async fn list_participants(
+        &self,
+        _: Request<v1::ListParticipantsRequest>,
+    ) -> Result<Response<v1::ListParticipantsResponse>, Status> {
+        Err(not_an_echo())
+    }
+
+    async fn admit_participant(
+        &self,
+        _: Request<v1::AdmitParticipantRequest>,
+    ) -> Result<Response<v1::AdmitParticipantResponse>, Status> {
+        Err(not_an_echo())
+    }
+
+    async fn remove_participant(
+        &self,
+        _: Request<v1::RemoveParticipantRequest>,
+    ) -> Result<Response<v1::RemoveParticipantResponse>, Status> {
+        Err(not_an_echo())
+    }
+
+    async fn mute_participant(
+        &self,
+        _: Request<v1::MuteParticipantRequest>,
+    ) -> Result<Response<v1::MuteParticipantResponse>, Status> {
+        Err(not_an_echo())
+    }
+
+    async fn invite_participant(
+        &self,
+        _: Request<v1::InviteParticipantRequest>,
+    ) -> Result<Response<v1::InviteParticipantResponse>, Status> {
+        Err(not_an_echo())
+    }
+
+    async fn revoke_invite(
+        &self,
+        _: Request<v1::RevokeInviteRequest>,
+    ) -> Result<Response<v1::RevokeInviteResponse>, Status> {
         Err(not_an_echo())
     }
 

@@ -38,7 +38,7 @@ fn cases() -> Vec<Case> {
         let_in,
     };
     let unknown = Err(Reason::SessionNotFound);
-    vec![
+    let mut cases = vec![
         case(
             "/videosession.v1.VideoSessionService/CreateSession",
             create("appointment-1").encode_to_vec(),
@@ -98,6 +98,71 @@ fn cases() -> Vec<Case> {
             }
             .encode_to_vec(),
             unknown,
+        ),
+    ];
+    cases.extend(cases_about_participants());
+    cases
+}
+
+/// All of them of a session that does not exist.
+fn cases_about_participants() -> Vec<Case> {
+    let session_id = || "sess_1".to_owned();
+    let user_id = || "patient-1".to_owned();
+    let case = |path, request| Case {
+        path,
+        request,
+        let_in: Err(Reason::SessionNotFound),
+    };
+    vec![
+        case(
+            "/videosession.v1.VideoSessionService/ListParticipants",
+            v1::ListParticipantsRequest {
+                session_id: session_id(),
+            }
+            .encode_to_vec(),
+        ),
+        case(
+            "/videosession.v1.VideoSessionService/AdmitParticipant",
+            v1::AdmitParticipantRequest {
+                session_id: session_id(),
+                user_id: user_id(),
+            }
+            .encode_to_vec(),
+        ),
+        case(
+            "/videosession.v1.VideoSessionService/RemoveParticipant",
+            v1::RemoveParticipantRequest {
+                session_id: session_id(),
+                user_id: user_id(),
+                keep_out: false,
+            }
+            .encode_to_vec(),
+        ),
+        case(
+            "/videosession.v1.VideoSessionService/MuteParticipant",
+            v1::MuteParticipantRequest {
+                session_id: session_id(),
+                user_id: user_id(),
+            }
+            .encode_to_vec(),
+        ),
+        case(
+            "/videosession.v1.VideoSessionService/InviteParticipant",
+            v1::InviteParticipantRequest {
+                session_id: session_id(),
+                role: v1::Role::Guest.into(),
+                user_id: "guest-1".to_owned(),
+                ..Default::default()
+            }
+            .encode_to_vec(),
+        ),
+        case(
+            "/videosession.v1.VideoSessionService/RevokeInvite",
+            v1::RevokeInviteRequest {
+                session_id: session_id(),
+                user_id: user_id(),
+            }
+            .encode_to_vec(),
         ),
     ]
 }

@@ -78,6 +78,7 @@ impl Setup {
             .set("VIDEO_JWT_SECRET", JWT_SECRET)
             .set("GRPC_ADDR", "127.0.0.1:0")
             .set("ADMIN_ADDR", "127.0.0.1:0")
+            .set("HTTP_ADDR", "127.0.0.1:0")
             .set("DRAIN_DELAY_SECS", "0")
     }
 
@@ -145,6 +146,7 @@ impl Setup {
         Service {
             grpc: address(&line, "grpc_addr").unwrap(),
             admin: address(&line, "admin_addr").unwrap(),
+            http: address(&line, "http_addr").unwrap(),
             health: address(&line, "health_addr"),
             process,
         }
@@ -243,6 +245,7 @@ pub(crate) struct Service {
     pub(crate) process: Process,
     pub(crate) grpc: SocketAddr,
     pub(crate) admin: SocketAddr,
+    pub(crate) http: SocketAddr,
     pub(crate) health: Option<SocketAddr>,
 }
 
@@ -368,6 +371,9 @@ pub(crate) fn join(session_id: &str, role: v1::Role) -> v1::JoinSessionRequest {
     let user_id = match role {
         v1::Role::Doctor => "doctor-1",
         v1::Role::Patient => "patient-1",
+        v1::Role::Guest => "guest-1",
+        v1::Role::Interpreter => "interpreter-1",
+        v1::Role::Observer => "observer-1",
         v1::Role::Unspecified => "",
     };
     v1::JoinSessionRequest {

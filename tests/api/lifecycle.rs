@@ -69,6 +69,7 @@ async fn check_config_names_every_fault_at_once_and_no_value() {
         "VIDEO_JWT_PRIVATE_KEY_FILE",
         "GRPC_ADDR",
         "ADMIN_ADDR",
+        "HTTP_ADDR",
         "HEALTH_ADDR",
         "SFU_NODES",
         "CLIENT_BASE_URL",
@@ -108,9 +109,11 @@ async fn check_config_finds_good_settings_good_and_starts_nothing() {
 async fn dev_prints_two_complete_commands_and_stays_on_this_machine() {
     let setup = Setup::bare(&["--dev"])
         .set("GRPC_ADDR", "0.0.0.0:0")
-        .set("ADMIN_ADDR", "0.0.0.0:0");
+        .set("ADMIN_ADDR", "0.0.0.0:0")
+        .set("HTTP_ADDR", "0.0.0.0:0");
     let service = setup.start().await;
-    assert!(service.grpc.ip().is_loopback() && service.admin.ip().is_loopback());
+    let addrs = [service.grpc, service.admin, service.http];
+    assert!(addrs.iter().all(|addr| addr.ip().is_loopback()));
     service
         .line(|line| line.contains("not for production"))
         .await;
@@ -137,8 +140,12 @@ async fn dev_prints_two_complete_commands_and_stays_on_this_machine() {
 
 #[tokio::test]
 async fn dev_needs_no_settings_at_all_and_stops_at_once() {
-    let setup = Setup::bare(&["--dev"]).set("GRPC_ADDR", "127.0.0.1:0");
-    let mut service = setup.set("ADMIN_ADDR", "127.0.0.1:0").start().await;
+    let setup = ["GRPC_ADDR", "ADMIN_ADDR", "HTTP_ADDR"]
+        .into_iter()
+        .fold(Setup::bare(&["--dev"]), |setup, addr| {
+            setup.set(addr, "127.0.0.1:0")
+        });
+    let mut service = setup.start().await;
     service.process.terminate().await;
 }
 
@@ -146,7 +153,8 @@ async fn dev_needs_no_settings_at_all_and_stops_at_once() {
 async fn a_dotenv_file_is_read_before_anything_looks_at_a_setting() {
     let lines = format!(
         "# a comment\nINTERNAL_SECRET={SECRET}\nVIDEO_JWT_SECRET=\"{JWT_SECRET}\"\nLOG_FORMAT=json\n\
-         GRPC_ADDR=127.0.0.1:0\nADMIN_ADDR=127.0.0.1:0\nSFU_NODES=from-the-file\nDRAIN_DELAY_SECS=0\n"
+         GRPC_ADDR=127.0.0.1:0\nADMIN_ADDR=127.0.0.1:0\nHTTP_ADDR=127.0.0.1:0\n\
+         SFU_NODES=from-the-file\nDRAIN_DELAY_SECS=0\n"
     );
     let setup = Setup::bare(&[]).file(".env", &lines);
     let service = setup.start().await;
@@ -234,7 +242,7 @@ async fn a_second_process_on_a_data_directory_is_refused() {
 async fn a_taken_port_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = taken.local_addr().unwrap();
-    for setting in ["GRPC_ADDR", "ADMIN_ADDR", "HEALTH_ADDR"] {
+    for setting in ["GRPC_ADDR", "ADMIN_ADDR", "HTTP_ADDR", "HEALTH_ADDR"] {
         let (code, output) = Setup::new().set(setting, addr).run().await;
         assert_eq!(code, FAILURE);
         assert_has(&output, &[setting, &addr.to_string()]);

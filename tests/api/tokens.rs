@@ -8,9 +8,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use video_session::auth::token::{Config, KeyError, KeySource, Tokens};
+use video_session::auth::token::{
+    Claims, Config, InvalidToken, KeyError, KeySource, Purpose, Tokens,
+};
 use video_session::domain::access::Role;
 use video_session::domain::id::{AppointmentId, NodeId, UserId};
+use video_session::domain::participant::Admission;
 use video_session::domain::session::{Schedule, SessionRequest, UnplacedSession};
 use video_session::domain::time::Timestamp;
 use video_session::proto::v1;
@@ -58,6 +61,8 @@ fn issue(tokens: &Tokens) -> String {
         patient_id: id("patient-1"),
         schedule: Schedule::default(),
         labels: <_>::default(),
+        admission: Admission::default(),
+        max_participants: 8,
     };
     let now = Timestamp::now();
     let placed = UnplacedSession::new(request, None, now).place(NodeId::parse("sfu-1").unwrap());
@@ -67,6 +72,10 @@ fn issue(tokens: &Tokens) -> String {
         .issue(&placed.session, role, &user, "Pat", now, expire_time)
         .unwrap()
         .jwt
+}
+
+fn verify(tokens: &Tokens, jwt: &str) -> Result<Claims, InvalidToken> {
+    tokens.verify(jwt, Purpose::Join)
 }
 
 fn encoded(json: &Value) -> String {
@@ -96,7 +105,7 @@ fn a_genuine_token_is_good() {
     let pems = [pem("ed25519.pem"), pem("p256.pem")].map(|pem| private(&pem));
     for source in [shared(JWT_SECRET)].into_iter().chain(pems) {
         let tokens = tokens(source);
-        let claims = tokens.verify(&issue(&tokens)).unwrap();
+        let claims = verify(&tokens, &issue(&tokens)).unwrap();
         assert_eq!((&*claims.sub, &*claims.role), ("patient-1", "patient"));
     }
 }
@@ -110,11 +119,11 @@ fn a_token_without_a_signature_is_refused() {
         let claims = encoded(&jwt_part(&jwt, 1));
         for none in ["none", "None", "NONE", "nOnE", ""] {
             let header = encoded(&json!({"alg": none, "typ": "JWT", "kid": kid}));
-            assert!(tokens.verify(&format!("{header}.{claims}.")).is_err());
+            assert!(verify(&tokens, &format!("{header}.{claims}.")).is_err());
         }
         let (signed, _) = jwt.rsplit_once('.').unwrap();
-        assert!(tokens.verify(&format!("{signed}.")).is_err());
-        assert!(tokens.verify(signed).is_err());
+        assert!(verify(&tokens, &format!("{signed}.")).is_err());
+        assert!(verify(&tokens, signed).is_err());
     }
 }
 
@@ -136,7 +145,7 @@ fn a_public_key_does_not_serve_as_a_shared_secret() {
             for algorithm in [Algorithm::HS256, Algorithm::HS384, Algorithm::HS512] {
                 let key = EncodingKey::from_secret(&secret);
                 let attack = forged(&jwt, algorithm, &key, |_| ());
-                assert!(tokens.verify(&attack).is_err());
+                assert!(verify(&tokens, &attack).is_err());
             }
         }
     }
@@ -148,17 +157,17 @@ fn another_algorithm_is_refused_even_with_the_right_key() {
     let jwt = issue(&tokens);
     let key = EncodingKey::from_secret(JWT_SECRET.as_bytes());
     let genuine = forged(&jwt, Algorithm::HS256, &key, |_| ());
-    assert!(tokens.verify(&genuine).is_ok(), "the forger knows how");
+    assert!(verify(&tokens, &genuine).is_ok(), "the forger knows how");
     for algorithm in [Algorithm::HS384, Algorithm::HS512] {
         let attack = forged(&jwt, algorithm, &key, |_| ());
-        assert!(tokens.verify(&attack).is_err());
+        assert!(verify(&tokens, &attack).is_err());
     }
     // The right signature under a header that claims another algorithm.
     let (_, rest) = jwt.split_once('.').unwrap();
     let kid = &jwt_part(&jwt, 0)["kid"];
     for alg in ["HS384", "RS256", "ES256", "EdDSA", "hs256"] {
         let header = encoded(&json!({"alg": alg, "typ": "JWT", "kid": kid}));
-        assert!(tokens.verify(&format!("{header}.{rest}")).is_err());
+        assert!(verify(&tokens, &format!("{header}.{rest}")).is_err());
     }
 }
 
@@ -167,14 +176,15 @@ fn claims_that_are_not_right_are_refused_though_they_are_signed() {
     let tokens = tokens(shared(JWT_SECRET));
     let jwt = issue(&tokens);
     let key = EncodingKey::from_secret(JWT_SECRET.as_bytes());
-    let verify = |change: &dyn Fn(&mut Value)| {
-        tokens.verify(&forged(&jwt, Algorithm::HS256, &key, |claims| {
-            change(claims)
-        }))
+    let changed = |change: &dyn Fn(&mut Value)| {
+        verify(
+            &tokens,
+            &forged(&jwt, Algorithm::HS256, &key, |claims| change(claims)),
+        )
     };
-    let with = |claim: &str, value: Value| verify(&|claims| claims[claim] = value.clone());
+    let with = |claim: &str, value: Value| changed(&|claims| claims[claim] = value.clone());
     let without = |claim: &str| {
-        verify(&|claims| {
+        changed(&|claims| {
             claims.as_object_mut().unwrap().remove(claim);
         })
     };
@@ -202,6 +212,42 @@ fn claims_that_are_not_right_are_refused_though_they_are_signed() {
 }
 
 #[test]
+fn only_a_token_of_ours_is_ever_called_expired() {
+    let tokens = tokens(shared(JWT_SECRET));
+    let jwt = issue(&tokens);
+    let forge = |secret: &str| {
+        let key = EncodingKey::from_secret(secret.as_bytes());
+        forged(&jwt, Algorithm::HS256, &key, |claims| {
+            claims["exp"] = json!(now() - 62);
+        })
+    };
+    let late = verify(&tokens, &forge(JWT_SECRET));
+    assert_eq!(late.unwrap_err(), InvalidToken::Expired);
+    let not_ours = verify(&tokens, &forge(OTHER_SECRET));
+    assert_eq!(not_ours.unwrap_err(), InvalidToken::Forged);
+}
+
+/// A cookie opens no join page and no SFU, and a link's token opens no connection.
+#[test]
+fn a_credential_is_good_for_one_purpose() {
+    let pems = [pem("ed25519.pem"), pem("p256.pem")].map(|pem| private(&pem));
+    for source in [shared(JWT_SECRET)].into_iter().chain(pems) {
+        let tokens = tokens(source);
+        let jwt = issue(&tokens);
+        let claims = verify(&tokens, &jwt).unwrap();
+        assert!(tokens.verify(&jwt, Purpose::Stay).is_err());
+        let cookie = tokens.exchange(&claims, now() + 60).unwrap();
+        assert!(tokens.verify(&cookie, Purpose::Join).is_err());
+        let stays = tokens.verify(&cookie, Purpose::Stay).unwrap();
+        assert_eq!((&stays.jti, &stays.sub), (&claims.jti, &claims.sub));
+        assert_eq!(stays.issued_at_sequence, claims.issued_at_sequence);
+        let late = tokens.exchange(&claims, now() - 62).unwrap();
+        let outcome = tokens.verify(&late, Purpose::Stay);
+        assert_eq!(outcome.unwrap_err(), InvalidToken::Expired);
+    }
+}
+
+#[test]
 fn a_token_that_was_changed_is_refused() {
     for source in [shared(JWT_SECRET), private(&pem("p256.pem"))] {
         let tokens = tokens(source);
@@ -219,10 +265,10 @@ fn a_token_that_was_changed_is_refused() {
             let mut claims = jwt_part(&jwt, 1);
             claims[claim] = value;
             let attack = format!("{header}.{}.{signature}", encoded(&claims));
-            assert!(tokens.verify(&attack).is_err(), "{claim}");
+            assert!(verify(&tokens, &attack).is_err(), "{claim}");
         }
         let cut = &jwt[..jwt.len() - 4];
-        assert!(tokens.verify(cut).is_err());
+        assert!(verify(&tokens, cut).is_err());
         let huge = "x".repeat(1_000_000);
         for nonsense in [
             "",
@@ -233,7 +279,7 @@ fn a_token_that_was_changed_is_refused() {
             &huge,
             &format!("{jwt}.{signature}"),
         ] {
-            assert!(tokens.verify(nonsense).is_err());
+            assert!(verify(&tokens, nonsense).is_err());
         }
     }
 }
@@ -246,10 +292,13 @@ fn a_key_is_chosen_by_its_kid_alone() {
     let ours = EncodingKey::from_secret(JWT_SECRET.as_bytes());
     let sign = |header: &Header, key| jsonwebtoken::encode(header, &claims, key).unwrap();
     let mut header = Header::new(Algorithm::HS256);
-    assert!(tokens.verify(&sign(&header, &ours)).is_err(), "no kid");
+    assert!(verify(&tokens, &sign(&header, &ours)).is_err(), "no kid");
     for kid in ["", "unknown", "../../../dev/null"] {
         header.kid = Some(kid.to_owned());
-        assert!(tokens.verify(&sign(&header, &ours)).is_err(), "kid {kid:?}");
+        assert!(
+            verify(&tokens, &sign(&header, &ours)).is_err(),
+            "kid {kid:?}"
+        );
     }
     // A key that the token itself brings along is not looked at.
     let theirs = tokens_of_an_attacker();
@@ -259,8 +308,8 @@ fn a_key_is_chosen_by_its_kid_alone() {
     header.jwk = Some(own_jwk);
     header.jku = Some("https://attacker.example/jwks.json".to_owned());
     let key = EncodingKey::from_ed_pem(pem("ed25519.pem").as_bytes()).unwrap();
-    assert!(tokens.verify(&sign(&header, &key)).is_err());
-    assert!(tokens.verify(&issue(&theirs)).is_err());
+    assert!(verify(&tokens, &sign(&header, &key)).is_err());
+    assert!(verify(&tokens, &issue(&theirs)).is_err());
 }
 
 fn tokens_of_an_attacker() -> Tokens {
@@ -281,11 +330,11 @@ fn the_previous_key_verifies_while_it_is_configured() {
             ..config(shared(JWT_SECRET))
         })
         .unwrap();
-        assert!(rotating.verify(&before).is_ok());
+        assert!(verify(&rotating, &before).is_ok());
         let fresh = issue(&rotating);
-        assert!(rotating.verify(&fresh).is_ok());
+        assert!(verify(&rotating, &fresh).is_ok());
         assert_ne!(jwt_part(&fresh, 0)["kid"], jwt_part(&before, 0)["kid"]);
-        assert!(tokens(shared(JWT_SECRET)).verify(&before).is_err());
+        assert!(verify(&tokens(shared(JWT_SECRET)), &before).is_err());
     }
 }
 
@@ -298,7 +347,7 @@ fn a_key_does_not_sign_under_another_keys_name() {
     .unwrap();
     let previous = EncodingKey::from_secret(OTHER_SECRET.as_bytes());
     let attack = forged(&issue(&tokens), Algorithm::HS256, &previous, |_| ());
-    assert!(tokens.verify(&attack).is_err());
+    assert!(verify(&tokens, &attack).is_err());
 }
 
 #[test]
@@ -306,7 +355,7 @@ fn keys_made_by_other_tools_are_read_too() {
     for algorithm in [&rcgen::PKCS_ED25519, &rcgen::PKCS_ECDSA_P256_SHA256] {
         let key = rcgen::KeyPair::generate_for(algorithm).unwrap();
         let tokens = tokens(private(&key.serialize_pem()));
-        assert!(tokens.verify(&issue(&tokens)).is_ok());
+        assert!(verify(&tokens, &issue(&tokens)).is_ok());
     }
 }
 

@@ -65,6 +65,8 @@ async fn every_fault_of_a_create_is_named_at_once() {
         scheduled_start_time: broken_time(),
         scheduled_end_time: broken_time(),
         labels: bad_labels(),
+        admission: 9,
+        max_participants: 1,
     };
     assert_eq!(
         faults(client.create_session(request).await),
@@ -74,9 +76,81 @@ async fn every_fault_of_a_create_is_named_at_once() {
             "patient_id",
             "scheduled_start_time",
             "scheduled_end_time",
-            "labels"
+            "labels",
+            "admission",
+            "max_participants"
         ]
     );
+}
+
+#[tokio::test]
+async fn every_fault_of_a_call_about_a_participant_is_named_at_once() {
+    let (_service, mut client) = started().await;
+    let both = ["session_id", "user_id"];
+    let request = v1::AdmitParticipantRequest {
+        session_id: bad_id(),
+        user_id: String::new(),
+    };
+    assert_eq!(faults(client.admit_participant(request).await), both);
+    let request = v1::RemoveParticipantRequest {
+        session_id: String::new(),
+        user_id: bad_id(),
+        keep_out: true,
+    };
+    assert_eq!(faults(client.remove_participant(request).await), both);
+    let request = v1::MuteParticipantRequest::default();
+    assert_eq!(faults(client.mute_participant(request).await), both);
+    let request = v1::RevokeInviteRequest::default();
+    assert_eq!(faults(client.revoke_invite(request).await), both);
+    let request = v1::ListParticipantsRequest::default();
+    assert_eq!(
+        faults(client.list_participants(request).await),
+        ["session_id"]
+    );
+    let request = v1::InviteParticipantRequest {
+        session_id: bad_id(),
+        role: v1::Role::Doctor.into(),
+        user_id: bad_id(),
+        display_name: long(257),
+        expire_time: broken_time(),
+    };
+    assert_eq!(
+        faults(client.invite_participant(request).await),
+        [
+            "session_id",
+            "role",
+            "user_id",
+            "display_name",
+            "expire_time"
+        ]
+    );
+    let request = v1::InviteParticipantRequest::default();
+    assert_eq!(
+        faults(client.invite_participant(request).await),
+        ["session_id", "role", "user_id"]
+    );
+}
+
+#[tokio::test]
+async fn the_number_of_participants_has_bounds_of_its_own() {
+    let service = Setup::new().set("MAX_PARTICIPANTS", 5).start().await;
+    let mut client = service.client();
+    for (asked, given) in [(0, 5), (2, 2), (5, 5)] {
+        let request = v1::CreateSessionRequest {
+            max_participants: asked,
+            ..create(&format!("appointment-{asked}"))
+        };
+        let session = created(&mut client, request).await;
+        assert_eq!(session.max_participants, given);
+    }
+    for bad in [-1, 1, 6, i32::MAX] {
+        let request = v1::CreateSessionRequest {
+            max_participants: bad,
+            ..create("appointment-bad")
+        };
+        let outcome = client.create_session(request).await;
+        assert_eq!(faults(outcome), ["max_participants"]);
+    }
 }
 
 #[tokio::test]

@@ -71,7 +71,11 @@ pub(crate) fn observed() -> Backend {
 
 mod only_embedded {
     use super::*;
-    use crate::sample::{insert, request};
+    use crate::sample::{commit, end, insert, join, request};
+    use video_session::domain::id::{AppointmentId, SessionId};
+    use video_session::domain::participant::Admission;
+    use video_session::domain::session::SessionState;
+    use video_session::domain::time::Timestamp;
     use video_session::store::StoreError;
     use video_session::store::sqlite::OpenError;
 
@@ -125,6 +129,61 @@ mod only_embedded {
         for session in stored {
             assert_eq!(store.get(&session.session_id).await.unwrap(), Some(session));
         }
+    }
+
+    /// A file as the first version wrote it: its tables, and sessions and events as they stood in them.
+    const SCHEMA_1: &str = include_str!("../fixtures/schema_1.sql");
+
+    #[tokio::test]
+    async fn a_file_of_the_first_schema_is_brought_up_to_date() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("video-session.db");
+        let db = rusqlite::Connection::open(&file).unwrap();
+        db.execute_batch(SCHEMA_1).unwrap();
+        drop(db);
+        // The second time, there is nothing left to do.
+        for _ in 0..2 {
+            let store = open(dir.path());
+            let id = SessionId::from_stored("sess_0192a0b1c2d37e4f8a5b6c7d8e9f0a1b".to_owned());
+            let session = store.get(&id).await.unwrap().expect("it was stored");
+            assert_eq!((session.state, session.version), (SessionState::Created, 2));
+            assert_eq!(session.labels["ward"], "7");
+            assert_eq!(session.admission, Admission::WhenHostPresent);
+            assert_eq!(session.max_participants, 8);
+            assert!(session.participants.is_empty() && session.invites.is_empty());
+            let events = store.events(&id, 0, 10).await.unwrap().unwrap();
+            let names: Vec<_> = events.iter().map(|event| event.kind.name()).collect();
+            assert_eq!(names, ["session.created", "session.joined"]);
+            let at = Timestamp::from_millis;
+            let over = store.overdue(at(1_730_000_600_001), None, 10).await;
+            assert_eq!(
+                over.unwrap(),
+                [id],
+                "its end is known, the ended one is left alone"
+            );
+            store.close().await;
+        }
+        let store = open(dir.path());
+        let appointment_id = AppointmentId::parse("appt-2").unwrap();
+        let ended = store.latest(&appointment_id).await.unwrap().unwrap();
+        assert_eq!(
+            (ended.state, &*ended.end_reason),
+            (SessionState::Ended, "over")
+        );
+        let change = insert(&store, "appt-3").await;
+        assert_eq!(
+            change.session.sfu_node_id.as_str(),
+            "sfu-3",
+            "the rotation goes on"
+        );
+        let joined = commit(&store, &join(&change.session)).await;
+        commit(&store, &end(&joined, "")).await;
+    }
+
+    #[tokio::test]
+    async fn only_a_store_that_others_can_use_is_shared() {
+        assert!(!sqlite().store.is_shared());
+        assert!(!observed().store.is_shared());
     }
 
     #[tokio::test]

@@ -18,11 +18,11 @@ pub(crate) async fn history(
     length: usize,
 ) -> (Session, Vec<Event>) {
     let created = insert(store, appointment).await;
-    let (mut session, mut events) = (created.session, vec![created.event]);
+    let (mut session, mut events) = (created.session, created.events);
     while events.len() < length {
         let change = join(&session);
         session = commit(store, &change).await;
-        events.push(change.event);
+        events.extend(change.events);
     }
     (session, events)
 }
@@ -43,10 +43,14 @@ pub(crate) async fn every_kind_reads_back_as_it_was_stored(backend: &Backend) {
     session = commit(store, &updated).await;
     let ended = end(&session, "a reason with $ign . and ünicode");
     commit(store, &ended).await;
-    let expected = [created.event, joined.event, updated.event, ended.event];
+    let changes = [created, joined, updated, ended];
+    let expected: Vec<_> = changes
+        .into_iter()
+        .flat_map(|change| change.events)
+        .collect();
     let read = backend.other.events(&session.session_id, 0, 10).await;
     assert_eq!(read.unwrap().unwrap(), expected);
-    let names = expected.each_ref().map(|event| event.kind.name());
+    let names: Vec<_> = expected.iter().map(|event| event.kind.name()).collect();
     assert_eq!(
         names,
         [

@@ -12,6 +12,7 @@ mod buses;
 mod events;
 mod list;
 mod mongo;
+mod presence;
 mod rotation;
 mod round_trips;
 mod sample;
@@ -80,4 +81,11 @@ suite! {
     events::any_part_can_be_read,
     events::a_long_history_has_no_gap_from_anywhere,
     events::readers_see_no_gap_while_writers_write,
+    presence::people_read_back_as_they_were_stored,
+    presence::every_role_and_cause_reads_back,
+    presence::a_change_of_many_events_is_one_write,
+    presence::an_instance_lives_as_long_as_it_says_so,
+    presence::sessions_are_found_by_who_holds_their_connections,
+    presence::what_is_over_by_the_clock_is_found,
+    presence::one_who_waits_is_let_in,
 }

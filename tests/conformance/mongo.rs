@@ -276,10 +276,10 @@ async fn a_full_tail_is_moved_before_anything_is_added() {
         while tail_events.len() < 64 {
             let change = join(&session);
             let mut event = tail_events.last().unwrap().as_document().unwrap().clone();
-            event.insert("sequence", change.event.sequence);
-            event.insert("write_id", &change.event.write_id);
+            event.insert("sequence", change.session.version);
+            event.insert("write_id", change.write_id());
             tail_events.push(event.into());
-            expected.push(change.event.write_id);
+            expected.push(change.write_id().to_owned());
             session = change.session;
         }
         document.insert("tail", tail_events);
@@ -291,7 +291,7 @@ async fn a_full_tail_is_moved_before_anything_is_added() {
         let change = join(&session);
         assert_eq!(store.commit(&change).await.unwrap(), Committed::Conflict);
         assert_eq!(store.commit(&change).await.unwrap(), Committed::Stored);
-        expected.push(change.event.write_id);
+        expected.push(change.write_id().to_owned());
         let read = store
             .events(&session.session_id, 0, 500)
             .await
@@ -329,7 +329,7 @@ async fn a_spill_that_was_cut_short_is_finished_by_the_next() {
             assert_eq!(read.as_ref(), Some(&events));
             let change = join(&session);
             session = commit(store.as_ref(), &change).await;
-            events.push(change.event);
+            events.extend(change.events);
         }
         until("the tail is moved", async || {
             let archived = archived(&raw, &session.session_id).await;

@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
-use video_session::app::{App, Config, JoinRequest, SessionKey};
+use video_session::app::signalling::{IceConfig, IcePolicy};
+use video_session::app::{App, Config, JoinRequest, Parts, SessionKey};
 use video_session::auth::token::{self, KeySource, Tokens};
 use video_session::bus::local::LocalBus;
 use video_session::domain::access::Role;
 use video_session::domain::session::{JoinWindow, SessionUpdate};
+use video_session::hub::LocalHub;
+use video_session::hub::connections::Connections;
 use video_session::store::SessionStore;
 use video_session::store::observed::ObservedStore;
 use video_session::telemetry::metrics::Metrics;
@@ -38,16 +41,28 @@ fn app(store: Arc<dyn SessionStore>) -> App {
         commit_attempts_max: 8,
         watch_poll: long,
         watch_streams_max: 8,
+        stay_secs: 60,
+        reconnect_grace: long,
+        empty_timeout: None,
     };
-    App::new(
-        Arc::new(ObservedStore::new(store, Arc::clone(&metrics))),
-        Arc::new(LocalBus::default()),
-        Arc::new(tokens.unwrap()),
-        rotation(3),
+    let connections = Arc::new(Connections::default());
+    let parts = Parts {
+        store: Arc::new(ObservedStore::new(store, Arc::clone(&metrics))),
+        bus: Arc::new(LocalBus::default()),
+        hub: Arc::new(LocalHub::new(Arc::clone(&connections))),
+        connections,
+        tokens: Arc::new(tokens.unwrap()),
+        rotation: rotation(3),
+        ice: IceConfig {
+            stun_urls: Vec::new(),
+            turn_urls: Vec::new(),
+            turn_secret: None,
+            turn_ttl_secs: 60,
+            policy: IcePolicy::All,
+        },
         metrics,
-        config,
-        CancellationToken::new(),
-    )
+    };
+    App::new(parts, config, CancellationToken::new())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,6 +6,7 @@ use video_session::domain::access::Role;
 use video_session::domain::id::{AppointmentId, NodeId, SessionId, UserId, random_id};
 use video_session::domain::label::Labels;
 use video_session::domain::node::{Rotation, SfuNode};
+use video_session::domain::participant::Admission;
 use video_session::domain::session::{
     Change, Schedule, Session, SessionRequest, SessionUpdate, UnplacedSession,
 };
@@ -32,6 +33,8 @@ pub(crate) fn request(appointment: &str) -> SessionRequest {
         patient_id: user("patient-1"),
         schedule: Schedule::default(),
         labels: Labels::new(),
+        admission: Admission::default(),
+        max_participants: 8,
     }
 }
 

@@ -77,7 +77,7 @@ pub(crate) async fn a_session_reads_back_as_it_was_stored(backend: &Backend) {
             let listed = of_appointment(store.as_ref(), &request.appointment_id).await;
             assert_eq!(listed, std::slice::from_ref(&expected));
             let events = store.events(&expected.session_id, 0, 10).await.unwrap();
-            assert_eq!(events, Some(vec![change.event.clone()]));
+            assert_eq!(events, Some(change.events.clone()));
         }
     }
 }
@@ -232,11 +232,14 @@ pub(crate) async fn inserts_of_many_callers_are_all_stored(backend: &Backend) {
         tokio::spawn(async move { insert(store.as_ref(), &format!("many-{n}")).await })
     });
     for outcome in join_all(callers).await {
-        let Change { session, event } = outcome.unwrap();
+        let Change {
+            session,
+            events: expected,
+        } = outcome.unwrap();
         let read = backend.store.get(&session.session_id).await.unwrap();
         let events = backend.store.events(&session.session_id, 0, 10).await;
         assert_eq!(read, Some(session));
-        assert_eq!(events.unwrap(), Some(vec![event]));
+        assert_eq!(events.unwrap(), Some(expected));
     }
 }
 
@@ -291,9 +294,9 @@ pub(crate) async fn of_racing_commits_one_is_stored(backend: &Backend) {
             .collect();
         assert_eq!(winners.len(), 1);
         let (_, winner) = &winners[0];
-        let after = winner.event.sequence - 1;
+        let after = winner.before();
         let events = backend.store.events(&session.session_id, after, 10).await;
-        assert_eq!(events.unwrap(), Some(vec![winner.event.clone()]));
+        assert_eq!(events.unwrap(), Some(winner.events.clone()));
         session = winner.session.clone();
         let read = backend.store.get(&session.session_id).await.unwrap();
         assert_eq!(read.as_ref(), Some(&session));
@@ -309,11 +312,8 @@ pub(crate) async fn racing_changes_leave_no_gap(backend: &Backend) {
         tokio::spawn(async move {
             let mut made = Vec::new();
             for _ in 0..CHANGES {
-                made.push(
-                    commit_in_a_loop(store.as_ref(), &session_id, join)
-                        .await
-                        .event,
-                );
+                let change = commit_in_a_loop(store.as_ref(), &session_id, join).await;
+                made.extend(change.events);
             }
             made
         })

@@ -49,6 +49,7 @@ pub(crate) fn configure(mut command: Command) -> Command {
         .env_clear()
         .env("GRPC_ADDR", "127.0.0.1:0")
         .env("ADMIN_ADDR", "127.0.0.1:0")
+        .env("HTTP_ADDR", "127.0.0.1:0")
         .env("INTERNAL_SECRET", SECRET)
         .env("VIDEO_JWT_SECRET", "0123456789abcdef0123456789abcdef")
         .env("SFU_NODES", "sfu-1,sfu-2,sfu-3")

@@ -413,7 +413,7 @@ fn check_events(session: &Session, events: &[SessionEvent]) -> HashSet<String> {
             Detail::Created(_) => assert_eq!(n, 0),
             Detail::Joined(joined) => assert!(jtis.insert(joined.jti.clone())),
             Detail::Ended(_) => assert_eq!(n, last, "nothing follows the end"),
-            Detail::Updated(_) => panic!("nobody updates"),
+            other => panic!("nobody does this: {other:?}"),
         }
     }
     let ended = matches!(events[last].detail, Some(Detail::Ended(_)));

@@ -1,0 +1,350 @@
+//! Who is connected where, and what is over by the clock.
+
+use std::collections::BTreeSet;
+
+use video_session::domain::access::Role;
+use video_session::domain::event::EventKind;
+use video_session::domain::id::{SessionId, UserId, random_id};
+use video_session::domain::participant::{
+    Admission, Arrival, Invite, LeaveCause, ParticipantStatus,
+};
+use video_session::domain::session::{Change, Schedule, Session, SessionState, SessionUpdate};
+use video_session::domain::time::Timestamp;
+use video_session::store::{Committed, SessionStore};
+
+use crate::backend::Backend;
+use crate::sample::{commit, end, insert, join, request, stored, unplaced, update, user};
+
+const MANY: usize = 1000;
+
+fn arrival(name: &str, role: Role, instance: &str) -> Arrival {
+    Arrival {
+        user_id: user(name),
+        role,
+        display_name: format!("{name}, ünd $more"),
+        instance_id: instance.to_owned(),
+    }
+}
+
+/// The session once somebody has connected to it.
+fn arrived(session: &Session, name: &str, role: Role, instance: &str) -> Change {
+    session
+        .arrived(arrival(name, role, instance), Timestamp::now())
+        .expect("there is room")
+        .change
+        .expect("it changes something")
+}
+
+fn departed(session: &Session, name: &str, instance: &str) -> Change {
+    session
+        .departed(&user(name), instance, LeaveCause::Left, Timestamp::now())
+        .expect("they were there")
+}
+
+async fn held_by(store: &dyn SessionStore, instance: &str) -> BTreeSet<SessionId> {
+    let held = store.held_by(instance, MANY).await.unwrap();
+    let distinct: BTreeSet<_> = held.iter().cloned().collect();
+    assert_eq!(distinct.len(), held.len(), "each session once");
+    distinct
+}
+
+fn ids<const N: usize>(sessions: [&Session; N]) -> BTreeSet<SessionId> {
+    sessions.map(|session| session.session_id.clone()).into()
+}
+
+pub(crate) async fn people_read_back_as_they_were_stored(backend: &Backend) {
+    let mut asked = request("people");
+    asked.admission = Admission::Manual;
+    asked.max_participants = 3;
+    let mut session = stored(backend.store.as_ref(), unplaced(asked, None))
+        .await
+        .session;
+    assert_eq!(
+        (session.admission, session.max_participants),
+        (Admission::Manual, 3)
+    );
+    let now = Timestamp::now();
+    let (doctor, patient, observer) = (user("doctor-1"), user("patient-1"), user("observer-1"));
+    let invite = Invite {
+        user_id: observer.clone(),
+        role: Role::Observer,
+        display_name: "Olé".to_owned(),
+        expire_time: Some(now.plus_secs(60)),
+    };
+    type Step<'a> = Box<dyn Fn(&Session) -> Change + 'a>;
+    let steps: Vec<Step<'_>> = vec![
+        Box::new(|session| session.invited(invite.clone(), now).unwrap().unwrap()),
+        Box::new(|session| arrived(session, "patient-1", Role::Patient, "one")),
+        Box::new(|session| arrived(session, "doctor-1", Role::Doctor, "two")),
+        Box::new(|session| {
+            let by = Some(&doctor);
+            session.admitted_by(&patient, by, now).unwrap().unwrap()
+        }),
+        Box::new(|session| arrived(session, "patient-1", Role::Patient, "two")),
+        Box::new(|session| session.asked_to_mute(&patient, Some(&doctor), now).unwrap()),
+        Box::new(|session| {
+            session
+                .removed(&observer, None, true, now)
+                .unwrap()
+                .unwrap()
+        }),
+        Box::new(|session| {
+            let removed = session.removed(&patient, Some(&doctor), false, now);
+            removed.unwrap().unwrap()
+        }),
+        Box::new(|session| departed(session, "doctor-1", "two")),
+        Box::new(|session| end(session, "over")),
+    ];
+    let mut expected = backend
+        .store
+        .events(&session.session_id, 0, MANY)
+        .await
+        .unwrap()
+        .unwrap();
+    for (n, step) in steps.iter().enumerate() {
+        let change = step(&session);
+        session = commit(backend.handle(n).as_ref(), &change).await;
+        expected.extend(change.events);
+        let read = backend
+            .handle(n + 1)
+            .get(&session.session_id)
+            .await
+            .unwrap();
+        assert_eq!(read.as_ref(), Some(&session), "step {n}");
+        let events = backend.other.events(&session.session_id, 0, MANY).await;
+        assert_eq!(events.unwrap().as_ref(), Some(&expected), "step {n}");
+    }
+    let kinds: BTreeSet<_> = expected.iter().map(|event| event.kind.name()).collect();
+    assert_eq!(
+        kinds.into_iter().collect::<Vec<_>>(),
+        [
+            "participant.admitted",
+            "participant.invited",
+            "participant.joined",
+            "participant.left",
+            "participant.muted",
+            "participant.removed",
+            "participant.waiting",
+            "session.created",
+            "session.ended"
+        ]
+    );
+}
+
+pub(crate) async fn every_role_and_cause_reads_back(backend: &Backend) {
+    let store = backend.store.as_ref();
+    let mut session = insert(store, "roles").await.session;
+    for role in Role::ALL.into_iter().filter(|role| role.is_invited()) {
+        let invite = Invite {
+            user_id: user(role.name()),
+            role,
+            display_name: String::new(),
+            expire_time: None,
+        };
+        let invited = session.invited(invite, Timestamp::now()).unwrap().unwrap();
+        session = commit(store, &invited).await;
+    }
+    for cause in LeaveCause::ALL {
+        for role in Role::ALL {
+            let change = arrived(&session, role.name(), role, "one");
+            session = commit(store, &change).await;
+            let left = session.departed(&user(role.name()), "one", cause, Timestamp::now());
+            session = commit(store, &left.unwrap()).await;
+        }
+    }
+    let read = backend.other.get(&session.session_id).await.unwrap();
+    assert_eq!(read.as_ref(), Some(&session));
+    let events = backend.other.events(&session.session_id, 0, MANY).await;
+    let left: BTreeSet<_> = events
+        .unwrap()
+        .unwrap()
+        .into_iter()
+        .filter_map(|event| match event.kind {
+            EventKind::ParticipantLeft { role, cause, .. } => Some((role.name(), cause.name())),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(left.len(), Role::ALL.len() * LeaveCause::ALL.len());
+}
+
+/// Ten wait for the doctor, whose coming is twenty-one events in one write.
+pub(crate) async fn a_change_of_many_events_is_one_write(backend: &Backend) {
+    const WAITING: usize = 10;
+    let mut asked = request("many-at-once");
+    asked.max_participants = 50;
+    let mut session = stored(backend.store.as_ref(), unplaced(asked, None))
+        .await
+        .session;
+    for n in 0..WAITING {
+        let change = arrived(&session, &format!("guest-{n}"), Role::Guest, "one");
+        session = commit(backend.handle(n).as_ref(), &change).await;
+    }
+    let before = session.clone();
+    let comes = arrived(&session, "doctor-1", Role::Doctor, "one");
+    assert_eq!(comes.events.len(), 1 + 2 * WAITING);
+    assert_eq!(comes.before(), before.version);
+    session = commit(backend.store.as_ref(), &comes).await;
+    let outcome = backend.other.commit(&join(&before)).await.unwrap();
+    assert_eq!(outcome, Committed::Conflict);
+    let mut late = comes.clone();
+    for event in &mut late.events {
+        event.write_id = random_id();
+    }
+    let outcome = backend.other.commit(&late).await.unwrap();
+    assert_eq!(outcome, Committed::Conflict, "all of it, or nothing");
+
+    // Everybody leaves at once: eleven more and the end, several times what is kept with the session.
+    for round in 0..4 {
+        let again = arrived(&session, &format!("more-{round}"), Role::Guest, "one");
+        session = commit(backend.store.as_ref(), &again).await;
+    }
+    let over = end(&session, "over");
+    session = commit(backend.other.as_ref(), &over).await;
+    let events = backend.store.events(&session.session_id, 0, MANY).await;
+    let sequences: Vec<_> = events
+        .unwrap()
+        .unwrap()
+        .iter()
+        .map(|event| event.sequence)
+        .collect();
+    let expected: Vec<_> = (1..=session.version).collect();
+    assert_eq!(sequences, expected);
+    assert!(session.participants.is_empty());
+}
+
+pub(crate) async fn an_instance_lives_as_long_as_it_says_so(backend: &Backend) {
+    let store = backend.store.as_ref();
+    let at = Timestamp::from_millis;
+    let dead = async |now| {
+        let mut dead = backend.other.dead_instances(at(now)).await.unwrap();
+        dead.sort();
+        dead
+    };
+    let nobody: [&str; 0] = [];
+    assert_eq!(dead(i64::from(u32::MAX)).await, nobody);
+    store.beat("one", at(1000)).await.unwrap();
+    backend.other.beat("two", at(2000)).await.unwrap();
+    assert_eq!(dead(999).await, nobody);
+    assert_eq!(dead(1000).await, ["one"]);
+    assert_eq!(dead(2000).await, ["one", "two"]);
+    store.beat("one", at(3000)).await.unwrap();
+    assert_eq!(dead(2000).await, ["two"]);
+    store.forget_instance("two").await.unwrap();
+    store.forget_instance("two").await.unwrap();
+    store.forget_instance("nobody").await.unwrap();
+    assert_eq!(dead(2999).await, nobody);
+    assert_eq!(dead(3000).await, ["one"]);
+}
+
+pub(crate) async fn sessions_are_found_by_who_holds_their_connections(backend: &Backend) {
+    let store = backend.store.as_ref();
+    let other = backend.other.as_ref();
+    let mut here = insert(store, "held-1").await.session;
+    let mut both = insert(store, "held-2").await.session;
+    insert(store, "held-3").await;
+    assert_eq!(held_by(store, "one").await, BTreeSet::new());
+
+    here = commit(store, &arrived(&here, "doctor-1", Role::Doctor, "one")).await;
+    here = commit(store, &arrived(&here, "patient-1", Role::Patient, "one")).await;
+    both = commit(store, &arrived(&both, "doctor-1", Role::Doctor, "one")).await;
+    both = commit(other, &arrived(&both, "patient-1", Role::Patient, "two")).await;
+    assert_eq!(held_by(other, "one").await, ids([&here, &both]));
+    assert_eq!(held_by(store, "two").await, ids([&both]));
+    assert_eq!(store.held_by("one", 1).await.unwrap().len(), 1);
+
+    // A token's issue moves nobody.
+    here = commit(store, &join(&here)).await;
+    assert_eq!(held_by(other, "one").await, ids([&here, &both]));
+    // The doctor's connection moves.
+    both = commit(other, &arrived(&both, "doctor-1", Role::Doctor, "two")).await;
+    assert_eq!(held_by(store, "one").await, ids([&here]));
+    assert_eq!(held_by(store, "two").await, ids([&both]));
+    here = commit(store, &departed(&here, "doctor-1", "one")).await;
+    assert_eq!(held_by(other, "one").await, ids([&here]));
+    here = commit(store, &departed(&here, "patient-1", "one")).await;
+    assert_eq!(held_by(other, "one").await, BTreeSet::new());
+    assert!(here.empty_since.is_some());
+    commit(store, &end(&both, "over")).await;
+    assert_eq!(held_by(store, "two").await, BTreeSet::new());
+}
+
+pub(crate) async fn what_is_over_by_the_clock_is_found(backend: &Backend) {
+    let store = backend.store.as_ref();
+    let at = Timestamp::from_millis;
+    let scheduled = async |name: &str, end: Option<i64>| {
+        let mut asked = request(name);
+        asked.schedule = Schedule {
+            start: None,
+            end: end.map(at),
+        };
+        stored(store, unplaced(asked, None)).await.session
+    };
+    let overdue = async |ends_before: i64, empty_before: Option<Timestamp>| {
+        let found = backend
+            .other
+            .overdue(at(ends_before), empty_before, MANY)
+            .await
+            .unwrap();
+        let distinct: BTreeSet<_> = found.iter().cloned().collect();
+        assert_eq!(distinct.len(), found.len(), "each session once");
+        distinct
+    };
+    let early = scheduled("early", Some(1000)).await;
+    let mut late = scheduled("late", Some(2000)).await;
+    let open = scheduled("open", None).await;
+    let over = scheduled("over", Some(1000)).await;
+    commit(store, &end(&over, "")).await;
+    assert_eq!(overdue(1000, None).await, BTreeSet::new(), "before, not at");
+    assert_eq!(overdue(1001, None).await, ids([&early]));
+    assert_eq!(overdue(9999, None).await, ids([&early, &late]));
+    assert_eq!(store.overdue(at(9999), None, 1).await.unwrap().len(), 1);
+    // Nobody was ever in any of them, so none is empty.
+    assert_eq!(overdue(0, Some(Timestamp::MAX)).await, BTreeSet::new());
+
+    let moved = update(
+        &late,
+        SessionUpdate {
+            scheduled_end_time: Some(Some(at(5000))),
+            ..SessionUpdate::default()
+        },
+    );
+    late = commit(store, &moved).await;
+    assert_eq!(overdue(5000, None).await, ids([&early]));
+    // A token's issue does not hide it.
+    late = commit(store, &join(&late)).await;
+    assert_eq!(overdue(5001, None).await, ids([&early, &late]));
+
+    let mut empty = commit(store, &arrived(&open, "doctor-1", Role::Doctor, "one")).await;
+    assert_eq!(empty.state, SessionState::Active);
+    assert_eq!(overdue(0, Some(Timestamp::MAX)).await, BTreeSet::new());
+    empty = commit(store, &departed(&empty, "doctor-1", "one")).await;
+    let since = empty.empty_since.expect("it is empty");
+    assert_eq!(overdue(0, Some(since)).await, BTreeSet::new());
+    let after = at(since.as_millis() + 1);
+    assert_eq!(overdue(0, Some(after)).await, ids([&empty]));
+    assert_eq!(overdue(0, None).await, BTreeSet::new());
+    assert_eq!(overdue(1001, Some(after)).await, ids([&early, &empty]));
+    empty = commit(store, &arrived(&empty, "patient-1", Role::Patient, "one")).await;
+    assert_eq!(overdue(0, Some(Timestamp::MAX)).await, BTreeSet::new());
+    empty = commit(store, &departed(&empty, "patient-1", "one")).await;
+    commit(store, &end(&empty, "")).await;
+    assert_eq!(overdue(0, Some(Timestamp::MAX)).await, BTreeSet::new());
+}
+
+pub(crate) async fn one_who_waits_is_let_in(backend: &Backend) {
+    let store = backend.store.as_ref();
+    let mut session = insert(store, "waits").await.session;
+    session = commit(store, &arrived(&session, "patient-1", Role::Patient, "one")).await;
+    let status = |session: &Session, who: &UserId| session.participant(who).unwrap().status;
+    let patient = user("patient-1");
+    assert_eq!(status(&session, &patient), ParticipantStatus::Waiting);
+    session = commit(store, &arrived(&session, "doctor-1", Role::Doctor, "one")).await;
+    let read = backend
+        .other
+        .get(&session.session_id)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(status(&read, &patient), ParticipantStatus::Admitted);
+    assert_eq!(read.admitted().count(), 2);
+}
