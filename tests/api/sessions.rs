@@ -757,7 +757,7 @@ async fn a_join_answers_a_link_a_token_and_what_they_are_good_for() {
         (Role::Patient, "patient", vec!["participant"]),
     ];
     let mut ids = BTreeSet::new();
-    for (role, name, permissions) in roles {
+    for ((role, name, permissions), issued_at) in roles.into_iter().zip(2..) {
         let request = v1::JoinSessionRequest {
             display_name: "Zoë Ångström".into(),
             ..join(&session.session_id, role)
@@ -785,6 +785,7 @@ async fn a_join_answers_a_link_a_token_and_what_they_are_good_for() {
             "iat": iat,
             "nbf": iat - 60,
             "exp": iat + 3600,
+            "issuedAtSequence": issued_at,
         });
         assert_eq!(claims, expected);
         assert_eq!(header["alg"], "HS256");
@@ -815,7 +816,11 @@ async fn a_token_lives_as_long_as_is_configured() {
 /// Each request breaks a rule and all that are checked after it.
 #[tokio::test]
 async fn a_join_is_checked_in_the_documented_order() {
-    let service = Setup::new().start().await;
+    // What is late would end of itself before long.
+    let service = Setup::new()
+        .set("OVERDUE_INTERVAL_MS", 60_000)
+        .start()
+        .await;
     let mut client = service.client();
     let early = scheduled("early", Some(in_secs(24 * HOUR)), None);
     let early = created(&mut client, early).await;
@@ -835,7 +840,7 @@ async fn a_join_is_checked_in_the_documented_order() {
     let doctor = Role::Doctor.into();
     for (role, user_id, faults) in [
         (0, "stranger", vec!["role"]),
-        (3, "stranger", vec!["role"]),
+        (9, "stranger", vec!["role"]),
         (-1, "", vec!["role", "user_id"]),
         (doctor, "", vec!["user_id"]),
     ] {
@@ -856,6 +861,11 @@ async fn a_join_is_checked_in_the_documented_order() {
             .join_session(request(session_id, doctor, "stranger"))
             .await;
         refused(outcome, reason);
+    }
+    for role in [Role::Guest, Role::Interpreter, Role::Observer] {
+        let request = request(&open.session_id, role.into(), "nobody-invited-me");
+        let outcome = client.join_session(request).await;
+        refused(outcome, Reason::NotAParticipant);
     }
 }
 
