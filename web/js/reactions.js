@@ -6,7 +6,7 @@ const REACTIONS = [
   ['👍', 'thumbs'],
   ['👏', 'clap'],
   ['❤️', 'heart'],
-  ['😊', 'smile'],
+  ['😊️', 'smile'],
   ['✋', 'hand'],
   ['❓', 'question'],
 ];
