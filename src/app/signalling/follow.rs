@@ -119,6 +119,13 @@ fn tell_room(room: &mut Room, session: Option<&Session>, event: &Event) {
             send(room, event, &text, |peer| {
                 peer.admitted && peer.user_id != *user_id
             });
+            if *cause != LeaveCause::Removed {
+                // Whoever came back while their leaving was being written, or was taken for dead with this instance, is
+                // connected and in no session: they are to come in anew.
+                end(room, event, close::GOING_AWAY, |peer| {
+                    peer.user_id == *user_id
+                });
+            }
         }
         EventKind::ParticipantRemoved { user_id, .. } => {
             let text = ServerMessage::Removed.text();

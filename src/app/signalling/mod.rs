@@ -203,13 +203,18 @@ impl App {
             user_id: pass.user_id.clone(),
             role: pass.role,
         };
-        match self.arrive(pass).await {
-            Ok(entrance) => {
-                self.welcome(pass, &connection, entrance).await?;
-                Ok(connection)
-            }
+        let entrance = match self.arrive(pass).await {
+            Ok(entrance) => entrance,
             Err(error) => {
                 self.connections.detach(&pass.session_id, id);
+                return Err(error);
+            }
+        };
+        match self.welcome(pass, &connection, entrance).await {
+            Ok(()) => Ok(connection),
+            Err(error) => {
+                // They are in the session by now, and leave it as one whose connection was lost.
+                self.disconnect(connection, false, Instant::now());
                 Err(error)
             }
         }
@@ -275,6 +280,15 @@ impl App {
             // The room has heard of more than this view of the session holds.
             let key = super::SessionKey::Session(pass.session_id.clone());
             entrance.session = self.get_session(&key).await?;
+            if entrance.session.participant(&pass.user_id).is_none() {
+                // Gone again meanwhile: removed, or with the session; or as one who had been lost before this.
+                let issued_at = pass.claims.issued_at_sequence;
+                let now = Timestamp::now();
+                permit_entry(&entrance.session, pass.role, &pass.user_id, issued_at, now)?;
+                return Err(Error::Contention {
+                    retry_after: self.config.retry_after,
+                });
+            }
         }
     }
 
@@ -414,7 +428,11 @@ impl App {
     }
 
     fn relay(&self, connection: &Connection, relayed: Relayed) -> Result<(), Refused> {
-        let publishes = matches!(relayed.kind, RelayKind::MuteStatus);
+        let publishes = match relayed.kind {
+            RelayKind::MuteStatus => true,
+            RelayKind::Offer | RelayKind::Answer => relayed.sends_media(),
+            RelayKind::IceCandidate | RelayKind::Emoji => false,
+        };
         if publishes {
             permit_action(connection.role, Action::Publish).map_err(refused)?;
         }
