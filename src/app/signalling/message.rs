@@ -300,8 +300,81 @@ impl Relayed {
         Value::Object(self.fields).to_string().into()
     }
 
+    /// Whether its SDP offers to send audio or video: each section says so, or the session does for all, or it is so by
+    /// default (RFC 8866, section 6.7).
+    pub fn sends_media(&self) -> bool {
+        let data = self.fields.get("data").and_then(|data| data.get("sdp"));
+        let sdp = data.and_then(Value::as_str).unwrap_or_default();
+        let sends = |section: &str| {
+            section
+                .lines()
+                .rev()
+                .find_map(|line| match line.trim_end() {
+                    "a=sendrecv" | "a=sendonly" => Some(true),
+                    "a=recvonly" | "a=inactive" => Some(false),
+                    _ => None,
+                })
+        };
+        let mut sections = sdp.split("\nm=");
+        let by_default = sections.next().and_then(sends).unwrap_or(true);
+        sections.any(|section| {
+            // Port 0 is a section that was turned down.
+            let refused = section.split(' ').nth(1) == Some("0");
+            let media = section.starts_with("audio") || section.starts_with("video");
+            media && !refused && sends(section).unwrap_or(by_default)
+        })
+    }
+
     /// Whether a flag of a mute-status is set.
     pub fn flag(&self, name: &str) -> bool {
         self.fields.get("data").and_then(|data| data.get(name)) == Some(&Value::Bool(true))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sends(sdp: &str) -> bool {
+        let text = serde_json::json!({"type": "offer", "data": {"sdp": sdp}}).to_string();
+        match ClientMessage::parse(&text) {
+            Ok(ClientMessage::Relayed(relayed)) => relayed.sends_media(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn only_sections_that_receive_send_nothing() {
+        const HEAD: &str = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\n";
+        const AUDIO: &str = "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\n";
+        const VIDEO: &str = "m=video 9 UDP/TLS/RTP/SAVPF 96\r\n";
+        for (sdp, expected) in [
+            (String::new(), false),
+            (HEAD.to_owned(), false),
+            (format!("{HEAD}{AUDIO}"), true),
+            (format!("{HEAD}{AUDIO}a=recvonly\r\n"), false),
+            (format!("{HEAD}{AUDIO}a=inactive\n"), false),
+            (format!("{HEAD}{AUDIO}a=recvonly\r\n{VIDEO}"), true),
+            (
+                format!("{HEAD}{AUDIO}a=recvonly\r\n{VIDEO}a=sendonly\r\n"),
+                true,
+            ),
+            (format!("{HEAD}{AUDIO}a=sendrecv\r\na=mid:0\r\n"), true),
+            (format!("{HEAD}a=recvonly\r\n{AUDIO}{VIDEO}"), false),
+            (
+                format!("{HEAD}a=recvonly\r\n{AUDIO}{VIDEO}a=sendrecv\r\n"),
+                true,
+            ),
+            (
+                format!("{HEAD}{AUDIO}a=recvonly\r\nm=video 0 UDP/TLS/RTP/SAVPF 96\r\n"),
+                false,
+            ),
+            (
+                format!("{HEAD}m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n"),
+                false,
+            ),
+        ] {
+            assert_eq!(sends(&sdp), expected, "{sdp}");
+        }
     }
 }
