@@ -33,7 +33,7 @@ impl App {
             .await
             .map_err(|error| self.store_error(&error))?;
         for session_id in overdue {
-            self.change(&session_id, |session| {
+            let ended = self.change(&session_id, |session| {
                 // As it is now: it may have been moved, or entered, since it was found.
                 let reason = if session.schedule.end.is_some_and(|end| end < ends_before) {
                     TIME_OVER
@@ -44,8 +44,8 @@ impl App {
                 };
                 let change = session.ended(reason.to_owned(), Timestamp::now());
                 Ok(Decision::of(change, session))
-            })
-            .await?;
+            });
+            go_on(ended.await)?;
         }
         Ok(())
     }
@@ -70,9 +70,10 @@ impl App {
                 .await
                 .map_err(unavailable)?;
             for session_id in &held {
-                self.bury(session_id, &instance_id).await?;
+                go_on(self.bury(session_id, &instance_id).await)?;
             }
-            if held.len() < BATCH {
+            // Only once nobody is left: what could not be changed now is found again.
+            if held.is_empty() {
                 self.store
                     .forget_instance(&instance_id)
                     .await
@@ -104,6 +105,14 @@ impl App {
                 return Ok(());
             }
         }
+    }
+}
+
+/// One session that cannot be read or changed does not stand in the way of the others; a store that is away does.
+fn go_on<T>(outcome: Result<T, Error>) -> Result<(), Error> {
+    match outcome {
+        Err(error @ (Error::StoreUnavailable { .. } | Error::Overloaded { .. })) => Err(error),
+        _ => Ok(()),
     }
 }
 

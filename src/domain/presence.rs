@@ -328,8 +328,10 @@ impl Session {
     }
 
     fn drop_participants(&mut self, now: Timestamp, gone: impl Fn(&Participant) -> bool) {
+        let before = self.participants.len();
         self.participants.retain(|participant| !gone(participant));
-        if self.participants.is_empty() {
+        // A session that nobody has entered yet is not one that everybody left.
+        if self.participants.is_empty() && before > 0 {
             self.empty_since = Some(now);
         }
     }
