@@ -68,12 +68,13 @@ async fn show(
         .app
         .let_in(credential, Purpose::Stay, session_id)
         .await?;
-    let ask_name = pass.claims.name.is_empty().to_string();
     let values = [
         ("session_id", session_id.as_str()),
         ("slot", slot),
         ("name", &pass.claims.name),
-        ("ask_name", &ask_name),
+        // A name comes with the token only: nobody's word for it is taken here.
+        ("ask_name", "false"),
+        ("role", pass.role.name()),
     ];
     Ok(edge.assets.page(headers, &edge.config, &values))
 }

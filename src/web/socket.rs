@@ -226,6 +226,7 @@ impl Conversation<'_> {
         };
         match self.edge.app.hear(self.connection, &text).await {
             Ok(Heard::Continue) => None,
+            Ok(Heard::Pinged) => self.send(Message::text(&*ServerMessage::Pong.text())).await,
             Ok(Heard::Leave) => Some(Ending::Left),
             Err(refused) => {
                 let error = ServerMessage::Error {

@@ -68,6 +68,8 @@ pub enum ServerMessage<'a> {
     },
     /// One connected elsewhere.
     Replaced,
+    /// The answer to a page that asks whether anybody is there.
+    Pong,
     /// The last message was refused.
     Error {
         /// Why, for programs.
@@ -85,6 +87,7 @@ pub struct Connected<'a> {
     pub role: &'static str,
     pub name: &'a str,
     pub permissions: &'static [&'static str],
+    pub publishes: bool,
     pub session_id: &'a str,
     pub room_id: &'a str,
     pub status: &'static str,
@@ -134,6 +137,8 @@ impl ServerMessage<'_> {
 pub enum ClientMessage {
     /// To be relayed to another participant, or to all others.
     Relayed(Relayed),
+    /// Whether anybody is there: a page cannot send the protocol's own pings.
+    Ping,
     /// Nothing.
     Join,
     /// To leave.
@@ -191,12 +196,13 @@ pub struct Refused {
 }
 
 /// Every type that a page may send.
-pub const CLIENT_TYPES: [&str; 11] = [
+pub const CLIENT_TYPES: [&str; 12] = [
     "offer",
     "answer",
     "ice-candidate",
     "mute-status",
     "emoji",
+    "ping",
     "join",
     "leave",
     "admit",
@@ -233,6 +239,7 @@ impl ClientMessage {
             "ice-candidate" => relayed(RelayKind::IceCandidate, fields),
             "mute-status" => relayed(RelayKind::MuteStatus, fields),
             "emoji" => emoji(fields),
+            "ping" => Ok(Self::Ping),
             "join" => Ok(Self::Join),
             "leave" => Ok(Self::Leave),
             "admit" => target(&fields).map(|target_id| Self::Admit { target_id }),

@@ -101,6 +101,8 @@ struct Entrance {
 pub enum Heard {
     /// The connection goes on.
     Continue,
+    /// The sender wants to know that the connection lives.
+    Pinged,
     /// The sender leaves.
     Leave,
 }
@@ -339,6 +341,7 @@ impl App {
                 role: pass.role.name(),
                 name: &pass.claims.name,
                 permissions: pass.role.permissions(),
+                publishes: pass.role.may(Action::Publish),
                 session_id: pass.session_id.as_str(),
                 room_id: pass.session_id.as_str(),
                 status: own.status.name(),
@@ -395,6 +398,7 @@ impl App {
         let by = Some(user_id);
         match ClientMessage::parse(text)? {
             ClientMessage::Relayed(relayed) => self.relay(connection, relayed)?,
+            ClientMessage::Ping => return Ok(Heard::Pinged),
             ClientMessage::Join => {}
             ClientMessage::Leave => return Ok(Heard::Leave),
             ClientMessage::Admit { target_id } => {
