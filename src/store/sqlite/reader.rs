@@ -1,4 +1,5 @@
-//! The threads that read, each with a connection of its own and a bounded queue.
+//! The threads that read, each with a connection of its own and a bounded queue. Whatever has queued up is read in one
+//! transaction and answered together: locks are taken once, and those who wait are woken at once.
 
 use std::path::Path;
 use std::sync::Mutex;
@@ -11,7 +12,12 @@ use super::OpenError;
 use super::schema;
 use crate::store::StoreError;
 
-type Job = Box<dyn FnOnce(&Connection) + Send>;
+/// One caller's read. Returns what tells the caller.
+type Job = Box<dyn FnOnce(&Connection) -> Reply + Send>;
+type Reply = Box<dyn FnOnce() + Send>;
+
+/// How many reads share a transaction at the most, so that nobody waits long for others' answers.
+const BATCH_MAX: usize = 64;
 
 pub(super) struct Readers {
     queues: Mutex<Vec<mpsc::Sender<Job>>>,
@@ -36,8 +42,11 @@ impl Readers {
     ) -> Result<T, StoreError> {
         let (sender, receiver) = oneshot::channel();
         let job: Job = Box::new(move |db| {
-            // The caller may have stopped waiting.
-            let _ = sender.send(work(db));
+            let outcome = work(db);
+            Box::new(move || {
+                // The caller may have stopped waiting.
+                let _ = sender.send(outcome);
+            })
         });
         self.queue()?.try_send(job).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
@@ -70,11 +79,34 @@ fn start_one(file: &Path, queue_max: usize) -> Result<mpsc::Sender<Job>, OpenErr
     let (sender, mut jobs) = mpsc::channel::<Job>(queue_max);
     std::thread::Builder::new()
         .name("store-reader".into())
-        .spawn(move || {
-            while let Some(job) = jobs.blocking_recv() {
-                job(&db);
-            }
-        })
+        .spawn(move || run(&db, &mut jobs))
         .map_err(OpenError::Thread)?;
     Ok(sender)
+}
+
+fn run(db: &Connection, jobs: &mut mpsc::Receiver<Job>) {
+    let mut batch = Vec::with_capacity(BATCH_MAX);
+    let mut replies = Vec::with_capacity(BATCH_MAX);
+    while let Some(job) = jobs.blocking_recv() {
+        batch.push(job);
+        while batch.len() < BATCH_MAX
+            && let Ok(job) = jobs.try_recv()
+        {
+            batch.push(job);
+        }
+        // The snapshot is taken after the last of them was asked for, so each sees what its caller knows to be stored.
+        // Without a transaction, should it fail, each takes a snapshot of its own.
+        let together = batch.len() > 1 && execute(db, "BEGIN");
+        replies.extend(batch.drain(..).map(|job| job(db)));
+        if together {
+            execute(db, "COMMIT");
+        }
+        replies.drain(..).for_each(|reply| reply());
+    }
+}
+
+fn execute(db: &Connection, sql: &str) -> bool {
+    db.prepare_cached(sql)
+        .and_then(|mut statement| statement.execute([]))
+        .is_ok()
 }
