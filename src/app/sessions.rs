@@ -1,6 +1,6 @@
 //! Creates, joins, finds, changes and ends sessions.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::App;
 use crate::auth::token::JoinToken;
@@ -74,6 +74,7 @@ impl App {
     }
 
     async fn create_within_budget(&self, request: SessionRequest) -> Result<Created, Error> {
+        let started = Instant::now();
         for attempt in 0..self.config.commit_attempts_max {
             let latest = self
                 .store
@@ -103,6 +104,9 @@ impl App {
                     session,
                     created: true,
                 });
+            }
+            if self.is_late(started) {
+                break;
             }
             back_off(attempt).await;
         }
@@ -225,6 +229,7 @@ impl App {
         decide: impl Fn(&Session) -> Result<Decision<T>, Error>,
     ) -> Result<T, Error> {
         self.within_budget(async {
+            let started = Instant::now();
             for attempt in 0..self.config.commit_attempts_max {
                 let session = self
                     .store
@@ -245,11 +250,20 @@ impl App {
                     self.bus.publish(session_id);
                     return Ok(answer);
                 }
+                if self.is_late(started) {
+                    break;
+                }
                 back_off(attempt).await;
             }
             Err(self.contention())
         })
         .await
+    }
+
+    /// Whether to stop trying while there is time to say so: one who runs out of time is told that the store is away, and
+    /// cannot know whether its last attempt was stored.
+    fn is_late(&self, started: Instant) -> bool {
+        started.elapsed() > self.config.store_timeout / 2
     }
 
     fn contention(&self) -> Error {

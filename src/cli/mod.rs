@@ -52,7 +52,7 @@ pub(crate) fn run() -> ExitCode {
         eprintln!("{fault}");
         return ExitCode::from(EXIT_CONFIG);
     }
-    let lookup = |name: &str| std::env::var(name).ok();
+    let lookup = |name: &str| Some(std::env::var_os(name)?.to_string_lossy().into_owned());
     let config = match Config::read(Env::new(&lookup), cli.dev) {
         Ok(config) => config,
         Err(faults) => {

@@ -1,5 +1,6 @@
 //! Runs the service until the system asks it to stop.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
@@ -64,7 +65,12 @@ async fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
     );
     if let Some(header) = dev_header {
         tracing::warn!("--dev: generated secrets and loopback only; this is not for production");
-        println!("{}", what_to_paste(addresses.grpc, &header));
+        // Whoever closed standard output does not want to know.
+        let _ = writeln!(
+            std::io::stdout(),
+            "{}",
+            what_to_paste(addresses.grpc, &header)
+        );
     }
     let stop = async move {
         tokio::select! {
