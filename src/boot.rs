@@ -111,7 +111,8 @@ impl Service {
         let shutting_down = Error::ShuttingDown {
             retry_after: config.rpc.retry_after,
         };
-        let health = Health::new(closing.clone(), shutting_down);
+        let watches_max = config.rpc.health_watches_max;
+        let health = Health::new(closing.clone(), shutting_down, watches_max);
         let connections = Arc::new(Connections::default());
         let app_parts = app::Parts {
             store: Arc::clone(&store),
@@ -208,12 +209,12 @@ impl Service {
         ));
         if let Some(listener) = health_only {
             let (config, health) = (config.rpc.clone(), health.clone());
-            let stop = stop_serving.clone().cancelled_owned();
+            let stop = stop_serving.clone();
             tasks.spawn(async move { rpc::serve_health(listener, &config, health, stop).await });
         }
         let mut serving = tasks.spawn({
             let (config, tls) = (config.rpc.clone(), config.tls.clone());
-            let stop = stop_serving.clone().cancelled_owned();
+            let stop = stop_serving.clone();
             async move { rpc::serve(grpc, &config, tls.as_ref(), rpc_parts, stop).await }
         });
 

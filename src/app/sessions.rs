@@ -1,7 +1,7 @@
 //! Creates, joins, finds, changes and ends sessions.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::App;
 use crate::auth::token::JoinToken;
@@ -75,6 +75,7 @@ impl App {
     }
 
     async fn create_within_budget(&self, request: SessionRequest) -> Result<Created, Error> {
+        let started = Instant::now();
         for attempt in 0..self.config.commit_attempts_max {
             let latest = self
                 .store
@@ -99,6 +100,9 @@ impl App {
                     session,
                     created: true,
                 });
+            }
+            if self.is_late(started) {
+                break;
             }
             back_off(attempt).await;
         }
@@ -221,6 +225,7 @@ impl App {
         decide: impl Fn(&Session) -> Result<Decision<T>, Error>,
     ) -> Result<T, Error> {
         self.within_budget(async {
+            let started = Instant::now();
             for attempt in 0..self.config.commit_attempts_max {
                 let session = self
                     .store
@@ -234,6 +239,9 @@ impl App {
                 };
                 if self.commit(change).await? == Committed::Stored {
                     return Ok(answer);
+                }
+                if self.is_late(started) {
+                    break;
                 }
                 back_off(attempt).await;
             }
@@ -262,6 +270,12 @@ impl App {
         let inserting = tokio::spawn(async move { store.insert(unplaced, &rotation).await });
         let inserted = inserting.await.map_err(|_| Error::Internal)?;
         inserted.map_err(|error| self.store_error(&error))
+    }
+
+    /// Whether to stop trying while there is time to say so: one who runs out of time is told that the store is away, and
+    /// cannot know whether its last attempt was stored.
+    fn is_late(&self, started: Instant) -> bool {
+        started.elapsed() > self.config.store_timeout / 2
     }
 
     fn contention(&self) -> Error {

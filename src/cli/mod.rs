@@ -56,7 +56,7 @@ pub(crate) fn run() -> ExitCode {
         return ExitCode::from(EXIT_CONFIG);
     }
     let is_demo = matches!(cli.command, Some(Command::Demo));
-    let lookup = |name: &str| std::env::var(name).ok();
+    let lookup = |name: &str| Some(std::env::var_os(name)?.to_string_lossy().into_owned());
     let config = match Config::read(Env::new(&lookup), cli.dev || is_demo) {
         Ok(config) => config,
         Err(faults) => {

@@ -1,5 +1,6 @@
 //! Runs the service until the system asks it to stop.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
@@ -66,7 +67,12 @@ async fn serve(config: Config, is_demo: bool) -> Result<(), Box<dyn std::error::
     );
     if let Some(header) = dev_header {
         tracing::warn!("--dev: generated secrets and loopback only; this is not for production");
-        println!("{}", what_to_paste(addresses.grpc, &header));
+        // Whoever closed standard output does not want to know.
+        let _ = writeln!(
+            std::io::stdout(),
+            "{}",
+            what_to_paste(addresses.grpc, &header)
+        );
     }
     if is_demo {
         println!("{}", demo::links(service.app(), &client_base_url).await?);

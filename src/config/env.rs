@@ -27,7 +27,8 @@ pub struct Env<'a> {
 }
 
 impl<'a> Env<'a> {
-    /// Reads through `lookup`. A setting that is empty counts as not set.
+    /// Reads through `lookup`, in whose values U+FFFD stands for what is not UTF-8. A setting that is empty counts as not
+    /// set.
     pub fn new(lookup: &'a dyn Fn(&str) -> Option<String>) -> Self {
         Self {
             lookup,
@@ -39,9 +40,11 @@ impl<'a> Env<'a> {
     /// A setting without a default.
     pub fn optional(&mut self, setting: &'static str) -> Option<String> {
         self.defaults.entry(setting).or_default();
-        (self.lookup)(setting)
-            .map(|value| value.trim().to_owned())
-            .filter(|value| !value.is_empty())
+        let value = (self.lookup)(setting)?;
+        if value.contains(char::REPLACEMENT_CHARACTER) {
+            self.fault(setting, "must be UTF-8");
+        }
+        Some(value.trim().to_owned()).filter(|value| !value.is_empty())
     }
 
     /// A setting that `parse` understands, or else breaks `rule`; `default` is parsed like a value that was set.

@@ -133,6 +133,9 @@ pub fn read(env: &mut Env<'_>, dev: bool) -> Option<Config> {
         lease_secs: env.number("INSTANCE_LEASE_SECS", 12, 1, 3600),
     };
     let telemetry = telemetry_config(env, dev);
+    if admin_addr.is_some_and(|addr| addr.port() != 0 && Some(addr) == grpc_addr) {
+        env.fault("ADMIN_ADDR", "must not be GRPC_ADDR's");
+    }
     let drain_delay_default = if dev { 0 } else { 5 };
     let drain_delay = env.number("DRAIN_DELAY_SECS", drain_delay_default, 0, 3600);
     let drain_timeout = env.number("DRAIN_TIMEOUT_SECS", 20, 0, 3600);
@@ -379,7 +382,7 @@ fn store(env: &mut Env<'_>, timeout: Duration) -> StoreConfig {
     if !mongo::is_uri(&uri) {
         env.fault(
             "MONGO_URI",
-            "must begin with mongodb:// or mongodb+srv:// and name a server",
+            "must be a MongoDB connection string, with special characters of user and password percent-encoded",
         );
     }
     StoreConfig::Mongo(mongo::Config {
@@ -459,6 +462,9 @@ fn rpc_config(
         reflection: reflection.unwrap_or(true),
         message_bytes_max: env.number("GRPC_MESSAGE_BYTES_MAX", 65_536, 1024, 4_194_304),
         in_flight_max: env.number("GRPC_IN_FLIGHT_MAX", 4096, 1, 1_000_000),
+        health_watches_max: env.number("HEALTH_WATCHES_MAX", 256, 1, 1_000_000),
+        hello_timeout: Duration::from_secs(env.number("GRPC_HELLO_TIMEOUT_SECS", 10, 1, 3600)),
+        connections_max: env.number("GRPC_CONNECTIONS_MAX", 4096, 1, 1_000_000),
         streams_per_connection_max: env.number("GRPC_STREAMS_PER_CONNECTION_MAX", 1024, 1, 100_000),
         keepalive: Duration::from_secs(env.number("GRPC_KEEPALIVE_SECS", 30, 1, 3600)),
         client_base_url: client_base_url.clone().unwrap_or_default(),
@@ -514,11 +520,11 @@ fn telemetry_config(env: &mut Env<'_>, dev: bool) -> Option<telemetry::Config> {
     let otlp_endpoint = env.optional("OTEL_EXPORTER_OTLP_ENDPOINT");
     if otlp_endpoint
         .as_ref()
-        .is_some_and(|url| !has_scheme(url, &["http", "https"]))
+        .is_some_and(|url| !has_scheme(url, &["http"]))
     {
         env.fault(
             "OTEL_EXPORTER_OTLP_ENDPOINT",
-            "must be an http:// or https:// URL",
+            "must be an http:// URL, of a collector nearby",
         );
     }
     Some(telemetry::Config {

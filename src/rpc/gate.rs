@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use tokio::sync::Semaphore;
 use tonic::body::Body;
 use tower::{Layer, Service};
@@ -23,6 +23,8 @@ const SECRET_HEADER: &str = "x-internal-secret";
 pub(super) struct GateLayer {
     secrets: Arc<InternalSecrets>,
     room: Arc<Semaphore>,
+    /// Apart, so that those without the secret cannot keep out those with it.
+    health_room: Arc<Semaphore>,
     retry_after: Duration,
 }
 
@@ -31,6 +33,7 @@ impl GateLayer {
         Self {
             secrets,
             room: Arc::new(Semaphore::new(config.in_flight_max)),
+            health_room: Arc::new(Semaphore::new(config.in_flight_max)),
             retry_after: config.retry_after,
         }
     }
@@ -68,18 +71,23 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        if is_health(request.uri().path()) {
-            return Box::pin(self.inner.call(request));
+        let is_health = is_health(request.uri().path());
+        if !is_health {
+            let mut shown = request.headers().get_all(SECRET_HEADER).iter();
+            // Of several, none is taken: whoever added the others is not who added the first.
+            let only = shown.next().filter(|_| shown.next().is_none());
+            let given = request.headers().contains_key(SECRET_HEADER);
+            let secret = only.map(HeaderValue::as_bytes).or(given.then_some(b""));
+            if let Err(error) = self.gate.secrets.check(secret) {
+                return refuse(error);
+            }
         }
-        let shown = request.headers().get(SECRET_HEADER);
-        if let Err(error) = self
-            .gate
-            .secrets
-            .check(shown.map(http::HeaderValue::as_bytes))
-        {
-            return refuse(error);
-        }
-        let Ok(permit) = Arc::clone(&self.gate.room).try_acquire_owned() else {
+        let room = if is_health {
+            &self.gate.health_room
+        } else {
+            &self.gate.room
+        };
+        let Ok(permit) = Arc::clone(room).try_acquire_owned() else {
             return refuse(Error::Overloaded {
                 retry_after: self.gate.retry_after,
             });

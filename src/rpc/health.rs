@@ -4,9 +4,10 @@
 //! SERVICE_UNKNOWN, and holds up the shutdown as long as anybody watches; so its wire types are used, and no more.
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use futures::stream::{Stream, StreamExt as _, unfold};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -37,15 +38,18 @@ pub struct Health {
     /// Cancelled when streams are to end.
     closing: CancellationToken,
     shutting_down: Error,
+    watches: Arc<Semaphore>,
 }
 
 impl Health {
-    /// Not ready until told. Cancelling `closing` ends the streams with `shutting_down`.
-    pub fn new(closing: CancellationToken, shutting_down: Error) -> Self {
+    /// Not ready until told. Cancelling `closing` ends the streams with `shutting_down`; no more than `watches_max` are
+    /// open at once.
+    pub fn new(closing: CancellationToken, shutting_down: Error, watches_max: usize) -> Self {
         Self {
             readiness: watch::Sender::new(Readiness::NotReady),
             closing,
             shutting_down,
+            watches: Arc::new(Semaphore::new(watches_max)),
         }
     }
 
@@ -100,7 +104,11 @@ impl health_server::Health for Health {
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
+        let permit = Arc::clone(&self.watches)
+            .try_acquire_owned()
+            .map_err(|_| Status::resource_exhausted("too many watch health"))?;
         let watcher = Watcher {
+            _permit: permit,
             service: request.into_inner().service,
             news: self.readiness.subscribe(),
             closing: self.closing.clone(),
@@ -113,6 +121,7 @@ impl health_server::Health for Health {
 }
 
 struct Watcher {
+    _permit: OwnedSemaphorePermit,
     service: String,
     news: watch::Receiver<Readiness>,
     closing: CancellationToken,

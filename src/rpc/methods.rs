@@ -41,7 +41,7 @@ pub(super) fn is_health(path: &str) -> bool {
     path.starts_with(HEALTH_PREFIX)
 }
 
-/// Whether a path belongs to a protocol of gRPC's own.
+/// Whether a path is a method of a protocol of gRPC's own.
 pub(super) fn is_standard(path: &str) -> bool {
-    path.starts_with("/grpc.")
+    STANDARD.contains(&path)
 }

@@ -3,6 +3,7 @@
 mod details;
 mod gate;
 mod health;
+mod incoming;
 mod methods;
 mod observe;
 mod page_token;
@@ -18,8 +19,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
-use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
 use tonic_health::pb::health_server::HealthServer;
 
@@ -33,6 +34,9 @@ use service::SessionService;
 /// The full name of the API's service; its health is the service's readiness.
 pub const SERVICE_NAME: &str = "videosession.v1.VideoSessionService";
 
+/// The longest name of a service, with room to spare.
+const HEALTH_MESSAGE_BYTES_MAX: usize = 1024;
+
 /// Settings of the gRPC edge.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -42,6 +46,12 @@ pub struct Config {
     pub message_bytes_max: usize,
     /// How many calls may be in progress at once; more are refused as overload. Streams count only while they open.
     pub in_flight_max: usize,
+    /// How many may watch health at once.
+    pub health_watches_max: usize,
+    /// How long a connection may take to begin to speak.
+    pub hello_timeout: Duration,
+    /// How many connections may be open at once.
+    pub connections_max: usize,
     /// How many calls one connection may have open at once.
     pub streams_per_connection_max: u32,
     /// How often an idle connection is pinged, and how long it may take to answer.
@@ -95,7 +105,7 @@ pub enum ServeError {
     Server(#[source] tonic::transport::Error),
 }
 
-/// Serves the API until `stop` completes, then lets calls in progress finish.
+/// Serves the API until `stop` is cancelled, then lets calls in progress finish.
 ///
 /// # Errors
 /// See [`ServeError`].
@@ -104,7 +114,7 @@ pub async fn serve(
     config: &Config,
     tls: Option<&Tls>,
     parts: Parts,
-    stop: impl Future<Output = ()>,
+    stop: CancellationToken,
 ) -> Result<(), ServeError> {
     let Parts {
         app,
@@ -114,9 +124,9 @@ pub async fn serve(
     } = parts;
     let sessions = VideoSessionServiceServer::new(SessionService::new(app, config))
         .max_decoding_message_size(config.message_bytes_max);
-    let mut routes = Routes::new(sessions).add_service(HealthServer::new(health));
+    let mut routes = Routes::new(sessions).add_service(health_server(health));
     if config.reflection {
-        routes = add_reflection(routes)?;
+        routes = add_reflection(routes, config.message_bytes_max)?;
     }
     // From the outside in: everything is observed, every error is detailed, nobody gets in without the secret.
     let mut server = base_server(config)
@@ -128,7 +138,7 @@ pub async fn serve(
     }
     server
         .add_routes(routes)
-        .serve_with_incoming_shutdown(incoming(listener), stop)
+        .serve_with_incoming_shutdown(incoming::accept(listener, config, &stop), stop.cancelled())
         .await
         .map_err(ServeError::Server)
 }
@@ -141,13 +151,18 @@ pub async fn serve_health(
     listener: TcpListener,
     config: &Config,
     health: Health,
-    stop: impl Future<Output = ()>,
+    stop: CancellationToken,
 ) -> Result<(), ServeError> {
     base_server(config)
-        .add_service(HealthServer::new(health))
-        .serve_with_incoming_shutdown(incoming(listener), stop)
+        .add_service(health_server(health))
+        .serve_with_incoming_shutdown(incoming::accept(listener, config, &stop), stop.cancelled())
         .await
         .map_err(ServeError::Server)
+}
+
+/// Health is asked for without the secret, so nobody gets memory for more than a service's name.
+fn health_server(health: Health) -> HealthServer<Health> {
+    HealthServer::new(health).max_decoding_message_size(HEALTH_MESSAGE_BYTES_MAX)
 }
 
 fn base_server(config: &Config) -> Server {
@@ -161,13 +176,7 @@ fn base_server(config: &Config) -> Server {
     }
 }
 
-/// Connections that send at once what they have. The server's own `tcp_nodelay` has no effect on a listener that it did
-/// not make, and an answer's end would wait for the acknowledgement of its beginning, which a client delays by 40 ms.
-fn incoming(listener: TcpListener) -> TcpIncoming {
-    TcpIncoming::from(listener).with_nodelay(Some(true))
-}
-
-fn add_reflection(routes: Routes) -> Result<Routes, ServeError> {
+fn add_reflection(routes: Routes, message_bytes_max: usize) -> Result<Routes, ServeError> {
     let builder = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
@@ -177,7 +186,9 @@ fn add_reflection(routes: Routes) -> Result<Routes, ServeError> {
     };
     let v1 = builder().build_v1().map_err(ServeError::Reflection)?;
     let v1alpha = builder().build_v1alpha().map_err(ServeError::Reflection)?;
-    Ok(routes.add_service(v1).add_service(v1alpha))
+    Ok(routes
+        .add_service(v1.max_decoding_message_size(message_bytes_max))
+        .add_service(v1alpha.max_decoding_message_size(message_bytes_max)))
 }
 
 impl Tls {

@@ -8,12 +8,12 @@ use prost::Message as _;
 use crate::domain::id::SessionId;
 use crate::proto::v1::ListSessionsRequest;
 
-/// How many bytes of the filters' hash a token carries.
-const FILTER_HASH_BYTES: usize = 8;
+/// How many bytes of the hash over filters and place a token carries.
+const HASH_BYTES: usize = 8;
 
 /// The token of a page that ended with `last`.
 pub(super) fn mint(request: &ListSessionsRequest, last: &str) -> String {
-    let mut bytes = filter_hash(request);
+    let mut bytes = hash(request, last);
     bytes.extend_from_slice(last.as_bytes());
     URL_SAFE_NO_PAD.encode(bytes)
 }
@@ -21,25 +21,22 @@ pub(super) fn mint(request: &ListSessionsRequest, last: &str) -> String {
 /// Where the page before ended; `None` for a token that is not ours or was minted for other filters.
 pub(super) fn read(request: &ListSessionsRequest) -> Option<SessionId> {
     let bytes = URL_SAFE_NO_PAD.decode(&request.page_token).ok()?;
-    let (hash, last) = bytes.split_at_checked(FILTER_HASH_BYTES)?;
-    if hash != filter_hash(request) {
+    let (found, last) = bytes.split_at_checked(HASH_BYTES)?;
+    let last = std::str::from_utf8(last).ok()?;
+    if found != hash(request, last) {
         return None;
     }
-    SessionId::parse(std::str::from_utf8(last).ok()?).ok()
+    SessionId::parse(last).ok()
 }
 
-fn filter_hash(request: &ListSessionsRequest) -> Vec<u8> {
-    let filters = ListSessionsRequest {
+fn hash(request: &ListSessionsRequest, last: &str) -> Vec<u8> {
+    let bound = ListSessionsRequest {
         page_size: 0,
-        page_token: String::new(),
+        page_token: last.to_owned(),
         ..request.clone()
     };
-    let hash = digest(&SHA256, &filters.encode_to_vec());
-    hash.as_ref()
-        .iter()
-        .copied()
-        .take(FILTER_HASH_BYTES)
-        .collect()
+    let hash = digest(&SHA256, &bound.encode_to_vec());
+    hash.as_ref().iter().copied().take(HASH_BYTES).collect()
 }
 
 #[cfg(test)]

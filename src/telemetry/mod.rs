@@ -10,6 +10,7 @@ use opentelemetry_otlp::{SpanExporter, WithExportConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing::{Level, Metadata};
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -17,6 +18,8 @@ use tracing_subscriber::{EnvFilter, Layer};
 
 use json::{JsonFields, JsonLines};
 
+/// How many lines may wait for whoever reads our output.
+const LINES_WAITING_MAX: usize = 65_536;
 const SERVICE: &str = "video-session";
 const OWN_TARGETS: &str = "video_session";
 
@@ -54,9 +57,10 @@ pub enum TelemetryError {
     Twice(#[source] tracing_subscriber::util::TryInitError),
 }
 
-/// Sends what is left when told to.
+/// Sends the spans that are left when told to, and writes the lines that are left when dropped.
 pub struct Telemetry {
     provider: Option<SdkTracerProvider>,
+    _writer: WorkerGuard,
 }
 
 /// Whether a text is a filter.
@@ -76,14 +80,22 @@ fn is_discreet(metadata: &Metadata<'_>) -> bool {
 /// See [`TelemetryError`].
 pub fn init(config: &Config) -> Result<Telemetry, TelemetryError> {
     let filter = EnvFilter::try_new(&config.filter).map_err(TelemetryError::Filter)?;
+    // A reader of our output that stalls must not stall the service: what it does not take is dropped.
+    let (output, writer) = NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(LINES_WAITING_MAX)
+        .thread_name("log-writer")
+        .finish(std::io::stdout());
     let lines = match config.format {
         LogFormat::Json => tracing_subscriber::fmt::layer()
             .fmt_fields(JsonFields)
             .event_format(JsonLines)
+            .with_writer(output)
             .boxed(),
         LogFormat::Pretty => tracing_subscriber::fmt::layer()
             // Colours are for people at a terminal, not for files.
             .with_ansi(std::io::stdout().is_terminal())
+            .with_writer(output)
             .boxed(),
     };
     let provider = config
@@ -101,7 +113,10 @@ pub fn init(config: &Config) -> Result<Telemetry, TelemetryError> {
         .with(spans)
         .try_init()
         .map_err(TelemetryError::Twice)?;
-    Ok(Telemetry { provider })
+    Ok(Telemetry {
+        provider,
+        _writer: writer,
+    })
 }
 
 fn tracer_provider(endpoint: &str) -> Result<SdkTracerProvider, TelemetryError> {

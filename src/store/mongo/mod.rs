@@ -13,14 +13,16 @@ mod error;
 mod tail;
 
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use mongodb::bson::{Bson, Document, doc};
+use mongodb::event::EventHandler;
+use mongodb::event::cmap::CmapEvent;
 use mongodb::options::{
-    Acknowledgment, ClientOptions, IndexOptions, ReadConcern, ReadPreference, ReturnDocument,
-    SelectionCriteria, WriteConcern,
+    Acknowledgment, ClientOptions, ConnectionString, IndexOptions, ReadConcern, ReadPreference,
+    ReturnDocument, SelectionCriteria, WriteConcern,
 };
 use mongodb::{Client, Collection, Database, IndexModel};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -39,6 +41,8 @@ use error::{is_duplicate_key, within};
 /// The database when the URI names none.
 const DATABASE_DEFAULT: &str = "video_session";
 const ROTATION: &str = "rotation";
+/// How often the indexes are looked after: without the unique ones, an appointment could get two sessions.
+const INDEX_CHECK_INTERVAL: Duration = Duration::from_secs(5);
 /// How often the driver looks whether a server is well, unless the URI says so. Only a look that fails frees it of connections that are being made on
 /// a way that has gone silent: it puts no limit of its own on a new connection's first exchange.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -67,8 +71,9 @@ pub struct MongoStore {
     database: Database,
     timeout: Duration,
     index_timeout: Duration,
-    /// Set once the indexes are known to exist; nothing is read or written before.
-    prepared: Arc<OnceLock<()>>,
+    /// When the indexes were last known to exist; nothing is read or written before. Forgotten when a connection breaks:
+    /// the server that answers next may be one that was restored, or emptied.
+    prepared: Arc<StdMutex<Option<Instant>>>,
     /// Held while they are made.
     preparing: Arc<Mutex<()>>,
 }
@@ -80,13 +85,14 @@ struct Identified {
     id: String,
 }
 
-/// Whether a text looks like a connection string; the driver has the last word.
+/// Nothing panics while it holds this lock.
+fn lock(prepared: &StdMutex<Option<Instant>>) -> MutexGuard<'_, Option<Instant>> {
+    prepared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether a text is a connection string.
 pub fn is_uri(uri: &SecretString) -> bool {
-    let uri = uri.expose_secret();
-    let server = uri
-        .strip_prefix("mongodb://")
-        .or_else(|| uri.strip_prefix("mongodb+srv://"));
-    server.is_some_and(|server| !server.is_empty())
+    ConnectionString::parse(uri.expose_secret()).is_ok()
 }
 
 /// What the driver is to do: majority writes, reads of what a majority has, every wait bounded.
@@ -126,6 +132,14 @@ impl MongoStore {
         index_timeout: Duration,
     ) -> Result<Self, StoreError> {
         let name = options.default_database.clone();
+        let prepared: Arc<StdMutex<Option<Instant>>> = Arc::default();
+        let mut options = options;
+        let forgetful = Arc::clone(&prepared);
+        options.cmap_event_handler = Some(EventHandler::callback(move |event| {
+            if let CmapEvent::PoolCleared(_) = event {
+                *lock(&forgetful) = None;
+            }
+        }));
         let client = Client::with_options(options).map_err(|error| error::store_error(&error))?;
         let database = client.database(name.as_deref().unwrap_or(DATABASE_DEFAULT));
         Ok(Self {
@@ -133,7 +147,7 @@ impl MongoStore {
             database,
             timeout,
             index_timeout,
-            prepared: Arc::default(),
+            prepared,
             preparing: Arc::default(),
         })
     }
@@ -145,18 +159,18 @@ impl MongoStore {
 
     /// Goes on in a task of its own when the caller stops waiting; others wait for it as long as they care to.
     async fn prepare(&self) -> Result<(), StoreError> {
-        if self.prepared.get().is_some() {
+        if lock(&self.prepared).is_some() {
             return Ok(());
         }
         let preparing = Arc::clone(&self.preparing).lock_owned().await;
-        if self.prepared.get().is_some() {
+        if lock(&self.prepared).is_some() {
             return Ok(());
         }
         let store = self.clone();
         let making = tokio::spawn(async move {
             let _preparing = preparing;
             store.create_indexes().await?;
-            let _ = store.prepared.set(());
+            *lock(&store.prepared) = Some(Instant::now());
             Ok(())
         });
         making
@@ -436,6 +450,13 @@ impl SessionStore for MongoStore {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
+        // Making an index that exists is free, and finds one that somebody dropped.
+        {
+            let mut prepared = lock(&self.prepared);
+            if prepared.is_some_and(|since| since.elapsed() > INDEX_CHECK_INTERVAL) {
+                *prepared = None;
+            }
+        }
         self.prepare().await?;
         let database = self.database.clone();
         within(self.timeout, async move {

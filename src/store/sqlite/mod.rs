@@ -72,6 +72,8 @@ pub enum OpenError {
 pub struct SqliteStore {
     writer: Writer,
     readers: Readers,
+    /// Apart, so that a long list keeps nobody else waiting.
+    lister: Readers,
     /// Held, with the lock on it, until the store is dropped.
     _lock: File,
 }
@@ -91,9 +93,11 @@ impl SqliteStore {
         let writer = Writer::start(connection, config.queue_max, config.batch_max)
             .map_err(OpenError::Thread)?;
         let readers = Readers::start(&file, config.readers, config.queue_max)?;
+        let lister = Readers::start(&file, 1, config.queue_max)?;
         Ok(Self {
             writer,
             readers,
+            lister,
             _lock: lock,
         })
     }
@@ -175,7 +179,7 @@ impl SessionStore for SqliteStore {
     }
 
     async fn count_by_state(&self) -> Result<HashMap<SessionState, u64>, StoreError> {
-        self.readers.read(queries::count_by_state).await
+        self.lister.read(queries::count_by_state).await
     }
 
     async fn overdue(
@@ -227,8 +231,9 @@ impl SessionStore for SqliteStore {
     }
 
     async fn close(&self) {
-        self.writer.close().await;
         self.readers.close();
+        self.lister.close();
+        self.writer.close().await;
     }
 }
 

@@ -236,21 +236,26 @@ fn conditions(filter: &SessionFilter) -> (Vec<&'static str>, Vec<Value>) {
     let SessionFilter {
         state,
         appointment_id,
-        user_id: _,
+        user_id,
         sfu_node_id,
         created_after,
         created_before,
     } = filter;
+    // A user or an appointment has few sessions, a state or a node may have a million: the plus keeps SQLite, which cannot
+    // know that, from choosing the latter's index.
+    let narrow = user_id.is_some() || appointment_id.is_some();
+    let (by_state, by_node) = if narrow {
+        ("+state = ?", "+sfu_node_id = ?")
+    } else {
+        ("state = ?", "sfu_node_id = ?")
+    };
     let all = [
-        ("state = ?", state.map(|state| state.name().to_owned())),
+        (by_state, state.map(|state| state.name().to_owned())),
         (
             "appointment_id = ?",
             appointment_id.as_ref().map(ToString::to_string),
         ),
-        (
-            "sfu_node_id = ?",
-            sfu_node_id.as_ref().map(ToString::to_string),
-        ),
+        (by_node, sfu_node_id.as_ref().map(ToString::to_string)),
         (
             "session_id > ?",
             created_after.map(SessionId::upper_bound_of),

@@ -128,3 +128,24 @@ fn apply(db: &mut Connection, migration: &str, schema: i64) -> rusqlite::Result<
     transaction.pragma_update(None, "user_version", schema)?;
     transaction.commit()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_commit_is_synced() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = open_writer(&dir.path().join("test.db")).unwrap();
+        let pragma = |name: &str| -> String {
+            db.query_row(&format!("PRAGMA {name}"), [], |row| {
+                let value: rusqlite::types::Value = row.get(0)?;
+                Ok(format!("{value:?}"))
+            })
+            .unwrap()
+        };
+        assert_eq!(pragma("journal_mode"), "Text(\"wal\")");
+        // 2 is FULL: with NORMAL, or OFF, killing the process would lose nothing, but losing power would.
+        assert_eq!(pragma("synchronous"), "Integer(2)");
+    }
+}

@@ -99,6 +99,13 @@ fn run(db: &Connection, mut jobs: mpsc::Receiver<Job>, batch_max: usize) {
         }
         batch.clear();
     }
+    // So that the file alone holds everything while the service does not run.
+    if let Err(error) = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
+        tracing::warn!(
+            error = StoreError::from(error).chain(),
+            "the write-ahead log stays beside the database until the next start"
+        );
+    }
 }
 
 fn transact(db: &Connection, batch: &mut Vec<Job>) -> Result<Vec<Reply>, StoreError> {
