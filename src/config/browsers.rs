@@ -75,6 +75,9 @@ pub(super) fn web_config(env: &mut Env<'_>, client_base_url: Option<String>) -> 
         silence_max: secs(env, "WS_SILENCE_SECS", 5, 300),
         send_timeout: secs(env, "WS_SEND_TIMEOUT_SECS", 5, 300),
     };
+    if socket.silence_max <= socket.ping_interval {
+        env.fault("WS_SILENCE_SECS", "must be more than WS_PING_SECS");
+    }
     Some(Config {
         client_base_url: client_base_url?,
         allowed_origins: allowed_origins?,

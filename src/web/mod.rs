@@ -20,6 +20,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
 use ipnet::IpNet;
 use tokio::net::TcpListener;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -142,6 +143,11 @@ pub async fn serve(
     sockets.close();
     sockets.wait().await;
 }
+
+/// A connection's place among those that may be open at once. A socket outlives the HTTP connection that it was made on,
+/// and takes the place with it.
+#[derive(Debug, Clone)]
+struct Place(#[expect(dead_code, reason = "held, not used")] Arc<OwnedSemaphorePermit>);
 
 /// The address that a connection comes from, before proxies are looked at.
 #[derive(Debug, Clone, Copy)]

@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tower::Service as _;
 
-use super::{Config, PeerAddress};
+use super::{Config, PeerAddress, Place};
 
 /// The most that a request's headers may take, cookies of several participants included.
 const HEADER_BYTES_MAX: usize = 64 * 1024;
@@ -64,8 +64,11 @@ fn serve_one(
 ) {
     // Signalling is many small messages, none of which should wait for the next.
     let _ = stream.set_nodelay(true);
+    let place = Place(Arc::new(permit));
+    let held = place.clone();
     let service = hyper::service::service_fn(move |mut request: http::Request<Incoming>| {
         request.extensions_mut().insert(address);
+        request.extensions_mut().insert(place.clone());
         let mut router = router.clone();
         async move {
             router
@@ -84,6 +87,6 @@ fn serve_one(
     tokio::spawn(async move {
         // A connection that breaks is the client's affair.
         let _ = connection.await;
-        drop(permit);
+        drop(held);
     });
 }

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU32;
 
+use axum::Extension;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
@@ -14,7 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::refusal::Refusal;
-use super::{Config, Edge, SocketConfig, cookie};
+use super::{Config, Edge, Place, SocketConfig, cookie};
 use crate::app::signalling::message::ServerMessage;
 use crate::app::signalling::{Connection, Heard, Pass, close};
 use crate::auth::token::Purpose;
@@ -39,6 +40,7 @@ pub(super) async fn open(
     State(edge): State<Edge>,
     Path(session_id): Path<String>,
     Query(query): Query<SocketQuery>,
+    Extension(place): Extension<Place>,
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
@@ -48,7 +50,10 @@ pub(super) async fn open(
             .write_buffer_size(0)
             .max_message_size(edge.config.socket.message_bytes_max)
             .max_frame_size(edge.config.socket.message_bytes_max)
-            .on_upgrade(move |socket| converse(edge, pass, socket)),
+            .on_upgrade(async move |socket| {
+                let _place = place;
+                converse(edge, pass, socket).await;
+            }),
         Err(refusal) => edge.assets.refuse(&refusal, &headers, &edge.config),
     }
 }
