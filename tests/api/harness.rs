@@ -198,8 +198,12 @@ impl Process {
         self.lines.borrow().join("\n")
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id().expect("running")
+    }
+
     pub(crate) fn signal(&self, name: &str) {
-        let pid = self.child.id().expect("running").to_string();
+        let pid = self.id().to_string();
         let kill = std::process::Command::new("kill")
             .args(["-s", name, &pid])
             .status();

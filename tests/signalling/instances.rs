@@ -1,0 +1,116 @@
+//! Two instances on one store.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use video_session::proto::v1;
+use video_session::proto::v1::{Role, SessionState};
+
+use crate::harness::{Service, Setup, create, end, get};
+use crate::peers::MongoPeer;
+use crate::world::{World, setup};
+
+fn on(peer: &MongoPeer) -> Setup {
+    setup()
+        .set("MONGO_URI", format!("mongodb://{}/signalling", peer.addr))
+        .set("INSTANCE_BEAT_MS", 200)
+        .set("INSTANCE_LEASE_SECS", 2)
+        // The peer speaks the protocol, not MongoDB's speed.
+        .set("STORE_TIMEOUT_MS", 20_000)
+}
+
+async fn two() -> (MongoPeer, World, Service) {
+    let peer = MongoPeer::start(0);
+    let here = World::with(&on(&peer), create("appointment-1")).await;
+    let there = on(&peer).start().await;
+    (peer, here, there)
+}
+
+const SOON: Duration = Duration::from_secs(3);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the MongoDB peer; .ci/run installs it"]
+async fn what_one_instance_decides_reaches_the_sockets_of_another() {
+    let (_peer, mut here, there) = two().await;
+    let mut away = there.client();
+    let id = here.session_id.clone();
+    let (mut doctor, mut patient) = here.couple().await;
+
+    let started = Instant::now();
+    let request = v1::MuteParticipantRequest {
+        session_id: id.clone(),
+        user_id: "patient-1".to_owned(),
+    };
+    away.mute_participant(request).await.unwrap();
+    patient.expect("mute-request").await;
+    let request = v1::RemoveParticipantRequest {
+        session_id: id.clone(),
+        user_id: "patient-1".to_owned(),
+        keep_out: false,
+    };
+    away.remove_participant(request).await.unwrap();
+    patient.expect("removed").await;
+    assert_eq!(patient.closed().await, Some(4003));
+    assert_eq!(doctor.expect("user-left").await["cause"], "removed");
+    end(&mut away, &id, "over").await;
+    assert_eq!(doctor.expect("session-ended").await["reason"], "over");
+    assert_eq!(doctor.closed().await, Some(4004));
+    assert!(started.elapsed() < 3 * SOON, "{:?}", started.elapsed());
+    assert_eq!(
+        get(&mut away, &id).await.unwrap().state(),
+        SessionState::Ended
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the MongoDB peer; .ci/run installs it"]
+async fn participants_on_two_instances_see_each_other_come_and_go() {
+    let (_peer, mut here, there) = two().await;
+    let ticket = here.ticket(Role::Patient).await;
+    let mut patient = ticket.connect(there.http).await.unwrap();
+    patient.until("waiting").await;
+    let mut doctor = here.admitted(Role::Doctor).await;
+    patient.expect("admitted").await;
+    let others = patient.expect("existing-participants").await;
+    assert_eq!(others["participants"][0]["user_id"], "doctor-1");
+    assert_eq!(doctor.expect("user-joined").await["user_id"], "patient-1");
+    // What they say to each other stays on its instance, until there is a hub between instances.
+    doctor.send(&json!({"type": "emoji", "data": {"emoji": "x"}}));
+    doctor.nothing_more().await;
+    patient.nothing_more().await;
+
+    // The patient's page comes to this instance: the same participant, and the old connection is told.
+    let mut moved = here.connect(&ticket).await;
+    assert_eq!(moved.expect("connected").await["resumed"], true);
+    moved.expect("existing-participants").await;
+    patient.expect("replaced").await;
+    assert_eq!(patient.closed().await, Some(4005));
+    doctor.send(&json!({"type": "emoji", "data": {"emoji": "x"}}));
+    moved.expect("emoji").await;
+    doctor.nothing_more().await;
+    moved.ask("leave");
+    assert_eq!(doctor.expect("user-left").await["cause"], "left");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the MongoDB peer; .ci/run installs it"]
+async fn a_dead_instances_participants_are_gone_unless_they_came_elsewhere() {
+    let (_peer, mut here, there) = two().await;
+    let patient_ticket = here.ticket(Role::Patient).await;
+    let doctor_ticket = here.ticket(Role::Doctor).await;
+    let mut doctor = doctor_ticket.connect(there.http).await.unwrap();
+    doctor.until("existing-participants").await;
+    let mut patient = patient_ticket.connect(there.http).await.unwrap();
+    patient.until("existing-participants").await;
+    there.process.kill().await;
+    let mut doctor = here.connect(&doctor_ticket).await;
+    assert_eq!(doctor.expect("connected").await["resumed"], true);
+    doctor.expect("existing-participants").await;
+    let left = doctor.expect("user-left").await;
+    assert_eq!(
+        (&left["user_id"], &left["cause"]),
+        (&json!("patient-1"), &json!("lost"))
+    );
+    doctor.nothing_more().await;
+    assert_eq!(here.session().await.participants.len(), 1);
+}

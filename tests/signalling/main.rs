@@ -1,0 +1,27 @@
+//! Participants, as their browsers meet the real binary: the join link, the page's address, and signalling by
+//! docs/signalling.md. What the page makes of it is tried in tests/browser.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod attacks;
+mod call;
+mod client;
+mod documents;
+mod door;
+mod ice;
+mod instances;
+mod presence;
+mod removal;
+mod waiting;
+mod world;
+
+#[expect(dead_code, reason = "the gRPC tests use more of it")]
+#[path = "../api/harness.rs"]
+mod harness;
+#[path = "../support/peers.rs"]
+mod peers;

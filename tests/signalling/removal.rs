@@ -1,0 +1,307 @@
+//! Who is removed, who is kept out, and who is invited.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use video_session::domain::error::Reason;
+use video_session::proto::v1;
+use video_session::proto::v1::{Admission, Role};
+
+use crate::harness::{create, in_secs, join, refused};
+use crate::world::{Ticket, World, fetch, setup};
+
+fn invitation(role: Role, user_id: &str) -> v1::InviteParticipantRequest {
+    v1::InviteParticipantRequest {
+        role: role.into(),
+        user_id: user_id.to_owned(),
+        display_name: "Ana".to_owned(),
+        ..Default::default()
+    }
+}
+
+/// Nothing that they were given lets them in.
+async fn assert_kept_out(world: &World, token: &str, ticket: &Ticket) {
+    let http = world.service.http;
+    let path = format!("/join/{}?token={token}", world.session_id);
+    let answer = fetch(http, &path, &[]).await;
+    assert_eq!((answer.status, answer.code()), (403, "removed"));
+    let answer = ticket.page(http).await;
+    assert_eq!((answer.status, answer.code()), (403, "removed"));
+    assert_eq!(ticket.connect(http).await.err(), Some(403));
+}
+
+#[tokio::test]
+async fn whoever_is_removed_cannot_come_back_with_what_they_had() {
+    for by_host in [true, false] {
+        let setup = setup();
+        let mut world = World::with(&setup, create("appointment-1")).await;
+        let token = world.token(Role::Patient).await;
+        let ticket = world.exchange(&token).await;
+        let mut doctor = world.admitted(Role::Doctor).await;
+        let mut patient = world.connect(&ticket).await;
+        patient.until("existing-participants").await;
+        doctor.expect("user-joined").await;
+        // Two tabs of the same participant are one participant.
+        if by_host {
+            doctor.about("remove", "patient-1");
+        } else {
+            let session = world.remove("patient-1", false).await;
+            assert_eq!(session.participants.len(), 1);
+        }
+        patient.expect("removed").await;
+        assert_eq!(patient.closed().await, Some(4003));
+        let left = doctor.expect("user-left").await;
+        assert_eq!(
+            (&left["user_id"], &left["cause"]),
+            (&json!("patient-1"), &json!("removed"))
+        );
+        assert_kept_out(&world, &token, &ticket).await;
+        assert_eq!(
+            world.event_types().await[2..],
+            ["participant.removed", "participant.left"]
+        );
+
+        world = world.restart(&setup).await;
+        assert_kept_out(&world, &token, &ticket).await;
+        // The backend may give them another; the old ones stay dead.
+        let again = world.ticket(Role::Patient).await;
+        assert_kept_out(&world, &token, &ticket).await;
+        let mut patient = world.connect(&again).await;
+        patient.expect("connected").await;
+    }
+}
+
+#[tokio::test]
+async fn whoever_is_kept_out_gets_nothing_new() {
+    for by_host in [true, false] {
+        let mut world = World::new().await;
+        let (mut doctor, mut patient) = world.couple().await;
+        if by_host {
+            doctor.send(&json!({"type": "remove", "target_id": "patient-1", "keep_out": true}));
+        } else {
+            world.remove("patient-1", true).await;
+        }
+        patient.expect("removed").await;
+        doctor.expect("user-left").await;
+        let request = join(&world.session_id, Role::Patient);
+        let outcome = world.client.join_session(request).await;
+        refused(outcome, Reason::ParticipantRemoved);
+    }
+}
+
+#[tokio::test]
+async fn one_who_waits_or_is_not_there_can_be_removed_too() {
+    let mut world = World::admitting(Admission::Manual).await;
+    let token = world.token(Role::Patient).await;
+    let ticket = world.exchange(&token).await;
+    world.remove("patient-1", false).await;
+    assert_kept_out(&world, &token, &ticket).await;
+    let mut doctor = world.admitted(Role::Doctor).await;
+    let ticket = world.ticket(Role::Patient).await;
+    let mut patient = world.connect(&ticket).await;
+    patient.until("waiting").await;
+    doctor.expect("waiting").await;
+    doctor.about("remove", "patient-1");
+    patient.expect("removed").await;
+    assert_eq!(patient.closed().await, Some(4003));
+    assert_eq!(doctor.expect("user-left").await["cause"], "removed");
+    assert_eq!(ticket.connect(world.service.http).await.err(), Some(403));
+    let request = v1::RemoveParticipantRequest {
+        session_id: world.session_id.clone(),
+        user_id: "nobody".to_owned(),
+        keep_out: false,
+    };
+    let outcome = world.client.remove_participant(request).await;
+    refused(outcome, Reason::ParticipantNotFound);
+}
+
+#[tokio::test]
+async fn the_invited_come_in_their_roles() {
+    let mut world = World::new().await;
+    let (mut doctor, mut patient) = world.couple().await;
+    for (role, name) in [
+        (Role::Guest, "guest"),
+        (Role::Interpreter, "interpreter"),
+        (Role::Observer, "observer"),
+    ] {
+        let user_id = format!("{name}-7");
+        let answer = world.invite(invitation(role, &user_id)).await.unwrap();
+        let invite = answer.invite.unwrap();
+        assert_eq!((&*invite.user_id, invite.role()), (&*user_id, role));
+        let grant = answer.join.unwrap();
+        let observes = role == Role::Observer;
+        let permission = if observes { "observer" } else { "participant" };
+        assert_eq!(
+            (grant.role(), &*grant.permissions),
+            (role, &[permission.to_owned()][..])
+        );
+        assert_eq!(
+            grant.join_url,
+            format!("{}?token={}", world.session().await.base_url, grant.token)
+        );
+        let ticket = world.exchange(&grant.token).await;
+        let mut page = world.connect(&ticket).await;
+        let connected = page.expect("connected").await;
+        assert_eq!(
+            (&connected["role"], &connected["name"]),
+            (&json!(name), &json!("Ana"))
+        );
+        page.expect("existing-participants").await;
+        for other in [&mut doctor, &mut patient] {
+            let joined = other.expect("user-joined").await;
+            assert_eq!(
+                (&joined["role"], &joined["publishes"]),
+                (&json!(name), &json!(!observes))
+            );
+        }
+        for kind in ["admit", "mute-request", "remove"] {
+            page.about(kind, "patient-1");
+            assert_eq!(page.refused().await, "not-allowed");
+        }
+        page.ask("leave");
+        for other in [&mut doctor, &mut patient] {
+            other.expect("user-left").await;
+        }
+    }
+    let request = v1::ListParticipantsRequest {
+        session_id: world.session_id.clone(),
+    };
+    let listed = world.client.list_participants(request).await.unwrap();
+    let listed = listed.into_inner();
+    assert_eq!((listed.participants.len(), listed.invites.len()), (2, 3));
+}
+
+#[tokio::test]
+async fn an_observer_publishes_nothing() {
+    let mut world = World::new().await;
+    let (mut doctor, mut patient) = world.couple().await;
+    let grant = world.invite(invitation(Role::Observer, "observer-1")).await;
+    let ticket = world.exchange(&grant.unwrap().join.unwrap().token).await;
+    let mut observer = world.connect(&ticket).await;
+    observer.until("existing-participants").await;
+    for page in [&mut doctor, &mut patient] {
+        page.expect("user-joined").await;
+    }
+    let audio = "v=0\r\ns=-\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\n";
+    for kind in ["offer", "answer"] {
+        for direction in ["", "a=sendrecv\r\n", "a=sendonly\r\n"] {
+            let sdp = format!("{audio}{direction}");
+            observer.send(&json!({"type": kind, "data": {"sdp": sdp}}));
+            assert_eq!(
+                observer.refused().await,
+                "not-allowed",
+                "{kind} {direction}"
+            );
+        }
+        let sdp = format!("{audio}a=recvonly\r\n");
+        observer.send(&json!({"type": kind, "data": {"sdp": sdp}}));
+        for page in [&mut doctor, &mut patient] {
+            assert_eq!(page.expect(kind).await["sender_id"], "observer-1");
+        }
+    }
+    observer.send(&json!({"type": "mute-status", "data": {"muted": false}}));
+    assert_eq!(observer.refused().await, "not-allowed");
+    observer.send(&json!({"type": "emoji", "data": {"emoji": "👋"}}));
+    doctor.expect("emoji").await;
+}
+
+#[tokio::test]
+async fn an_invitation_can_be_taken_back_and_given_anew() {
+    let mut world = World::new().await;
+    let (mut doctor, _patient) = world.couple().await;
+    let grant = world
+        .invite(invitation(Role::Guest, "guest-1"))
+        .await
+        .unwrap();
+    let token = grant.join.unwrap().token;
+    let ticket = world.exchange(&token).await;
+    let mut guest = world.connect(&ticket).await;
+    guest.until("existing-participants").await;
+    doctor.expect("user-joined").await;
+    let revoke = v1::RevokeInviteRequest {
+        session_id: world.session_id.clone(),
+        user_id: "guest-1".to_owned(),
+    };
+    for _ in 0..2 {
+        let answer = world.client.revoke_invite(revoke.clone()).await.unwrap();
+        assert_eq!(answer.into_inner().session.unwrap().participants.len(), 2);
+    }
+    guest.expect("removed").await;
+    assert_eq!(guest.closed().await, Some(4003));
+    assert_kept_out(&world, &token, &ticket).await;
+    let request = v1::JoinSessionRequest {
+        role: Role::Guest.into(),
+        user_id: "guest-1".to_owned(),
+        ..join(&world.session_id, Role::Guest)
+    };
+    let outcome = world.client.join_session(request).await;
+    refused(outcome, Reason::ParticipantRemoved);
+
+    let grant = world
+        .invite(invitation(Role::Guest, "guest-1"))
+        .await
+        .unwrap();
+    assert_kept_out(&world, &token, &ticket).await;
+    let ticket = world.exchange(&grant.join.unwrap().token).await;
+    world.connect(&ticket).await.expect("connected").await;
+    let nobody = v1::RevokeInviteRequest {
+        user_id: "nobody".to_owned(),
+        ..revoke
+    };
+    let outcome = world.client.revoke_invite(nobody).await;
+    refused(outcome, Reason::ParticipantNotFound);
+}
+
+#[tokio::test]
+async fn an_invitation_ends_when_it_says_so() {
+    let mut world = World::new().await;
+    let invitation = v1::InviteParticipantRequest {
+        expire_time: Some(in_secs(2)),
+        ..invitation(Role::Guest, "guest-1")
+    };
+    let grant = world.invite(invitation).await.unwrap().join.unwrap();
+    assert!(grant.expires_in.unwrap().seconds <= 2);
+    let ticket = world.exchange(&grant.token).await;
+    let request = v1::JoinSessionRequest {
+        user_id: "guest-1".to_owned(),
+        ..join(&world.session_id, Role::Guest)
+    };
+    let over = Instant::now() + Duration::from_secs(3);
+    tokio::time::sleep_until(over.into()).await;
+    let outcome = world.client.join_session(request).await;
+    refused(outcome, Reason::NotAParticipant);
+    assert_eq!(ticket.connect(world.service.http).await.err(), Some(403));
+}
+
+#[tokio::test]
+async fn an_invitation_is_refused_for_what_it_is_not_for() {
+    let mut world = World::new().await;
+    for (request, field) in [
+        (invitation(Role::Guest, "doctor-1"), "user_id"),
+        (invitation(Role::Guest, "patient-1"), "user_id"),
+        (
+            v1::InviteParticipantRequest {
+                expire_time: Some(in_secs(-1)),
+                ..invitation(Role::Guest, "guest-1")
+            },
+            "expire_time",
+        ),
+    ] {
+        let details = refused(world.invite(request).await, Reason::Validation);
+        assert_eq!(crate::harness::fields(&details), [field]);
+    }
+    world
+        .invite(invitation(Role::Guest, "guest-1"))
+        .await
+        .unwrap();
+    let other = invitation(Role::Observer, "guest-1");
+    let details = refused(world.invite(other).await, Reason::Validation);
+    assert_eq!(crate::harness::fields(&details), ["role"]);
+    // Somebody without an id is given one.
+    let named = v1::InviteParticipantRequest {
+        user_id: String::new(),
+        ..invitation(Role::Guest, "")
+    };
+    let invite = world.invite(named).await.unwrap().invite.unwrap();
+    assert!(!invite.user_id.is_empty() && invite.display_name == "Ana");
+}
