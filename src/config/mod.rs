@@ -124,14 +124,7 @@ pub fn read(env: &mut Env<'_>, dev: bool) -> Option<Config> {
     if tls.is_some() && health_addr.is_none() {
         warnings.push("TLS is on and HEALTH_ADDR is not set: Kubernetes' gRPC probes and `healthcheck` speak plain text");
     }
-    let worker = worker::Config {
-        probe_interval: millis(env, "STORE_PROBE_INTERVAL_MS", 1000),
-        probe_timeout: store_timeout,
-        count_interval: Duration::from_secs(env.number("SESSION_COUNT_INTERVAL_SECS", 30, 1, 3600)),
-        overdue_interval: millis(env, "OVERDUE_INTERVAL_MS", 500),
-        beat_interval: millis(env, "INSTANCE_BEAT_MS", 3000),
-        lease_secs: env.number("INSTANCE_LEASE_SECS", 12, 1, 3600),
-    };
+    let worker = worker_config(env, store_timeout);
     let telemetry = telemetry_config(env, dev);
     if admin_addr.is_some_and(|addr| addr.port() != 0 && Some(addr) == grpc_addr) {
         env.fault("ADMIN_ADDR", "must not be GRPC_ADDR's");
@@ -497,6 +490,24 @@ fn tls(env: &mut Env<'_>) -> Option<Tls> {
         );
     }
     Some(tls)
+}
+
+fn worker_config(env: &mut Env<'_>, store_timeout: Duration) -> worker::Config {
+    let config = worker::Config {
+        probe_interval: millis(env, "STORE_PROBE_INTERVAL_MS", 1000),
+        probe_timeout: store_timeout,
+        count_interval: Duration::from_secs(env.number("SESSION_COUNT_INTERVAL_SECS", 30, 1, 3600)),
+        overdue_interval: millis(env, "OVERDUE_INTERVAL_MS", 500),
+        beat_interval: millis(env, "INSTANCE_BEAT_MS", 3000),
+        lease_secs: env.number("INSTANCE_LEASE_SECS", 12, 1, 3600),
+    };
+    if Duration::from_secs(config.lease_secs) < 2 * config.beat_interval {
+        env.fault(
+            "INSTANCE_LEASE_SECS",
+            "must be at least twice INSTANCE_BEAT_MS",
+        );
+    }
+    config
 }
 
 fn telemetry_config(env: &mut Env<'_>, dev: bool) -> Option<telemetry::Config> {

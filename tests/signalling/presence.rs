@@ -67,7 +67,7 @@ async fn whoever_falls_silent_is_lost() {
     let setup = setup()
         .set("RECONNECT_GRACE_SECS", 1)
         .set("WS_PING_SECS", 1)
-        .set("WS_SILENCE_SECS", 1);
+        .set("WS_SILENCE_SECS", 3);
     let mut world = World::with(&setup, create("appointment-1")).await;
     let mut doctor = world.admitted(Role::Doctor).await;
     let ticket = world.ticket(Role::Patient).await;
