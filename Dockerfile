@@ -8,7 +8,7 @@ COPY . .
 # The protos are compiled in Rust and SQLite and AWS-LC by the C compiler of this image; nothing needs to be installed.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,target=/build/target,sharing=locked \
-    find build.rs proto src -type f -exec touch {} + \
+    find build.rs proto src web -type f -exec touch {} + \
     && cargo build --locked --release --bin video-session \
     && install -D -m 0755 target/release/video-session /out/video-session \
     && mkdir /out/data
@@ -26,8 +26,8 @@ USER 65532:65532
 ENV DATA_DIR=/var/lib/video-session \
     ADMIN_ADDR=0.0.0.0:9464 \
     LOG_FORMAT=json
-# gRPC; metrics and JWKS.
-EXPOSE 50051 9464
+# gRPC; metrics and JWKS; the join page.
+EXPOSE 50051 9464 4000
 
 # Liveness, asked by the binary itself since there is no shell. Kubernetes ignores this and has probes of its own.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 \
