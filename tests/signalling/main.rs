@@ -16,6 +16,7 @@ mod door;
 mod ice;
 mod instances;
 mod presence;
+mod proxy;
 mod removal;
 mod waiting;
 mod world;

@@ -315,7 +315,7 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    fn over(mut socket: WebSocketStream<TcpStream>) -> Self {
+    pub(crate) fn over(mut socket: WebSocketStream<TcpStream>) -> Self {
         let (outgoing, mut to_send) = mpsc::unbounded_channel::<Message>();
         let (sender, arrived) = mpsc::unbounded_channel();
         tokio::spawn(async move {
