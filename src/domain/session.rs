@@ -377,15 +377,27 @@ impl Session {
         if fields.is_empty() {
             return Ok(None);
         }
-        Ok(Some(self.changed(
-            now,
-            vec![EventKind::Updated { fields }],
-            |session| {
-                session.schedule = schedule;
-                session.labels = labels;
-                session.doctor_id = doctor_id;
-            },
-        )))
+        let mut kinds = vec![EventKind::Updated { fields }];
+        // A doctor who was replaced is the host no longer, and is not to stay as one.
+        let replaced = (doctor_id != self.doctor_id)
+            .then(|| self.participant(&self.doctor_id))
+            .flatten();
+        if let Some(doctor) = replaced {
+            kinds.push(EventKind::ParticipantRemoved {
+                user_id: doctor.user_id.clone(),
+                by: None,
+                keep_out: false,
+            });
+            kinds.push(left(doctor, LeaveCause::Removed));
+        }
+        Ok(Some(self.changed(now, kinds, |session| {
+            if let Some(doctor) = replaced {
+                session.expel(&doctor.user_id, self.version + 2, false, now);
+            }
+            session.schedule = schedule;
+            session.labels = labels;
+            session.doctor_id = doctor_id;
+        })))
     }
 
     /// The session after its end; `None` when it has ended already.
