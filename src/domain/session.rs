@@ -9,6 +9,9 @@ use super::participant::{Admission, Invite, LeaveCause, Participant, Removal};
 use super::presence::left;
 use super::time::Timestamp;
 
+/// The reason of a session that ended with its window.
+pub const TIME_OVER: &str = "time over";
+
 /// Where a session is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SessionState {
@@ -289,6 +292,13 @@ impl Session {
         window: &JoinWindow,
         now: Timestamp,
     ) -> Result<Option<Timestamp>, Error> {
+        // One that ended with its window is told apart from one that somebody ended: it is the hour that stands in the way.
+        let closed = window
+            .closes(&self.schedule)
+            .filter(|closed| *closed <= now && self.end_reason == TIME_OVER);
+        if let Some(closed) = closed {
+            return Err(Error::JoinTooLate { closed });
+        }
         self.require_live()?;
         if let Some(opens) = window.opens(&self.schedule).filter(|opens| now < *opens) {
             return Err(Error::JoinTooEarly { opens });
