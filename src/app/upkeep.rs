@@ -5,13 +5,11 @@ use super::sessions::Decision;
 use crate::domain::error::Error;
 use crate::domain::id::SessionId;
 use crate::domain::participant::LeaveCause;
-use crate::domain::session::Session;
+use crate::domain::session::{Session, TIME_OVER};
 use crate::domain::time::Timestamp;
 
 /// How many sessions are dealt with at a time.
 const BATCH: usize = 100;
-/// The reason of a session that ended with its window.
-const TIME_OVER: &str = "time over";
 /// The reason of a session that ended because nobody was there.
 const EMPTY: &str = "everybody left";
 

@@ -214,17 +214,26 @@ impl Session {
         let participant = self.participant(user_id);
         kinds.extend(participant.map(|participant| left(participant, LeaveCause::Removed)));
         Ok(Some(self.changed(now, kinds, |session| {
-            session.drop_participants(now, |participant| participant.user_id == *user_id);
-            session.let_in.retain(|admitted| admitted != user_id);
-            session
-                .removals
-                .retain(|removal| removal.user_id != *user_id);
-            session.removals.push(Removal {
-                user_id: user_id.clone(),
-                sequence: self.version + 1,
-                keep_out,
-            });
+            session.expel(user_id, self.version + 1, keep_out, now);
         })))
+    }
+
+    /// Takes somebody out, and everything from them that was issued until that event.
+    pub(super) fn expel(
+        &mut self,
+        user_id: &UserId,
+        sequence: i64,
+        keep_out: bool,
+        now: Timestamp,
+    ) {
+        self.drop_participants(now, |participant| participant.user_id == *user_id);
+        self.let_in.retain(|admitted| admitted != user_id);
+        self.removals.retain(|removal| removal.user_id != *user_id);
+        self.removals.push(Removal {
+            user_id: user_id.clone(),
+            sequence,
+            keep_out,
+        });
     }
 
     /// Somebody is asked to mute.

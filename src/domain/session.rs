@@ -9,6 +9,9 @@ use super::participant::{Admission, Invite, LeaveCause, Participant, Removal};
 use super::presence::left;
 use super::time::Timestamp;
 
+/// The reason of a session that ended with its window.
+pub const TIME_OVER: &str = "time over";
+
 /// Where a session is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SessionState {
@@ -289,6 +292,13 @@ impl Session {
         window: &JoinWindow,
         now: Timestamp,
     ) -> Result<Option<Timestamp>, Error> {
+        // One that ended with its window is told apart from one that somebody ended: it is the hour that stands in the way.
+        let closed = window
+            .closes(&self.schedule)
+            .filter(|closed| *closed <= now && self.end_reason == TIME_OVER);
+        if let Some(closed) = closed {
+            return Err(Error::JoinTooLate { closed });
+        }
         self.require_live()?;
         if let Some(opens) = window.opens(&self.schedule).filter(|opens| now < *opens) {
             return Err(Error::JoinTooEarly { opens });
@@ -377,15 +387,27 @@ impl Session {
         if fields.is_empty() {
             return Ok(None);
         }
-        Ok(Some(self.changed(
-            now,
-            vec![EventKind::Updated { fields }],
-            |session| {
-                session.schedule = schedule;
-                session.labels = labels;
-                session.doctor_id = doctor_id;
-            },
-        )))
+        let mut kinds = vec![EventKind::Updated { fields }];
+        // A doctor who was replaced is the host no longer, and is not to stay as one.
+        let replaced = (doctor_id != self.doctor_id)
+            .then(|| self.participant(&self.doctor_id))
+            .flatten();
+        if let Some(doctor) = replaced {
+            kinds.push(EventKind::ParticipantRemoved {
+                user_id: doctor.user_id.clone(),
+                by: None,
+                keep_out: false,
+            });
+            kinds.push(left(doctor, LeaveCause::Removed));
+        }
+        Ok(Some(self.changed(now, kinds, |session| {
+            if let Some(doctor) = replaced {
+                session.expel(&doctor.user_id, self.version + 2, false, now);
+            }
+            session.schedule = schedule;
+            session.labels = labels;
+            session.doctor_id = doctor_id;
+        })))
     }
 
     /// The session after its end; `None` when it has ended already.

@@ -305,3 +305,30 @@ async fn an_invitation_is_refused_for_what_it_is_not_for() {
     let invite = world.invite(named).await.unwrap().invite.unwrap();
     assert!(!invite.user_id.is_empty() && invite.display_name == "Ana");
 }
+
+#[tokio::test]
+async fn a_doctor_who_is_replaced_is_no_host_any_more() {
+    let mut world = World::new().await;
+    let token = world.token(Role::Doctor).await;
+    let ticket = world.exchange(&token).await;
+    let mut doctor = world.connect(&ticket).await;
+    doctor.until("existing-participants").await;
+    let mut patient = world.admitted(Role::Patient).await;
+    doctor.expect("user-joined").await;
+    let update = |doctor_id: &str| v1::UpdateSessionRequest {
+        session_id: world.session_id.clone(),
+        doctor_id: doctor_id.to_owned(),
+        ..Default::default()
+    };
+    let (stand_in, back) = (update("doctor-2"), update("doctor-1"));
+    world.client.update_session(stand_in).await.unwrap();
+    doctor.expect("removed").await;
+    assert_eq!(doctor.closed().await, Some(4003));
+    assert_eq!(patient.expect("user-left").await["cause"], "removed");
+    assert_kept_out(&world, &token, &ticket).await;
+    // Whoever comes back as doctor comes with a new link.
+    world.client.update_session(back).await.unwrap();
+    assert_kept_out(&world, &token, &ticket).await;
+    world.admitted(Role::Doctor).await;
+    patient.expect("user-joined").await;
+}
