@@ -62,6 +62,7 @@ fn session() -> v1::Session {
         scheduled_start_time: time(1_790_000_000),
         scheduled_end_time: time(1_790_001_800),
         end_reason: String::new(),
+        end_cause: 0,
         labels: crate::calls::labels(),
         version: 1,
         admission: v1::Admission::WhenHostPresent.into(),

@@ -10,7 +10,7 @@ use crate::domain::error::Error;
 use crate::domain::id::{AppointmentId, SessionId, UserId};
 use crate::domain::page::SessionQuery;
 use crate::domain::session::{
-    Change, Session, SessionRequest, SessionState, SessionUpdate, UnplacedSession,
+    Change, EndCause, Session, SessionRequest, SessionState, SessionUpdate, UnplacedSession,
 };
 use crate::domain::time::Timestamp;
 use crate::store::{Committed, Inserted};
@@ -209,10 +209,11 @@ impl App {
     pub async fn end_session(
         &self,
         session_id: &SessionId,
+        cause: EndCause,
         reason: &str,
     ) -> Result<Session, Error> {
         self.change(session_id, |session| {
-            let change = session.ended(reason.to_owned(), Timestamp::now());
+            let change = session.ended(cause, reason.to_owned(), Timestamp::now());
             Ok(Decision::of(change, session))
         })
         .await

@@ -5,13 +5,11 @@ use super::sessions::Decision;
 use crate::domain::error::Error;
 use crate::domain::id::SessionId;
 use crate::domain::participant::LeaveCause;
-use crate::domain::session::{Session, TIME_OVER};
+use crate::domain::session::{EndCause, Session};
 use crate::domain::time::Timestamp;
 
 /// How many sessions are dealt with at a time.
 const BATCH: usize = 100;
-/// The reason of a session that ended because nobody was there.
-const EMPTY: &str = "everybody left";
 
 impl App {
     /// Ends the sessions whose time is over.
@@ -33,14 +31,14 @@ impl App {
         for session_id in overdue {
             let ended = self.change(&session_id, |session| {
                 // As it is now: it may have been moved, or entered, since it was found.
-                let reason = if session.schedule.end.is_some_and(|end| end < ends_before) {
-                    TIME_OVER
+                let cause = if session.schedule.end.is_some_and(|end| end < ends_before) {
+                    EndCause::TimeOver
                 } else if is_empty_since(session, empty_before) {
-                    EMPTY
+                    EndCause::Empty
                 } else {
                     return Ok(Decision::Keep(session.clone()));
                 };
-                let change = session.ended(reason.to_owned(), Timestamp::now());
+                let change = session.ended(cause, cause.reason().to_owned(), Timestamp::now());
                 Ok(Decision::of(change, session))
             });
             go_on(ended.await)?;

@@ -3,6 +3,7 @@
 use super::access::Role;
 use super::id::{AppointmentId, NodeId, SessionId, UserId, random_id};
 use super::participant::LeaveCause;
+use super::session::EndCause;
 use super::time::Timestamp;
 
 /// Something that happened to a session; committed in the same write as the change that it tells of.
@@ -48,6 +49,8 @@ pub enum EventKind {
     },
     /// It ended.
     Ended {
+        /// What ended it.
+        cause: EndCause,
         /// The reason given.
         reason: String,
     },

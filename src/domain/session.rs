@@ -9,9 +9,6 @@ use super::participant::{Admission, Invite, LeaveCause, Participant, Removal};
 use super::presence::left;
 use super::time::Timestamp;
 
-/// The reason of a session that ended with its window.
-pub const TIME_OVER: &str = "time over";
-
 /// Where a session is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SessionState {
@@ -39,6 +36,49 @@ impl SessionState {
     /// The state of that name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.name() == name)
+    }
+}
+
+/// What ended a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndCause {
+    /// The backend, by EndSession.
+    Backend,
+    /// The host, from the page.
+    Host,
+    /// Its window closed.
+    TimeOver,
+    /// Everybody had left.
+    Empty,
+}
+
+impl EndCause {
+    /// Every cause.
+    pub const ALL: [Self; 4] = [Self::Backend, Self::Host, Self::TimeOver, Self::Empty];
+
+    /// Its name in stores and signalling.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Backend => "backend",
+            Self::Host => "host",
+            Self::TimeOver => "time-over",
+            Self::Empty => "empty",
+        }
+    }
+
+    /// The one of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|cause| cause.name() == name)
+    }
+
+    /// The reason that is noted where nobody gave one.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Backend => "",
+            Self::Host => "ended by the host",
+            Self::TimeOver => "time over",
+            Self::Empty => "everybody left",
+        }
     }
 }
 
@@ -139,7 +179,9 @@ pub struct Session {
     pub end_time: Option<Timestamp>,
     /// When it is to take place.
     pub schedule: Schedule,
-    /// Why it ended; empty while it has not.
+    /// What ended it; `None` while it has not.
+    pub end_cause: Option<EndCause>,
+    /// The reason that was given for its end; empty while it has not.
     pub end_reason: String,
     /// The backend's notes.
     pub labels: Labels,
@@ -225,6 +267,7 @@ impl UnplacedSession {
             update_time: self.create_time,
             end_time: None,
             schedule: self.request.schedule,
+            end_cause: None,
             end_reason: String::new(),
             labels: self.request.labels,
             version: 1,
@@ -295,7 +338,7 @@ impl Session {
         // One that ended with its window is told apart from one that somebody ended: it is the hour that stands in the way.
         let closed = window
             .closes(&self.schedule)
-            .filter(|closed| *closed <= now && self.end_reason == TIME_OVER);
+            .filter(|closed| *closed <= now && self.end_cause == Some(EndCause::TimeOver));
         if let Some(closed) = closed {
             return Err(Error::JoinTooLate { closed });
         }
@@ -411,7 +454,7 @@ impl Session {
     }
 
     /// The session after its end; `None` when it has ended already.
-    pub fn ended(&self, reason: String, now: Timestamp) -> Option<Change> {
+    pub fn ended(&self, cause: EndCause, reason: String, now: Timestamp) -> Option<Change> {
         self.require_live().ok()?;
         let mut kinds: Vec<_> = self
             .participants
@@ -419,12 +462,14 @@ impl Session {
             .map(|participant| left(participant, LeaveCause::SessionEnded))
             .collect();
         kinds.push(EventKind::Ended {
+            cause,
             reason: reason.clone(),
         });
         Some(self.changed(now, kinds, |session| {
             session.participants.clear();
             session.state = SessionState::Ended;
             session.end_time = Some(session.update_time);
+            session.end_cause = Some(cause);
             session.end_reason = reason;
         }))
     }
@@ -556,7 +601,7 @@ mod tests {
                 };
                 session.updated(update, Some(session.version), now)
             }
-            Step::End => Ok(session.ended("done".into(), now)),
+            Step::End => Ok(session.ended(EndCause::Backend, "done".into(), now)),
         }
     }
 
@@ -643,7 +688,10 @@ mod tests {
         let stranger =
             |session: &Session| session.admit(Role::Doctor, &user("x"), &window(), at(0));
         assert!(matches!(stranger(&live), Err(Error::JoinTooEarly { .. })));
-        let ended = live.ended("done".into(), at(0)).expect("was live").session;
+        let ended = live
+            .ended(EndCause::Backend, "done".into(), at(0))
+            .expect("was live")
+            .session;
         assert!(matches!(stranger(&ended), Err(Error::SessionEnded { .. })));
     }
 

@@ -11,7 +11,7 @@ use crate::domain::id::{AppointmentId, NodeId, SessionId, UserId};
 use crate::domain::participant::{
     Admission, Invite, LeaveCause, Participant, ParticipantStatus, Removal,
 };
-use crate::domain::session::{Schedule, Session, SessionState};
+use crate::domain::session::{EndCause, Schedule, Session, SessionState};
 use crate::domain::time::Timestamp;
 
 /// A stored session. Times are milliseconds since the epoch.
@@ -33,6 +33,8 @@ pub(super) struct SessionRecord {
     pub scheduled_start_time_ms: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheduled_end_time_ms: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_cause: Option<String>,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub end_reason: String,
     /// Pairs, not a document: a key may hold any character, also those that MongoDB gives a meaning.
@@ -95,6 +97,11 @@ fn max_participants_default() -> u16 {
     8
 }
 
+/// What events of ends have that were stored before their causes were.
+fn end_cause_default() -> String {
+    EndCause::Backend.name().to_owned()
+}
+
 /// A stored event.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct EventRecord {
@@ -124,7 +131,11 @@ pub(super) enum KindRecord {
         expire_time_ms: i64,
     },
     #[serde(rename = "session.ended")]
-    Ended { reason: String },
+    Ended {
+        #[serde(default = "end_cause_default")]
+        cause: String,
+        reason: String,
+    },
     #[serde(rename = "participant.waiting")]
     ParticipantWaiting { user_id: String, role: String },
     #[serde(rename = "participant.admitted")]
@@ -167,6 +178,7 @@ impl From<&Session> for SessionRecord {
             update_time,
             end_time,
             schedule,
+            end_cause,
             end_reason,
             labels,
             version,
@@ -191,6 +203,7 @@ impl From<&Session> for SessionRecord {
             end_time_ms: end_time.map(Timestamp::as_millis),
             scheduled_start_time_ms: schedule.start.map(Timestamp::as_millis),
             scheduled_end_time_ms: schedule.end.map(Timestamp::as_millis),
+            end_cause: end_cause.map(|cause| cause.name().to_owned()),
             end_reason: end_reason.clone(),
             labels: labels.clone().into_iter().collect(),
             version: *version,
@@ -304,6 +317,10 @@ fn role(name: &str) -> Result<Role, StoreError> {
     Role::from_name(name).ok_or_else(|| StoreError::corrupt("an unknown role"))
 }
 
+fn end_cause(name: &str) -> Result<EndCause, StoreError> {
+    EndCause::from_name(name).ok_or_else(|| StoreError::corrupt("an unknown cause of an end"))
+}
+
 fn all<R, T: TryFrom<R, Error = StoreError>>(records: Vec<R>) -> Result<Vec<T>, StoreError> {
     records.into_iter().map(T::try_from).collect()
 }
@@ -333,6 +350,11 @@ impl TryFrom<SessionRecord> for Session {
                 start: record.scheduled_start_time_ms.map(Timestamp::from_millis),
                 end: record.scheduled_end_time_ms.map(Timestamp::from_millis),
             },
+            end_cause: record
+                .end_cause
+                .or_else(|| (state == SessionState::Ended).then(end_cause_default))
+                .map(|name| end_cause(&name))
+                .transpose()?,
             end_reason: record.end_reason,
             labels: record.labels.into_iter().collect(),
             version: record.version,
@@ -372,7 +394,8 @@ impl From<&Event> for EventRecord {
                 jti: jti.clone(),
                 expire_time_ms: expire_time.as_millis(),
             },
-            EventKind::Ended { reason } => KindRecord::Ended {
+            EventKind::Ended { cause, reason } => KindRecord::Ended {
+                cause: cause.name().to_owned(),
                 reason: reason.clone(),
             },
             EventKind::ParticipantWaiting { user_id, role } => KindRecord::ParticipantWaiting {
@@ -430,7 +453,21 @@ impl From<&Event> for EventRecord {
 
 impl EventRecord {
     pub(super) fn into_event(self, session_id: &SessionId) -> Result<Event, StoreError> {
-        let kind = match self.kind {
+        Ok(Event {
+            sequence: self.sequence,
+            session_id: session_id.clone(),
+            time: Timestamp::from_millis(self.time_ms),
+            write_id: self.write_id,
+            kind: self.kind.try_into()?,
+        })
+    }
+}
+
+impl TryFrom<KindRecord> for EventKind {
+    type Error = StoreError;
+
+    fn try_from(record: KindRecord) -> Result<Self, StoreError> {
+        Ok(match record {
             KindRecord::Created {
                 appointment_id,
                 sfu_node_id,
@@ -450,7 +487,10 @@ impl EventRecord {
                 jti,
                 expire_time: Timestamp::from_millis(expire_time_ms),
             },
-            KindRecord::Ended { reason } => EventKind::Ended { reason },
+            KindRecord::Ended { cause, reason } => EventKind::Ended {
+                cause: end_cause(&cause)?,
+                reason,
+            },
             KindRecord::ParticipantWaiting {
                 user_id,
                 role: name,
@@ -501,13 +541,6 @@ impl EventRecord {
                 user_id: UserId::from_stored(user_id),
                 role: role(&name)?,
             },
-        };
-        Ok(Event {
-            sequence: self.sequence,
-            session_id: session_id.clone(),
-            time: Timestamp::from_millis(self.time_ms),
-            write_id: self.write_id,
-            kind,
         })
     }
 }

@@ -1,5 +1,6 @@
 //! The join page: a link's token is exchanged for a cookie, and the page itself is shown at an address without it.
 
+use axum::body::{Body, to_bytes};
 use axum::extract::{Path, Query, State};
 use axum::http::header::{LOCATION, SET_COOKIE};
 use axum::http::{HeaderMap, StatusCode};
@@ -8,8 +9,13 @@ use serde::Deserialize;
 
 use super::refusal::Refusal;
 use super::{Edge, cookie};
+use crate::app::signalling::Pass;
 use crate::auth::token::Purpose;
 use crate::domain::id::SessionId;
+use crate::domain::label::text_fault;
+
+/// The most that a name takes in JSON: 256 characters, each of them escaped.
+const NAME_BYTES_MAX: usize = 4096;
 
 /// What a join page's address may carry. Has no `Debug`: it holds a credential.
 #[derive(Deserialize)]
@@ -43,15 +49,34 @@ pub(super) async fn page(
     outcome.unwrap_or_else(|refusal| edge.assets.refuse(&refusal, &headers, &edge.config))
 }
 
-/// Also done before the door opens: the page that waits for it must not have the token in its address.
+/// Also done before the door opens and while the store is away: a page that tries again must not have the token in its
+/// address.
 async fn exchange(edge: &Edge, session_id: &SessionId, token: &str) -> Result<Response, Refusal> {
-    let (pass, _) = edge.app.identify(token, Purpose::Join, session_id).await?;
+    let pass = edge.app.recognise(token, Purpose::Join, session_id)?;
+    if let Err(error) = edge.app.session_of(&pass).await {
+        match Refusal::from(error) {
+            Refusal::StoreAway => {}
+            refusal => return Err(refusal),
+        }
+    }
     let slot = cookie::slot(session_id, &pass.user_id);
-    let (credential, good_for) = edge.app.stay_credential(&pass)?;
-    let set_cookie = cookie::set(&edge.config, session_id, &slot, &credential, good_for);
+    let set_cookie = stay(edge, &pass, &slot)?;
     let location = format!("{}/join/{session_id}?p={slot}", edge.config.prefix());
     let headers = [(LOCATION, location), (SET_COOKIE, set_cookie)];
     Ok((StatusCode::SEE_OTHER, headers).into_response())
+}
+
+/// The header that sets the cookie which its bearer is known by from now on.
+fn stay(edge: &Edge, pass: &Pass, slot: &str) -> Result<String, Refusal> {
+    let (credential, good_for) = edge.app.stay_credential(pass)?;
+    let session_id = &pass.session_id;
+    Ok(cookie::set(
+        &edge.config,
+        session_id,
+        slot,
+        &credential,
+        good_for,
+    ))
 }
 
 async fn show(
@@ -60,23 +85,93 @@ async fn show(
     slot: &str,
     headers: &HeaderMap,
 ) -> Result<Response, Refusal> {
-    if !cookie::is_slot(slot) {
-        return Err(Refusal::MissingToken);
-    }
-    let credential = cookie::read(headers, slot).ok_or(Refusal::MissingToken)?;
-    let pass = edge
-        .app
-        .let_in(credential, Purpose::Stay, session_id)
-        .await?;
+    let pass = bearer(edge, session_id, slot, headers).await?;
+    let ask_name = pass.claims.name.is_empty();
     let values = [
         ("session_id", session_id.as_str()),
         ("slot", slot),
         ("name", &pass.claims.name),
-        // A name comes with the token only: nobody's word for it is taken here.
-        ("ask_name", "false"),
+        ("ask_name", if ask_name { "true" } else { "false" }),
         ("role", pass.role.name()),
     ];
     Ok(edge.assets.page(headers, &edge.config, &values))
+}
+
+/// Who the cookie in a slot says that its bearer is.
+pub(super) async fn bearer(
+    edge: &Edge,
+    session_id: &SessionId,
+    slot: &str,
+    headers: &HeaderMap,
+) -> Result<Pass, Refusal> {
+    if !cookie::is_slot(slot) {
+        return Err(Refusal::MissingToken);
+    }
+    let credential = cookie::read(headers, slot).ok_or(Refusal::MissingToken)?;
+    Ok(edge
+        .app
+        .let_in(credential, Purpose::Stay, session_id)
+        .await?)
+}
+
+/// What the page sends for somebody whose link came without a name.
+#[derive(Deserialize)]
+struct Named {
+    name: String,
+}
+
+/// `POST /join/{session_id}/name`: somebody whose link came without a name says theirs, and keeps it in their cookie. It
+/// travels in a body, because addresses end up in the logs of proxies.
+pub(super) async fn name(
+    State(edge): State<Edge>,
+    Path(session_id): Path<String>,
+    Query(query): Query<JoinQuery>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let outcome = match read_name(&edge, body).await {
+        Ok(name) => call_oneself(&edge, session_id, query, name, &headers).await,
+        Err(fault) => return (StatusCode::UNPROCESSABLE_ENTITY, fault).into_response(),
+    };
+    outcome.unwrap_or_else(|refusal| edge.assets.refuse(&refusal, &headers, &edge.config))
+}
+
+async fn read_name(edge: &Edge, body: Body) -> Result<String, String> {
+    let reading = tokio::time::timeout(edge.config.header_timeout, to_bytes(body, NAME_BYTES_MAX));
+    let body = reading
+        .await
+        .map_err(|_| "the body took too long")?
+        .map_err(|_| "the body is too large, or broke off")?;
+    let named: Named =
+        serde_json::from_slice(&body).map_err(|_| r#"the body must be {"name": "…"}, in JSON"#)?;
+    let name = named.name.trim();
+    match text_fault(name) {
+        None if name.is_empty() => Err("name must not be empty".to_owned()),
+        None => Ok(name.to_owned()),
+        Some(fault) => Err(format!("name {fault}")),
+    }
+}
+
+async fn call_oneself(
+    edge: &Edge,
+    session_id: String,
+    query: JoinQuery,
+    name: String,
+    headers: &HeaderMap,
+) -> Result<Response, Refusal> {
+    if !edge.config.is_own_origin(headers) {
+        return Err(Refusal::Origin);
+    }
+    let session_id = SessionId::parse(session_id).map_err(|_| Refusal::UnknownSession)?;
+    let slot = query.p.ok_or(Refusal::MissingToken)?;
+    let mut pass = bearer(edge, &session_id, &slot, headers).await?;
+    // The backend's word for who somebody is stands.
+    if !pass.claims.name.is_empty() {
+        return Ok((StatusCode::CONFLICT, "the link came with a name").into_response());
+    }
+    pass.claims.name = name;
+    let set_cookie = stay(edge, &pass, &slot)?;
+    Ok((StatusCode::NO_CONTENT, [(SET_COOKIE, set_cookie)]).into_response())
 }
 
 /// Any other address.

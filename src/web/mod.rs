@@ -16,8 +16,10 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::FromRef;
+use axum::http::HeaderMap;
+use axum::http::header::{HOST, ORIGIN};
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::get;
+use axum::routing::{get, post};
 use ipnet::IpNet;
 use tokio::net::TcpListener;
 use tokio::sync::OwnedSemaphorePermit;
@@ -98,6 +100,23 @@ impl Config {
         &self.client_base_url[..end]
     }
 
+    /// Whether the page that makes a request is one of ours: browsers send the cookie whoever makes it.
+    fn is_own_origin(&self, headers: &HeaderMap) -> bool {
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        let Some(origin) = text(ORIGIN) else {
+            return false;
+        };
+        // A page at the very host that is asked is ours too, by whatever name that host is known.
+        let same_host = text(HOST).is_some_and(|host| {
+            origin
+                .split_once("://")
+                .is_some_and(|(_, origin_host)| origin_host.eq_ignore_ascii_case(host))
+        });
+        same_host
+            || origin == self.origin()
+            || self.allowed_origins.iter().any(|allowed| allowed == origin)
+    }
+
     /// Whether browsers reach the service over TLS.
     fn is_secure(&self) -> bool {
         self.client_base_url.starts_with("https://")
@@ -123,6 +142,7 @@ pub async fn serve(
     let sockets = edge.sockets.clone();
     let routes = Router::new()
         .route("/join/{session_id}", get(join::page))
+        .route("/join/{session_id}/name", post(join::name))
         .route("/join/{session_id}/ws", get(socket::open))
         .route("/assets/{version}/{*file}", get(assets::file));
     let prefix = config.prefix();

@@ -6,7 +6,6 @@ use axum::Extension;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
-use axum::http::header::{HOST, ORIGIN};
 use axum::response::Response;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use serde::Deserialize;
@@ -15,10 +14,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::refusal::Refusal;
-use super::{Config, Edge, Place, SocketConfig, cookie};
+use super::{Edge, Place, SocketConfig, join};
 use crate::app::signalling::message::ServerMessage;
 use crate::app::signalling::{Connection, Heard, Pass, close};
-use crate::auth::token::Purpose;
 use crate::domain::error::Error;
 use crate::domain::id::SessionId;
 use crate::hub::connections::{Outbox, Outgoing};
@@ -64,35 +62,11 @@ async fn enter(
     slot: &str,
     headers: &HeaderMap,
 ) -> Result<Pass, Refusal> {
-    if !is_own_origin(&edge.config, headers) {
+    if !edge.config.is_own_origin(headers) {
         return Err(Refusal::Origin);
     }
     let session_id = SessionId::parse(session_id).map_err(|_| Refusal::UnknownSession)?;
-    let credential = cookie::read(headers, slot).ok_or(Refusal::MissingToken)?;
-    Ok(edge
-        .app
-        .let_in(credential, Purpose::Stay, &session_id)
-        .await?)
-}
-
-/// Whether the page that opens the socket is one of ours: browsers send the cookie whoever opens it.
-fn is_own_origin(config: &Config, headers: &HeaderMap) -> bool {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    let Some(origin) = text(ORIGIN) else {
-        return false;
-    };
-    // A page at the very host that is asked is ours too, by whatever name that host is known.
-    let same_host = text(HOST).is_some_and(|host| {
-        origin
-            .split_once("://")
-            .is_some_and(|(_, origin_host)| origin_host.eq_ignore_ascii_case(host))
-    });
-    same_host
-        || origin == config.origin()
-        || config
-            .allowed_origins
-            .iter()
-            .any(|allowed| allowed == origin)
+    join::bearer(edge, &session_id, slot, headers).await
 }
 
 /// How a conversation ended.

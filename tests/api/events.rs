@@ -107,6 +107,7 @@ async fn every_change_is_told_with_what_its_type_needs() {
         }),
         Detail::Ended(v1::SessionEnded {
             reason: "the consultation is over".into(),
+            cause: v1::EndCause::Backend.into(),
         }),
     ];
     assert_eq!(details, expected);

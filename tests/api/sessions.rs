@@ -442,6 +442,7 @@ async fn ending_is_for_good_and_safe_to_repeat() {
         end_time: ended.update_time,
         update_time: ended.update_time,
         end_reason: "the doctor hung up".into(),
+        end_cause: v1::EndCause::Backend.into(),
         version: 2,
         ..session.clone()
     };

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { PHONE, Service, accessible, browser, click, device, ended, goIn, meet, open, resign, screen, seen, until, visible } from './support.mjs';
+import { PHONE, Service, accessible, browser, click, device, ended, freePort, goIn, meet, open, resign, screen, seen, start, until, visible } from './support.mjs';
 
 const [service, chromium] = await Promise.all([Service.start(), browser()]);
 
@@ -195,6 +195,48 @@ test('too early: the door opens in the reader’s own time, and the page goes in
   await session.rpc('UpdateSession', { scheduled_start_time: inFuture(8000) });
   await page.reload();
   await screen(page, 'ready', 30_000);
+});
+
+test('too late, as soon as the window is over', async (t) => {
+  const own = await Service.start({ JOIN_LATE_SECS: '0', OVERDUE_INTERVAL_MS: '100' });
+  const session = await own.session({ scheduled_end_time: inFuture(3000) });
+  const link = await session.patient();
+  const patient = await goIn(await device(t, chromium, PHONE), link);
+  await ended(patient, 'time-over');
+  const page = await open(await device(t, chromium, PHONE), link);
+  assert.ok(['too-late', 'expired'].includes(await page.evaluate(() => document.documentElement.dataset.code)));
+  await accessible(page, 'too late');
+});
+
+test('a store that is away: the link is still good, its token leaves the address, and the page tries again', async (t) => {
+  const link = new URL(await (await service.session()).patient());
+  const own = await Service.start({ MONGO_URI: `mongodb://127.0.0.1:${await freePort()}/nothing`, STORE_TIMEOUT_MS: '500' });
+  const page = await open(await device(t, chromium, PHONE), link.href.replace(link.origin, own.url));
+  await refused(page, 503, 'store-away');
+  assert.ok(await page.getByTestId('retry').isVisible());
+  assert.ok(!page.url().includes('token'), page.url());
+  await accessible(page, 'store away');
+});
+
+test('whoever comes without a name is asked for one', async (t) => {
+  const session = await service.session();
+  const doctor = await goIn(await device(t, chromium), await session.doctor());
+  const patient = await open(await device(t, chromium, PHONE), await session.patient(''));
+  await screen(patient, 'ready');
+  await patient.getByLabel('Your name').fill('Rosa <Pérez>');
+  await accessible(patient, 'with a name to fill in');
+  await start(patient);
+  await seen(doctor, { name: 'Rosa <Pérez>' });
+  await patient.reload();
+  await seen(doctor, { name: 'Rosa <Pérez>' });
+  await seen(patient);
+});
+
+test('under a path prefix', async (t) => {
+  const port = await freePort();
+  const own = await Service.start({ HTTP_ADDR: `127.0.0.1:${port}`, CLIENT_BASE_URL: `http://127.0.0.1:${port}/care/video` });
+  const { patient } = await meet(t, chromium, await own.session());
+  assert.match(patient.url(), /\/care\/video\/join\/sess_/);
 });
 
 test('too many requests', async (t) => {

@@ -4,9 +4,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { DESKTOP, PHONE, SMALL, Service, accessible, browser, click, device, goIn, open, picture, screen, seen, start, until, visible } from './support.mjs';
+import { DESKTOP, PHONE, SMALL, Service, accessible, browser, click, device, goIn, open, picture, received, screen, seen, start, until, visible } from './support.mjs';
+import { portraits } from './portraits.mjs';
 
 const [service, chromium] = await Promise.all([Service.start(), browser()]);
+const faces = await portraits(chromium, service.dataDir);
+const showing = (file) => browser(`--use-file-for-fake-video-capture=${file}`);
+const [practice, home] = await Promise.all([showing(faces.doctor), showing(faces.patient)]);
 
 const SIZES = { small: SMALL, phone: PHONE, desktop: DESKTOP, 'desktop-200': { viewport: { width: 640, height: 400 } } };
 const LANGUAGES = { small: 'es-ES' };
@@ -16,23 +20,23 @@ for (const [size, options] of Object.entries(SIZES)) {
     test(`${size}, ${colorScheme}`, async (t) => {
       const session = await service.session({ admission: 'ADMISSION_MANUAL' });
       const locale = LANGUAGES[size] ?? 'en-GB';
-      const at = () => device(t, chromium, { ...options, locale, colorScheme });
+      const at = (where) => device(t, where, { ...options, locale, colorScheme });
       const look = async (page, what) => {
         await accessible(page, `${what}, ${size}, ${colorScheme}`);
         if (colorScheme === 'light') await picture(page, `${what}-${size}`);
       };
-      const patient = await open(await at(), await session.patient());
+      const patient = await open(await at(home), await session.patient());
       await until('own picture', () => patient.getByTestId('preview').evaluate((video) => video.videoWidth > 0));
       await look(patient, 'ready');
       await start(patient);
       await screen(patient, 'waiting');
       await look(patient, 'waiting');
-      const doctor = await goIn(await at(), await session.doctor());
+      const doctor = await goIn(await at(practice), await session.doctor());
       await visible(doctor, 'knock');
       await look(doctor, 'alone');
       await click(doctor, 'knock-admit');
       await Promise.all([seen(patient), seen(doctor)]);
-      await patient.waitForTimeout(500);
+      await until('both full pictures', async () => (await received(patient)).width >= 640 && (await received(doctor)).width >= 640);
       await look(patient, 'call');
       const more = patient.getByTestId('more');
       if (await more.isVisible()) await more.click();
@@ -48,7 +52,7 @@ for (const [size, options] of Object.entries(SIZES)) {
       await click(doctor, 'end-confirm');
       await screen(patient, 'end');
       await look(patient, 'end');
-      const error = await open(await at(), `${service.url}/join/nothing`);
+      const error = await open(await at(home), `${service.url}/join/nothing`);
       await look(error, 'error');
     });
   }

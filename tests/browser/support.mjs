@@ -226,11 +226,11 @@ export async function goIn(context, link) {
   return page;
 }
 
-/** Presses the large button, once camera and microphone were asked for. */
+/** Presses the large button, once camera and microphone were asked for (an observer's page asks for none). */
 export async function start(page) {
   await screen(page, 'ready');
   await page.getByTestId('asking').waitFor({ state: 'hidden', timeout: WAIT_MS });
-  await until('own picture or a failure', () => page.evaluate(() => Boolean(document.querySelector('.failure') || document.querySelector('[data-testid=preview]').srcObject)));
+  await until('own picture or a failure', () => page.evaluate(() => Boolean(document.querySelector('.failure') || document.getElementById('preview-box').hidden || document.querySelector('[data-testid=preview]').srcObject)));
   await page.getByTestId('start').click();
 }
 
@@ -316,6 +316,23 @@ export async function picture(page, name) {
   if (!SCREENSHOTS) return;
   mkdirSync(SCREENSHOTS, { recursive: true });
   await page.screenshot({ path: path.join(SCREENSHOTS, `${name}.png`) });
+}
+
+// --- around the service -----------------------------------------------------------------------------------------------
+
+/** A certificate that nobody but a browser with --ignore-certificate-errors trusts. */
+export async function certificate(home) {
+  const [key, cert] = [path.join(home, 'key.pem'), path.join(home, 'cert.pem')];
+  const args = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2', '-subj', '/CN=localhost'];
+  await promisify(execFile)('openssl', [...args, '-keyout', key, '-out', cert]);
+  return { key: readFileSync(key), cert: readFileSync(cert) };
+}
+
+/** Until the test file ends. */
+export async function listen(server, port) {
+  server.listen(port, '127.0.0.1');
+  await once(server, 'listening');
+  after(() => server.close());
 }
 
 // --- the network ------------------------------------------------------------------------------------------------------

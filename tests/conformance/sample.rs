@@ -8,7 +8,7 @@ use video_session::domain::label::Labels;
 use video_session::domain::node::{Rotation, SfuNode};
 use video_session::domain::participant::Admission;
 use video_session::domain::session::{
-    Change, Schedule, Session, SessionRequest, SessionUpdate, UnplacedSession,
+    Change, EndCause, Schedule, Session, SessionRequest, SessionUpdate, UnplacedSession,
 };
 use video_session::domain::time::Timestamp;
 use video_session::store::{Committed, Inserted, SessionStore};
@@ -83,7 +83,7 @@ pub(crate) fn update(session: &Session, update: SessionUpdate) -> Change {
 
 pub(crate) fn end(session: &Session, reason: &str) -> Change {
     session
-        .ended(reason.to_owned(), Timestamp::now())
+        .ended(EndCause::Backend, reason.to_owned(), Timestamp::now())
         .expect("it is live")
 }
 

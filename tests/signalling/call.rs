@@ -262,20 +262,24 @@ async fn the_end_is_told_to_everybody_those_who_wait_included() {
         waiting.expect("connected").await;
         waiting.expect("waiting").await;
         doctor.expect("waiting").await;
-        let reason = if by_host {
+        let (cause, told, reason) = if by_host {
             doctor.ask("end-session");
-            "ended by the host"
+            (v1::EndCause::Host, "host", "ended by the host")
         } else {
             let id = world.session_id.clone();
             end(&mut world.client, &id, "the clinic closes").await;
-            "the clinic closes"
+            (v1::EndCause::Backend, "backend", "the clinic closes")
         };
         for page in [&mut doctor, &mut waiting] {
-            assert_eq!(page.expect("session-ended").await["reason"], reason);
+            let ended = page.expect("session-ended").await;
+            assert_eq!(
+                (&ended["cause"], &ended["reason"]),
+                (&told.into(), &reason.into())
+            );
             assert_eq!(page.closed().await, Some(4004));
         }
         let session = world.until(|s| s.state() == v1::SessionState::Ended).await;
-        assert_eq!(session.end_reason, reason);
+        assert_eq!((session.end_cause(), &*session.end_reason), (cause, reason));
         assert!(session.participants.is_empty());
         let events = world.event_types().await;
         assert_eq!(

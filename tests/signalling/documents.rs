@@ -97,7 +97,10 @@ fn examples() -> Vec<ServerMessage<'static>> {
         },
         ServerMessage::MuteRequest { sender_id: "u" },
         ServerMessage::Removed,
-        ServerMessage::SessionEnded { reason: "r" },
+        ServerMessage::SessionEnded {
+            cause: "host",
+            reason: "r",
+        },
         ServerMessage::Replaced,
         ServerMessage::Pong,
         ServerMessage::Error {

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use video_session::proto::v1;
 use video_session::proto::v1::Role;
 
-use crate::harness::{JWT_SECRET, create, created, end, in_secs, jwt_part, patiently};
-use crate::world::{Ticket, World, fetch, fetch_in, setup};
+use crate::harness::{JWT_SECRET, create, created, end, in_secs, join, jwt_part, patiently};
+use crate::world::{BASE, Ticket, World, fetch, fetch_in, setup, submit};
 
 /// A genuine token but for what `change` does to its claims.
 fn forged(genuine: &str, secret: &str, change: impl FnOnce(&mut Value)) -> String {
@@ -55,6 +55,60 @@ async fn a_link_is_exchanged_for_a_cookie_and_an_address_without_it() {
     let swapped = Ticket { cookie, ..ticket }.page(http).await;
     assert_eq!((swapped.status, swapped.code()), (401, "forged"));
     assert!(!world.service.output().contains(&token), "logged");
+}
+
+#[tokio::test]
+async fn whoever_comes_without_a_name_says_it_once_and_keeps_it_in_the_cookie() {
+    let mut world = World::new().await;
+    let nameless = join(&world.session_id, Role::Patient);
+    let token = world.client.join_session(nameless).await.unwrap();
+    let ticket = world.exchange(&token.into_inner().token).await;
+    let http = world.service.http;
+    assert!(
+        ticket
+            .page(http)
+            .await
+            .body
+            .contains(r#"data-ask-name="true""#)
+    );
+    let path = format!("/join/{}/name?p={}", ticket.session_id, ticket.slot);
+    let from = |origin| [("origin", origin), ("cookie", ticket.cookie.as_str())];
+    let long = json!({"name": "x".repeat(257)}).to_string();
+    let huge = json!({"name": "x".repeat(5000)}).to_string();
+    for (body, fault) in [
+        ("Rosa", "the body must be"),
+        ("{}", "the body must be"),
+        (r#"{"name": " "}"#, "name must not be empty"),
+        (r#"{"name": "a\u0007b"}"#, "name must not contain control"),
+        (&long, "name must have at most 256"),
+        (&huge, "the body is too large"),
+    ] {
+        let answer = submit(http, &path, &from(BASE), body.to_owned()).await;
+        assert_eq!(answer.status, 422, "{body}");
+        assert!(answer.body.starts_with(fault), "{}", answer.body);
+    }
+    let body = r#"{"name": " Rosa Pérez <b> "}"#;
+    let elsewhere = submit(http, &path, &from("https://evil.test"), body).await;
+    assert_eq!((elsewhere.status, elsewhere.code()), (403, "origin"));
+    let stranger = submit(http, &path, &[("origin", BASE)], body).await;
+    assert_eq!((stranger.status, stranger.code()), (401, "missing-token"));
+
+    let answer = submit(http, &path, &from(BASE), body).await;
+    assert_eq!((answer.status, &*answer.body), (204, ""));
+    let set = answer.header("set-cookie");
+    assert!(set.contains("HttpOnly") && set.contains(&format!("Path=/join/{}", ticket.session_id)));
+    let cookie = set.split(';').next().unwrap().to_owned();
+    let named = Ticket { cookie, ..ticket };
+    let page = named.page(http).await.body;
+    assert!(page.contains(r#"data-ask-name="false""#) && page.contains("Rosa Pérez &lt;b&gt;"));
+    let mut page = world.connect(&named).await;
+    assert_eq!(page.expect("connected").await["name"], "Rosa Pérez <b>");
+    let session = world.session().await;
+    assert_eq!(session.participants[0].display_name, "Rosa Pérez <b>");
+    // Said is said, and who came with a name keeps that one.
+    let again = [("origin", BASE), ("cookie", named.cookie.as_str())];
+    assert_eq!(submit(http, &path, &again, body).await.status, 409);
+    assert!(!world.service.output().contains("Rosa"), "logged");
 }
 
 #[tokio::test]

@@ -94,6 +94,22 @@ async fn participants_on_two_instances_see_each_other_come_and_go() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs the MongoDB peer; .ci/run installs it"]
+async fn one_who_waits_and_moves_to_another_instance_is_told_on_the_first() {
+    let (_peer, mut here, there) = two().await;
+    let ticket = here.ticket(Role::Patient).await;
+    let mut patient = here.connect(&ticket).await;
+    patient.until("waiting").await;
+    let mut moved = ticket.connect(there.http).await.unwrap();
+    assert_eq!(moved.expect("connected").await["resumed"], true);
+    moved.expect("waiting").await;
+    patient.expect("replaced").await;
+    assert_eq!(patient.closed().await, Some(4005));
+    moved.nothing_more().await;
+    assert_eq!(here.session().await.participants.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the MongoDB peer; .ci/run installs it"]
 async fn a_dead_instances_participants_are_gone_unless_they_came_elsewhere() {
     let (_peer, mut here, there) = two().await;
     let patient_ticket = here.ticket(Role::Patient).await;

@@ -2,7 +2,9 @@
 
 use serde_json::json;
 use video_session::proto::v1;
-use video_session::proto::v1::{Admission, LeaveCause, ParticipantStatus, Role, SessionState};
+use video_session::proto::v1::{
+    Admission, EndCause, LeaveCause, ParticipantStatus, Role, SessionState,
+};
 
 use crate::harness::{create, in_secs};
 use crate::world::{World, setup};
@@ -159,13 +161,13 @@ async fn a_session_ends_with_its_window() {
     let mut doctor = world.enter(Role::Doctor).await;
     doctor.until("user-joined").await;
     for page in [&mut doctor, &mut patient] {
-        assert_eq!(page.until("session-ended").await["reason"], "time over");
+        assert_eq!(page.until("session-ended").await["cause"], "time-over");
         assert_eq!(page.closed().await, Some(4004));
     }
     let session = world.session().await;
     assert_eq!(
-        (session.state(), &*session.end_reason),
-        (SessionState::Ended, "time over")
+        (session.state(), session.end_cause()),
+        (SessionState::Ended, EndCause::TimeOver)
     );
 }
 
@@ -190,7 +192,7 @@ async fn a_session_that_everybody_left_ends_when_it_was_empty_for_long_enough() 
     let session = world
         .until(|session| session.state() == SessionState::Ended)
         .await;
-    assert_eq!(session.end_reason, "everybody left");
+    assert_eq!(session.end_cause(), EndCause::Empty);
     let unseen = crate::harness::get(&mut world.client, &id).await.unwrap();
     assert_eq!(
         unseen.state(),

@@ -212,11 +212,28 @@ impl Answer {
 
 /// A GET, without following redirects.
 pub(crate) async fn fetch(http: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Answer {
-    let client = reqwest::Client::builder()
+    answer_to(browser().get(format!("http://{http}{path}")), headers).await
+}
+
+/// What a page of ours sends.
+pub(crate) async fn submit(
+    http: SocketAddr,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<reqwest::Body>,
+) -> Answer {
+    let request = browser().post(format!("http://{http}{path}")).body(body);
+    answer_to(request, headers).await
+}
+
+fn browser() -> reqwest::Client {
+    reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .build()
-        .unwrap();
-    let mut request = client.get(format!("http://{http}{path}"));
+        .unwrap()
+}
+
+async fn answer_to(mut request: reqwest::RequestBuilder, headers: &[(&str, &str)]) -> Answer {
     for (name, value) in headers {
         request = request.header(*name, *value);
     }

@@ -395,6 +395,7 @@ fn kept(session: &Session) -> Session {
         update_time: None,
         end_time: None,
         end_reason: String::new(),
+        end_cause: 0,
         version: 0,
         ..session.clone()
     }

@@ -13,6 +13,7 @@ export function config() {
     assets: filled(assets),
     slot,
     page: `${path}?${query}`,
+    naming: `${path}/name?${query}`,
     socket: socket.href,
     name: filled(name),
     role: filled(role),

@@ -5,20 +5,14 @@ import { byId } from './dom.js';
 /** The catalogue's keys for a reason: the end screen's own, or an error page's. */
 const keysOf = (words, why) => (words.has(`${why}.title`) ? why : words.has(`end.${why}.title`) ? `end.${why}` : 'end.ended');
 
-/** What the service says of a reason, in this language if it says it in several. */
-function given(texts, reason, language) {
-  const text = texts?.[reason];
-  return typeof text === 'string' ? text : (text?.[language] ?? text?.en);
-}
-
 /** Fills the screen in; returns its title. */
-export function fill({ words, why, reason, texts, onAgain }) {
+export function fill({ words, why, onAgain }) {
   const keys = keysOf(words, why);
   const title = words.text(`${keys}.title`);
   byId('end').dataset.reason = why;
   document.body.dataset.endReason = why;
   byId('end-title').textContent = title;
-  byId('end-text').textContent = given(texts, reason, words.language) ?? words.text(`${keys}.text`);
+  byId('end-text').textContent = words.text(`${keys}.text`);
   byId('end-todo').textContent = words.text(`${keys}.todo`);
   byId('again').hidden = !words.has(`${keys}.again`);
   if (words.has(`${keys}.again`)) byId('again').textContent = words.text(`${keys}.again`);

@@ -42,7 +42,7 @@ function retryIn(wait) {
 /** "3 hours, 1 minute", in the page's language. */
 function remaining(ms) {
   if (ms <= 60_000) return words.text('error.countdown.seconds');
-  const minutes = Math.ceil(ms / 60_000);
+  const minutes = Math.round(ms / 60_000);
   const parts = [[Math.floor(minutes / 1440), 'day'], [Math.floor(minutes / 60) % 24, 'hour'], [minutes % 60, 'minute']];
   const language = document.documentElement.lang;
   const said = parts

@@ -13,6 +13,8 @@ import { Signalling } from './signalling.js';
 import { Waiting } from './waiting.js';
 import { say } from './a11y.js';
 
+const NAMING_MS = 5000;
+
 const config = read();
 const words = await load(config.assets);
 words.apply();
@@ -32,18 +34,24 @@ else if (before) resume(before);
 else await ready.open();
 
 /** The page was loaded again in the middle: on with it, as it was. */
-async function resume({ muted, cameraOff, chosen, name }) {
+async function resume({ muted, cameraOff, chosen }) {
   media.muted = muted;
   media.cameraOff = cameraOff;
   Object.assign(media.chosen, chosen);
   if (!watches) await media.acquire();
-  start(name);
+  start();
 }
 
-function start(name) {
+/** The service keeps the name in the cookie; whoever cannot tell it goes in without. */
+async function introduce(name) {
+  const body = JSON.stringify({ name });
+  await fetch(config.naming, { method: 'POST', body, signal: AbortSignal.timeout(NAMING_MS) }).catch(() => {});
+}
+
+async function start(name) {
   if (session) return;
   ready.close();
-  session = new Session({ signalling: new Signalling(config), media, name: config.name || name });
+  session = new Session({ signalling: new Signalling(config), media });
   const waiting = new Waiting({ words, media, onLeave: () => session.leave() });
   const call = new Call({ words, media, session });
   const wait = () => {
@@ -57,21 +65,21 @@ function start(name) {
     call.open();
     say(words.text('call.begun'));
   });
-  session.addEventListener('over', ({ detail: { why, reason: because } }) => {
+  session.addEventListener('over', ({ detail: why }) => {
     call.close();
     memory.forget();
     const onAgain = () => location.replace(config.page);
-    const heading = fill({ words, why, reason: because, texts: session.self?.endReasonTexts, onAgain });
-    show('end', title(heading));
+    show('end', title(fill({ words, why, onAgain })));
   });
   wait();
+  if (name) await introduce(name);
   session.start();
 }
 
 window.addEventListener('pagehide', () => {
   if (session && session.stage !== 'over') {
     const { muted, cameraOff, chosen } = media;
-    memory.keep({ muted, cameraOff, chosen, name: config.name || (session.self?.name ?? '') });
+    memory.keep({ muted, cameraOff, chosen });
     session.abandon();
   }
   media.stop();

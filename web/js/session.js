@@ -5,12 +5,12 @@ import { connect, renew } from './connection.js';
 // Whom the service does not list after we came back may be coming back themselves: their picture still runs.
 const RETURN_MS = 20_000;
 
-/** The service's own reasons for an end; any other is the backend's. */
-const REASONS = { 'ended by the host': 'ended-by-host', 'time over': 'time-over', 'everybody left': 'empty' };
+/** What ended the session, as the end screen has it; the backend's own word is not for patients' eyes. */
+const CAUSES = { host: 'ended-by-host', 'time-over': 'time-over', empty: 'empty' };
 
 /**
  * Events: `waiting` and `call` (the screens), `people` (somebody came, went or changed), `note` (`{key, values}` to tell
- * the person), `reaction`, `lost`, `back`, `over` (`{why, text}`), `stream` and `mute-request`.
+ * the person), `reaction`, `lost`, `back`, `over` (why), `stream` and `mute-request`.
  */
 export class Session extends EventTarget {
   self = null;
@@ -21,7 +21,6 @@ export class Session extends EventTarget {
   lost = false;
   #signalling;
   #media;
-  #name;
   #connection = null;
   #returning = new Map();
   #stepBack = 0;
@@ -29,11 +28,10 @@ export class Session extends EventTarget {
   #endedByUs = false;
   #told = '';
 
-  constructor({ signalling, media, name }) {
+  constructor({ signalling, media }) {
     super();
     this.#signalling = signalling;
     this.#media = media;
-    this.#name = name;
     signalling.addEventListener('message', ({ detail }) => this.#hear(detail));
     signalling.addEventListener('lost', () => {
       if (!this.lost) this.#tell('lost', (this.lost = true));
@@ -120,7 +118,7 @@ export class Session extends EventTarget {
       case 'removed':
         return this.#end('removed');
       case 'session-ended':
-        return this.#end('ended', message.reason);
+        return this.#end('ended', message.cause);
       case 'replaced':
         return this.#end('replaced');
       case 'error':
@@ -134,18 +132,16 @@ export class Session extends EventTarget {
     const permissions = message.permissions ?? [];
     this.self = {
       userId: message.user_id,
-      name: message.name || this.#name,
+      name: message.name,
       role: message.role,
       permissions,
       publishes: message.publishes ?? !permissions.includes('observer'),
       resumed: Boolean(message.resumed),
-      endReasonTexts: message.end_reason_texts,
       closesAt: closing(message),
     };
     if (!this.self.publishes) this.#media.stop();
     if (this.#connection) renew(this.#connection, message);
     else if (!this.#open(message)) return this.#end('outdated');
-    if (!message.name && this.#name) this.#signalling.send('join', { data: { name: this.#name } });
     this.#tellStatus({ again: true });
     // Who waits is told to the host anew.
     this.queue.clear();
@@ -314,7 +310,7 @@ export class Session extends EventTarget {
     if (this.#signalling.send('mute-status', { data: status })) this.#told = text;
   }
 
-  #end(why, reason) {
+  #end(why, cause) {
     if (this.stage === 'over') return;
     this.stage = 'over';
     clearTimeout(this.#stepBack);
@@ -322,8 +318,8 @@ export class Session extends EventTarget {
     this.#connection?.close();
     this.#signalling.close();
     this.#media.stop();
-    const kind = why === 'ended' ? (this.#endedByUs ? 'ended-by-you' : (REASONS[reason] ?? 'ended')) : why;
-    this.#tell('over', { why: kind, reason });
+    const kind = why === 'ended' ? (this.#endedByUs ? 'ended-by-you' : (CAUSES[cause] ?? 'ended')) : why;
+    this.#tell('over', kind);
   }
 
   #tell(event, detail) {

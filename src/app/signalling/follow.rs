@@ -91,6 +91,7 @@ fn tell_room(room: &mut Room, session: Option<&Session>, event: &Event) {
                     peer.role.may(Action::Admit) && peer.user_id != *user_id
                 });
             }
+            replace(room, event, user_id);
         }
         EventKind::ParticipantAdmitted { user_id, .. } => {
             let text = ServerMessage::Admitted {
@@ -138,8 +139,12 @@ fn tell_room(room: &mut Room, session: Option<&Session>, event: &Event) {
             let text = ServerMessage::MuteRequest { sender_id }.text();
             send(room, event, &text, |peer| peer.user_id == *user_id);
         }
-        EventKind::Ended { reason } => {
-            let text = ServerMessage::SessionEnded { reason }.text();
+        EventKind::Ended { cause, reason } => {
+            let text = ServerMessage::SessionEnded {
+                cause: cause.name(),
+                reason,
+            }
+            .text();
             send(room, event, &text, |_| true);
             end(room, event, close::ENDED, |_| true);
         }
@@ -160,10 +165,7 @@ fn joined(
     resumed: bool,
 ) {
     if resumed {
-        let text = ServerMessage::Replaced.text();
-        let is_old = |peer: &Peer| peer.user_id == *user_id;
-        send(room, event, &text, is_old);
-        end(room, event, close::REPLACED, is_old);
+        replace(room, event, user_id);
         return;
     }
     let Some((session, who)) = present(session, user_id) else {
@@ -185,6 +187,13 @@ fn joined(
         peer.admitted = true;
         peer.outbox.send(Outgoing::Text(others));
     }
+}
+
+/// One who moved to another instance has an old connection here.
+fn replace(room: &Room, event: &Event, user_id: &UserId) {
+    let is_old = |peer: &Peer| peer.user_id == *user_id;
+    send(room, event, &ServerMessage::Replaced.text(), is_old);
+    end(room, event, close::REPLACED, is_old);
 }
 
 fn present<'a>(

@@ -63,7 +63,9 @@ pub enum ServerMessage<'a> {
     Removed,
     /// It is over for everybody.
     SessionEnded {
-        /// Why.
+        /// What ended it.
+        cause: &'static str,
+        /// The reason given, in the backend's words.
         reason: &'a str,
     },
     /// One connected elsewhere.

@@ -18,7 +18,7 @@ use crate::domain::access::{Action, Role, permit_action, permit_entry};
 use crate::domain::error::Error;
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::participant::{Arrival, LeaveCause, Participant, ParticipantStatus};
-use crate::domain::session::Session;
+use crate::domain::session::{EndCause, Session};
 use crate::domain::time::Timestamp;
 use crate::hub::Relay;
 use crate::hub::connections::{Outbox, Outgoing, Room};
@@ -73,7 +73,7 @@ pub struct Pass {
     pub user_id: UserId,
     /// In which role.
     pub role: Role,
-    /// When the door closes.
+    /// When the door closes, if it does and the session was asked.
     pub closes: Option<Timestamp>,
 }
 
@@ -113,16 +113,16 @@ impl App {
         CountedConnection::new(Arc::clone(&self.metrics))
     }
 
-    /// Who the bearer of a credential is, and whether they belong to the session at all.
+    /// Who the bearer of a credential is. Asks nobody but the keys: whether the session lets them in is another question.
     ///
     /// # Errors
-    /// [`NotLetIn`]
-    pub async fn identify(
+    /// [`NotLetIn`], all but [`NotLetIn::Session`]
+    pub fn recognise(
         &self,
         jwt: &str,
         purpose: Purpose,
         session_id: &SessionId,
-    ) -> Result<(Pass, Session), NotLetIn> {
+    ) -> Result<Pass, NotLetIn> {
         let claims = self
             .tokens
             .verify(jwt, purpose)
@@ -135,19 +135,31 @@ impl App {
         }
         let role = Role::from_name(&claims.role).ok_or(NotLetIn::Forged)?;
         let user_id = UserId::parse(claims.sub.as_str()).map_err(|_| NotLetIn::Forged)?;
-        let key = super::SessionKey::Session(session_id.clone());
-        let session = self.get_session(&key).await.map_err(NotLetIn::Session)?;
-        let issued_at = claims.issued_at_sequence;
-        permit_entry(&session, role, &user_id, issued_at, Timestamp::now())
-            .map_err(NotLetIn::Session)?;
-        let pass = Pass {
+        Ok(Pass {
             claims,
             session_id: session_id.clone(),
             user_id,
             role,
-            closes: self.config.window.closes(&session.schedule),
-        };
-        Ok((pass, session))
+            closes: None,
+        })
+    }
+
+    /// The session of somebody who belongs to it, if not necessarily now.
+    ///
+    /// # Errors
+    /// Those of [`permit_entry`]; [`Error::SessionNotFound`]; [`Error::StoreUnavailable`]
+    pub async fn session_of(&self, pass: &Pass) -> Result<Session, Error> {
+        let key = super::SessionKey::Session(pass.session_id.clone());
+        let session = self.get_session(&key).await?;
+        let issued_at = pass.claims.issued_at_sequence;
+        permit_entry(
+            &session,
+            pass.role,
+            &pass.user_id,
+            issued_at,
+            Timestamp::now(),
+        )?;
+        Ok(session)
     }
 
     /// Whether a credential lets its bearer into a session now.
@@ -160,7 +172,8 @@ impl App {
         purpose: Purpose,
         session_id: &SessionId,
     ) -> Result<Pass, NotLetIn> {
-        let (pass, session) = self.identify(jwt, purpose, session_id).await?;
+        let pass = self.recognise(jwt, purpose, session_id)?;
+        let session = self.session_of(&pass).await.map_err(NotLetIn::Session)?;
         let window = &self.config.window;
         let closes = session
             .admit(pass.role, &pass.user_id, window, Timestamp::now())
@@ -168,19 +181,19 @@ impl App {
         Ok(Pass { closes, ..pass })
     }
 
-    /// The credential that a page keeps in the place of its join token, and until when it is good.
+    /// The credential that a page keeps in the place of its join token, and for how long. It may outlast the session's
+    /// window, which is looked at whenever it is used: an appointment that is prolonged must not need another link.
     ///
     /// # Errors
     /// [`Error::Internal`]
     pub fn stay_credential(&self, pass: &Pass) -> Result<(String, Duration), Error> {
-        let now = Timestamp::now();
-        let longest = now.plus_secs(self.config.stay_secs);
-        let until = pass.closes.map_or(longest, |closes| closes.min(longest));
+        let good_for = Duration::from_secs(self.config.stay_secs);
+        let until = Timestamp::now().plus_secs(self.config.stay_secs);
         let jwt = self
             .tokens
             .exchange(&pass.claims, until.as_secs())
             .map_err(|_| Error::Internal)?;
-        Ok((jwt, until.since(now)))
+        Ok((jwt, good_for))
     }
 
     /// Takes in a connection: the page is told where it is, the others that it came.
@@ -424,8 +437,9 @@ impl App {
             }
             ClientMessage::EndSession => {
                 permit(Action::EndSession)?;
-                let ended = self.end_session(session_id, "ended by the host").await;
-                ended.map_err(refused)?;
+                let host = EndCause::Host;
+                let ended = self.end_session(session_id, host, host.reason());
+                ended.await.map_err(refused)?;
             }
         }
         Ok(Heard::Continue)

@@ -4,7 +4,7 @@ use crate::app::JoinGrant;
 use crate::domain::access::Role;
 use crate::domain::id::SessionId;
 use crate::domain::participant::{Admission, Invite, Participant, ParticipantStatus};
-use crate::domain::session::{Session, SessionState};
+use crate::domain::session::{EndCause, Session, SessionState};
 use crate::domain::time::Timestamp;
 use crate::proto::v1;
 
@@ -68,6 +68,16 @@ fn base_url(client_base_url: &str, session_id: &SessionId) -> String {
     format!("{client_base_url}/join/{session_id}")
 }
 
+pub(super) fn end_cause(cause: EndCause) -> i32 {
+    match cause {
+        EndCause::Backend => v1::EndCause::Backend,
+        EndCause::Host => v1::EndCause::Host,
+        EndCause::TimeOver => v1::EndCause::TimeOver,
+        EndCause::Empty => v1::EndCause::Empty,
+    }
+    .into()
+}
+
 pub(in crate::rpc) fn session(session: Session, client_base_url: &str) -> v1::Session {
     let room_name = session.room_name();
     let Session {
@@ -82,6 +92,7 @@ pub(in crate::rpc) fn session(session: Session, client_base_url: &str) -> v1::Se
         update_time,
         end_time,
         schedule,
+        end_cause: cause,
         end_reason,
         labels,
         version,
@@ -115,6 +126,7 @@ pub(in crate::rpc) fn session(session: Session, client_base_url: &str) -> v1::Se
         create_time: Some(timestamp(create_time)),
         update_time: Some(timestamp(update_time)),
         end_time: end_time.map(timestamp),
+        end_cause: cause.map(end_cause).unwrap_or_default(),
         scheduled_start_time: schedule.start.map(timestamp),
         scheduled_end_time: schedule.end.map(timestamp),
         end_reason,

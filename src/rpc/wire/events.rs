@@ -1,6 +1,6 @@
 //! Events, written.
 
-use super::answers::{role, timestamp};
+use super::answers::{end_cause, role, timestamp};
 use crate::domain::event::{Event, EventKind};
 use crate::domain::id::UserId;
 use crate::domain::participant::LeaveCause;
@@ -50,7 +50,10 @@ pub(in crate::rpc) fn event(event: Event) -> v1::SessionEvent {
             jti,
             expire_time: Some(timestamp(expire_time)),
         })),
-        EventKind::Ended { reason } => Some(Detail::Ended(v1::SessionEnded { reason })),
+        EventKind::Ended { cause, reason } => Some(Detail::Ended(v1::SessionEnded {
+            reason,
+            cause: end_cause(cause),
+        })),
         kind => participant_detail(kind),
     };
     v1::SessionEvent {

@@ -9,10 +9,11 @@ use crate::store::StoreError;
 use crate::store::record::{EventRecord, SessionRecord};
 
 /// The fields of a `SessionRecord` that are left out when they have no value.
-const OPTIONAL_FIELDS: [&str; 10] = [
+const OPTIONAL_FIELDS: [&str; 11] = [
     "end_time_ms",
     "scheduled_start_time_ms",
     "scheduled_end_time_ms",
+    "end_cause",
     "end_reason",
     "labels",
     "participants",

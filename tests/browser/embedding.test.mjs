@@ -1,0 +1,79 @@
+// The page in a frame of a backend's portal: another site, over TLS, with everything that browsers ask for there.
+
+import assert from 'node:assert/strict';
+import https from 'node:https';
+import net from 'node:net';
+import tls from 'node:tls';
+import { test } from 'node:test';
+
+import { Service, browser, certificate, device, freePort, listen, seen, screen } from './support.mjs';
+
+const [httpsPort, portalPort] = await Promise.all([freePort(), freePort()]);
+const [base, portal] = [`https://127.0.0.1:${httpsPort}`, `https://localhost:${portalPort}`];
+const [service, chromium] = await Promise.all([
+  Service.start({ CLIENT_BASE_URL: base, FRAME_ANCESTORS: portal }),
+  browser('--ignore-certificate-errors'),
+]);
+const identity = await certificate(service.dataDir);
+await listen(
+  tls.createServer(identity, (near) => {
+    const far = net.connect(Number(new URL(service.url).port), '127.0.0.1');
+    near.pipe(far).pipe(near);
+    for (const socket of [near, far]) socket.on('error', () => socket.destroy());
+  }),
+  httpsPort,
+);
+/** As docs/embedding.md has it. */
+const ALLOW = 'camera; microphone; display-capture; autoplay; fullscreen; speaker-selection; screen-wake-lock';
+let allow = ALLOW;
+const links = new Map();
+await listen(
+  https.createServer(identity, (request, answer) => {
+    answer.setHeader('content-type', 'text/html');
+    answer.end(`<!doctype html><title>Portal</title><iframe src="${links.get(request.url)}" allow="${allow}" width="600" height="700" title="Video consultation"></iframe>`);
+  }),
+  portalPort,
+);
+
+async function embedded(t, who, link) {
+  links.set(`/${who}`, link);
+  const page = await (await device(t, chromium, { ignoreHTTPSErrors: true })).newPage();
+  await page.goto(`${portal}/${who}`);
+  return page.frames()[1];
+}
+
+async function into(frame) {
+  await screen(frame, 'ready');
+  await frame.waitForFunction(() => document.querySelector('[data-testid=preview]').srcObject);
+  await frame.getByTestId('start').click();
+  await screen(frame, 'call');
+}
+
+test('two participants meet in the portal of another site', async (t) => {
+  const session = await service.session();
+  const doctor = await embedded(t, 'doctor', await session.doctor());
+  await into(doctor);
+  const patient = await embedded(t, 'patient', await session.patient());
+  await into(patient);
+  await Promise.all([seen(doctor), seen(patient)]);
+  assert.ok(!patient.url().includes('token'), patient.url());
+  await patient.evaluate(() => location.reload());
+  await Promise.all([seen(doctor), seen(patient)]);
+});
+
+test('a portal that forgot to pass camera and microphone on', async (t) => {
+  const session = await service.session();
+  allow = '';
+  const frame = await embedded(t, 'forgetful', await session.patient());
+  allow = ALLOW;
+  await frame.getByTestId('failure-blocked').waitFor();
+});
+
+test('a site that may not show it shows nothing', async (t) => {
+  const session = await service.session();
+  links.set('/stranger', await session.patient());
+  const page = await (await device(t, chromium, { ignoreHTTPSErrors: true })).newPage();
+  const refused = page.waitForEvent('console', (message) => /frame-ancestors/.test(message.text()));
+  await page.goto(`https://127.0.0.1:${portalPort}/stranger`);
+  await refused;
+});
