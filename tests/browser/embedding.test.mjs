@@ -57,7 +57,10 @@ test('two participants meet in the portal of another site', async (t) => {
   await into(patient);
   await Promise.all([seen(doctor), seen(patient)]);
   assert.ok(!patient.url().includes('token'), patient.url());
+  const reloaded = patient.waitForNavigation();
   await patient.evaluate(() => location.reload());
+  await reloaded;
+  await screen(patient, 'call');
   await Promise.all([seen(doctor), seen(patient)]);
 });
 
