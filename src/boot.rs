@@ -205,7 +205,8 @@ impl Service {
         tasks.spawn(web::admin::serve(
             admin,
             web_parts,
-            stop_serving.clone().cancelled_owned(),
+            config.admin,
+            stop_serving.clone(),
         ));
         if let Some(listener) = health_only {
             let (config, health) = (config.rpc.clone(), health.clone());

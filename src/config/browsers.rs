@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use super::env::Env;
 use super::{SECS_MAX, has_scheme, secret};
 use crate::app::signalling::{IceConfig, IcePolicy};
-use crate::web::{Config, SocketConfig};
+use crate::web::{Config, ConnectionLimits, SocketConfig};
 
 /// What separates the entries of a list: spaces, as in a CSP source list, or commas.
 fn list(text: &str) -> impl Iterator<Item = &str> {
@@ -64,8 +64,10 @@ pub(super) fn web_config(env: &mut Env<'_>, client_base_url: Option<String>) -> 
         },
     );
     let requests_per_minute = env.number("HTTP_REQUESTS_PER_MINUTE", 600, 1, 1_000_000);
-    let connections_max = env.number("HTTP_CONNECTIONS_MAX", 20_000, 1, 1_000_000);
-    let header_timeout = secs(env, "HTTP_HEADER_TIMEOUT_SECS", 10, 600);
+    let connections = ConnectionLimits {
+        connections_max: env.number("HTTP_CONNECTIONS_MAX", 20_000, 1, 1_000_000),
+        header_timeout: secs(env, "HTTP_HEADER_TIMEOUT_SECS", 10, 600),
+    };
     let socket = SocketConfig {
         message_bytes_max: env.number("WS_MESSAGE_BYTES_MAX", 65_536, 1024, 1_048_576),
         messages_per_second: env.number("WS_MESSAGES_PER_SECOND", 50, 1, 10_000),
@@ -84,10 +86,17 @@ pub(super) fn web_config(env: &mut Env<'_>, client_base_url: Option<String>) -> 
         frame_ancestors: frame_ancestors?,
         trusted_proxies: trusted_proxies?,
         requests_per_minute,
-        connections_max,
-        header_timeout,
+        connections,
         socket,
     })
+}
+
+/// Of the address for operators: the time for headers is the same as everywhere.
+pub(super) fn admin_limits(env: &mut Env<'_>, web: &Config) -> ConnectionLimits {
+    ConnectionLimits {
+        connections_max: env.number("ADMIN_CONNECTIONS_MAX", 64, 1, 100_000),
+        ..web.connections
+    }
 }
 
 pub(super) fn ice_config(env: &mut Env<'_>) -> Option<IceConfig> {

@@ -55,6 +55,8 @@ pub struct Config {
     pub app: app::Config,
     /// The gRPC edge.
     pub rpc: rpc::Config,
+    /// Connections to the address for operators.
+    pub admin: web::ConnectionLimits,
     /// The edge that browsers see.
     pub web: web::Config,
     /// STUN and TURN.
@@ -119,6 +121,7 @@ pub fn read(env: &mut Env<'_>, dev: bool) -> Option<Config> {
     let client_base_url = client_base_url(env, dev_port, &mut warnings);
     let rpc = rpc_config(env, retry_after, &client_base_url);
     let web = browsers::web_config(env, client_base_url);
+    let admin = web.as_ref().map(|web| browsers::admin_limits(env, web));
     let ice = browsers::ice_config(env);
     let tls = tls(env);
     if tls.is_some() && health_addr.is_none() {
@@ -146,6 +149,7 @@ pub fn read(env: &mut Env<'_>, dev: bool) -> Option<Config> {
         rotation: rotation?,
         app,
         rpc,
+        admin: admin?,
         web: web?,
         ice: ice?,
         tls,

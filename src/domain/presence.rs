@@ -276,10 +276,9 @@ impl Session {
             .invites
             .iter()
             .find(|standing| standing.user_id == invite.user_id);
-        let kept_out = self
-            .removals
-            .iter()
-            .any(|removal| removal.user_id == invite.user_id && removal.keep_out);
+        let kept_out = self.keeps_out(&invite.user_id);
+        let full = standing.is_none() && self.invites.len() >= INVITES_MAX;
+        let spent = full.then(|| self.spent_invite(now)).flatten();
         match standing {
             Some(standing) if *standing == invite && !kept_out => return Ok(None),
             Some(standing) if standing.role != invite.role => {
@@ -288,7 +287,7 @@ impl Session {
                     "is another than the user was invited in",
                 ));
             }
-            None if self.invites.len() >= INVITES_MAX => {
+            None if full && spent.is_none() => {
                 return Err(Error::field(
                     "session_id",
                     format!("the session has {INVITES_MAX} invitations, which is the most"),
@@ -305,11 +304,40 @@ impl Session {
             for removal in &mut session.removals {
                 removal.keep_out &= removal.user_id != invite.user_id;
             }
+            let forgotten = |user_id: &UserId| Some(user_id) == spent.as_ref();
             session
-                .invites
-                .retain(|standing| standing.user_id != invite.user_id);
+                .removals
+                .retain(|removal| !forgotten(&removal.user_id));
+            session.invites.retain(|standing| {
+                standing.user_id != invite.user_id && !forgotten(&standing.user_id)
+            });
             session.invites.push(invite);
         })))
+    }
+
+    /// The invitations that were not taken back.
+    pub fn standing_invites(&self) -> impl Iterator<Item = &Invite> {
+        self.invites
+            .iter()
+            .filter(|invite| !self.keeps_out(&invite.user_id))
+    }
+
+    fn keeps_out(&self, user_id: &UserId) -> bool {
+        self.removals
+            .iter()
+            .any(|removal| removal.user_id == *user_id && removal.keep_out)
+    }
+
+    /// Whose invitation makes room for another: it was taken back or has expired, so that nothing issued for it is good,
+    /// and they are gone.
+    fn spent_invite(&self, now: Timestamp) -> Option<UserId> {
+        self.invites
+            .iter()
+            .find(|invite| {
+                let spent = self.keeps_out(&invite.user_id) || !invite.is_open(now);
+                spent && self.participant(&invite.user_id).is_none()
+            })
+            .map(|invite| invite.user_id.clone())
     }
 
     /// Whether a user is, or was invited to be, anybody in this session.

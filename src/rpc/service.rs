@@ -212,12 +212,16 @@ impl VideoSessionService for SessionService {
         let key = SessionKey::Session(session_id);
         let session = self.app.get_session(&key).await.map_err(status)?;
         Ok(Response::new(v1::ListParticipantsResponse {
+            invites: session
+                .standing_invites()
+                .cloned()
+                .map(wire::invite)
+                .collect(),
             participants: session
                 .participants
                 .into_iter()
                 .map(wire::participant)
                 .collect(),
-            invites: session.invites.into_iter().map(wire::invite).collect(),
         }))
     }
 

@@ -8,7 +8,9 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
+use super::{ConnectionLimits, server};
 use crate::auth::token::Tokens;
 use crate::telemetry::metrics::Metrics;
 
@@ -26,22 +28,18 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
 }
 
-/// Serves until `stop` completes.
-///
-/// # Errors
-/// When the listener breaks.
+/// Serves until `stop` is cancelled.
 pub async fn serve(
     listener: TcpListener,
     parts: Parts,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
+    limits: ConnectionLimits,
+    stop: CancellationToken,
+) {
     let router = Router::new()
         .route("/metrics", get(metrics))
         .route("/.well-known/jwks.json", get(jwks))
         .with_state(parts);
-    axum::serve(listener, router)
-        .with_graceful_shutdown(stop)
-        .await
+    server::run(listener, router, limits, stop).await;
 }
 
 async fn metrics(State(parts): State<Parts>) -> impl IntoResponse {

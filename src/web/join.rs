@@ -137,7 +137,10 @@ pub(super) async fn name(
 }
 
 async fn read_name(edge: &Edge, body: Body) -> Result<String, String> {
-    let reading = tokio::time::timeout(edge.config.header_timeout, to_bytes(body, NAME_BYTES_MAX));
+    let reading = tokio::time::timeout(
+        edge.config.connections.header_timeout,
+        to_bytes(body, NAME_BYTES_MAX),
+    );
     let body = reading
         .await
         .map_err(|_| "the body took too long")?

@@ -43,12 +43,19 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// How many requests an address may make in a minute.
     pub requests_per_minute: u32,
-    /// How many connections may be open at once.
+    /// Connections.
+    pub connections: ConnectionLimits,
+    /// Signalling sockets.
+    pub socket: SocketConfig,
+}
+
+/// What a client may keep busy by connecting.
+#[derive(Debug, Clone, Copy)]
+pub struct ConnectionLimits {
+    /// How many connections may be open at once; further ones wait to be accepted.
     pub connections_max: usize,
     /// How long a client may take to send a request's headers.
     pub header_timeout: Duration,
-    /// Signalling sockets.
-    pub socket: SocketConfig,
 }
 
 /// Settings of signalling sockets.
@@ -158,7 +165,7 @@ pub async fn serve(
         .layer(from_fn_with_state(edge.clone(), headers::secure))
         .layer(from_fn(headers::count))
         .with_state(edge);
-    server::run(listener, router, &config, closing).await;
+    server::run(listener, router, config.connections, closing).await;
     // Every page is told that the instance goes away, so that it looks for another at once.
     sockets.close();
     sockets.wait().await;

@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tower::Service as _;
 
-use super::{Config, PeerAddress, Place};
+use super::{ConnectionLimits, PeerAddress, Place};
 
 /// The most that a request's headers may take, cookies of several participants included.
 const HEADER_BYTES_MAX: usize = 64 * 1024;
@@ -24,10 +24,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(super) async fn run(
     listener: TcpListener,
     router: Router,
-    config: &Config,
+    limits: ConnectionLimits,
     closing: CancellationToken,
 ) {
-    let room = Arc::new(Semaphore::new(config.connections_max));
+    let room = Arc::new(Semaphore::new(limits.connections_max));
     let graceful = GracefulShutdown::new();
     while let Some(permit) = closing
         .run_until_cancelled(Arc::clone(&room).acquire_owned())
@@ -41,7 +41,7 @@ pub(super) async fn run(
                     stream,
                     PeerAddress(address),
                     service,
-                    config,
+                    limits,
                     &graceful,
                     permit,
                 );
@@ -58,7 +58,7 @@ fn serve_one(
     stream: TcpStream,
     address: PeerAddress,
     router: Router,
-    config: &Config,
+    limits: ConnectionLimits,
     graceful: &GracefulShutdown,
     permit: OwnedSemaphorePermit,
 ) {
@@ -80,7 +80,7 @@ fn serve_one(
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(config.header_timeout)
+        .header_read_timeout(limits.header_timeout)
         .max_buf_size(HEADER_BYTES_MAX);
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     let connection = graceful.watch(connection.into_owned());

@@ -210,8 +210,9 @@ async fn headers_that_never_end_are_not_waited_for() {
     let setup = setup().set("HTTP_HEADER_TIMEOUT_SECS", 1);
     let mut world = World::with(&setup, create("appointment-1")).await;
     let mut slow = Vec::new();
-    for _ in 0..50 {
-        let mut stream = TcpStream::connect(world.service.http).await.unwrap();
+    let addresses = [world.service.http; 50].into_iter();
+    for address in addresses.chain([world.service.admin; 50]) {
+        let mut stream = TcpStream::connect(address).await.unwrap();
         stream
             .write_all(b"GET /join/x HTTP/1.1\r\nhost: page.test\r\nx-a: ")
             .await

@@ -253,6 +253,37 @@ async fn an_invitation_can_be_taken_back_and_given_anew() {
 }
 
 #[tokio::test]
+async fn invitations_that_were_taken_back_make_room_for_others() {
+    let mut world = World::new().await;
+    for n in 0..32 {
+        let guest = invitation(Role::Guest, &format!("guest-{n}"));
+        world.invite(guest).await.unwrap();
+    }
+    let late = invitation(Role::Guest, "late");
+    let details = refused(world.invite(late.clone()).await, Reason::Validation);
+    assert_eq!(crate::harness::fields(&details), ["session_id"]);
+    let request = v1::RevokeInviteRequest {
+        session_id: world.session_id.clone(),
+        user_id: "guest-7".to_owned(),
+    };
+    world.client.revoke_invite(request).await.unwrap();
+    world.invite(late).await.unwrap();
+    let request = v1::ListParticipantsRequest {
+        session_id: world.session_id.clone(),
+    };
+    let listed = world.client.list_participants(request).await.unwrap();
+    let invites = listed.into_inner().invites;
+    let listed: Vec<_> = invites.iter().map(|invite| &*invite.user_id).collect();
+    assert_eq!(listed.len(), 32);
+    assert!(listed.contains(&"late") && !listed.contains(&"guest-7"));
+    let outcome = world.client.join_session(v1::JoinSessionRequest {
+        user_id: "guest-7".to_owned(),
+        ..join(&world.session_id, Role::Guest)
+    });
+    refused(outcome.await, Reason::NotAParticipant);
+}
+
+#[tokio::test]
 async fn an_invitation_ends_when_it_says_so() {
     let mut world = World::new().await;
     let invitation = v1::InviteParticipantRequest {
