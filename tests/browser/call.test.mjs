@@ -1,13 +1,19 @@
-// Two people, and more, in a call.
+// Two people, and more, in a call: directly, and through TURN.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { Service, PHONE, browser, click, device, ended, goIn, hidden, lit, meet, received, screen, seen, until, visible } from './support.mjs';
+import { PHONE, Service, Turn, browser, click, device, ended, goIn, hidden, lit, meet, received, screen, seen, until, visible } from './support.mjs';
 
-const [service, chromium] = await Promise.all([Service.start(), browser()]);
+const [chromium, turn] = await Promise.all([browser(), Turn.start()]);
+const services = { directly: await Service.start(), 'through TURN': await Service.start(turn.env) };
 
-test('two participants see each other', async (t) => {
+/** A test for each way that media can take. */
+function both(what, run) {
+  for (const [way, service] of Object.entries(services)) test(`${what}, ${way}`, (t) => run(t, service));
+}
+
+both('two participants see each other', async (t, service) => {
   const { doctor, patient } = await meet(t, chromium, await service.session());
   assert.ok((await lit(patient)) > 0.5 && (await lit(doctor)) > 0.5, 'the pictures are not black');
   for (const page of [doctor, patient]) assert.ok((await seen(page)) > 5, 'frames a second');
@@ -27,7 +33,7 @@ test('two participants see each other', async (t) => {
   assert.equal(await patient.getByTestId('remote-name').textContent(), 'Dr. Ana Ruiz');
 });
 
-test('the address holds no token once the page is open', async (t) => {
+both('the address holds no token once the page is open', async (t, service) => {
   const session = await service.session();
   const page = await goIn(await device(t, chromium), await session.patient());
   assert.ok(!page.url().includes('token'), page.url());
@@ -35,7 +41,7 @@ test('the address holds no token once the page is open', async (t) => {
   assert.equal(await page.evaluate(() => document.cookie), '');
 });
 
-test('mute is seen by the other, and can be asked for', async (t) => {
+both('mute is seen by the other, and can be asked for', async (t, service) => {
   const { doctor, patient } = await meet(t, chromium, await service.session());
   await click(patient, 'mute');
   await visible(doctor, 'remote-muted');
@@ -48,7 +54,7 @@ test('mute is seen by the other, and can be asked for', async (t) => {
   assert.equal(await patient.getByTestId('mute').textContent(), 'Unmute');
 });
 
-test('a camera that is off is really off, and comes back', async (t) => {
+both('a camera that is off is really off, and comes back', async (t, service) => {
   const { doctor, patient } = await meet(t, chromium, await service.session());
   await click(patient, 'camera');
   await doctor.locator('.tile-off').waitFor();
@@ -61,14 +67,14 @@ test('a camera that is off is really off, and comes back', async (t) => {
   await seen(doctor);
 });
 
-test('the other camera of a phone', async (t) => {
+both('the other camera of a phone', async (t, service) => {
   const { doctor, patient } = await meet(t, chromium, await service.session());
   await click(patient, 'more');
   await click(patient, 'flip');
   await seen(doctor);
 });
 
-test('a screen is shown, also without a camera', async (t) => {
+both('a screen is shown, also without a camera', async (t, service) => {
   const { doctor, patient } = await meet(t, chromium, await service.session());
   await click(doctor, 'camera');
   await patient.locator('.tile-off').waitFor();
@@ -80,7 +86,7 @@ test('a screen is shown, also without a camera', async (t) => {
   await patient.locator('.tile-off').waitFor();
 });
 
-test('a reaction rises over the picture of whoever sent it', async (t) => {
+both('a reaction rises over the picture of whoever sent it', async (t, service) => {
   const { doctor, patient } = await meet(t, chromium, await service.session());
   await click(doctor, 'react');
   await click(doctor, 'reaction-heart');
@@ -88,7 +94,7 @@ test('a reaction rises over the picture of whoever sent it', async (t) => {
   await until('it is said, too', async () => (await patient.getByTestId('status').textContent()) === 'Dr. Ana Ruiz: Heart');
 });
 
-test('an interpreter is the third', async (t) => {
+both('an interpreter is the third', async (t, service) => {
   const session = await service.session();
   const { doctor, patient } = await meet(t, chromium, session);
   const interpreter = await goIn(await device(t, chromium, PHONE), await session.invite('ROLE_INTERPRETER', 'Ivo'));
@@ -105,7 +111,7 @@ test('an interpreter is the third', async (t) => {
   }
 });
 
-test('an observer sees, is seen to watch, and sends nothing', async (t) => {
+both('an observer sees, is seen to watch, and sends nothing', async (t, service) => {
   const session = await service.session();
   const { doctor, patient } = await meet(t, chromium, session);
   const observer = await goIn(await device(t, chromium), await session.invite('ROLE_OBSERVER', 'Olga'));
@@ -119,7 +125,7 @@ test('an observer sees, is seen to watch, and sends nothing', async (t) => {
   assert.equal(await observer.getByTestId('mute').isVisible(), false);
 });
 
-test('a page that is loaded again in the middle goes on by itself', async (t) => {
+both('a page that is loaded again in the middle goes on by itself', async (t, service) => {
   const { doctor, patient } = await meet(t, chromium, await service.session());
   await click(patient, 'mute');
   await visible(doctor, 'remote-muted');
@@ -133,14 +139,14 @@ test('a page that is loaded again in the middle goes on by itself', async (t) =>
   await visible(doctor, 'remote-muted');
 });
 
-test('both load the page again at once', async (t) => {
+both('both load the page again at once', async (t, service) => {
   const { doctor, patient } = await meet(t, chromium, await service.session());
   await Promise.all([patient.reload(), doctor.reload()]);
   await Promise.all([screen(patient, 'call'), screen(doctor, 'call')]);
   await Promise.all([seen(patient), seen(doctor)]);
 });
 
-test('opening the link twice, and going back, is no harm', async (t) => {
+both('opening the link twice, and going back, is no harm', async (t, service) => {
   const session = await service.session();
   const { doctor, patient } = await meet(t, chromium, session);
   await patient.goto('about:blank');
@@ -155,7 +161,7 @@ test('opening the link twice, and going back, is no harm', async (t) => {
   await Promise.all([seen(patient), seen(doctor)]);
 });
 
-test('two participants in one browser', async (t) => {
+both('two participants in one browser', async (t, service) => {
   const session = await service.session();
   const context = await device(t, chromium);
   const doctor = await goIn(context, await session.doctor());
@@ -167,7 +173,7 @@ test('two participants in one browser', async (t) => {
   await seen(doctor);
 });
 
-test('leaving turns everything off, and one can come back', async (t) => {
+both('leaving turns everything off, and one can come back', async (t, service) => {
   const { doctor, patient } = await meet(t, chromium, await service.session());
   const tracks = await patient.evaluateHandle(() => document.querySelector('[data-testid=self-video]').srcObject.getTracks());
   await click(patient, 'leave');
@@ -180,7 +186,7 @@ test('leaving turns everything off, and one can come back', async (t) => {
   await Promise.all([seen(patient), seen(doctor)]);
 });
 
-test('by keyboard alone', async (t) => {
+both('by keyboard alone', async (t, service) => {
   const { doctor } = await meet(t, chromium, await service.session());
   const focused = () => doctor.evaluate(() => document.activeElement.dataset.testid ?? document.activeElement.id);
   assert.equal(await focused(), 'call-title', 'the focus followed to the call');

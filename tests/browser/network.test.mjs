@@ -27,8 +27,19 @@ async function meetOverWires(t) {
   const mend = () => {
     for (const wire of wires) wire.mend();
   };
-  return { doctor, patient, cut, mend };
+  const slow = (delayMs) => wires[1].slow(delayMs);
+  return { doctor, patient, cut, mend, slow };
 }
+
+test('a poor connection is seen by both, and so is that it is good again', async (t) => {
+  const { doctor, patient, slow } = await meetOverWires(t);
+  slow(500);
+  await Promise.all([visible(doctor, 'remote-poor', 30_000), visible(patient, 'remote-poor', 30_000)]);
+  assert.equal(await doctor.getByTestId('remote').count(), 1);
+  slow(0);
+  await Promise.all([hidden(doctor, 'remote-poor', 30_000), hidden(patient, 'remote-poor', 30_000)]);
+  await Promise.all([seen(doctor), seen(patient)]);
+});
 
 test('a network that is away for five seconds', async (t) => {
   const { doctor, patient, cut, mend } = await meetOverWires(t);

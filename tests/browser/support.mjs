@@ -6,7 +6,7 @@ import { execFile, spawn } from 'node:child_process';
 import { createHmac, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
@@ -337,9 +337,10 @@ export async function listen(server, port) {
 
 // --- the network ------------------------------------------------------------------------------------------------------
 
-/** A way to the service that can be cut: what is sent then is lost, and nobody is told, as with a cable pulled out. */
+/** A way to the service that can be slow, or cut: what is sent then is lost, and nobody is told, as with a cable pulled out. */
 export class Wire {
   #cut = false;
+  #delayMs = 0;
   #pairs = new Set();
 
   static async to(t, url) {
@@ -370,6 +371,11 @@ export class Wire {
     this.#cut = true;
   }
 
+  /** From now on everything takes so much longer, in each direction. */
+  slow(delayMs) {
+    this.#delayMs = delayMs;
+  }
+
   /** What was connected before stays dead, as after a cable was pulled for long. */
   mend() {
     this.#cut = false;
@@ -378,20 +384,36 @@ export class Wire {
   #join(near, far) {
     let dead = false;
     for (const [from, to] of [[near, far], [far, near]]) {
+      let written = Promise.resolve();
       this.#pairs.add(from);
       from.on('error', () => {});
       from.on('data', (data) => {
         dead ||= this.#cut;
-        if (!dead) to.write(data);
+        const due = Date.now() + this.#delayMs;
+        // One after the other, also when the wire becomes fast again.
+        written = written.then(async () => {
+          if (due > Date.now()) await sleep(due - Date.now());
+          if (!dead && !to.destroyed) to.write(data);
+        });
       });
       from.on('close', () => {
         this.#pairs.delete(from);
         dead ||= this.#cut;
         // The far end of a cut wire hears nothing of this.
-        if (!dead) to.destroy();
+        written.then(() => dead || to.destroy());
       });
     }
   }
+}
+
+/** coturn's configuration of docs/turn.md, for one machine: no TLS, no NAT, and ports that are free. */
+function documentedConfig(port) {
+  const [, config] = /```ini\n([\s\S]*?)```/.exec(readFileSync(path.join(ROOT, 'docs/turn.md'), 'utf8'));
+  return config
+    .replace('listening-port=3478', `listening-port=${port}`)
+    .replace('static-auth-secret=…', 'static-auth-secret=browser-tests-turn-secret')
+    .replace('allowed-peer-ip=10.0.0.10', 'allowed-peer-ip=127.0.0.1')
+    .replaceAll(/^(tls-listening-port|cert|pkey|no-tlsv1\S*|external-ip|min-port|max-port).*\n/gm, '');
 }
 
 /** A real TURN server, and what the service needs to know of it. Media goes through it over TCP, so that a Wire can cut it. */
@@ -400,9 +422,9 @@ export class Turn {
     const turn = new Turn();
     turn.port = await freePort();
     const home = await mkdtemp(path.join(tmpdir(), 'coturn-'));
-    const args = ['-n', '--listening-ip=127.0.0.1', '--relay-ip=127.0.0.1', `--listening-port=${turn.port}`, '--realm=video-session'];
-    args.push('--use-auth-secret', '--static-auth-secret=browser-tests-turn-secret', '--allow-loopback-peers', '--no-tls', '--no-dtls', '--no-cli');
-    args.push('--log-file=stdout', '--simple-log', `--pidfile=${home}/pid`, `--userdb=${home}/db`);
+    const args = ['-c', path.join(home, 'turnserver.conf'), '--listening-ip=127.0.0.1', '--relay-ip=127.0.0.1', '--allow-loopback-peers'];
+    args.push('--no-tls', '--no-dtls', '--log-file=stdout', '--simple-log', `--pidfile=${home}/pid`, `--userdb=${home}/db`);
+    await writeFile(args[1], documentedConfig(turn.port));
     const child = spawn(process.env.TURNSERVER ?? 'turnserver', args, { cwd: home, stdio: 'ignore' });
     const exited = new Promise((resolve, reject) => {
       child.on('error', reject);

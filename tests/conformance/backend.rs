@@ -76,8 +76,8 @@ mod only_embedded {
     use video_session::domain::participant::Admission;
     use video_session::domain::session::SessionState;
     use video_session::domain::time::Timestamp;
-    use video_session::store::StoreError;
     use video_session::store::sqlite::OpenError;
+    use video_session::store::{Committed, StoreError};
 
     #[tokio::test]
     async fn what_was_stored_is_there_when_the_store_is_opened_again() {
@@ -98,6 +98,41 @@ mod only_embedded {
             ["sfu-1", "sfu-2", "sfu-3", "sfu-1"],
             "the rotation goes on where it was"
         );
+    }
+
+    #[tokio::test]
+    async fn a_session_that_cannot_be_changed_stands_in_no_others_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Arc::new(open(dir.path()));
+        let broken = insert(store.as_ref(), "appt-broken").await.session;
+        let mut others = Vec::new();
+        for n in 0..50 {
+            others.push(insert(store.as_ref(), &format!("appt-{n}")).await.session);
+        }
+        store.close().await;
+        drop(store);
+        let file = std::fs::read_dir(dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .find(|path| path.extension().is_some_and(|extension| extension == "db"))
+            .unwrap();
+        // The event that its next change would write is there already.
+        rusqlite::Connection::open(&file)
+            .unwrap()
+            .execute(
+                "INSERT INTO events (session, sequence, body) \
+                 SELECT n, 2, '{}' FROM sessions WHERE session_id = ?1",
+                [broken.session_id.as_str()],
+            )
+            .unwrap();
+        let store = Arc::new(open(dir.path()));
+        let changes: Vec<_> = [&broken].into_iter().chain(&others).map(join).collect();
+        let commits = changes.iter().map(|change| store.commit(change));
+        let mut outcomes = futures::future::join_all(commits).await.into_iter();
+        assert!(matches!(outcomes.next(), Some(Err(StoreError::Corrupt(_)))));
+        for outcome in outcomes {
+            assert_eq!(outcome.unwrap(), Committed::Stored);
+        }
     }
 
     #[tokio::test]

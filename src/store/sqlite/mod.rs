@@ -150,7 +150,7 @@ impl SessionStore for SqliteStore {
     ) -> Result<Inserted, StoreError> {
         let rotation = Arc::clone(rotation);
         self.writer
-            .write(move |db| queries::insert(db, session, &rotation))
+            .write(move |db| queries::insert(db, &session, &rotation))
             .await
     }
 
@@ -240,9 +240,13 @@ impl SessionStore for SqliteStore {
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => {
-                Self::corrupt(error)
-            }
+            Some(
+                rusqlite::ErrorCode::DatabaseCorrupt
+                | rusqlite::ErrorCode::NotADatabase
+                | rusqlite::ErrorCode::ConstraintViolation,
+            ) => Self::corrupt(error),
+            // Not SQLite's own: a value is not what this version takes it for.
+            None => Self::corrupt(error),
             _ => Self::unavailable(error),
         }
     }

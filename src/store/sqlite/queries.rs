@@ -41,14 +41,14 @@ pub(super) fn latest(
 
 pub(super) fn insert(
     db: &Connection,
-    unplaced: UnplacedSession,
+    unplaced: &UnplacedSession,
     rotation: &Rotation,
 ) -> Result<Inserted, StoreError> {
     let turn: i64 = db
         .prepare_cached("SELECT turn FROM rotation")?
         .query_row([], |row| row.get(0))?;
     let node = rotation.select(u64::try_from(turn).unwrap_or(0)).clone();
-    let change = unplaced.place(node);
+    let change = unplaced.clone().place(node);
     let session = &change.session;
     let stored = db
         .prepare_cached(

@@ -8,13 +8,37 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::store::StoreError;
 
-/// One caller's part of a transaction. Returns what tells the caller, to be called once it is known whether the
-/// transaction was committed.
-type Job = Box<dyn FnOnce(&Connection) -> Result<Reply, StoreError> + Send>;
-type Reply = Box<dyn FnOnce() + Send>;
+/// One caller's part of a transaction.
+trait Job: Send {
+    /// Does the work; again, if the transaction that it was done in was rolled back.
+    fn run(&mut self, db: &Connection) -> Result<(), StoreError>;
+    /// Tells the caller, once it is known what became of the transaction.
+    fn tell(self: Box<Self>, committed: Result<(), StoreError>);
+}
+
+struct Work<T, F> {
+    work: F,
+    outcome: Option<T>,
+    caller: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<T: Send, F: FnMut(&Connection) -> Result<T, StoreError> + Send> Job for Work<T, F> {
+    fn run(&mut self, db: &Connection) -> Result<(), StoreError> {
+        self.outcome = Some((self.work)(db)?);
+        Ok(())
+    }
+
+    fn tell(self: Box<Self>, committed: Result<(), StoreError>) {
+        let Work {
+            outcome, caller, ..
+        } = *self;
+        // The caller may have stopped waiting.
+        let _ = caller.send(committed.and_then(|()| outcome.ok_or_else(rolled_back)));
+    }
+}
 
 pub(super) struct Writer {
-    jobs: Mutex<Option<mpsc::Sender<Job>>>,
+    jobs: Mutex<Option<mpsc::Sender<Box<dyn Job>>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -38,24 +62,22 @@ impl Writer {
     /// written when it answers `Ok` is committed.
     pub(super) async fn write<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+        work: impl FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let (sender, receiver) = oneshot::channel();
-        let job: Job = Box::new(move |db| {
-            let outcome = work(db)?;
-            Ok(Box::new(move || {
-                // The caller may have stopped waiting.
-                let _ = sender.send(outcome);
-            }))
-        });
-        self.sender()?.try_send(job).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
-            mpsc::error::TrySendError::Closed(_) => closed(),
-        })?;
+        let (caller, receiver) = oneshot::channel();
+        let job = Work {
+            work,
+            outcome: None,
+            caller,
+        };
+        self.sender()?
+            .try_send(Box::new(job))
+            .map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
+                mpsc::error::TrySendError::Closed(_) => closed(),
+            })?;
         // The job is dropped, and its sender with it, when its transaction was rolled back.
-        receiver.await.map_err(|_| {
-            StoreError::unavailable("the transaction was rolled back; see the writer's log line")
-        })
+        receiver.await.map_err(|_| rolled_back())?
     }
 
     /// Commits what is queued and stops the thread.
@@ -67,7 +89,7 @@ impl Writer {
         }
     }
 
-    fn sender(&self) -> Result<mpsc::Sender<Job>, StoreError> {
+    fn sender(&self) -> Result<mpsc::Sender<Box<dyn Job>>, StoreError> {
         let jobs = self.jobs.lock().map_err(|_| closed())?;
         jobs.clone().ok_or_else(closed)
     }
@@ -77,7 +99,11 @@ fn closed() -> StoreError {
     StoreError::unavailable("the store is closed")
 }
 
-fn run(db: &Connection, mut jobs: mpsc::Receiver<Job>, batch_max: usize) {
+fn rolled_back() -> StoreError {
+    StoreError::unavailable("the transaction was rolled back; see the writer's log line")
+}
+
+fn run(db: &Connection, mut jobs: mpsc::Receiver<Box<dyn Job>>, batch_max: usize) {
     let mut batch = Vec::with_capacity(batch_max);
     while let Some(job) = jobs.blocking_recv() {
         batch.push(job);
@@ -87,15 +113,15 @@ fn run(db: &Connection, mut jobs: mpsc::Receiver<Job>, batch_max: usize) {
             batch.push(job);
         }
         match transact(db, &mut batch) {
-            Ok(replies) => replies.into_iter().for_each(|reply| reply()),
-            Err(error) => {
-                // Whatever began it must be over before the next transaction; it may be already.
-                let _ = db.execute_batch("ROLLBACK");
-                tracing::error!(
-                    error = error.chain(),
-                    "a write to the embedded store failed and was rolled back"
-                );
+            Ok(()) => batch.drain(..).for_each(|job| job.tell(Ok(()))),
+            // What one of them came upon is no reason to fail the others.
+            Err(StoreError::Corrupt(_)) if batch.len() > 1 => {
+                for mut job in batch.drain(..) {
+                    let committed = transact(db, std::slice::from_mut(&mut job));
+                    job.tell(committed.inspect_err(report));
+                }
             }
+            Err(error) => report(&error),
         }
         batch.clear();
     }
@@ -108,12 +134,25 @@ fn run(db: &Connection, mut jobs: mpsc::Receiver<Job>, batch_max: usize) {
     }
 }
 
-fn transact(db: &Connection, batch: &mut Vec<Job>) -> Result<Vec<Reply>, StoreError> {
+fn report(error: &StoreError) {
+    tracing::error!(
+        error = error.chain(),
+        "a write to the embedded store failed and was rolled back"
+    );
+}
+
+fn transact(db: &Connection, batch: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
+    let outcome = attempt(db, batch);
+    if outcome.is_err() {
+        // Whatever began it must be over before the next transaction; it may be already.
+        let _ = db.execute_batch("ROLLBACK");
+    }
+    outcome
+}
+
+fn attempt(db: &Connection, batch: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
     db.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-    let replies = batch
-        .drain(..)
-        .map(|job| job(db))
-        .collect::<Result<Vec<_>, _>>()?;
+    batch.iter_mut().try_for_each(|job| job.run(db))?;
     db.prepare_cached("COMMIT")?.execute([])?;
-    Ok(replies)
+    Ok(())
 }
