@@ -36,6 +36,7 @@ export class Session extends EventTarget {
     signalling.addEventListener('lost', () => {
       if (!this.lost) this.#tell('lost', (this.lost = true));
     });
+    signalling.addEventListener('back', () => this.#back());
     signalling.addEventListener('over', ({ detail }) => this.#end(detail));
     media.addEventListener('change', () => this.#mediaChanged());
   }
@@ -145,10 +146,14 @@ export class Session extends EventTarget {
     this.#tellStatus({ again: true });
     // Who waits is told to the host anew.
     this.queue.clear();
-    if (this.lost) this.#tell('back', (this.lost = false));
+    this.#back();
     if (message.status === 'waiting') this.#mustWait();
     else this.#enter();
     return undefined;
+  }
+
+  #back() {
+    if (this.lost) this.#tell('back', (this.lost = false));
   }
 
   #open(message) {

@@ -3,9 +3,12 @@
 const FIRST_MS = 500;
 const LAST_MS = 8000;
 const GIVE_UP_MS = 120_000;
-// A browser does not tell that a connection is dead until much later: it is asked when it has been silent for a while.
-const SILENCE_MS = 8000;
-const ANSWER_MS = 5000;
+// A browser does not tell that a connection is dead until much later: the service is asked when it has been silent for a
+// while. What takes longer than DOUBT_MS is shown as a loss; the connection is given up, and made anew, only later, since
+// phones' networks often hold everything up for some seconds.
+const SILENCE_MS = 2500;
+const DOUBT_MS = 2000;
+const ANSWER_MS = 6000;
 const HURRIED_ANSWER_MS = 3000;
 const OPEN_MS = 10_000;
 
@@ -38,7 +41,7 @@ export function backoff(attempt, random = Math.random()) {
   return whole / 2 + (whole / 2) * random;
 }
 
-/** Events: `message` with what the server said; `lost`; `over` with why. */
+/** Events: `message` with what the server said; `lost`; `back` when it was not lost after all; `over` with why. */
 export class Signalling extends EventTarget {
   #url;
   #page;
@@ -47,8 +50,9 @@ export class Signalling extends EventTarget {
   #lostAt = 0;
   #timer = 0;
   #heart = 0;
-  #heardAt = 0;
   #probing = false;
+  #doubted = 0;
+  #isDoubted = false;
   #over = false;
   #away = new AbortController();
 
@@ -127,9 +131,11 @@ export class Signalling extends EventTarget {
   }
 
   #heard() {
-    this.#heardAt = Date.now();
     this.#probing = false;
     clearTimeout(this.#heart);
+    clearTimeout(this.#doubted);
+    if (this.#isDoubted) this.dispatchEvent(new Event('back'));
+    this.#isDoubted = false;
     this.#heart = setTimeout(() => this.#probe(ANSWER_MS), SILENCE_MS);
   }
 
@@ -139,7 +145,15 @@ export class Signalling extends EventTarget {
     this.#probing = true;
     this.send('ping');
     clearTimeout(this.#heart);
-    this.#heart = setTimeout(() => socket === this.#socket && !this.#over && this.#lost(), patience);
+    clearTimeout(this.#doubted);
+    const current = (step) => () => socket === this.#socket && !this.#over && step();
+    this.#heart = setTimeout(current(() => this.#lost()), patience);
+    this.#doubted = setTimeout(current(() => this.#doubt()), DOUBT_MS);
+  }
+
+  #doubt() {
+    this.#isDoubted = true;
+    this.dispatchEvent(new Event('lost'));
   }
 
   #hurry() {
@@ -150,7 +164,9 @@ export class Signalling extends EventTarget {
   async #lost({ pause = 0, refused = false } = {}) {
     clearTimeout(this.#timer);
     clearTimeout(this.#heart);
+    clearTimeout(this.#doubted);
     this.#probing = false;
+    this.#isDoubted = false;
     const socket = this.#socket;
     this.#socket = null;
     socket?.close();
@@ -187,8 +203,7 @@ export class Signalling extends EventTarget {
   #stop() {
     this.#over = true;
     this.#away.abort();
-    clearTimeout(this.#timer);
-    clearTimeout(this.#heart);
+    for (const timer of [this.#timer, this.#heart, this.#doubted]) clearTimeout(timer);
     const socket = this.#socket;
     this.#socket = null;
     // `leave` must go out first; the server closes then, and this is for when it does not.
