@@ -8,32 +8,43 @@ use crate::domain::error::Error;
 
 /// The secret in force and, while rotating, the one before it.
 pub struct InternalSecrets {
-    digests: Vec<[u8; 32]>,
+    current: [u8; 32],
+    previous: Option<[u8; 32]>,
+}
+
+/// Which secret a caller showed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    /// The one in force.
+    Current,
+    /// The one before it.
+    Previous,
 }
 
 impl InternalSecrets {
     /// Accepts `current` and, while rotating, `previous`.
     pub fn new(current: &SecretString, previous: Option<&SecretString>) -> Self {
-        let digests = std::iter::once(current)
-            .chain(previous)
-            .map(|secret| sha256(secret.expose_secret().as_bytes()))
-            .collect();
-        Self { digests }
+        let digest = |secret: &SecretString| sha256(secret.expose_secret().as_bytes());
+        Self {
+            current: digest(current),
+            previous: previous.map(digest),
+        }
     }
 
     /// Compares digests, each with each, in a time that depends neither on where nor on how long the secrets differ.
     ///
     /// # Errors
     /// [`Error::SecretMissing`], [`Error::SecretInvalid`]
-    pub fn check(&self, shown: Option<&[u8]>) -> Result<(), Error> {
+    pub fn check(&self, shown: Option<&[u8]>) -> Result<Shown, Error> {
         let shown = sha256(shown.ok_or(Error::SecretMissing)?);
-        let matches = self.digests.iter().fold(Choice::from(0), |found, digest| {
-            found | digest.ct_eq(&shown)
-        });
-        if bool::from(matches) {
-            Ok(())
-        } else {
-            Err(Error::SecretInvalid)
+        let is_current = self.current.ct_eq(&shown);
+        let is_previous = self
+            .previous
+            .map_or(Choice::from(0), |previous| previous.ct_eq(&shown));
+        match (bool::from(is_current), bool::from(is_previous)) {
+            (true, _) => Ok(Shown::Current),
+            (false, true) => Ok(Shown::Previous),
+            (false, false) => Err(Error::SecretInvalid),
         }
     }
 }
@@ -52,8 +63,8 @@ mod tests {
     fn accepts_the_current_and_the_previous_secret_only() {
         let secret = |text: &str| SecretString::from(text.to_owned());
         let secrets = InternalSecrets::new(&secret("new"), Some(&secret("old")));
-        assert_eq!(secrets.check(Some(b"new")), Ok(()));
-        assert_eq!(secrets.check(Some(b"old")), Ok(()));
+        assert_eq!(secrets.check(Some(b"new")), Ok(Shown::Current));
+        assert_eq!(secrets.check(Some(b"old")), Ok(Shown::Previous));
         assert_eq!(secrets.check(Some(b"ne")), Err(Error::SecretInvalid));
         assert_eq!(secrets.check(Some(b"")), Err(Error::SecretInvalid));
         assert_eq!(secrets.check(None), Err(Error::SecretMissing));

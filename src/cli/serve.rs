@@ -55,10 +55,12 @@ async fn serve(config: Config, is_demo: bool) -> Result<(), Box<dyn std::error::
     }
     let client_base_url = config.web.client_base_url.clone();
     let dev_header = config.dev.then(|| secret_header(&config));
+    let store = config.store.name();
     let service = Service::start(config).await?;
     let addresses = service.addresses()?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
+        store,
         grpc_addr = %addresses.grpc,
         admin_addr = %addresses.admin,
         http_addr = %addresses.http,

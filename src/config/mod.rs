@@ -84,6 +84,16 @@ pub enum StoreConfig {
     Mongo(mongo::Config),
 }
 
+impl StoreConfig {
+    /// What operators call it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Embedded(_) => "embedded",
+            Self::Mongo(_) => "mongodb",
+        }
+    }
+}
+
 impl Config {
     /// Reads every setting.
     ///

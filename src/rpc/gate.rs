@@ -13,8 +13,9 @@ use tower::{Layer, Service};
 use super::Config;
 use super::methods::is_health;
 use super::status::status;
-use crate::auth::secret::InternalSecrets;
+use crate::auth::secret::{InternalSecrets, Shown};
 use crate::domain::error::Error;
+use crate::telemetry::metrics::Metrics;
 
 /// The metadata that carries the secret.
 const SECRET_HEADER: &str = "x-internal-secret";
@@ -22,6 +23,7 @@ const SECRET_HEADER: &str = "x-internal-secret";
 #[derive(Clone)]
 pub(super) struct GateLayer {
     secrets: Arc<InternalSecrets>,
+    metrics: Arc<Metrics>,
     room: Arc<Semaphore>,
     /// Apart, so that those without the secret cannot keep out those with it.
     health_room: Arc<Semaphore>,
@@ -29,9 +31,14 @@ pub(super) struct GateLayer {
 }
 
 impl GateLayer {
-    pub(super) fn new(secrets: Arc<InternalSecrets>, config: &Config) -> Self {
+    pub(super) fn new(
+        secrets: Arc<InternalSecrets>,
+        metrics: Arc<Metrics>,
+        config: &Config,
+    ) -> Self {
         Self {
             secrets,
+            metrics,
             room: Arc::new(Semaphore::new(config.in_flight_max)),
             health_room: Arc::new(Semaphore::new(config.in_flight_max)),
             retry_after: config.retry_after,
@@ -78,8 +85,12 @@ where
             let only = shown.next().filter(|_| shown.next().is_none());
             let given = request.headers().contains_key(SECRET_HEADER);
             let secret = only.map(HeaderValue::as_bytes).or(given.then_some(b""));
-            if let Err(error) = self.gate.secrets.check(secret) {
-                return refuse(error);
+            match self.gate.secrets.check(secret) {
+                Ok(Shown::Current) => {}
+                Ok(Shown::Previous) => {
+                    self.gate.metrics.previous_secret_calls.inc();
+                }
+                Err(error) => return refuse(error),
             }
         }
         let room = if is_health {

@@ -130,9 +130,9 @@ pub async fn serve(
     }
     // From the outside in: everything is observed, every error is detailed, nobody gets in without the secret.
     let mut server = base_server(config)
-        .layer(observe::ObserveLayer::new(metrics))
+        .layer(observe::ObserveLayer::new(Arc::clone(&metrics)))
         .layer(details::DetailsLayer)
-        .layer(gate::GateLayer::new(secrets, config));
+        .layer(gate::GateLayer::new(secrets, metrics, config));
     if let Some(tls) = tls {
         server = server.tls_config(tls.config()).map_err(ServeError::Tls)?;
     }

@@ -64,6 +64,8 @@ pub struct Metrics {
     assignments: Family<NodeLabel, Counter>,
     tokens: Family<RoleLabel, Counter>,
     store_up: Gauge,
+    /// Calls that showed the internal secret before the one in force.
+    pub previous_secret_calls: Counter,
     /// Streams of WatchSession that are open.
     pub watch_streams: Gauge,
     /// Signalling connections that are open.
@@ -160,6 +162,12 @@ impl Default for Metrics {
                 "signalling_connections",
                 "Signalling connections of participants' pages that are open",
                 Gauge::default(),
+            ),
+            previous_secret_calls: register(
+                r,
+                "previous_secret_calls",
+                "Calls that showed INTERNAL_SECRET_PREVIOUS",
+                Counter::default(),
             ),
             watch_streams: register(
                 r,

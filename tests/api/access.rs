@@ -238,6 +238,11 @@ async fn the_previous_secret_is_good_while_it_is_configured() {
             assert_ne!(let_in, Err(Code::Unauthenticated), "{}", case.path);
         }
     }
+    let used = service.admin("/metrics").await;
+    let used = used
+        .lines()
+        .find_map(|line| line.strip_prefix("video_session_previous_secret_calls_total "));
+    assert_eq!(used.unwrap().parse(), Ok(cases().len()));
     service.process.kill().await;
 
     let service = setup.unset("INTERNAL_SECRET_PREVIOUS").start().await;
