@@ -199,8 +199,19 @@ impl Service {
             health: health.clone(),
             metrics: Arc::clone(&metrics),
         };
-        worker::start(&config.worker, &worker_parts, &tasks, &stop_workers);
-        tasks.spawn(web::serve(http, config.web.clone(), app, closing.clone()));
+        worker::start(
+            &config.worker,
+            &worker_parts,
+            &tasks,
+            &stop_workers,
+            &closing,
+        );
+        tasks.spawn(web::serve(
+            http,
+            config.web.clone(),
+            Arc::clone(&app),
+            closing.clone(),
+        ));
         let web_parts = web::admin::Parts { tokens, metrics };
         tasks.spawn(web::admin::serve(
             admin,
@@ -230,7 +241,11 @@ impl Service {
         closing.cancel();
         stop_serving.cancel();
         tasks.close();
-        if tokio::time::timeout(config.drain_timeout, tasks.wait())
+        let finished = async {
+            tasks.wait().await;
+            app.finish().await;
+        };
+        if tokio::time::timeout(config.drain_timeout, finished)
             .await
             .is_err()
         {

@@ -329,6 +329,7 @@ fn the_metrics_table_lists_every_metric() {
     metrics.sessions("created", 1);
     metrics.assignment("sfu-1");
     metrics.token_issued("doctor");
+    metrics.signalling_ended(None);
     let existing: BTreeSet<String> = metrics
         .encode()
         .lines()
@@ -346,6 +347,55 @@ fn the_metrics_table_lists_every_metric() {
         .filter(|name| name.starts_with("video_session_"))
         .collect();
     assert_same(listed, existing);
+}
+
+// === the page ===
+
+/// The texts of a language.
+fn catalogue(file: &str) -> BTreeMap<String, String> {
+    serde_json::from_str(&read(file)).unwrap()
+}
+
+/// What is put into a text.
+fn placeholders(text: &str) -> BTreeSet<&str> {
+    let parts = text.split('{').skip(1);
+    parts
+        .filter_map(|part| Some(part.split_once('}')?.0))
+        .collect()
+}
+
+#[test]
+fn every_language_says_all_that_english_says() {
+    let english = catalogue("web/i18n/en.json");
+    for file in files_under("web/i18n", "json") {
+        let words = catalogue(&file);
+        assert_same(words.keys(), english.keys());
+        for (key, text) in &words {
+            assert!(!text.trim().is_empty(), "{file}: {key} is empty");
+            assert_eq!(
+                placeholders(text),
+                placeholders(&english[key]),
+                "{file}: {key}"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_text_is_said_somewhere() {
+    let mut page: Vec<String> = files_under("web/js", "js");
+    page.extend(["web/page.html", "web/error.html"].map(str::to_owned));
+    let page: String = page.iter().map(|file| read(file)).collect();
+    let refusals = read("src/web/refusal.rs");
+    for key in catalogue("web/i18n/en.json").into_keys() {
+        // Many a key is put together where it is used.
+        let is_said = key.split('.').all(|part| {
+            let failure = part.trim_end_matches("-camera");
+            let part = failure.trim_end_matches("-microphone");
+            page.contains(part) || refusals.contains(&format!("\"{part}\""))
+        });
+        assert!(is_said, "nobody says {key}");
+    }
 }
 
 // === modules ===

@@ -44,7 +44,7 @@ impl App {
     ) -> Result<Session, Error> {
         self.change(session_id, |session| {
             let change = session.removed(user_id, by, keep_out, Timestamp::now())?;
-            Ok(Decision::of(change, session))
+            Ok(Decision::of(Some(change), session))
         })
         .await
     }
@@ -102,15 +102,8 @@ impl App {
         user_id: &UserId,
     ) -> Result<Session, Error> {
         self.change(session_id, |session| {
-            let invited = session
-                .invites
-                .iter()
-                .any(|invite| invite.user_id == *user_id);
-            if !invited {
-                return Err(Error::ParticipantNotFound);
-            }
-            let change = session.removed(user_id, None, true, Timestamp::now())?;
-            Ok(Decision::of(change, session))
+            let change = session.invite_revoked(user_id, Timestamp::now())?;
+            Ok(Decision::of(Some(change), session))
         })
         .await
     }

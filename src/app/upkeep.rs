@@ -1,11 +1,10 @@
 //! What becomes of sessions by themselves: those whose time is over end, and participants whose instance died are gone.
 
-use super::App;
 use super::sessions::Decision;
+use super::{App, Config};
 use crate::domain::error::Error;
 use crate::domain::id::SessionId;
 use crate::domain::participant::LeaveCause;
-use crate::domain::session::{EndCause, Session};
 use crate::domain::time::Timestamp;
 
 /// How many sessions are dealt with at a time.
@@ -31,14 +30,15 @@ impl App {
         for session_id in overdue {
             let ended = self.change(&session_id, |session| {
                 // As it is now: it may have been moved, or entered, since it was found.
-                let cause = if session.schedule.end.is_some_and(|end| end < ends_before) {
-                    EndCause::TimeOver
-                } else if is_empty_since(session, empty_before) {
-                    EndCause::Empty
-                } else {
-                    return Ok(Decision::Keep(session.clone()));
-                };
-                let change = session.ended(cause, cause.reason().to_owned(), Timestamp::now());
+                let Config {
+                    window,
+                    empty_timeout,
+                    ..
+                } = &self.config;
+                let cause = session.ends_by_itself(window, *empty_timeout, now);
+                let change = cause.and_then(|cause| {
+                    session.ended(cause, cause.reason().to_owned(), Timestamp::now())
+                });
                 Ok(Decision::of(change, session))
             });
             go_on(ended.await)?;
@@ -47,7 +47,8 @@ impl App {
     }
 
     /// Says that this instance lives, and buries those that no longer say so: their participants are gone, unless they
-    /// have connected to another instance by now.
+    /// have connected to another instance by now. They have the grace for that, from when their instance was last heard
+    /// of; and from the start of this one, which may be the only one that they can come to.
     ///
     /// # Errors
     /// [`Error::StoreUnavailable`]; what is left is found again the next time.
@@ -58,7 +59,16 @@ impl App {
             .beat(&self.instance_id, now.plus_secs(lease_secs))
             .await
             .map_err(unavailable)?;
-        let dead = self.store.dead_instances(now).await.map_err(unavailable)?;
+        let grace = self.config.reconnect_grace;
+        if self.started.elapsed() < grace {
+            return Ok(());
+        }
+        let longer_than_lease = grace.as_secs().saturating_sub(lease_secs);
+        let dead = self
+            .store
+            .dead_instances(now.minus_secs(longer_than_lease))
+            .await
+            .map_err(unavailable)?;
         for instance_id in dead {
             let held = self
                 .store
@@ -110,8 +120,4 @@ fn go_on<T>(outcome: Result<T, Error>) -> Result<(), Error> {
         Err(error @ (Error::StoreUnavailable { .. } | Error::Overloaded { .. })) => Err(error),
         _ => Ok(()),
     }
-}
-
-fn is_empty_since(session: &Session, empty_before: Option<Timestamp>) -> bool {
-    matches!((session.empty_since, empty_before), (Some(since), Some(before)) if since < before)
 }

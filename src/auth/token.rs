@@ -99,7 +99,7 @@ pub struct Claims {
     pub session_id: String,
     /// The room on the SFU.
     pub room_name: String,
-    /// `doctor` or `patient`.
+    /// The role's name.
     pub role: String,
     /// What the bearer may do in the session.
     pub permissions: Vec<String>,

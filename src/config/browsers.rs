@@ -72,7 +72,7 @@ pub(super) fn web_config(env: &mut Env<'_>, client_base_url: Option<String>) -> 
         message_bytes_max: env.number("WS_MESSAGE_BYTES_MAX", 65_536, 1024, 1_048_576),
         messages_per_second: env.number("WS_MESSAGES_PER_SECOND", 50, 1, 10_000),
         messages_burst: env.number("WS_MESSAGES_BURST", 250, 1, 100_000),
-        queue_max: env.number("WS_QUEUE_MAX", 256, 8, 10_000),
+        queue_max: env.number("WS_QUEUE_MAX", 256, 128, 10_000),
         ping_interval: secs(env, "WS_PING_SECS", 2, 60),
         silence_max: secs(env, "WS_SILENCE_SECS", 5, 300),
         send_timeout: secs(env, "WS_SEND_TIMEOUT_SECS", 5, 300),

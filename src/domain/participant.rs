@@ -7,6 +7,9 @@ use super::time::Timestamp;
 /// How many may be invited to one session.
 pub const INVITES_MAX: usize = 32;
 
+/// How many removals a session remembers: more than can be of any use while a credential lives.
+pub const REMOVALS_MAX: usize = 256;
+
 /// Who gets past the waiting room by themselves. The host always does.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Admission {
@@ -103,7 +106,7 @@ pub struct Participant {
     pub display_name: String,
     /// Waiting or admitted.
     pub status: ParticipantStatus,
-    /// Since when.
+    /// Since when they are connected.
     pub connect_time: Timestamp,
     /// The instance that holds their connection.
     pub instance_id: String,

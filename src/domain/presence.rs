@@ -5,7 +5,8 @@ use super::error::Error;
 use super::event::EventKind;
 use super::id::UserId;
 use super::participant::{
-    Admission, Arrival, INVITES_MAX, Invite, LeaveCause, Participant, ParticipantStatus, Removal,
+    Admission, Arrival, INVITES_MAX, Invite, LeaveCause, Participant, ParticipantStatus,
+    REMOVALS_MAX, Removal,
 };
 use super::session::{Change, Session, SessionState};
 use super::time::Timestamp;
@@ -38,9 +39,10 @@ impl Session {
             .filter(|participant| participant.status == ParticipantStatus::Admitted)
     }
 
-    fn host_is_present(&self) -> bool {
+    /// Whether somebody is in the call who lets others in.
+    pub fn host_is_present(&self) -> bool {
         self.admitted()
-            .any(|participant| participant.role.may(Action::SkipWaiting))
+            .any(|participant| participant.role.may(Action::Admit))
     }
 
     fn status_on_arrival(&self, arrival: &Arrival) -> ParticipantStatus {
@@ -191,7 +193,7 @@ impl Session {
         })))
     }
 
-    /// Somebody is removed, and every credential they hold is dead. `None` when that is so already.
+    /// Somebody is removed, and every credential they hold is dead.
     ///
     /// # Errors
     /// [`Error::SessionEnded`]; [`Error::ParticipantNotFound`] when the session has nobody of that id to remove.
@@ -201,7 +203,7 @@ impl Session {
         by: Option<&UserId>,
         keep_out: bool,
         now: Timestamp,
-    ) -> Result<Option<Change>, Error> {
+    ) -> Result<Change, Error> {
         self.require_live()?;
         if !self.knows(user_id) {
             return Err(Error::ParticipantNotFound);
@@ -213,9 +215,20 @@ impl Session {
         }];
         let participant = self.participant(user_id);
         kinds.extend(participant.map(|participant| left(participant, LeaveCause::Removed)));
-        Ok(Some(self.changed(now, kinds, |session| {
+        Ok(self.changed(now, kinds, |session| {
             session.expel(user_id, self.version + 1, keep_out, now);
-        })))
+        }))
+    }
+
+    /// An invitation is taken back, and who came by it is removed.
+    ///
+    /// # Errors
+    /// [`Error::SessionEnded`]; [`Error::ParticipantNotFound`] when there is no such invitation.
+    pub fn invite_revoked(&self, user_id: &UserId, now: Timestamp) -> Result<Change, Error> {
+        if !self.invites.iter().any(|invite| invite.user_id == *user_id) {
+            return Err(Error::ParticipantNotFound);
+        }
+        self.removed(user_id, None, true, now)
     }
 
     /// Takes somebody out, and everything from them that was issued until that event.
@@ -234,6 +247,10 @@ impl Session {
             sequence,
             keep_out,
         });
+        // Those of the doctor and the patient are never so old; of others, what was issued has expired long since.
+        if self.removals.len() > REMOVALS_MAX {
+            self.removals.remove(0);
+        }
     }
 
     /// Somebody is asked to mute.
@@ -304,12 +321,8 @@ impl Session {
             for removal in &mut session.removals {
                 removal.keep_out &= removal.user_id != invite.user_id;
             }
-            let forgotten = |user_id: &UserId| Some(user_id) == spent.as_ref();
-            session
-                .removals
-                .retain(|removal| !forgotten(&removal.user_id));
             session.invites.retain(|standing| {
-                standing.user_id != invite.user_id && !forgotten(&standing.user_id)
+                standing.user_id != invite.user_id && Some(&standing.user_id) != spent.as_ref()
             });
             session.invites.push(invite);
         })))

@@ -1,5 +1,7 @@
 //! A session: how it comes to be, changes and ends. Every function here is pure; a store commits what they return.
 
+use std::time::Duration;
+
 use super::access::{Role, permit_join};
 use super::error::Error;
 use super::event::{Event, EventKind};
@@ -335,14 +337,7 @@ impl Session {
         window: &JoinWindow,
         now: Timestamp,
     ) -> Result<Option<Timestamp>, Error> {
-        // One that ended with its window is told apart from one that somebody ended: it is the hour that stands in the way.
-        let closed = window
-            .closes(&self.schedule)
-            .filter(|closed| *closed <= now && self.end_cause == Some(EndCause::TimeOver));
-        if let Some(closed) = closed {
-            return Err(Error::JoinTooLate { closed });
-        }
-        self.require_live()?;
+        self.require_not_over(window)?;
         if let Some(opens) = window.opens(&self.schedule).filter(|opens| now < *opens) {
             return Err(Error::JoinTooEarly { opens });
         }
@@ -431,11 +426,9 @@ impl Session {
             return Ok(None);
         }
         let mut kinds = vec![EventKind::Updated { fields }];
-        // A doctor who was replaced is the host no longer, and is not to stay as one.
-        let replaced = (doctor_id != self.doctor_id)
-            .then(|| self.participant(&self.doctor_id))
-            .flatten();
-        if let Some(doctor) = replaced {
+        // A doctor who was replaced is the host no longer, and is not to stay as one, nor to come back by an old link.
+        let replaced = (doctor_id != self.doctor_id).then_some(&self.doctor_id);
+        if let Some(doctor) = replaced.and_then(|doctor_id| self.participant(doctor_id)) {
             kinds.push(EventKind::ParticipantRemoved {
                 user_id: doctor.user_id.clone(),
                 by: None,
@@ -444,8 +437,9 @@ impl Session {
             kinds.push(left(doctor, LeaveCause::Removed));
         }
         Ok(Some(self.changed(now, kinds, |session| {
-            if let Some(doctor) = replaced {
-                session.expel(&doctor.user_id, self.version + 2, false, now);
+            if let Some(doctor_id) = replaced {
+                // No credential was issued in this change: any of its events tells those before from those after.
+                session.expel(doctor_id, self.version + 1, false, now);
             }
             session.schedule = schedule;
             session.labels = labels;
@@ -472,6 +466,41 @@ impl Session {
             session.end_cause = Some(cause);
             session.end_reason = reason;
         }))
+    }
+
+    /// A session that ended with its window is told apart from one that somebody ended: it is the hour that stands in the
+    /// way.
+    ///
+    /// # Errors
+    /// [`Error::SessionEnded`], [`Error::JoinTooLate`]
+    pub fn require_not_over(&self, window: &JoinWindow) -> Result<(), Error> {
+        match window.closes(&self.schedule) {
+            Some(closed) if self.end_cause == Some(EndCause::TimeOver) => {
+                Err(Error::JoinTooLate { closed })
+            }
+            _ => self.require_live(),
+        }
+    }
+
+    /// What ends the session by itself at this time, if anything does.
+    pub fn ends_by_itself(
+        &self,
+        window: &JoinWindow,
+        empty_timeout: Option<Duration>,
+        now: Timestamp,
+    ) -> Option<EndCause> {
+        let is_over = window
+            .closes(&self.schedule)
+            .is_some_and(|closes| closes < now);
+        let was_left = self
+            .empty_since
+            .zip(empty_timeout)
+            .is_some_and(|(since, timeout)| since.plus_secs(timeout.as_secs()) < now);
+        match (is_over, was_left) {
+            (true, _) => Some(EndCause::TimeOver),
+            (false, true) => Some(EndCause::Empty),
+            (false, false) => None,
+        }
     }
 
     pub(super) fn require_live(&self) -> Result<(), Error> {

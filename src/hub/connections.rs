@@ -50,12 +50,17 @@ pub struct Peer {
     pub admitted: bool,
     /// Events up to this sequence are known to the page; `i64::MAX` until it was told of the session at all.
     pub knows: i64,
-    /// What its page last said of its microphone.
-    pub muted: bool,
-    /// What its page last said of its camera.
-    pub camera_off: bool,
     /// The queue to its page.
     pub outbox: Outbox,
+}
+
+/// What a page last said of its microphone and camera.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct MediaState {
+    /// The microphone is off.
+    pub muted: bool,
+    /// The camera is off.
+    pub camera_off: bool,
 }
 
 /// The connections of one session.
@@ -63,6 +68,8 @@ pub struct Peer {
 pub struct Room {
     /// The connections, one a participant.
     pub peers: Vec<Peer>,
+    /// What participants said of their microphones and cameras; they may be away for a moment.
+    pub said: HashMap<UserId, MediaState>,
     /// The last event that the room's pages were told of.
     pub told: i64,
     /// Whether a task tells them.
@@ -75,6 +82,11 @@ impl Room {
         self.peers.iter().find(|peer| peer.user_id == *user_id)
     }
 
+    /// What a participant last said of microphone and camera.
+    pub fn said(&self, user_id: &UserId) -> MediaState {
+        self.said.get(user_id).copied().unwrap_or_default()
+    }
+
     /// The connection of a participant.
     pub fn peer_mut(&mut self, user_id: &UserId) -> Option<&mut Peer> {
         self.peers.iter_mut().find(|peer| peer.user_id == *user_id)
@@ -85,6 +97,8 @@ impl Room {
 #[derive(Default)]
 pub struct Connections {
     rooms: Mutex<HashMap<SessionId, Room>>,
+    /// Whose connection is gone, and which it was, until they are back or have left.
+    missed: Mutex<HashMap<(SessionId, UserId), u64>>,
     next: AtomicU64,
 }
 
@@ -92,6 +106,11 @@ impl Connections {
     fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Room>> {
         // Nothing below panics while it holds the lock, and the map is sound at every step.
         self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Taken after the lock of the rooms, where both are.
+    fn missed(&self) -> MutexGuard<'_, HashMap<(SessionId, UserId), u64>> {
+        self.missed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds a connection, in the place of an older one of the same participant, whose queue is handed back.
@@ -104,30 +123,26 @@ impl Connections {
     ) -> (u64, Option<Outbox>) {
         let connection = self.next.fetch_add(1, Ordering::Relaxed);
         let mut rooms = self.lock();
+        self.missed().remove(&(session_id.clone(), user_id.clone()));
         let room = rooms.entry(session_id.clone()).or_default();
         let older = room
             .peers
             .iter()
             .position(|peer| peer.user_id == user_id)
             .map(|index| room.peers.swap_remove(index));
-        let (muted, camera_off) = older
-            .as_ref()
-            .map_or((false, false), |peer| (peer.muted, peer.camera_off));
         room.peers.push(Peer {
             connection,
             user_id,
             role,
             admitted: false,
             knows: i64::MAX,
-            muted,
-            camera_off,
             outbox,
         });
         (connection, older.map(|peer| peer.outbox))
     }
 
-    /// Removes a connection; true if it was still the participant's.
-    pub fn detach(&self, session_id: &SessionId, connection: u64) -> bool {
+    /// Removes a connection; true if it was still the participant's, who is missed from then on.
+    pub fn detach(&self, session_id: &SessionId, user_id: &UserId, connection: u64) -> bool {
         let mut rooms = self.lock();
         let Some(room) = rooms.get_mut(session_id) else {
             return false;
@@ -135,16 +150,25 @@ impl Connections {
         let before = room.peers.len();
         room.peers.retain(|peer| peer.connection != connection);
         let removed = room.peers.len() < before;
+        if removed {
+            let who = (session_id.clone(), user_id.clone());
+            self.missed().insert(who, connection);
+        }
         if room.peers.is_empty() && !room.followed {
             rooms.remove(session_id);
         }
         removed
     }
 
-    /// Whether a participant is connected here.
-    pub fn holds(&self, session_id: &SessionId, user_id: &UserId) -> bool {
-        self.with_room(session_id, |room| room.peer(user_id).is_some())
-            .unwrap_or(false)
+    /// Gives up on a participant; true if they are missed since that connection was lost.
+    pub fn stop_missing(&self, session_id: &SessionId, user_id: &UserId, connection: u64) -> bool {
+        let who = (session_id.clone(), user_id.clone());
+        let mut missed = self.missed();
+        let since = missed.get(&who) == Some(&connection);
+        if since {
+            missed.remove(&who);
+        }
+        since
     }
 
     /// Looks at a room, or changes it; `None` when nobody is connected to that session here.
@@ -168,11 +192,6 @@ impl Connections {
         }
     }
 
-    /// How many connections there are.
-    pub fn count(&self) -> usize {
-        self.lock().values().map(|room| room.peers.len()).sum()
-    }
-
     /// Hands a relayed message to those of its receivers that are connected here and in the call.
     pub fn deliver(&self, relay: &Relay) {
         self.with_room(&relay.session_id, |room| {
@@ -185,14 +204,5 @@ impl Connections {
                 peer.outbox.send(Outgoing::Text(Arc::clone(&relay.text)));
             }
         });
-    }
-
-    /// Ends every connection.
-    pub fn close_all(&self, code: u16) {
-        for room in self.lock().values() {
-            for peer in &room.peers {
-                peer.outbox.send(Outgoing::Close(code));
-            }
-        }
     }
 }

@@ -53,6 +53,11 @@ struct RoleLabel {
     role: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CloseLabel {
+    close_code: u16,
+}
+
 /// The service's metrics.
 pub struct Metrics {
     registry: Registry,
@@ -63,6 +68,7 @@ pub struct Metrics {
     sessions: Family<StateLabel, Gauge>,
     assignments: Family<NodeLabel, Counter>,
     tokens: Family<RoleLabel, Counter>,
+    signalling_ended: Family<CloseLabel, Counter>,
     store_up: Gauge,
     /// Calls that showed the internal secret before the one in force.
     pub previous_secret_calls: Counter,
@@ -99,6 +105,7 @@ where
 }
 
 impl Default for Metrics {
+    #[expect(clippy::too_many_lines, reason = "a list")]
     fn default() -> Self {
         let mut registry = Registry::with_prefix("video_session");
         let r = &mut registry;
@@ -155,6 +162,12 @@ impl Default for Metrics {
                 r,
                 "join_tokens_issued",
                 "Join tokens that this instance issued, by role",
+                Family::default(),
+            ),
+            signalling_ended: register(
+                r,
+                "signalling_ended",
+                "Signalling connections that ended, by the code they were closed with; 0: they broke",
                 Family::default(),
             ),
             signalling_connections: register(
@@ -220,6 +233,14 @@ impl Metrics {
     /// A join token was issued.
     pub fn token_issued(&self, role: &'static str) {
         self.tokens.get_or_create(&RoleLabel { role }).inc();
+    }
+
+    /// A signalling connection ended; `None`: it broke.
+    pub fn signalling_ended(&self, close_code: Option<u16>) {
+        let close_code = close_code.unwrap_or(0);
+        self.signalling_ended
+            .get_or_create(&CloseLabel { close_code })
+            .inc();
     }
 
     /// Everything, as OpenMetrics text.

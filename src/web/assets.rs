@@ -172,7 +172,7 @@ fn escape(text: &str) -> String {
 /// One of the files that the page asks for.
 pub(super) async fn file(
     State(edge): State<Edge>,
-    Path((_version, path)): Path<(String, String)>,
+    Path((version, path)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Response {
     let Some((file, kind)) = WEB.get_file(&path).zip(content_type(&path)) else {
@@ -180,7 +180,13 @@ pub(super) async fn file(
             .assets
             .refuse(&Refusal::NotFound, &headers, &edge.config);
     };
-    let headers = [(CONTENT_TYPE, kind), (CACHE_CONTROL, IMMUTABLE)];
+    // A page of another version asks during an upgrade: what it gets must not be kept under that version's address.
+    let cache = if version == edge.assets.version {
+        IMMUTABLE
+    } else {
+        "no-store"
+    };
+    let headers = [(CONTENT_TYPE, kind), (CACHE_CONTROL, cache)];
     (headers, file.contents()).into_response()
 }
 
@@ -192,8 +198,6 @@ fn content_type(path: &str) -> Option<&'static str> {
         "css" => Some("text/css; charset=utf-8"),
         "json" => Some("application/json"),
         "svg" => Some("image/svg+xml"),
-        "woff2" => Some("font/woff2"),
-        "png" => Some("image/png"),
         _ => None,
     }
 }

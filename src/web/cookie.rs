@@ -35,7 +35,7 @@ pub(super) fn set(
     good_for: Duration,
 ) -> String {
     // Within another site's frame only a cookie for all sites is sent, and browsers take that over TLS only. It is of no
-    // use to other sites: signalling checks the origin, and no request changes anything.
+    // use to other sites: whatever changes something checks the origin.
     let site = if config.is_secure() && config.frame_ancestors != "'none'" {
         "; SameSite=None; Secure; Partitioned"
     } else if config.is_secure() {

@@ -11,6 +11,7 @@ use super::refusal::Refusal;
 use super::{Edge, cookie};
 use crate::app::signalling::Pass;
 use crate::auth::token::Purpose;
+use crate::domain::access::Action;
 use crate::domain::id::SessionId;
 use crate::domain::label::text_fault;
 
@@ -91,10 +92,14 @@ async fn show(
         ("session_id", session_id.as_str()),
         ("slot", slot),
         ("name", &pass.claims.name),
-        ("ask_name", if ask_name { "true" } else { "false" }),
-        ("role", pass.role.name()),
+        ("ask_name", flag(ask_name)),
+        ("publishes", flag(pass.role.may(Action::Publish))),
     ];
     Ok(edge.assets.page(headers, &edge.config, &values))
+}
+
+fn flag(set: bool) -> &'static str {
+    if set { "true" } else { "false" }
 }
 
 /// Who the cookie in a slot says that its bearer is.

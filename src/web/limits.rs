@@ -1,6 +1,6 @@
 //! How much one address may ask for.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -45,7 +45,9 @@ impl Limits {
 /// Refuses an address that asks for too much.
 pub(super) async fn by_address(State(edge): State<Edge>, request: Request, next: Next) -> Response {
     // The page's files are kept by browsers and cost nothing; many patients of one clinic share an address.
-    let free = request.uri().path().contains("/assets/");
+    let path = request.uri().path();
+    let path = path.strip_prefix(edge.config.prefix()).unwrap_or(path);
+    let free = path.starts_with("/assets/");
     if free || edge.limits.allow(client_address(&edge.config, &request)) {
         next.run(request).await
     } else {
@@ -70,19 +72,29 @@ fn client_address(config: &Config, request: &Request) -> IpAddr {
     if !trusted(&peer) {
         return per_subscriber(peer);
     }
-    let forwarded: Vec<IpAddr> = request
-        .headers()
-        .get_all("x-forwarded-for")
+    let headers = request.headers().get_all("x-forwarded-for");
+    let entries: Vec<&str> = headers
         .iter()
-        .filter_map(|header| header.to_str().ok())
-        .flat_map(|header| header.split(','))
-        .filter_map(|address| address.trim().parse().ok())
+        .flat_map(|header| header.to_str().unwrap_or("").split(','))
         .collect();
-    let client = forwarded
-        .into_iter()
-        .rev()
-        .find(|address| !trusted(address));
-    per_subscriber(client.unwrap_or(peer))
+    let mut client = peer;
+    // Up to the first that is no proxy's, or that no proxy of ours can have written: what stands before it is hearsay.
+    for address in entries.into_iter().rev().map_while(address_of) {
+        client = address;
+        if !trusted(&address) {
+            break;
+        }
+    }
+    per_subscriber(client)
+}
+
+/// Some proxies add the port.
+fn address_of(entry: &str) -> Option<IpAddr> {
+    let entry = entry.trim();
+    let address = entry
+        .parse()
+        .or_else(|_| entry.parse().map(|address: SocketAddr| address.ip()));
+    address.ok().map(|address| address.to_canonical())
 }
 
 /// An IPv6 subscriber has a /64, and could have each of its addresses counted apart.
@@ -93,5 +105,21 @@ fn per_subscriber(address: IpAddr) -> IpAddr {
             let network = u128::from(address) & !u128::from(u64::MAX);
             IpAddr::V6(network.into())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_as_proxies_write_them() {
+        let read = |entry| address_of(entry).map(|address| address.to_string());
+        assert_eq!(read(" 192.0.2.1 ").as_deref(), Some("192.0.2.1"));
+        assert_eq!(read("192.0.2.1:5678").as_deref(), Some("192.0.2.1"));
+        assert_eq!(read("::ffff:192.0.2.1").as_deref(), Some("192.0.2.1"));
+        assert_eq!(read("[2001:db8::1]:443").as_deref(), Some("2001:db8::1"));
+        assert_eq!(read("unknown"), None);
+        assert_eq!(read(""), None);
     }
 }

@@ -21,7 +21,7 @@ pub(super) enum Refusal {
     NotFound,
     RateLimited,
     StoreAway,
-    Full,
+    NotInvited,
     Origin,
     Internal,
 }
@@ -41,7 +41,7 @@ impl Refusal {
             Self::NotFound => "not-found",
             Self::RateLimited => "rate-limited",
             Self::StoreAway => "store-away",
-            Self::Full => "full",
+            Self::NotInvited => "not-invited",
             Self::Origin => "origin",
             Self::Internal => "internal",
         }
@@ -50,12 +50,14 @@ impl Refusal {
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::MissingToken | Self::Forged | Self::Expired => StatusCode::UNAUTHORIZED,
-            Self::OtherSession | Self::Removed | Self::Origin => StatusCode::FORBIDDEN,
+            Self::OtherSession | Self::Removed | Self::NotInvited | Self::Origin => {
+                StatusCode::FORBIDDEN
+            }
             Self::UnknownSession | Self::NotFound => StatusCode::NOT_FOUND,
             Self::Ended | Self::TooLate => StatusCode::GONE,
             Self::TooEarly { .. } => StatusCode::TOO_EARLY,
             Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
-            Self::StoreAway | Self::Full => StatusCode::SERVICE_UNAVAILABLE,
+            Self::StoreAway => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -79,8 +81,8 @@ impl From<Error> for Refusal {
             Error::SessionEnded { .. } => Self::Ended,
             Error::JoinTooEarly { opens } => Self::TooEarly { opens },
             Error::JoinTooLate { .. } => Self::TooLate,
-            Error::ParticipantRemoved | Error::NotAParticipant { .. } => Self::Removed,
-            Error::SessionFull => Self::Full,
+            Error::ParticipantRemoved => Self::Removed,
+            Error::NotAParticipant { .. } => Self::NotInvited,
             Error::StoreUnavailable { .. }
             | Error::Contention { .. }
             | Error::Overloaded { .. }

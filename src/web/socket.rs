@@ -16,13 +16,11 @@ use tokio_util::sync::CancellationToken;
 use super::refusal::Refusal;
 use super::{Edge, Place, SocketConfig, join};
 use crate::app::signalling::message::ServerMessage;
-use crate::app::signalling::{Connection, Heard, Pass, close};
+use crate::app::signalling::{CloseCode, Connection, Heard, Pass};
 use crate::domain::error::Error;
 use crate::domain::id::SessionId;
 use crate::hub::connections::{Outbox, Outgoing};
 
-/// The protocol's own code for a message that is too large.
-const MESSAGE_TOO_BIG: u16 = 1009;
 /// A signalling message is small; a large one grows the buffer while it lasts.
 const READ_BUFFER_BYTES: usize = 4 * 1024;
 
@@ -82,6 +80,27 @@ enum Ending {
 async fn converse(edge: Edge, pass: Pass, mut socket: WebSocket) {
     let _open = edge.sockets.token();
     let _counted = edge.app.count_connection();
+    let began = Instant::now();
+    let code = match hold(&edge, &pass, &mut socket).await {
+        Ending::Left => Some(CloseCode::Left.number()),
+        Ending::Close(code) => Some(code),
+        Ending::Lost => None,
+    };
+    edge.app.count_ending(code);
+    tracing::info!(
+        session_id = %pass.session_id,
+        role = pass.role.name(),
+        close_code = code,
+        connected_secs = began.elapsed().as_secs(),
+        "signalling ended"
+    );
+    if let Some(code) = code {
+        say_goodbye(socket, &edge.config.socket, code).await;
+    }
+}
+
+/// From coming in to the end.
+async fn hold(edge: &Edge, pass: &Pass, socket: &mut WebSocket) -> Ending {
     let config = &edge.config.socket;
     let (queue, outgoing) = mpsc::channel(config.queue_max);
     let too_slow = CancellationToken::new();
@@ -89,14 +108,14 @@ async fn converse(edge: Edge, pass: Pass, mut socket: WebSocket) {
         queue,
         too_slow: too_slow.clone(),
     };
-    let connection = match edge.app.connect(&pass, outbox).await {
+    let connection = match edge.app.connect(pass, outbox).await {
         Ok(connection) => connection,
-        Err(error) => return say_goodbye(socket, config, close_code(&error)).await,
+        Err(error) => return Ending::Close(close_code(&error).number()),
     };
     let mut conversation = Conversation {
-        edge: &edge,
+        edge,
         connection: &connection,
-        socket: &mut socket,
+        socket,
         outgoing,
         too_slow,
         flood: flood_limit(config),
@@ -106,22 +125,18 @@ async fn converse(edge: Edge, pass: Pass, mut socket: WebSocket) {
     let heard = conversation.heard;
     let left = matches!(ending, Ending::Left);
     edge.app.disconnect(connection, left, heard);
-    match ending {
-        Ending::Left => say_goodbye(socket, config, close::LEFT).await,
-        Ending::Close(code) => say_goodbye(socket, config, code).await,
-        Ending::Lost => {}
-    }
+    ending
 }
 
-fn close_code(error: &Error) -> u16 {
+fn close_code(error: &Error) -> CloseCode {
     match error {
-        Error::SessionEnded { .. } => close::ENDED,
-        Error::ParticipantRemoved => close::REMOVED,
-        Error::SessionFull => close::FULL,
+        Error::SessionEnded { .. } => CloseCode::Ended,
+        Error::ParticipantRemoved => CloseCode::Removed,
+        Error::SessionFull => CloseCode::Full,
         Error::StoreUnavailable { .. } | Error::Contention { .. } | Error::Overloaded { .. } => {
-            close::STORE_AWAY
+            CloseCode::StoreAway
         }
-        _ => close::NOT_LET_IN,
+        _ => CloseCode::NotLetIn,
     }
 }
 
@@ -163,8 +178,8 @@ impl Conversation<'_> {
         loop {
             let ending = tokio::select! {
                 biased;
-                () = self.edge.closing.cancelled() => Some(Ending::Close(close::GOING_AWAY)),
-                () = self.too_slow.cancelled() => Some(Ending::Close(close::TOO_SLOW)),
+                () = self.edge.closing.cancelled() => Some(Ending::Close(CloseCode::GoingAway.number())),
+                () = self.too_slow.cancelled() => Some(Ending::Close(CloseCode::TooSlow.number())),
                 outgoing = self.outgoing.recv() => match outgoing {
                     Some(Outgoing::Text(text)) => self.send(Message::text(&*text)).await,
                     Some(Outgoing::Close(code)) => Some(Ending::Close(code)),
@@ -189,7 +204,7 @@ impl Conversation<'_> {
         let message = match incoming {
             Some(Ok(message)) => message,
             Some(Err(error)) if is_too_big(&error) => {
-                return Some(Ending::Close(MESSAGE_TOO_BIG));
+                return Some(Ending::Close(CloseCode::MessageTooBig.number()));
             }
             Some(Err(_)) | None => return Some(Ending::Lost),
         };
@@ -198,7 +213,7 @@ impl Conversation<'_> {
             return Some(Ending::Lost);
         }
         if self.flood.check().is_err() {
-            return Some(Ending::Close(close::FLOOD));
+            return Some(Ending::Close(CloseCode::Flood.number()));
         }
         let Message::Text(text) = message else {
             return None;
@@ -223,11 +238,11 @@ impl Conversation<'_> {
             self.socket.send(message),
         );
         tokio::select! {
-            () = self.too_slow.cancelled() => Some(Ending::Close(close::TOO_SLOW)),
+            () = self.too_slow.cancelled() => Some(Ending::Close(CloseCode::TooSlow.number())),
             sent = sending => match sent {
                 Ok(Ok(())) => None,
                 Ok(Err(_)) => Some(Ending::Lost),
-                Err(_) => Some(Ending::Close(close::TOO_SLOW)),
+                Err(_) => Some(Ending::Close(CloseCode::TooSlow.number())),
             },
         }
     }

@@ -46,8 +46,15 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
 }
 
-/// Starts every task on `tasks`; they end when `stop` is cancelled.
-pub fn start(config: &Config, parts: &Parts, tasks: &TaskTracker, stop: &CancellationToken) {
+/// Starts every task on `tasks`; they end when `stop` is cancelled. That this instance lives is said until `closing`: while
+/// it drains, its participants are still here.
+pub fn start(
+    config: &Config,
+    parts: &Parts,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+    closing: &CancellationToken,
+) {
     tasks.spawn(until(
         stop.clone(),
         probe_store::run(config.clone(), parts.clone()),
@@ -61,7 +68,7 @@ pub fn start(config: &Config, parts: &Parts, tasks: &TaskTracker, stop: &Cancell
         end_overdue::run(config.clone(), parts.clone()),
     ));
     tasks.spawn(until(
-        stop.clone(),
+        closing.clone(),
         keep_alive::run(config.clone(), parts.clone()),
     ));
 }

@@ -3,9 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
+use video_session::app::signalling::CloseCode;
 use video_session::app::signalling::message::{
-    CLIENT_TYPES, ClientMessage, Connected, Described, IceServer, ServerMessage,
+    ClientMessage, ClientType, Connected, Described, IceServer, Refusal, ServerMessage,
+    WaitingReason,
 };
+use video_session::domain::access::Role;
+use video_session::domain::participant::{LeaveCause, ParticipantStatus};
+use video_session::domain::session::EndCause;
 
 fn document() -> String {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/signalling.md");
@@ -63,6 +68,7 @@ fn examples() -> Vec<ServerMessage<'static>> {
         connection_id: "1".to_owned(),
         resumed: false,
         publishes: true,
+        media: "builtin",
         ice_servers: vec![IceServer {
             urls: Vec::new(),
             username: Some(String::new()),
@@ -79,7 +85,7 @@ fn examples() -> Vec<ServerMessage<'static>> {
             user_id: "u",
             name: "n",
             role: "guest",
-            reason: "host-absent",
+            reason: WaitingReason::HostAbsent,
         },
         ServerMessage::Admitted { user_id: "u" },
         ServerMessage::ExistingParticipants {
@@ -101,10 +107,13 @@ fn examples() -> Vec<ServerMessage<'static>> {
             cause: "host",
             reason: "r",
         },
+        ServerMessage::SessionUpdated {
+            closes_at: Some(String::new()),
+        },
         ServerMessage::Replaced,
         ServerMessage::Pong,
         ServerMessage::Error {
-            code: "bad-json",
+            code: Refusal::BadJson,
             message: String::new(),
         },
     ];
@@ -120,6 +129,7 @@ fn examples() -> Vec<ServerMessage<'static>> {
             | ServerMessage::MuteRequest { .. }
             | ServerMessage::Removed
             | ServerMessage::SessionEnded { .. }
+            | ServerMessage::SessionUpdated { .. }
             | ServerMessage::Replaced
             | ServerMessage::Pong
             | ServerMessage::Error { .. } => {}
@@ -171,7 +181,8 @@ fn a_participant_is_documented_as_it_is() {
 fn what_a_client_may_say_is_documented_as_it_is() {
     let rows = table("From the client");
     let documented: BTreeSet<_> = rows.iter().flat_map(|row| names(&row[0])).collect();
-    assert_eq!(documented, CLIENT_TYPES.map(str::to_owned).into());
+    let types = ClientType::ALL.map(|kind| kind.name().to_owned());
+    assert_eq!(documented, types.into());
     for row in rows {
         let (needed, optional) = row[1].split_once("optional").unwrap_or((&row[1], ""));
         let (needs, takes) = (names(needed), names(optional));
@@ -190,18 +201,7 @@ fn what_a_client_may_say_is_documented_as_it_is() {
 
 #[test]
 fn the_close_codes_are_documented_as_they_are() {
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/src/app/signalling/mod.rs");
-    let source = std::fs::read_to_string(file).unwrap();
-    let (_, module) = source.split_once("pub mod close {").unwrap();
-    let module = module.split("\n}\n").next().unwrap();
-    let mut codes: BTreeSet<u16> = module
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("pub const ")?.split_once(" = "))
-        .map(|(_, code)| code.trim_end_matches(';').parse().unwrap())
-        .collect();
-    assert!(codes.len() > 5);
-    // The protocol's own, for a message that is too large.
-    codes.insert(1009);
+    let codes: BTreeSet<u16> = CloseCode::ALL.map(CloseCode::number).into();
     let documented: BTreeSet<u16> = table("Close codes")
         .iter()
         .map(|row| row[0].parse().unwrap())
@@ -215,15 +215,40 @@ fn the_reasons_of_refusals_are_documented() {
         .iter()
         .flat_map(|row| names(&row[0]))
         .collect();
-    let expected = [
-        "bad-emoji",
-        "bad-json",
-        "bad-target",
-        "not-allowed",
-        "participant-not-found",
-        "session-ended",
-        "try-again",
-        "unknown-type",
-    ];
-    assert_eq!(documented, expected.map(str::to_owned).into());
+    let expected: BTreeSet<_> = Refusal::ALL.map(written).into();
+    assert_eq!(documented, expected);
+}
+
+/// A value as it stands in messages.
+fn written(value: impl serde::Serialize) -> String {
+    let value = serde_json::to_value(value).unwrap();
+    value.as_str().unwrap().to_owned()
+}
+
+#[test]
+fn every_value_that_a_field_may_have_is_named() {
+    let says = |section: &str, what: &str, column: usize, values: Vec<String>| {
+        let rows = table(section);
+        let row = rows.iter().find(|row| names(&row[0]).contains(what));
+        let text = &row.unwrap()[column];
+        for value in values {
+            let words: Vec<_> = text.split([' ', ',', '.', ';', ':']).collect();
+            assert!(words.contains(&&*value), "{what}: {value} is not in {text}");
+        }
+    };
+    let statuses = [ParticipantStatus::Waiting, ParticipantStatus::Admitted];
+    let statuses = statuses.map(|status| status.name().to_owned()).into();
+    says("From the server", "connected", 2, statuses);
+    let reasons = [WaitingReason::HostAbsent, WaitingReason::NeedsAdmission];
+    says("From the server", "waiting", 2, reasons.map(written).into());
+    // The end of the session is said once, to everybody.
+    let causes = LeaveCause::ALL
+        .into_iter()
+        .filter(|cause| *cause != LeaveCause::SessionEnded);
+    let causes = causes.map(|cause| cause.name().to_owned()).collect();
+    says("From the server", "user-left", 2, causes);
+    let causes = EndCause::ALL.map(|cause| cause.name().to_owned()).into();
+    says("From the server", "session-ended", 2, causes);
+    let roles = Role::ALL.map(|role| role.name().to_owned()).into();
+    says("A participant", "role", 1, roles);
 }

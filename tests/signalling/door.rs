@@ -289,8 +289,8 @@ async fn every_refusal_has_its_status_and_its_page() {
             403,
             "other-session",
         ),
-        (format!("/join/{id}?token={doctor}"), 403, "removed"),
-        (format!("/join/{id}?token={guest}"), 403, "removed"),
+        (format!("/join/{id}?token={doctor}"), 403, "not-invited"),
+        (format!("/join/{id}?token={guest}"), 403, "not-invited"),
         (
             format!("/join/sess_1?token={unknown}"),
             404,

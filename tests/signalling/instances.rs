@@ -15,6 +15,7 @@ fn on(peer: &MongoPeer) -> Setup {
         .set("MONGO_URI", format!("mongodb://{}/signalling", peer.addr))
         .set("INSTANCE_BEAT_MS", 200)
         .set("INSTANCE_LEASE_SECS", 2)
+        .set("RECONNECT_GRACE_SECS", 4)
         // The peer speaks the protocol, not MongoDB's speed.
         .set("STORE_TIMEOUT_MS", 20_000)
 }

@@ -1,5 +1,7 @@
 //! Coming, going, being lost and coming back.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 use video_session::proto::v1;
 use video_session::proto::v1::{
@@ -32,6 +34,27 @@ async fn whoever_comes_back_in_time_was_never_away() {
     assert_eq!(world.session().await.version, version + 1);
     page.send(&json!({"type": "emoji", "data": {"emoji": "👋"}}));
     assert_eq!(doctor.expect("emoji").await["sender_id"], "patient-1");
+    doctor.nothing_more().await;
+}
+
+#[tokio::test]
+async fn each_loss_has_a_grace_of_its_own() {
+    let grace = Duration::from_secs(2);
+    let setup = setup().set("RECONNECT_GRACE_SECS", grace.as_secs());
+    let mut world = World::with(&setup, create("appointment-1")).await;
+    let ticket = world.ticket(Role::Patient).await;
+    let (mut doctor, patient) = world.couple().await;
+    patient.vanish();
+    let first_lost = Instant::now();
+    let mut back = world.connect(&ticket).await;
+    back.until("existing-participants").await;
+    // Away once more when the grace of the first loss is over.
+    tokio::time::sleep_until((first_lost + grace * 3 / 4).into()).await;
+    back.nothing_more().await;
+    back.vanish();
+    tokio::time::sleep_until((first_lost + grace * 5 / 4).into()).await;
+    let mut back = world.connect(&ticket).await;
+    assert_eq!(back.expect("connected").await["resumed"], true);
     doctor.nothing_more().await;
 }
 
@@ -145,6 +168,26 @@ async fn a_session_takes_so_many_and_the_host() {
 }
 
 #[tokio::test]
+async fn pages_are_told_when_the_session_closes_and_when_that_changes() {
+    let request = v1::CreateSessionRequest {
+        scheduled_end_time: Some(in_secs(600)),
+        ..create("appointment-1")
+    };
+    let mut world = World::with(&setup(), request).await;
+    let mut doctor = world.enter(Role::Doctor).await;
+    let first = doctor.expect("connected").await["closes_at"].clone();
+    doctor.expect("existing-participants").await;
+    let request = v1::UpdateSessionRequest {
+        session_id: world.session_id.clone(),
+        scheduled_end_time: Some(in_secs(1200)),
+        ..Default::default()
+    };
+    world.client.update_session(request).await.unwrap();
+    let then = doctor.expect("session-updated").await["closes_at"].clone();
+    assert!(then.as_str() > first.as_str(), "{first} and {then}");
+}
+
+#[tokio::test]
 async fn a_session_ends_with_its_window() {
     let setup = setup()
         .set("JOIN_LATE_SECS", 1)
@@ -204,6 +247,7 @@ async fn a_session_that_everybody_left_ends_when_it_was_empty_for_long_enough() 
 #[tokio::test]
 async fn after_a_restart_everybody_is_back_where_they_were() {
     let setup = setup()
+        .set("RECONNECT_GRACE_SECS", 4)
         .set("INSTANCE_LEASE_SECS", 3)
         .set("INSTANCE_BEAT_MS", 200);
     let mut world = World::with(&setup, create("appointment-1")).await;

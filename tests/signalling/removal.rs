@@ -353,9 +353,9 @@ async fn a_doctor_who_is_replaced_is_no_host_any_more() {
     };
     let (stand_in, back) = (update("doctor-2"), update("doctor-1"));
     world.client.update_session(stand_in).await.unwrap();
-    doctor.expect("removed").await;
+    doctor.until("removed").await;
     assert_eq!(doctor.closed().await, Some(4003));
-    assert_eq!(patient.expect("user-left").await["cause"], "removed");
+    assert_eq!(patient.until("user-left").await["cause"], "removed");
     assert_kept_out(&world, &token, &ticket).await;
     // Whoever comes back as doctor comes with a new link.
     world.client.update_session(back).await.unwrap();

@@ -72,6 +72,8 @@ async fn one_by_one_they_are_admitted_by_the_host_or_the_backend() {
         );
         assert_eq!(waiting["reason"], "needs-admission");
         doctor.nothing_more().await;
+        // Now it is the doctor's word that they wait for.
+        assert_eq!(patient.expect("waiting").await["reason"], "needs-admission");
         patient.nothing_more().await;
 
         let request = v1::AdmitParticipantRequest {

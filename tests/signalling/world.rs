@@ -158,6 +158,17 @@ impl World {
         .await
     }
 
+    /// Waits until the service counts a connection that it closed with that code.
+    pub(crate) async fn ended_with(&self, close_code: u16) {
+        let wanted = format!("signalling_ended_total{{close_code=\"{close_code}\"}} 1");
+        patiently(async {
+            while !self.service.admin("/metrics").await.contains(&wanted) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+    }
+
     pub(crate) async fn invite(
         &mut self,
         request: v1::InviteParticipantRequest,

@@ -176,7 +176,7 @@ export class Call {
   }
 
   #closesSoon() {
-    const left = ((this.session.self?.closesAt ?? Infinity) - Date.now()) / 60_000;
+    const left = ((this.session.closesAt ?? Infinity) - Date.now()) / 60_000;
     for (const minutes of WARN_MINUTES) {
       if (left > minutes || left <= 0 || this.#warned.has(minutes)) continue;
       this.#warned.add(minutes);

@@ -1,4 +1,4 @@
-// The page's words. One file a language; the browser's own languages choose.
+// The page's words. One file a language.
 
 const FALLBACK = 'en';
 const RIGHT_TO_LEFT = new Set(['ar', 'fa', 'he', 'ur']);
@@ -12,20 +12,11 @@ async function read(assets, language) {
   }
 }
 
-/** The languages to try, best first, without regions: `es-MX` is served by `es`. */
-export function wanted(languages) {
-  const plain = languages.map((tag) => tag.toLowerCase().split('-')[0]).filter((tag) => /^[a-z]{2,3}$/.test(tag));
-  return [...new Set([...plain, FALLBACK])];
-}
-
-/** The catalogue of the first language that there is one for, with English behind it for what it lacks. */
-export async function load(assets, languages = navigator.languages ?? [navigator.language ?? FALLBACK]) {
-  const fallback = read(assets, FALLBACK);
-  for (const language of wanted(languages)) {
-    const words = await (language === FALLBACK ? fallback : read(assets, language));
-    if (words) return new Catalogue(language, { ...(await fallback), ...words });
-  }
-  return new Catalogue(FALLBACK, {});
+/** The catalogue of the page's language, which the service chose, with English behind it for what it lacks. */
+export async function load(assets) {
+  const language = document.documentElement.lang;
+  const [fallback, words] = await Promise.all([read(assets, FALLBACK), language === FALLBACK ? null : read(assets, language)]);
+  return new Catalogue(language, { ...fallback, ...words });
 }
 
 export class Catalogue {
@@ -55,7 +46,6 @@ export class Catalogue {
 
   /** Puts the words into everything that is marked for it. */
   apply(root = document) {
-    document.documentElement.lang = this.language;
     document.documentElement.dir = RIGHT_TO_LEFT.has(this.language) ? 'rtl' : 'ltr';
     for (const element of root.querySelectorAll('[data-i18n]')) {
       if (this.has(element.dataset.i18n)) element.textContent = this.text(element.dataset.i18n);

@@ -1,12 +1,12 @@
 // The one place in the page that knows what a participant is given in order to connect. Today that is addresses of STUN
 // and TURN servers, and participants connect to each other; an SFU's address and ticket come in here, as another
-// `kind` whose object does what Mesh does.
+// `media` whose object does what Mesh does.
 
 import { Mesh } from './peers.js';
 
 /** What `connected` gives, or `null` if this page is too old to know it. */
-function given({ kind = 'builtin', ice_servers: iceServers, ice_policy: policy }) {
-  if (kind !== 'builtin') return null;
+function given({ media, ice_servers: iceServers, ice_policy: policy }) {
+  if (media !== 'builtin') return null;
   return { iceServers: iceServers ?? [], iceTransportPolicy: policy === 'relay' ? 'relay' : 'all' };
 }
 

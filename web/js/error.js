@@ -2,19 +2,19 @@
 // another try where one makes sense. Without it, the page says all that matters.
 
 import { load } from './catalogue.js';
+import { byId } from './dom.js';
 
 const { code, assets } = document.documentElement.dataset;
 // Codes after which the same address may well work later, and how long to wait before trying by oneself; 0: when asked.
-const LATER = { 'too-early': 0, 'store-away': 10_000, 'rate-limited': 60_000, full: 0, internal: 0 };
+const LATER = { 'too-early': 0, 'store-away': 10_000, 'rate-limited': 60_000, internal: 0 };
 const JITTER_MS = 3000;
 const BETWEEN_MS = 5000;
 const LONGEST_MS = 2 ** 31 - 1;
 
-const byId = (id) => document.getElementById(id);
 // Without a token or a participant in it, an address answers the same however often it is asked.
 const inAddress = new URLSearchParams(location.search);
 const again = code in LATER && (inAddress.has('token') || inAddress.has('p'));
-const words = await load(assets, [document.documentElement.lang]);
+const words = await load(assets);
 
 // A token that is good for nothing any more need not stand in the address bar and the history.
 if (!(code in LATER) && inAddress.has('token')) history.replaceState(null, '', location.pathname);

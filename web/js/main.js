@@ -1,7 +1,7 @@
 // From loading the page to the end of the call: which screen, when.
 
 import { load } from './catalogue.js';
-import { show } from './a11y.js';
+import { say, show } from './a11y.js';
 import { Call } from './call.js';
 import { config as read } from './config.js';
 import { fill } from './end.js';
@@ -11,34 +11,39 @@ import { Ready } from './ready.js';
 import { Session } from './session.js';
 import { Signalling } from './signalling.js';
 import { Waiting } from './waiting.js';
-import { say } from './a11y.js';
 
 const NAMING_MS = 5000;
 
-const config = read();
-const words = await load(config.assets);
-words.apply();
+// For old.js: this browser understands the page.
+document.documentElement.dataset.started = 'true';
 
-const title = (text) => `${text} · ${words.text('page.title')}`;
+const config = read();
 const memory = new Memory(config.slot);
 const media = new LocalMedia();
-const watches = config.role === 'observer';
-const ready = new Ready({ words, media, config, watches, onStart: start });
+let words;
+let ready;
 let session = null;
 
-const before = memory.recall();
-const reason = unfit();
-show('ready', title(words.text('ready.title')));
-if (reason) ready.unfit(reason);
-else if (before) resume(before);
-else await ready.open();
+const title = (text) => `${text} · ${words.text('page.title')}`;
+
+async function begin() {
+  words = await load(config.assets);
+  words.apply();
+  ready = new Ready({ words, media, config, onStart: start });
+  show('ready', title(words.text('ready.title')));
+  const before = memory.recall();
+  const reason = unfit();
+  if (reason) ready.unfit(reason);
+  else if (before) await resume(before);
+  else await ready.open();
+}
 
 /** The page was loaded again in the middle: on with it, as it was. */
 async function resume({ muted, cameraOff, chosen }) {
   media.muted = muted;
   media.cameraOff = cameraOff;
   Object.assign(media.chosen, chosen);
-  if (!watches) await media.acquire();
+  if (config.publishes) await media.acquire();
   start();
 }
 
@@ -87,3 +92,5 @@ window.addEventListener('pagehide', () => {
 
 // Back from the browser's memory of pages: everything was closed when it went there.
 window.addEventListener('pageshow', (event) => event.persisted && location.reload());
+
+begin();

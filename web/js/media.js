@@ -20,7 +20,7 @@ function closed() {
 }
 
 /** The kind of a failure of getUserMedia, whose names differ between browsers and ages. */
-export function classify(error) {
+function classify(error) {
   switch (error?.name) {
     case 'NotAllowedError':
     case 'PermissionDeniedError':
@@ -95,7 +95,7 @@ async function openEach(constraints) {
 }
 
 /** One word for what is wrong, as the catalogue has it: `busy`, `missing-camera`… Possibly two, or none. */
-export function failures(problems) {
+function failures(problems) {
   const { audio, video } = problems;
   if (audio && audio === video) return [audio];
   const named = (kind, what) => (['insecure', 'unsupported', 'blocked', 'refused-system'].includes(what) ? what : `${what}-${DEVICE[kind]}`);
@@ -127,10 +127,6 @@ export class LocalMedia extends EventTarget {
 
   get failures() {
     return failures(this.problems);
-  }
-
-  get hears() {
-    return Boolean(this.audio);
   }
 
   /** Asks for what is not there yet. */

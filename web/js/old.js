@@ -1,10 +1,12 @@
-// For browsers that know no modules: they are told so, in words that they understand.
-(function () {
-  var spanish = /^es/i.test(navigator.language || '');
+// For browsers that cannot run the page's modules, or not all of what they are written in: they are told so, in words that
+// they understand. A plain script, in the oldest of JavaScript.
+window.addEventListener('load', function () {
+  if (document.documentElement.getAttribute('data-started')) return;
+  var spanish = document.documentElement.lang === 'es';
   var notice = document.getElementById('old-browser');
   notice.textContent = spanish
-    ? 'Este navegador es demasiado antiguo para videollamadas. Abra su enlace en una versión actual de Chrome, Edge, Firefox o Safari, o en otro dispositivo.'
-    : 'This browser is too old for video calls. Please open your link in a current version of Chrome, Edge, Firefox or Safari, or on another device.';
+    ? 'Esta página no ha podido empezar. Cárguela de nuevo. Si no sirve, este navegador es demasiado antiguo para videollamadas: abra su enlace en una versión actual de Chrome, Edge, Firefox o Safari, o en otro dispositivo.'
+    : 'This page could not start. Load it again. If that does not help, this browser is too old for video calls: open your link in a current version of Chrome, Edge, Firefox or Safari, or on another device.';
   notice.removeAttribute('hidden');
   document.getElementById('boot').setAttribute('hidden', '');
-})();
+});

@@ -39,10 +39,6 @@ class Peer {
     return this.#pc?.connectionState === 'connected';
   }
 
-  get begun() {
-    return this.#pc !== null;
-  }
-
   /** Their offer is awaited; if none comes, we make one after all. */
   expect() {
     this.#after(EXPECT_MS, () => !this.#theirSession && this.offer());

@@ -29,7 +29,7 @@ export function named(words, emoji) {
 /** False if it is none. */
 export function float(emoji, from) {
   const floating = byId('floating');
-  if (typeof emoji !== 'string' || !emoji || emoji.length > LONGEST || floating.children.length >= AT_ONCE) return false;
+  if (typeof emoji !== 'string' || !emoji || [...emoji].length > LONGEST || floating.children.length >= AT_ONCE) return false;
   const stage = floating.getBoundingClientRect();
   const box = (from ?? floating).getBoundingClientRect();
   const element = el('span', { className: 'emoji', testid: 'emoji' }, emoji);

@@ -20,8 +20,8 @@ export class Ready {
   #shown = '';
   #loud = 0;
 
-  constructor({ words, media, config, watches, onStart }) {
-    Object.assign(this, { words, media, config, watches });
+  constructor({ words, media, config, onStart }) {
+    Object.assign(this, { words, media, config });
     this.away = new AbortController();
     const { signal } = this.away;
     media.addEventListener('change', () => this.#render(), { signal });
@@ -48,7 +48,7 @@ export class Ready {
   }
 
   async open() {
-    if (this.watches) {
+    if (!this.config.publishes) {
       for (const id of ['preview-box', 'level-box', 'devices']) byId(id).hidden = true;
       byId('ready-lead').textContent = this.words.text('call.observer');
     } else await this.media.acquire();

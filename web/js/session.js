@@ -9,8 +9,8 @@ const RETURN_MS = 20_000;
 const CAUSES = { host: 'ended-by-host', 'time-over': 'time-over', empty: 'empty' };
 
 /**
- * Events: `waiting` and `call` (the screens), `people` (somebody came, went or changed), `note` (`{key, values}` to tell
- * the person), `reaction`, `lost`, `back`, `over` (why), `stream` and `mute-request`.
+ * Events: `waiting` and `call` (the screens), `people` (somebody came, went or changed), `note` (`{key, who or person,
+ * loud, quiet}`, to tell the person), `reaction`, `lost`, `back` and `over` (why).
  */
 export class Session extends EventTarget {
   self = null;
@@ -19,6 +19,9 @@ export class Session extends EventTarget {
   people = new Map();
   queue = new Map();
   lost = false;
+  /** When the session closes, by this device's clock. */
+  closesAt = null;
+  #behind = 0;
   #signalling;
   #media;
   #connection = null;
@@ -120,6 +123,8 @@ export class Session extends EventTarget {
         return this.#end('removed');
       case 'session-ended':
         return this.#end('ended', message.cause);
+      case 'session-updated':
+        return this.#updated(message);
       case 'replaced':
         return this.#end('replaced');
       case 'error':
@@ -138,8 +143,9 @@ export class Session extends EventTarget {
       permissions,
       publishes: message.publishes ?? !permissions.includes('observer'),
       resumed: Boolean(message.resumed),
-      closesAt: closing(message),
     };
+    if (message.server_time) this.#behind = Date.now() - Date.parse(message.server_time);
+    this.#updated(message);
     if (!this.self.publishes) this.#media.stop();
     if (this.#connection) renew(this.#connection, message);
     else if (!this.#open(message)) return this.#end('outdated');
@@ -150,6 +156,10 @@ export class Session extends EventTarget {
     if (message.status === 'waiting') this.#mustWait();
     else this.#enter();
     return undefined;
+  }
+
+  #updated({ closes_at: closesAt }) {
+    this.closesAt = closesAt ? Date.parse(closesAt) + this.#behind : null;
   }
 
   #back() {
@@ -178,6 +188,7 @@ export class Session extends EventTarget {
   /** The service sends us back to the waiting room, as after a restart: not while the others are still to be seen. */
   #mustWait() {
     const talking = this.stage === 'call' && [...this.people.keys()].some((userId) => this.#connection.alive(userId));
+    clearTimeout(this.#stepBack);
     if (talking) this.#stepBack = setTimeout(() => this.#wait(), RETURN_MS);
     else this.#wait();
   }
@@ -220,6 +231,7 @@ export class Session extends EventTarget {
     const listed = new Set(list.map((entry) => entry.user_id));
     for (const userId of [...this.people.keys()]) {
       if (listed.has(userId)) continue;
+      clearTimeout(this.#returning.get(userId));
       if (!this.#connection.alive(userId)) this.#forget(userId);
       else this.#returning.set(userId, setTimeout(() => this.#forget(userId), RETURN_MS));
     }
@@ -330,11 +342,4 @@ export class Session extends EventTarget {
   #tell(event, detail) {
     this.dispatchEvent(new CustomEvent(event, { detail }));
   }
-}
-
-/** When the session closes, by this device's clock. */
-function closing({ closes_at: closesAt, server_time: serverTime }) {
-  if (!closesAt) return null;
-  const skew = serverTime ? Date.now() - Date.parse(serverTime) : 0;
-  return Date.parse(closesAt) + skew;
 }

@@ -35,10 +35,10 @@ const REFUSED = new Map([
   [425, 'error.too-early'],
 ]);
 
-/** The wait before an attempt, the first being 0: doubled each time, with jitter of half of it. */
-export function backoff(attempt, random = Math.random()) {
+/** The wait before an attempt, counted from 0: twice as long each time, with jitter of half of it. */
+function backoff(attempt) {
   const whole = Math.min(LAST_MS, FIRST_MS * 2 ** attempt);
-  return whole / 2 + (whole / 2) * random;
+  return whole / 2 + (whole / 2) * Math.random();
 }
 
 /** Events: `message` with what the server said; `lost`; `back` when it was not lost after all; `over` with why. */
@@ -46,6 +46,7 @@ export class Signalling extends EventTarget {
   #url;
   #page;
   #socket = null;
+  #opened = 0;
   #attempt = 0;
   #lostAt = 0;
   #timer = 0;
@@ -73,8 +74,10 @@ export class Signalling extends EventTarget {
   open() {
     if (this.#over) return;
     clearTimeout(this.#timer);
+    this.#socket?.close();
     const socket = new WebSocket(this.#url);
     this.#socket = socket;
+    this.#opened += 1;
     let opened = false;
     const current = (handler) => (event) => socket === this.#socket && !this.#over && handler(event);
     // Behind a dead network a handshake can hang for minutes.
@@ -174,8 +177,10 @@ export class Signalling extends EventTarget {
     if (!this.#lostAt) this.#lostAt = now;
     this.dispatchEvent(new Event('lost'));
     if (refused) {
+      const opened = this.#opened;
       const why = await this.#whyRefused();
-      if (this.#over || this.#socket) return;
+      // Another attempt was made meanwhile, and will know better.
+      if (this.#over || this.#opened !== opened) return;
       if (why) return this.#end(why);
     }
     if (now - this.#lostAt > GIVE_UP_MS) return this.#end('gave-up');

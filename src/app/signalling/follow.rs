@@ -2,19 +2,24 @@
 //! its events into messages.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt as _;
 
+use super::CloseCode;
+use super::describe::{closes_at, described, existing, waiting};
 use super::message::ServerMessage;
-use super::{App, close, described, existing, waiting};
-use crate::app::SessionKey;
-use crate::domain::access::Action;
+use crate::app::{App, SessionKey};
+use crate::domain::access::{Action, Role};
 use crate::domain::error::Error;
 use crate::domain::event::{Event, EventKind};
 use crate::domain::id::{SessionId, UserId};
-use crate::domain::participant::LeaveCause;
-use crate::domain::session::Session;
+use crate::domain::participant::{LeaveCause, Participant, ParticipantStatus};
+use crate::domain::session::{JoinWindow, Session};
 use crate::hub::connections::{Outgoing, Peer, Room};
+
+/// How often a session in which nothing happens is looked at: whether anybody is left to tell.
+const EMPTY_CHECK: Duration = Duration::from_secs(15);
 
 /// Follows a session for as long as somebody is connected to it here.
 pub(super) fn start(app: Arc<App>, session: &Session) {
@@ -42,8 +47,7 @@ async fn follow(app: &Arc<App>, session_id: &SessionId, after: &mut i64) -> Resu
     loop {
         let event = tokio::select! {
             event = events.next() => event,
-            () = tokio::time::sleep(app.config.reconnect_grace) => {
-                // Nothing happens: a good moment to see whether anybody is left to tell.
+            () = tokio::time::sleep(EMPTY_CHECK) => {
                 if app.connections.with_room(session_id, |room| room.peers.is_empty()) != Some(false) {
                     return Ok(());
                 }
@@ -67,22 +71,35 @@ async fn follow(app: &Arc<App>, session_id: &SessionId, after: &mut i64) -> Resu
 }
 
 async fn tell(app: &Arc<App>, session_id: &SessionId, event: &Event) -> Result<(), Error> {
-    // Only those who come are described by more than the event itself.
-    let session = match event.kind {
-        EventKind::ParticipantWaiting { .. } | EventKind::ParticipantJoined { .. } => {
-            let key = SessionKey::Session(session_id.clone());
-            Some(app.get_session(&key).await?)
-        }
-        _ => None,
+    let session = if needs_session(&event.kind) {
+        let key = SessionKey::Session(session_id.clone());
+        Some(app.get_session(&key).await?)
+    } else {
+        None
     };
+    let window = &app.config.window;
     app.connections.with_room(session_id, |room| {
         room.told = room.told.max(event.sequence);
-        tell_room(room, session.as_ref(), event);
+        tell_room(room, window, session.as_ref(), event);
     });
     Ok(())
 }
 
-fn tell_room(room: &mut Room, session: Option<&Session>, event: &Event) {
+/// Whether an event is told of by more than what it holds itself.
+fn needs_session(kind: &EventKind) -> bool {
+    match kind {
+        EventKind::ParticipantWaiting { .. } | EventKind::ParticipantJoined { .. } => true,
+        EventKind::Updated { fields } => moves_end(fields),
+        EventKind::ParticipantLeft { role, .. } => role.may(Action::Admit),
+        _ => false,
+    }
+}
+
+fn moves_end(fields: &[String]) -> bool {
+    fields.iter().any(|field| field == "scheduled_end_time")
+}
+
+fn tell_room(room: &mut Room, window: &JoinWindow, session: Option<&Session>, event: &Event) {
     match &event.kind {
         EventKind::ParticipantWaiting { user_id, .. } => {
             if let Some((session, who)) = present(session, user_id) {
@@ -103,36 +120,31 @@ fn tell_room(room: &mut Room, session: Option<&Session>, event: &Event) {
             });
         }
         EventKind::ParticipantJoined {
-            user_id, resumed, ..
-        } => joined(room, session, event, user_id, *resumed),
+            user_id,
+            role,
+            resumed,
+        } => {
+            joined(room, session, event, user_id, *resumed);
+            tell_waiting(room, session, event, *role);
+        }
         // That it is over for everybody is said once, by the event that follows.
         EventKind::ParticipantLeft {
             cause: LeaveCause::SessionEnded,
             ..
         } => {}
-        EventKind::ParticipantLeft { user_id, cause, .. } => {
-            let text = ServerMessage::UserLeft {
-                room_id: event.session_id.as_str(),
-                user_id: user_id.as_str(),
-                cause: cause.name(),
-            }
-            .text();
-            send(room, event, &text, |peer| {
-                peer.admitted && peer.user_id != *user_id
-            });
-            if *cause != LeaveCause::Removed {
-                // Whoever came back while their leaving was being written, or was taken for dead with this instance, is
-                // connected and in no session: they are to come in anew.
-                end(room, event, close::GOING_AWAY, |peer| {
-                    peer.user_id == *user_id
-                });
-            }
+        EventKind::ParticipantLeft {
+            user_id,
+            role,
+            cause,
+        } => {
+            gone(room, event, user_id, *cause);
+            tell_waiting(room, session, event, *role);
         }
         EventKind::ParticipantRemoved { user_id, .. } => {
             let text = ServerMessage::Removed.text();
             let is_removed = |peer: &Peer| peer.user_id == *user_id;
             send(room, event, &text, is_removed);
-            end(room, event, close::REMOVED, is_removed);
+            end(room, event, CloseCode::Removed, is_removed);
         }
         EventKind::ParticipantMuted { user_id, by } => {
             let sender_id = by.as_ref().map_or("", UserId::as_str);
@@ -146,7 +158,12 @@ fn tell_room(room: &mut Room, session: Option<&Session>, event: &Event) {
             }
             .text();
             send(room, event, &text, |_| true);
-            end(room, event, close::ENDED, |_| true);
+            end(room, event, CloseCode::Ended, |_| true);
+        }
+        EventKind::Updated { fields } if moves_end(fields) => {
+            let closes_at = session.and_then(|session| closes_at(window, session));
+            let text = ServerMessage::SessionUpdated { closes_at }.text();
+            send(room, event, &text, |_| true);
         }
         EventKind::Created { .. }
         | EventKind::Updated { .. }
@@ -189,17 +206,50 @@ fn joined(
     }
 }
 
+/// Somebody is gone, or has given up waiting.
+fn gone(room: &mut Room, event: &Event, user_id: &UserId, cause: LeaveCause) {
+    room.said.remove(user_id);
+    let text = ServerMessage::UserLeft {
+        room_id: event.session_id.as_str(),
+        user_id: user_id.as_str(),
+        cause: cause.name(),
+    }
+    .text();
+    send(room, event, &text, |peer| {
+        peer.admitted && peer.user_id != *user_id
+    });
+    if cause != LeaveCause::Removed {
+        // Whoever came back while their leaving was being written, or was taken for dead with this instance, is connected
+        // and in no session: they are to come in anew.
+        end(room, event, CloseCode::GoingAway, |peer| {
+            peer.user_id == *user_id
+        });
+    }
+}
+
+/// What they wait for depends on whether the host is there, who came or went.
+fn tell_waiting(room: &Room, session: Option<&Session>, event: &Event, role: Role) {
+    let Some(session) = session.filter(|_| role.may(Action::Admit)) else {
+        return;
+    };
+    let is_waiting = |who: &&Participant| who.status == ParticipantStatus::Waiting;
+    for who in session.participants.iter().filter(is_waiting) {
+        let text = waiting(session, who).text();
+        send(room, event, &text, |peer| peer.user_id == who.user_id);
+    }
+}
+
 /// One who moved to another instance has an old connection here.
 fn replace(room: &Room, event: &Event, user_id: &UserId) {
     let is_old = |peer: &Peer| peer.user_id == *user_id;
     send(room, event, &ServerMessage::Replaced.text(), is_old);
-    end(room, event, close::REPLACED, is_old);
+    end(room, event, CloseCode::Replaced, is_old);
 }
 
 fn present<'a>(
     session: Option<&'a Session>,
     user_id: &UserId,
-) -> Option<(&'a Session, &'a crate::domain::participant::Participant)> {
+) -> Option<(&'a Session, &'a Participant)> {
     let session = session?;
     // Gone again by the time of looking: the event of that follows.
     Some((session, session.participant(user_id)?))
@@ -214,10 +264,10 @@ fn send(room: &Room, event: &Event, text: &Arc<str>, concerns: impl Fn(&Peer) ->
     }
 }
 
-fn end(room: &Room, event: &Event, code: u16, concerns: impl Fn(&Peer) -> bool) {
+fn end(room: &Room, event: &Event, code: CloseCode, concerns: impl Fn(&Peer) -> bool) {
     for peer in &room.peers {
         if peer.knows < event.sequence && concerns(peer) {
-            peer.outbox.send(Outgoing::Close(code));
+            peer.outbox.send(Outgoing::Close(code.number()));
         }
     }
 }

@@ -22,8 +22,8 @@ pub enum ServerMessage<'a> {
         name: &'a str,
         /// Their role.
         role: &'static str,
-        /// `host-absent` or `needs-admission`.
-        reason: &'static str,
+        /// What for.
+        reason: WaitingReason,
     },
     /// One who waited is in the call.
     Admitted {
@@ -68,6 +68,12 @@ pub enum ServerMessage<'a> {
         /// The reason given, in the backend's words.
         reason: &'a str,
     },
+    /// The session was changed.
+    SessionUpdated {
+        /// When it closes now, if it does.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        closes_at: Option<String>,
+    },
     /// One connected elsewhere.
     Replaced,
     /// The answer to a page that asks whether anybody is there.
@@ -75,10 +81,20 @@ pub enum ServerMessage<'a> {
     /// The last message was refused.
     Error {
         /// Why, for programs.
-        code: &'static str,
+        code: Refusal,
         /// Why, for people.
         message: String,
     },
+}
+
+/// What somebody waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WaitingReason {
+    /// For the host to come.
+    HostAbsent,
+    /// For the host, or the backend, to let them in.
+    NeedsAdmission,
 }
 
 /// What a connection is told of itself.
@@ -90,6 +106,7 @@ pub struct Connected<'a> {
     pub name: &'a str,
     pub permissions: &'static [&'static str],
     pub publishes: bool,
+    pub media: &'static str,
     pub session_id: &'a str,
     pub room_id: &'a str,
     pub status: &'static str,
@@ -188,32 +205,99 @@ pub enum RelayKind {
     Emoji,
 }
 
+/// Why a message is refused, for programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "documented in docs/signalling.md")]
+pub enum Refusal {
+    BadJson,
+    UnknownType,
+    BadTarget,
+    BadEmoji,
+    NotAllowed,
+    ParticipantNotFound,
+    SessionEnded,
+    TryAgain,
+}
+
+impl Refusal {
+    /// Every reason.
+    pub const ALL: [Self; 8] = [
+        Self::BadJson,
+        Self::UnknownType,
+        Self::BadTarget,
+        Self::BadEmoji,
+        Self::NotAllowed,
+        Self::ParticipantNotFound,
+        Self::SessionEnded,
+        Self::TryAgain,
+    ];
+}
+
 /// Why a message is refused.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Refused {
     /// For programs.
-    pub code: &'static str,
+    pub code: Refusal,
     /// For people.
     pub message: String,
 }
 
-/// Every type that a page may send.
-pub const CLIENT_TYPES: [&str; 12] = [
-    "offer",
-    "answer",
-    "ice-candidate",
-    "mute-status",
-    "emoji",
-    "ping",
-    "join",
-    "leave",
-    "admit",
-    "mute-request",
-    "remove",
-    "end-session",
-];
+/// The types that a page may send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "documented in docs/signalling.md")]
+pub enum ClientType {
+    Relayed(RelayKind),
+    Ping,
+    Join,
+    Leave,
+    Admit,
+    MuteRequest,
+    Remove,
+    EndSession,
+}
 
-fn refuse(code: &'static str, message: impl Into<String>) -> Refused {
+impl ClientType {
+    /// Every type.
+    pub const ALL: [Self; 12] = [
+        Self::Relayed(RelayKind::Offer),
+        Self::Relayed(RelayKind::Answer),
+        Self::Relayed(RelayKind::IceCandidate),
+        Self::Relayed(RelayKind::MuteStatus),
+        Self::Relayed(RelayKind::Emoji),
+        Self::Ping,
+        Self::Join,
+        Self::Leave,
+        Self::Admit,
+        Self::MuteRequest,
+        Self::Remove,
+        Self::EndSession,
+    ];
+
+    /// Its name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Relayed(RelayKind::Offer) => "offer",
+            Self::Relayed(RelayKind::Answer) => "answer",
+            Self::Relayed(RelayKind::IceCandidate) => "ice-candidate",
+            Self::Relayed(RelayKind::MuteStatus) => "mute-status",
+            Self::Relayed(RelayKind::Emoji) => "emoji",
+            Self::Ping => "ping",
+            Self::Join => "join",
+            Self::Leave => "leave",
+            Self::Admit => "admit",
+            Self::MuteRequest => "mute-request",
+            Self::Remove => "remove",
+            Self::EndSession => "end-session",
+        }
+    }
+
+    fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+fn refuse(code: Refusal, message: impl Into<String>) -> Refused {
     Refused {
         code,
         message: message.into(),
@@ -226,52 +310,53 @@ impl ClientMessage {
     /// # Errors
     /// [`Refused`] when it is not JSON, not an object, or not of a type that a page may send.
     pub fn parse(text: &str) -> Result<Self, Refused> {
-        let value: Value = serde_json::from_str(text)
-            .map_err(|_| refuse("bad-json", "Error processing message: it is not valid JSON"))?;
+        let value: Value = serde_json::from_str(text).map_err(|_| {
+            refuse(
+                Refusal::BadJson,
+                "Error processing message: it is not valid JSON",
+            )
+        })?;
         let Value::Object(fields) = value else {
             return Err(refuse(
-                "bad-json",
+                Refusal::BadJson,
                 "Error processing message: it is not a JSON object",
             ));
         };
-        let kind = fields.get("type").and_then(Value::as_str).unwrap_or("");
+        let name = fields.get("type").and_then(Value::as_str).unwrap_or("");
+        let Some(kind) = ClientType::from_name(name) else {
+            let names = ClientType::ALL.map(ClientType::name).join(", ");
+            let message = format!("Invalid message type. Must be one of: {names}");
+            return Err(refuse(Refusal::UnknownType, message));
+        };
         match kind {
-            "offer" => relayed(RelayKind::Offer, fields),
-            "answer" => relayed(RelayKind::Answer, fields),
-            "ice-candidate" => relayed(RelayKind::IceCandidate, fields),
-            "mute-status" => relayed(RelayKind::MuteStatus, fields),
-            "emoji" => emoji(fields),
-            "ping" => Ok(Self::Ping),
-            "join" => Ok(Self::Join),
-            "leave" => Ok(Self::Leave),
-            "admit" => target(&fields).map(|target_id| Self::Admit { target_id }),
-            "mute-request" => target(&fields).map(|target_id| Self::MuteRequest { target_id }),
-            "remove" => target(&fields).map(|target_id| Self::Remove {
+            ClientType::Relayed(RelayKind::Emoji) => emoji(fields),
+            ClientType::Relayed(kind) => relayed(kind, fields),
+            ClientType::Ping => Ok(Self::Ping),
+            ClientType::Join => Ok(Self::Join),
+            ClientType::Leave => Ok(Self::Leave),
+            ClientType::Admit => target(&fields).map(|target_id| Self::Admit { target_id }),
+            ClientType::MuteRequest => {
+                target(&fields).map(|target_id| Self::MuteRequest { target_id })
+            }
+            ClientType::Remove => target(&fields).map(|target_id| Self::Remove {
                 target_id,
                 keep_out: fields.get("keep_out") == Some(&Value::Bool(true)),
             }),
-            "end-session" => Ok(Self::EndSession),
-            _ => Err(refuse(
-                "unknown-type",
-                format!(
-                    "Invalid message type. Must be one of: {}",
-                    CLIENT_TYPES.join(", ")
-                ),
-            )),
+            ClientType::EndSession => Ok(Self::EndSession),
         }
     }
 }
 
 fn target(fields: &Map<String, Value>) -> Result<String, Refused> {
     optional_target(fields)?
-        .ok_or_else(|| refuse("bad-target", "target_id must name a participant"))
+        .ok_or_else(|| refuse(Refusal::BadTarget, "target_id must name a participant"))
 }
 
 fn optional_target(fields: &Map<String, Value>) -> Result<Option<String>, Refused> {
     match fields.get("target_id") {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(target_id)) => Ok(Some(target_id.clone())),
-        Some(_) => Err(refuse("bad-target", "target_id must be a string")),
+        Some(_) => Err(refuse(Refusal::BadTarget, "target_id must be a string")),
     }
 }
 
@@ -294,7 +379,7 @@ fn emoji(fields: Map<String, Value>) -> Result<ClientMessage, Refused> {
             relayed(RelayKind::Emoji, fields)
         }
         _ => Err(refuse(
-            "bad-emoji",
+            Refusal::BadEmoji,
             format!("data.emoji must have 1 to {EMOJI_CHARS_MAX} characters"),
         )),
     }

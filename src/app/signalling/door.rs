@@ -1,0 +1,117 @@
+//! Who may enter: what a credential says, and what the session says to it.
+
+use std::time::Duration;
+
+use crate::app::{App, SessionKey};
+use crate::auth::token::{Claims, InvalidToken, Purpose};
+use crate::domain::access::{Role, permit_entry};
+use crate::domain::error::Error;
+use crate::domain::id::{SessionId, UserId};
+use crate::domain::session::Session;
+use crate::domain::time::Timestamp;
+
+/// Why somebody is not let in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotLetIn {
+    /// The credential was ours, and its time is over.
+    Expired,
+    /// The credential is not one of ours.
+    Forged,
+    /// The credential is for another session.
+    OtherSession,
+    /// The session, or the store, says no.
+    Session(Error),
+}
+
+/// Somebody who may enter a session now.
+#[derive(Debug, Clone)]
+pub struct Pass {
+    /// What their credential says.
+    pub claims: Claims,
+    /// The session.
+    pub session_id: SessionId,
+    /// Who.
+    pub user_id: UserId,
+    /// In which role.
+    pub role: Role,
+}
+
+impl App {
+    /// Who the bearer of a credential is. Asks nobody but the keys: whether the session lets them in is another question.
+    ///
+    /// # Errors
+    /// [`NotLetIn`], all but [`NotLetIn::Session`]
+    pub fn recognise(
+        &self,
+        jwt: &str,
+        purpose: Purpose,
+        session_id: &SessionId,
+    ) -> Result<Pass, NotLetIn> {
+        let claims = self
+            .tokens
+            .verify(jwt, purpose)
+            .map_err(|error| match error {
+                InvalidToken::Expired => NotLetIn::Expired,
+                InvalidToken::Forged => NotLetIn::Forged,
+            })?;
+        if claims.session_id != session_id.as_str() {
+            return Err(NotLetIn::OtherSession);
+        }
+        let role = Role::from_name(&claims.role).ok_or(NotLetIn::Forged)?;
+        let user_id = UserId::parse(claims.sub.as_str()).map_err(|_| NotLetIn::Forged)?;
+        Ok(Pass {
+            claims,
+            session_id: session_id.clone(),
+            user_id,
+            role,
+        })
+    }
+
+    /// The session of somebody who belongs to it, if not necessarily now.
+    ///
+    /// # Errors
+    /// [`Error::JoinTooLate`]; those of [`permit_entry`]; [`Error::SessionNotFound`]; [`Error::StoreUnavailable`]
+    pub async fn session_of(&self, pass: &Pass) -> Result<Session, Error> {
+        let key = SessionKey::Session(pass.session_id.clone());
+        let session = self.get_session(&key).await?;
+        let issued_at = pass.claims.issued_at_sequence;
+        let now = Timestamp::now();
+        session.require_not_over(&self.config.window)?;
+        permit_entry(&session, pass.role, &pass.user_id, issued_at, now)?;
+        Ok(session)
+    }
+
+    /// Whether a credential lets its bearer into a session now.
+    ///
+    /// # Errors
+    /// [`NotLetIn`]
+    pub async fn let_in(
+        &self,
+        jwt: &str,
+        purpose: Purpose,
+        session_id: &SessionId,
+    ) -> Result<Pass, NotLetIn> {
+        let pass = self.recognise(jwt, purpose, session_id)?;
+        let session = self.session_of(&pass).await.map_err(NotLetIn::Session)?;
+        let window = &self.config.window;
+        session
+            .admit(pass.role, &pass.user_id, window, Timestamp::now())
+            .map_err(NotLetIn::Session)?;
+        Ok(pass)
+    }
+
+    /// The credential that a page keeps in the place of its join token, and for how long. It may outlast the session's
+    /// window, which is looked at whenever it is used: an appointment that is prolonged must not need another link.
+    ///
+    /// # Errors
+    /// [`Error::Internal`]
+    pub fn stay_credential(&self, pass: &Pass) -> Result<(String, Duration), Error> {
+        let good_for = Duration::from_secs(self.config.stay_secs);
+        let until = Timestamp::now().plus_secs(self.config.stay_secs);
+        let jwt = self
+            .tokens
+            .exchange(&pass.claims, until.as_secs())
+            .map_err(|_| Error::Internal)?;
+        Ok((jwt, good_for))
+    }
+}
