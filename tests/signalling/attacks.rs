@@ -185,7 +185,9 @@ fn resident(pid: u32) -> u64 {
 async fn a_reader_that_never_reads_is_cut_off_and_costs_a_bounded_queue() {
     let setup = setup()
         .set("WS_MESSAGES_PER_SECOND", 10_000)
-        .set("WS_MESSAGES_BURST", 100_000);
+        .set("WS_MESSAGES_BURST", 100_000)
+        // It takes the sender a while to say so much.
+        .set("WS_SILENCE_SECS", 60);
     let mut world = World::with(&setup, create("appointment-1")).await;
     let mut doctor = world.admitted(Role::Doctor).await;
     let ticket = world.ticket(Role::Patient).await;
