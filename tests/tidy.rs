@@ -381,25 +381,6 @@ fn every_language_says_all_that_english_says() {
     }
 }
 
-#[test]
-fn every_text_is_said_somewhere() {
-    let mut page: Vec<String> = files_under("web/js", "js");
-    page.extend(["web/page.html", "web/error.html"].map(str::to_owned));
-    let page: String = page.iter().map(String::as_str).map(read).collect();
-    let refusals = read("src/web/refusal.rs");
-    let roles = read("src/domain/access.rs");
-    for key in catalogue("web/i18n/en.json").into_keys() {
-        // Many a key is put together where it is used.
-        let is_said = key.split('.').all(|part| {
-            let failure = part.trim_end_matches("-camera");
-            let part = failure.trim_end_matches("-microphone");
-            let quoted = format!("\"{part}\"");
-            page.contains(part) || refusals.contains(&quoted) || roles.contains(&quoted)
-        });
-        assert!(is_said, "nobody says {key}");
-    }
-}
-
 // === modules ===
 
 /// A source file without comments, text and tests: what is left can be searched for names.
