@@ -328,7 +328,7 @@ impl Session {
     /// Whether a user may join now in a role, and when the door closes after them: no token may outlive that.
     ///
     /// # Errors
-    /// In this order: [`Error::SessionEnded`], [`Error::JoinTooEarly`], [`Error::JoinTooLate`],
+    /// In this order: those of [`Session::require_not_over`], [`Error::JoinTooEarly`], [`Error::JoinTooLate`],
     /// [`Error::NotAParticipant`], [`Error::ParticipantRemoved`].
     pub fn admit(
         &self,
