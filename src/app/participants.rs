@@ -71,24 +71,37 @@ impl App {
     /// Invites somebody, or somebody again, and issues their link.
     ///
     /// # Errors
-    /// [`Error::SessionNotFound`]; those of [`Session::invited`] and of [`App::join_session`]
+    /// [`Error::SessionNotFound`]; those of [`Session::invited`] and of [`Session::admit`]; [`Error::StoreUnavailable`]
     pub async fn invite_participant(
         &self,
         session_id: &SessionId,
         invite: &Invite,
     ) -> Result<JoinGrant, Error> {
-        self.change(session_id, |session| {
-            let change = session.invited(invite.clone(), Timestamp::now())?;
-            Ok(Decision::of(change, session))
-        })
-        .await?;
-        self.join_session(&JoinRequest {
+        let request = JoinRequest {
             session_id: session_id.clone(),
             role: invite.role,
             user_id: invite.user_id.clone(),
             display_name: invite.display_name.clone(),
-        })
-        .await
+        };
+        let grant = self
+            .change(session_id, |session| {
+                // One write: an invitation without its link would be of no use to anybody.
+                let invited = session.invited(invite.clone(), Timestamp::now())?;
+                let session = invited.as_ref().map_or(session, |change| &change.session);
+                Ok(match self.grant(&request, session)? {
+                    Decision::Commit(joined, grant) => {
+                        let change = match invited.clone() {
+                            Some(invited) => invited.then(*joined),
+                            None => *joined,
+                        };
+                        Decision::Commit(Box::new(change), grant)
+                    }
+                    Decision::Keep(grant) => Decision::Keep(grant),
+                })
+            })
+            .await?;
+        self.metrics.token_issued(invite.role.name());
+        Ok(grant)
     }
 
     /// Takes an invitation back, and removes who came by it.

@@ -121,7 +121,7 @@ impl App {
         Ok(grant)
     }
 
-    fn grant(
+    pub(super) fn grant(
         &self,
         request: &JoinRequest,
         session: &Session,

@@ -220,6 +220,13 @@ impl Change {
         self.session.version - i64::try_from(self.events.len()).unwrap_or(0)
     }
 
+    /// This change and one of the session that it leads to, as one write.
+    pub fn then(self, next: Self) -> Self {
+        let mut events = self.events;
+        events.extend(next.events);
+        Self { events, ..next }
+    }
+
     /// The mark by which the write can be recognised.
     pub fn write_id(&self) -> &str {
         self.events.first().map_or("", |event| &event.write_id)

@@ -62,7 +62,7 @@ pub(super) async fn secure(State(edge): State<Edge>, request: Request, next: Nex
 }
 
 /// Logs the request by its route: the address itself may hold a token.
-pub(super) async fn count(request: Request, next: Next) -> Response {
+pub(super) async fn log(request: Request, next: Next) -> Response {
     let route = request
         .extensions()
         .get::<MatchedPath>()

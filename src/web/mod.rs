@@ -163,7 +163,7 @@ pub async fn serve(
         .fallback(join::not_found)
         .layer(from_fn_with_state(edge.clone(), limits::by_address))
         .layer(from_fn_with_state(edge.clone(), headers::secure))
-        .layer(from_fn(headers::count))
+        .layer(from_fn(headers::log))
         .with_state(edge);
     server::run(listener, router, config.connections, closing).await;
     // Every page is told that the instance goes away, so that it looks for another at once.
