@@ -44,7 +44,7 @@ impl App {
     ) -> Result<Session, Error> {
         self.change(session_id, |session| {
             let change = session.removed(user_id, by, keep_out, Timestamp::now())?;
-            Ok(Decision::of(Some(change), session))
+            Ok(Decision::of(change, session))
         })
         .await
     }
@@ -116,7 +116,7 @@ impl App {
     ) -> Result<Session, Error> {
         self.change(session_id, |session| {
             let change = session.invite_revoked(user_id, Timestamp::now())?;
-            Ok(Decision::of(Some(change), session))
+            Ok(Decision::of(change, session))
         })
         .await
     }

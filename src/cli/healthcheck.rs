@@ -8,7 +8,7 @@ use tonic::transport::Endpoint;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
-use video_session::config::Config;
+use video_session::config::HealthTarget;
 use video_session::rpc::SERVICE_NAME;
 
 use super::report;
@@ -16,14 +16,14 @@ use super::report;
 /// Shorter than the interval of any container's health check.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-pub(super) fn run(config: &Config, ready: bool) -> ExitCode {
-    if config.tls.is_some() && config.health_addr.is_none() {
+pub(super) fn run(target: HealthTarget, ready: bool) -> ExitCode {
+    if target.tls {
         eprintln!(
             "video-session: TLS is on; set HEALTH_ADDR, where health is served in plain text"
         );
         return ExitCode::FAILURE;
     }
-    let addr = reachable(config.health_addr.unwrap_or(config.grpc_addr));
+    let addr = reachable(target.addr);
     let service = if ready { SERVICE_NAME } else { "" };
     let answer = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -7,8 +7,8 @@ mod serve;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use video_session::config::Config;
-use video_session::config::env::Env;
+use video_session::config::env::{Env, Fault};
+use video_session::config::{Config, HealthTarget};
 
 /// The control plane of a telemedicine backend's video consultations. Settings come from the environment and from `.env`;
 /// `.env.example` lists them all.
@@ -57,23 +57,28 @@ pub(crate) fn run() -> ExitCode {
     }
     let is_demo = matches!(cli.command, Some(Command::Demo));
     let lookup = |name: &str| Some(std::env::var_os(name)?.to_string_lossy().into_owned());
+    if let Some(Command::Healthcheck { ready }) = cli.command {
+        return match HealthTarget::read(Env::new(&lookup), cli.dev) {
+            Ok(target) => healthcheck::run(target, ready),
+            Err(faults) => refuse(faults),
+        };
+    }
     let config = match Config::read(Env::new(&lookup), cli.dev || is_demo) {
         Ok(config) => config,
-        Err(faults) => {
-            eprintln!("video-session cannot start with these settings:");
-            for fault in faults {
-                eprintln!("  {fault}");
-            }
-            return ExitCode::from(EXIT_CONFIG);
-        }
+        Err(faults) => return refuse(faults),
     };
     match cli.command {
-        None | Some(Command::Serve) => serve::run(config, false),
-        Some(Command::Demo) => serve::run(config, true),
-        Some(Command::Healthcheck { ready }) => healthcheck::run(&config, ready),
         Some(Command::CheckConfig) => check_config(&config),
-        Some(Command::Version) => ExitCode::SUCCESS,
+        _ => serve::run(config, is_demo),
     }
+}
+
+fn refuse(faults: Vec<Fault>) -> ExitCode {
+    eprintln!("video-session cannot start with these settings:");
+    for fault in faults {
+        eprintln!("  {fault}");
+    }
+    ExitCode::from(EXIT_CONFIG)
 }
 
 fn check_config(config: &Config) -> ExitCode {

@@ -69,15 +69,13 @@ async fn serve(config: Config, is_demo: bool) -> Result<(), Box<dyn std::error::
     );
     if let Some(header) = dev_header {
         tracing::warn!("--dev: generated secrets and loopback only; this is not for production");
-        // Whoever closed standard output does not want to know.
-        let _ = writeln!(
-            std::io::stdout(),
-            "{}",
+        let what_next = if is_demo {
+            demo::links(service.app(), &client_base_url).await?
+        } else {
             what_to_paste(addresses.grpc, &header)
-        );
-    }
-    if is_demo {
-        println!("{}", demo::links(service.app(), &client_base_url).await?);
+        };
+        // Whoever closed standard output does not want to know.
+        let _ = writeln!(std::io::stdout(), "{what_next}");
     }
     let stop = async move {
         tokio::select! {

@@ -36,13 +36,16 @@ pub(super) fn web_config(env: &mut Env<'_>, client_base_url: Option<String>) -> 
     let frame_ancestors = env.parse(
         "FRAME_ANCESTORS",
         "'none'",
-        "must be 'none', 'self' or a list of origins separated by spaces",
+        "must be none, self or a list of origins separated by spaces",
         |text| {
-            let sources: Vec<_> = list(text).collect();
-            let good = |source: &&str| {
-                ["'none'", "'self'"].contains(source) || has_scheme(source, &["http", "https"])
+            let source = |source: &str| match source {
+                // A `.env` takes the quotes off.
+                "none" | "'none'" => Some("'none'".to_owned()),
+                "self" | "'self'" => Some("'self'".to_owned()),
+                origin => has_scheme(origin, &["http", "https"]).then(|| origin.to_owned()),
             };
-            (!sources.is_empty() && sources.iter().all(good)).then(|| sources.join(" "))
+            let sources: Vec<_> = list(text).map(source).collect::<Option<_>>()?;
+            (!sources.is_empty()).then(|| sources.join(" "))
         },
     );
     let trusted_proxies = env.parse(

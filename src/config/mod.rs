@@ -25,6 +25,7 @@ use env::{Env, Fault};
 const SECS_MAX: u64 = 7 * 24 * 3600;
 /// A minute: nobody waits longer for a store, a poll or a probe.
 const MILLIS_MAX: u64 = 60_000;
+const GRPC_ADDR_DEFAULT: &str = "0.0.0.0:50051";
 
 /// How the service is to be run.
 #[derive(Clone)]
@@ -94,6 +95,30 @@ impl StoreConfig {
     }
 }
 
+/// Where a probe finds health.
+#[derive(Debug, Clone, Copy)]
+pub struct HealthTarget {
+    /// Where to ask.
+    pub addr: SocketAddr,
+    /// Whether it answers in TLS only.
+    pub tls: bool,
+}
+
+impl HealthTarget {
+    /// Reads only the settings that it takes: a probe has no secrets.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them.
+    pub fn read(env: Env<'_>, dev: bool) -> Result<Self, Vec<Fault>> {
+        let mut env = env;
+        let grpc_addr = address(&mut env, "GRPC_ADDR", GRPC_ADDR_DEFAULT, dev);
+        let health_addr = health_address(&mut env, dev);
+        let tls = health_addr.is_none() && env.optional("TLS_CERT_FILE").is_some();
+        let target = health_addr.or(grpc_addr).map(|addr| Self { addr, tls });
+        env.finish(target)
+    }
+}
+
 impl Config {
     /// Reads every setting.
     ///
@@ -109,7 +134,7 @@ impl Config {
 /// `None` when something is missing for which there is no value to go on with; it has been reported then.
 pub fn read(env: &mut Env<'_>, dev: bool) -> Option<Config> {
     let mut warnings = Vec::new();
-    let grpc_addr = address(env, "GRPC_ADDR", "0.0.0.0:50051", dev);
+    let grpc_addr = address(env, "GRPC_ADDR", GRPC_ADDR_DEFAULT, dev);
     let admin_addr = address(env, "ADMIN_ADDR", "127.0.0.1:9464", dev);
     let http_addr = address(env, "HTTP_ADDR", "0.0.0.0:4000", dev);
     let health_addr = health_address(env, dev);
@@ -440,10 +465,29 @@ fn client_base_url(
             plain.then(|| text.trim_end_matches('/').to_owned())
         },
     );
-    if dev_port.is_none() && url.as_deref() == Some(BASE_URL_DEFAULT) {
+    if dev_port.is_none() && env.optional("CLIENT_BASE_URL").is_none() {
         warnings.push("CLIENT_BASE_URL is not set: join links point to this machine");
     }
+    if url.as_deref().is_some_and(is_plain_and_elsewhere) {
+        warnings.push("CLIENT_BASE_URL is http://: browsers give cameras and microphones to https:// pages only");
+    }
     url
+}
+
+/// Browsers trust plain http with cameras on this very machine only.
+fn is_plain_and_elsewhere(url: &str) -> bool {
+    let Some(rest) = url.strip_prefix("http://") else {
+        return false;
+    };
+    let authority = rest.split('/').next().unwrap_or(rest);
+    let host = authority
+        .rsplit_once(':')
+        .filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()))
+        .map_or(authority, |(host, _)| host);
+    !(host == "localhost"
+        || host.ends_with(".localhost")
+        || host == "[::1]"
+        || host.starts_with("127."))
 }
 
 fn rpc_config(

@@ -193,7 +193,8 @@ impl Session {
         })))
     }
 
-    /// Somebody is removed, and every credential they hold is dead.
+    /// Somebody is removed, and every credential they hold is dead. `None` when they are kept out already: nothing was
+    /// issued to them since. A removal never gives back what an earlier one took.
     ///
     /// # Errors
     /// [`Error::SessionEnded`]; [`Error::ParticipantNotFound`] when the session has nobody of that id to remove.
@@ -203,8 +204,11 @@ impl Session {
         by: Option<&UserId>,
         keep_out: bool,
         now: Timestamp,
-    ) -> Result<Change, Error> {
+    ) -> Result<Option<Change>, Error> {
         self.require_live()?;
+        if self.keeps_out(user_id) {
+            return Ok(None);
+        }
         if !self.knows(user_id) {
             return Err(Error::ParticipantNotFound);
         }
@@ -215,16 +219,20 @@ impl Session {
         }];
         let participant = self.participant(user_id);
         kinds.extend(participant.map(|participant| left(participant, LeaveCause::Removed)));
-        Ok(self.changed(now, kinds, |session| {
+        Ok(Some(self.changed(now, kinds, |session| {
             session.expel(user_id, self.version + 1, keep_out, now);
-        }))
+        })))
     }
 
-    /// An invitation is taken back, and who came by it is removed.
+    /// An invitation is taken back, and who came by it is removed. `None` when that is so already.
     ///
     /// # Errors
     /// [`Error::SessionEnded`]; [`Error::ParticipantNotFound`] when there is no such invitation.
-    pub fn invite_revoked(&self, user_id: &UserId, now: Timestamp) -> Result<Change, Error> {
+    pub fn invite_revoked(
+        &self,
+        user_id: &UserId,
+        now: Timestamp,
+    ) -> Result<Option<Change>, Error> {
         if !self.invites.iter().any(|invite| invite.user_id == *user_id) {
             return Err(Error::ParticipantNotFound);
         }

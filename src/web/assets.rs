@@ -111,16 +111,14 @@ impl Assets {
             .get(ACCEPT_LANGUAGE)
             .and_then(|header| header.to_str().ok())
             .unwrap_or("");
-        accepted
-            .split(',')
-            .filter_map(|tag| tag.split([';', '-']).next())
-            .find_map(|tag| {
-                let tag = tag.trim().to_ascii_lowercase();
-                self.catalogues
-                    .get_key_value(&tag)
-                    .map(|(language, _)| language.as_str())
-            })
-            .unwrap_or(LANGUAGE_DEFAULT)
+        let mut wanted: Vec<_> = accepted.split(',').map(wish).collect();
+        // Stable: of those with one weight, the first is wanted most.
+        wanted.sort_by(|(_, one), (_, other)| other.total_cmp(one));
+        wanted
+            .into_iter()
+            .filter(|(_, weight)| *weight > 0.0)
+            .find_map(|(language, _)| self.catalogues.get_key_value(&language))
+            .map_or(LANGUAGE_DEFAULT, |(language, _)| language.as_str())
     }
 
     fn fill(
@@ -147,6 +145,17 @@ impl Assets {
                 page.replace(&format!("{{{{{name}}}}}"), &escape(value))
             })
     }
+}
+
+/// A language without its region, and its weight (RFC 9110, section 12.5.4).
+fn wish(entry: &str) -> (String, f32) {
+    let (tag, parameters) = entry.split_once(';').unwrap_or((entry, ""));
+    let weight = parameters
+        .trim()
+        .strip_prefix("q=")
+        .and_then(|weight| weight.parse().ok());
+    let language = tag.split('-').next().unwrap_or(tag);
+    (language.trim().to_ascii_lowercase(), weight.unwrap_or(1.0))
 }
 
 fn files<'a>(dir: &'a Dir<'a>) -> Vec<&'a include_dir::File<'a>> {

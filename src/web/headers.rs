@@ -15,9 +15,9 @@ use super::{Config, Edge};
 
 const PERMISSIONS: &str = "camera=(self), microphone=(self), display-capture=(self), fullscreen=(self), autoplay=(self), \
      speaker-selection=(self), screen-wake-lock=(self), geolocation=(), payment=(), usb=(), serial=(), midi=(), \
-     bluetooth=(), accelerometer=(), gyroscope=(), magnetometer=()";
-/// Two years, as browsers' preload lists ask for.
-const HSTS: &str = "max-age=63072000; includeSubDomains";
+     accelerometer=(), gyroscope=(), magnetometer=()";
+/// Two years. Not for subdomains: with a path prefix, the host is somebody else's.
+const HSTS: &str = "max-age=63072000";
 
 /// Nothing inline, nothing from elsewhere.
 fn content_security_policy(config: &Config) -> String {

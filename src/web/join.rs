@@ -175,7 +175,11 @@ async fn call_oneself(
     let mut pass = bearer(edge, &session_id, &slot, headers).await?;
     // The backend's word for who somebody is stands.
     if !pass.claims.name.is_empty() {
-        return Ok((StatusCode::CONFLICT, "the link came with a name").into_response());
+        return Ok((
+            StatusCode::CONFLICT,
+            "a name was given already, here or with the link",
+        )
+            .into_response());
     }
     pass.claims.name = name;
     let set_cookie = stay(edge, &pass, &slot)?;

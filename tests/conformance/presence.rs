@@ -82,10 +82,15 @@ pub(crate) async fn people_read_back_as_they_were_stored(backend: &Backend) {
         }),
         Box::new(|session| arrived(session, "patient-1", Role::Patient, "two")),
         Box::new(|session| session.asked_to_mute(&patient, Some(&doctor), now).unwrap()),
-        Box::new(|session| session.removed(&observer, None, true, now).unwrap()),
+        Box::new(|session| {
+            session
+                .removed(&observer, None, true, now)
+                .unwrap()
+                .unwrap()
+        }),
         Box::new(|session| {
             let removed = session.removed(&patient, Some(&doctor), false, now);
-            removed.unwrap()
+            removed.unwrap().unwrap()
         }),
         Box::new(|session| departed(session, "doctor-1", "two")),
         Box::new(|session| end(session, "over")),

@@ -58,6 +58,12 @@ impl App {
             } => {
                 permit(Action::Remove)?;
                 let target = member(target_id)?;
+                if target == *user_id {
+                    return Err(Refused {
+                        code: Refusal::BadTarget,
+                        message: "to go oneself, one leaves".into(),
+                    });
+                }
                 let removed = self.remove_participant(session_id, &target, by, keep_out);
                 removed.await.map_err(refused)?;
             }
@@ -97,7 +103,12 @@ impl App {
             Some(true) => {}
             // Its microphone may be told of before it is let in; the others hear of it then.
             Some(false) if relayed.kind == RelayKind::MuteStatus => return Ok(()),
-            Some(false) => return Err(refused(Error::NotAllowed)),
+            Some(false) => {
+                return Err(Refused {
+                    code: Refusal::NotAllowed,
+                    message: "nobody is heard who was not admitted yet".into(),
+                });
+            }
             None => return Ok(()),
         }
         self.hub.relay(Relay {

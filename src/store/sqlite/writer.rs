@@ -115,7 +115,7 @@ fn run(db: &Connection, mut jobs: mpsc::Receiver<Box<dyn Job>>, batch_max: usize
         match transact(db, &mut batch) {
             Ok(()) => batch.drain(..).for_each(|job| job.tell(Ok(()))),
             // What one of them came upon is no reason to fail the others.
-            Err(StoreError::Corrupt(_)) if batch.len() > 1 => {
+            Err(StoreError::Corrupt(_)) => {
                 for mut job in batch.drain(..) {
                     let committed = transact(db, std::slice::from_mut(&mut job));
                     job.tell(committed.inspect_err(report));
