@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use video_session::domain::id::{AppointmentId, NodeId, SessionId, UserId};
 use video_session::domain::node::{Rotation, SfuNode};
 use video_session::domain::participant::Admission;
-use video_session::domain::session::{Schedule, Session, SessionRequest, UnplacedSession};
+use video_session::domain::session::{Schedule, Session, SessionRequest, UnplacedSession, Wish};
 use video_session::domain::time::Timestamp;
 use video_session::store::mongo::{self, MongoStore};
 use video_session::store::sqlite::{self, SqliteStore};
@@ -124,8 +124,8 @@ async fn insert(store: &impl SessionStore, rotation: &Arc<Rotation>) -> Outcome<
             end: time(draft.end_secs),
         },
         labels: labels().into_iter().collect(),
-        admission: Admission::default(),
-        max_participants: 8,
+        admission: Wish::none(Admission::default()),
+        max_participants: Wish::none(8),
     };
     let unplaced = UnplacedSession::new(request, None::<&Session>, Timestamp::now());
     match store.insert(unplaced, rotation).await? {

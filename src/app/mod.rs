@@ -10,7 +10,7 @@ pub use events::EventStream;
 pub use sessions::{Created, JoinGrant, JoinRequest, SessionKey};
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -65,7 +65,6 @@ pub struct App {
     ice: IceConfig,
     /// Names this process, for as long as it runs.
     instance_id: String,
-    started: Instant,
     config: Config,
     watch_permits: Arc<Semaphore>,
     /// What the application does beside answering.
@@ -111,7 +110,6 @@ impl App {
             watch_permits: Arc::new(Semaphore::new(config.watch_streams_max)),
             tasks: TaskTracker::new(),
             instance_id: random_id(),
-            started: Instant::now(),
             store,
             bus,
             connections,

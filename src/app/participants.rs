@@ -86,9 +86,13 @@ impl App {
         let grant = self
             .change(session_id, |session| {
                 // One write: an invitation without its link would be of no use to anybody.
-                let invited = session.invited(invite.clone(), Timestamp::now())?;
+                let now = Timestamp::now();
+                let invited = session.invited(invite.clone(), now)?;
                 let session = invited.as_ref().map_or(session, |change| &change.session);
-                Ok(match self.grant(&request, session)? {
+                // Links are handed out ahead of time; until the door opens, theirs says when that is.
+                let opens = self.config.window.opens(&session.schedule);
+                let good_from = opens.map_or(now, |opens| opens.max(now));
+                Ok(match self.grant(&request, session, good_from)? {
                     Decision::Commit(joined, grant) => {
                         let change = match invited.clone() {
                             Some(invited) => invited.then(*joined),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::App;
 use crate::auth::token::JoinToken;
-use crate::domain::access::Role;
+use crate::domain::access::{Action, Role, permit_by};
 use crate::domain::error::Error;
 use crate::domain::id::{AppointmentId, SessionId, UserId};
 use crate::domain::page::SessionQuery;
@@ -115,16 +115,20 @@ impl App {
     /// In this order: [`Error::SessionNotFound`], and those of [`Session::admit`]; [`Error::StoreUnavailable`]
     pub async fn join_session(&self, request: &JoinRequest) -> Result<JoinGrant, Error> {
         let grant = self
-            .change(&request.session_id, |session| self.grant(request, session))
+            .change(&request.session_id, |session| {
+                self.grant(request, session, Timestamp::now())
+            })
             .await?;
         self.metrics.token_issued(request.role.name());
         Ok(grant)
     }
 
+    /// Issues a token for who may join at `good_from`: it lives from then on as long as any.
     pub(super) fn grant(
         &self,
         request: &JoinRequest,
         session: &Session,
+        good_from: Timestamp,
     ) -> Result<Decision<JoinGrant>, Error> {
         let JoinRequest {
             session_id: _,
@@ -133,8 +137,8 @@ impl App {
             display_name,
         } = request;
         let now = Timestamp::now();
-        let closes = session.admit(*role, user_id, &self.config.window, now)?;
-        let lived = now.plus_secs(self.config.token_ttl_secs);
+        let closes = session.admit(*role, user_id, &self.config.window, good_from)?;
+        let lived = good_from.plus_secs(self.config.token_ttl_secs);
         let expire_time = closes.map_or(lived, |closes| closes.min(lived));
         let token = self
             .tokens
@@ -209,11 +213,27 @@ impl App {
     pub async fn end_session(
         &self,
         session_id: &SessionId,
-        cause: EndCause,
         reason: &str,
     ) -> Result<Session, Error> {
         self.change(session_id, |session| {
+            let cause = EndCause::Backend;
             let change = session.ended(cause, reason.to_owned(), Timestamp::now());
+            Ok(Decision::of(change, session))
+        })
+        .await
+    }
+
+    /// Ends a session for everybody, as its host.
+    ///
+    /// # Errors
+    /// [`Error::NotAllowed`]; [`Error::SessionNotFound`]; [`Error::StoreUnavailable`]
+    pub async fn end_by_host(&self, session_id: &SessionId, by: &UserId) -> Result<Session, Error> {
+        self.change(session_id, |session| {
+            let cause = EndCause::Host;
+            let change = session.ended(cause, cause.reason().to_owned(), Timestamp::now());
+            if change.is_some() {
+                permit_by(session, Some(by), Action::EndSession)?;
+            }
             Ok(Decision::of(change, session))
         })
         .await

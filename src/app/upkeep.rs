@@ -1,6 +1,8 @@
 //! What becomes of sessions by themselves: those whose time is over end, and participants whose instance died are gone.
 
 use super::sessions::Decision;
+use std::time::Duration;
+
 use super::{App, Config};
 use crate::domain::error::Error;
 use crate::domain::id::SessionId;
@@ -46,27 +48,27 @@ impl App {
         Ok(())
     }
 
-    /// Says that this instance lives, and buries those that no longer say so: their participants are gone, unless they
-    /// have connected to another instance by now. They have the grace for that, from when their instance was last heard
-    /// of; and from the start of this one, which may be the only one that they can come to.
+    /// Says that this instance lives.
+    ///
+    /// # Errors
+    /// [`Error::StoreUnavailable`]
+    pub async fn beat(&self, lease_secs: u64) -> Result<(), Error> {
+        let expires = Timestamp::now().plus_secs(lease_secs);
+        let beaten = self.store.beat(&self.instance_id, expires).await;
+        beaten.map_err(|error| self.store_error(&error))
+    }
+
+    /// The participants of instances that no longer say that they live are gone, unless they have connected to another by
+    /// now. For that they have the grace, from when their instance was last heard of.
     ///
     /// # Errors
     /// [`Error::StoreUnavailable`]; what is left is found again the next time.
-    pub async fn keep_alive(&self, lease_secs: u64) -> Result<(), Error> {
-        let now = Timestamp::now();
+    pub async fn bury_the_dead(&self, lease_secs: u64) -> Result<(), Error> {
         let unavailable = |error| self.store_error(&error);
-        self.store
-            .beat(&self.instance_id, now.plus_secs(lease_secs))
-            .await
-            .map_err(unavailable)?;
-        let grace = self.config.reconnect_grace;
-        if self.started.elapsed() < grace {
-            return Ok(());
-        }
-        let longer_than_lease = grace.as_secs().saturating_sub(lease_secs);
+        let longer_than_lease = self.grace().as_secs().saturating_sub(lease_secs);
         let dead = self
             .store
-            .dead_instances(now.minus_secs(longer_than_lease))
+            .dead_instances(Timestamp::now().minus_secs(longer_than_lease))
             .await
             .map_err(unavailable)?;
         for instance_id in dead {
@@ -87,6 +89,11 @@ impl App {
             }
         }
         Ok(())
+    }
+
+    /// How long a participant may be away.
+    pub fn grace(&self) -> Duration {
+        self.config.reconnect_grace
     }
 
     async fn bury(&self, session_id: &SessionId, instance_id: &str) -> Result<(), Error> {

@@ -6,7 +6,7 @@ use video_session::domain::error::Error;
 use video_session::domain::id::{AppointmentId, UserId, random_id};
 use video_session::domain::label::Labels;
 use video_session::domain::participant::Admission;
-use video_session::domain::session::{Schedule, SessionRequest};
+use video_session::domain::session::{Schedule, SessionRequest, Wish};
 
 /// Refused only if an id broke its own rule.
 fn user(name: &str) -> Result<UserId, Error> {
@@ -23,8 +23,8 @@ pub(super) async fn links(app: &App, client_base_url: &str) -> Result<String, De
         patient_id: patient.clone(),
         schedule: Schedule::default(),
         labels: Labels::new(),
-        admission: Admission::default(),
-        max_participants: 8,
+        admission: Wish::none(Admission::default()),
+        max_participants: Wish::none(8),
     };
     let session_id = app.create_session(request).await?.session.session_id;
     let link = async |role, user_id, display_name: &str| {

@@ -14,6 +14,9 @@ use video_session::telemetry;
 
 use super::{demo, report};
 
+/// What the store, logs and listeners take.
+const FILES_BESIDE: u64 = 256;
+
 pub(super) fn run(config: Config, is_demo: bool) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -47,6 +50,22 @@ pub(super) fn run(config: Config, is_demo: bool) -> ExitCode {
     }
 }
 
+/// Every connection is a file, and systems begin with few.
+fn raise_file_limit(config: &Config) {
+    let wanted = config.web.connections.connections_max
+        + config.rpc.connections_max
+        + config.admin.connections_max;
+    let wanted = u64::try_from(wanted).unwrap_or(u64::MAX) + FILES_BESIDE;
+    match rlimit::increase_nofile_limit(wanted) {
+        Ok(limit) if limit < wanted => tracing::warn!(
+            limit,
+            wanted,
+            "the system allows fewer open files (ulimit -n) than HTTP_CONNECTIONS_MAX and GRPC_CONNECTIONS_MAX may take"
+        ),
+        _ => {}
+    }
+}
+
 async fn serve(config: Config, is_demo: bool) -> Result<(), Box<dyn std::error::Error>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -55,6 +74,7 @@ async fn serve(config: Config, is_demo: bool) -> Result<(), Box<dyn std::error::
     }
     let client_base_url = config.web.client_base_url.clone();
     let dev_header = config.dev.then(|| secret_header(&config));
+    raise_file_limit(&config);
     let store = config.store.name();
     let service = Service::start(config).await?;
     let addresses = service.addresses()?;

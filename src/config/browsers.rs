@@ -69,7 +69,9 @@ pub(super) fn web_config(env: &mut Env<'_>, client_base_url: Option<String>) -> 
     let requests_per_minute = env.number("HTTP_REQUESTS_PER_MINUTE", 600, 1, 1_000_000);
     let connections = ConnectionLimits {
         connections_max: env.number("HTTP_CONNECTIONS_MAX", 20_000, 1, 1_000_000),
+        per_address_max: env.number("HTTP_CONNECTIONS_PER_ADDRESS", 1000, 1, 1_000_000),
         header_timeout: secs(env, "HTTP_HEADER_TIMEOUT_SECS", 10, 600),
+        write_timeout: secs(env, "HTTP_WRITE_TIMEOUT_SECS", 30, 600),
     };
     let socket = SocketConfig {
         message_bytes_max: env.number("WS_MESSAGE_BYTES_MAX", 65_536, 1024, 1_048_576),
@@ -94,10 +96,11 @@ pub(super) fn web_config(env: &mut Env<'_>, client_base_url: Option<String>) -> 
     })
 }
 
-/// Of the address for operators: the time for headers is the same as everywhere.
+/// Of the address for operators: the timeouts are the same as everywhere.
 pub(super) fn admin_limits(env: &mut Env<'_>, web: &Config) -> ConnectionLimits {
     ConnectionLimits {
         connections_max: env.number("ADMIN_CONNECTIONS_MAX", 64, 1, 100_000),
+        per_address_max: usize::MAX,
         ..web.connections
     }
 }

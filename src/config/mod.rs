@@ -459,10 +459,15 @@ fn client_base_url(
     let url = env.parse(
         "CLIENT_BASE_URL",
         &default,
-        "must be an http:// or https:// URL without a query",
+        "must be an http:// or https:// URL without a query, its path of letters, digits and . _ ~ -",
         |text| {
-            let plain = !text.contains(['?', '#']) && has_scheme(text, &["http", "https"]);
-            plain.then(|| text.trim_end_matches('/').to_owned())
+            let path = text.splitn(4, '/').nth(3).unwrap_or("");
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._~-".contains(&byte);
+            let good = has_scheme(text, &["http", "https"])
+                && !text.contains(['?', '#'])
+                && !path.contains("//")
+                && path.bytes().all(plain);
+            good.then(|| text.trim_end_matches('/').to_owned())
         },
     );
     if dev_port.is_none() && env.optional("CLIENT_BASE_URL").is_none() {

@@ -150,7 +150,32 @@ pub fn permit_entry(
     if revoked {
         return Err(Error::ParticipantRemoved);
     }
+    // Whoever is there when their invitation expires stays, and may lose the connection as anybody may.
+    let is_there = session
+        .participant(user_id)
+        .is_some_and(|participant| participant.role == role);
+    if role.is_invited() && is_there {
+        return Ok(());
+    }
     permit_join(session, role, user_id, now)
+}
+
+/// Whoever acts on the session or on others does so as the backend (`None`), or as one who is in the call, in a role that
+/// allows it. That is looked at when it is decided: a host who was removed a moment ago, on another instance, is none.
+///
+/// # Errors
+/// [`Error::NotAllowed`]
+pub fn permit_by(session: &Session, by: Option<&UserId>, action: Action) -> Result<(), Error> {
+    let is_entitled = |user_id: &UserId| {
+        session
+            .admitted()
+            .any(|who| who.user_id == *user_id && who.role.may(action))
+    };
+    if by.is_none_or(is_entitled) {
+        Ok(())
+    } else {
+        Err(Error::NotAllowed)
+    }
 }
 
 /// A participant may act on the session or on others only as their role allows.

@@ -1,6 +1,6 @@
 //! Who comes, waits, is let in, goes: the part of a session's rules that is about the people in it.
 
-use super::access::{Action, Role};
+use super::access::{Action, Role, permit_by};
 use super::error::Error;
 use super::event::EventKind;
 use super::id::UserId;
@@ -65,9 +65,13 @@ impl Session {
     /// [`Error::SessionEnded`]; [`Error::SessionFull`]
     pub fn arrived(&self, arrival: Arrival, now: Timestamp) -> Result<Arrived, Error> {
         self.require_live()?;
-        if let Some(present) = self.participant(&arrival.user_id) {
-            return Ok(self.resumed(present.clone(), arrival, now));
-        }
+        // A guest who stands in for the doctor comes anew, as the host.
+        let changed_role = match self.participant(&arrival.user_id) {
+            Some(present) if present.role == arrival.role => {
+                return Ok(self.resumed(present.clone(), arrival, now));
+            }
+            present => present,
+        };
         let full = self.participants.len() >= usize::from(self.max_participants);
         if full && !arrival.role.may(Action::SkipLimit) {
             return Err(Error::SessionFull);
@@ -83,6 +87,7 @@ impl Session {
             self.admission == Admission::WhenHostPresent
                 && role.may(Action::SkipWaiting)
                 && participant.status == ParticipantStatus::Waiting
+                && participant.user_id != user_id
         };
         let let_in: Vec<_> = self
             .participants
@@ -90,13 +95,17 @@ impl Session {
             .filter(waits_for_host)
             .map(|waiting| (waiting.user_id.clone(), waiting.role))
             .collect();
-        let mut kinds = vec![match status {
+        let mut kinds: Vec<_> = changed_role
+            .map(|before| left(before, LeaveCause::Left))
+            .into_iter()
+            .collect();
+        kinds.push(match status {
             ParticipantStatus::Waiting => EventKind::ParticipantWaiting {
                 user_id: user_id.clone(),
                 role,
             },
             ParticipantStatus::Admitted => joined(&user_id, role, false),
-        }];
+        });
         for (waiting, waiting_role) in &let_in {
             kinds.extend(admitted(waiting, *waiting_role, None));
         }
@@ -104,6 +113,9 @@ impl Session {
         let change = self.changed(now, kinds, |session| {
             session.state = SessionState::Active;
             session.empty_since = None;
+            session
+                .participants
+                .retain(|participant| participant.user_id != user_id);
             session.participants.push(Participant {
                 user_id,
                 role,
@@ -170,7 +182,7 @@ impl Session {
     /// One who waits is let in. `None` when they are in already.
     ///
     /// # Errors
-    /// [`Error::SessionEnded`]; [`Error::ParticipantNotFound`]
+    /// [`Error::SessionEnded`]; [`Error::NotAllowed`]; [`Error::ParticipantNotFound`]
     pub fn admitted_by(
         &self,
         user_id: &UserId,
@@ -178,6 +190,7 @@ impl Session {
         now: Timestamp,
     ) -> Result<Option<Change>, Error> {
         self.require_live()?;
+        permit_by(self, by, Action::Admit)?;
         let participant = self
             .participant(user_id)
             .ok_or(Error::ParticipantNotFound)?;
@@ -206,6 +219,7 @@ impl Session {
         now: Timestamp,
     ) -> Result<Option<Change>, Error> {
         self.require_live()?;
+        permit_by(self, by, Action::Remove)?;
         if self.keeps_out(user_id) {
             return Ok(None);
         }
@@ -272,6 +286,7 @@ impl Session {
         now: Timestamp,
     ) -> Result<Change, Error> {
         self.require_live()?;
+        permit_by(self, by, Action::Mute)?;
         self.participant(user_id)
             .filter(|participant| participant.status == ParticipantStatus::Admitted)
             .ok_or(Error::ParticipantNotFound)?;
@@ -306,7 +321,7 @@ impl Session {
         let spent = full.then(|| self.spent_invite(now)).flatten();
         match standing {
             Some(standing) if *standing == invite && !kept_out => return Ok(None),
-            Some(standing) if standing.role != invite.role => {
+            Some(standing) if standing.role != invite.role && !kept_out => {
                 return Err(Error::field(
                     "role",
                     "is another than the user was invited in",

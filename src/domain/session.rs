@@ -123,6 +123,34 @@ impl JoinWindow {
     }
 }
 
+/// A wish of the caller's, or what stands for one that was not told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wish<T> {
+    /// The value.
+    pub value: T,
+    /// Whether the caller gave it: only then a repeated create with another value is another request.
+    pub given: bool,
+}
+
+impl<T: PartialEq> Wish<T> {
+    /// What the caller asked for.
+    pub fn of(value: T) -> Self {
+        Self { value, given: true }
+    }
+
+    /// What stands for a wish that was not told.
+    pub fn none(value: T) -> Self {
+        Self {
+            value,
+            given: false,
+        }
+    }
+
+    fn differs_from(&self, value: &T) -> bool {
+        self.given && self.value != *value
+    }
+}
+
 /// What a caller asks for when creating a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionRequest {
@@ -137,9 +165,9 @@ pub struct SessionRequest {
     /// The backend's notes.
     pub labels: Labels,
     /// Who gets past the waiting room.
-    pub admission: Admission,
+    pub admission: Wish<Admission>,
     /// How many may be connected at once.
-    pub max_participants: u16,
+    pub max_participants: Wish<u16>,
 }
 
 /// A session that has no SFU node yet: the store assigns one together with the turn that it takes.
@@ -280,8 +308,8 @@ impl UnplacedSession {
             end_reason: String::new(),
             labels: self.request.labels,
             version: 1,
-            admission: self.request.admission,
-            max_participants: self.request.max_participants,
+            admission: self.request.admission.value,
+            max_participants: self.request.max_participants.value,
             participants: Vec::new(),
             let_in: Vec::new(),
             invites: Vec::new(),
@@ -317,6 +345,13 @@ impl Session {
                 "scheduled_end_time",
                 self.schedule.end != request.schedule.end,
             ),
+            ("admission", request.admission.differs_from(&self.admission)),
+            (
+                "max_participants",
+                request
+                    .max_participants
+                    .differs_from(&self.max_participants),
+            ),
         ];
         let fields: Vec<_> = differs
             .into_iter()
@@ -344,6 +379,25 @@ impl Session {
         window: &JoinWindow,
         now: Timestamp,
     ) -> Result<Option<Timestamp>, Error> {
+        let closes = self.require_open(window, now)?;
+        permit_join(self, role, user_id, now)?;
+        let invite_ends = self
+            .invites
+            .iter()
+            .find(|invite| invite.user_id == *user_id)
+            .and_then(|invite| invite.expire_time);
+        Ok([closes, invite_ends].into_iter().flatten().min())
+    }
+
+    /// Whether the door is open, and when it closes.
+    ///
+    /// # Errors
+    /// Those of [`Session::require_not_over`]; [`Error::JoinTooEarly`], [`Error::JoinTooLate`].
+    pub fn require_open(
+        &self,
+        window: &JoinWindow,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, Error> {
         self.require_not_over(window)?;
         if let Some(opens) = window.opens(&self.schedule).filter(|opens| now < *opens) {
             return Err(Error::JoinTooEarly { opens });
@@ -353,13 +407,6 @@ impl Session {
         if let Some(closed) = closes.filter(|closes| closes.as_secs() <= now.as_secs()) {
             return Err(Error::JoinTooLate { closed });
         }
-        permit_join(self, role, user_id, now)?;
-        let invite_ends = self
-            .invites
-            .iter()
-            .find(|invite| invite.user_id == *user_id)
-            .and_then(|invite| invite.expire_time);
-        let closes = [closes, invite_ends].into_iter().flatten().min();
         Ok(closes)
     }
 
@@ -568,8 +615,8 @@ mod tests {
             patient_id: user("patient"),
             schedule,
             labels: Labels::new(),
-            admission: Admission::default(),
-            max_participants: 8,
+            admission: Wish::none(Admission::default()),
+            max_participants: Wish::none(8),
         }
     }
 

@@ -13,7 +13,6 @@ use super::{Config, page_token, wire};
 use crate::app::{App, JoinGrant, SessionKey};
 use crate::domain::access::Role;
 use crate::domain::id::SessionId;
-use crate::domain::session::EndCause;
 use crate::proto::v1;
 use crate::proto::v1::video_session_service_server::VideoSessionService;
 
@@ -152,7 +151,7 @@ impl VideoSessionService for SessionService {
         record(&session_id);
         let session = self
             .app
-            .end_session(&session_id, EndCause::Backend, &reason)
+            .end_session(&session_id, &reason)
             .await
             .map_err(status)?;
         Ok(Response::new(v1::EndSessionResponse {

@@ -39,7 +39,7 @@ pub async fn serve(
         .route("/metrics", get(metrics))
         .route("/.well-known/jwks.json", get(jwks))
         .with_state(parts);
-    server::run(listener, router, limits, stop).await;
+    server::run(listener, router, limits, &[], stop).await;
 }
 
 async fn metrics(State(parts): State<Parts>) -> impl IntoResponse {

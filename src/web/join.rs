@@ -1,6 +1,7 @@
 //! The join page: a link's token is exchanged for a cookie, and the page itself is shown at an address without it.
 
 use axum::body::{Body, to_bytes};
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::header::{LOCATION, SET_COOKIE};
 use axum::http::{HeaderMap, StatusCode};
@@ -19,7 +20,7 @@ use crate::domain::label::text_fault;
 const NAME_BYTES_MAX: usize = 4096;
 
 /// What a join page's address may carry. Has no `Debug`: it holds a credential.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 pub(super) struct JoinQuery {
     /// The join token, in a link as it was handed out.
     token: Option<String>,
@@ -30,12 +31,15 @@ pub(super) struct JoinQuery {
 /// `GET /join/{session_id}`
 pub(super) async fn page(
     State(edge): State<Edge>,
-    Path(session_id): Path<String>,
-    Query(query): Query<JoinQuery>,
+    session_id: Result<Path<String>, PathRejection>,
+    query: Result<Query<JoinQuery>, QueryRejection>,
     headers: HeaderMap,
 ) -> Response {
-    let outcome = match SessionId::parse(session_id) {
-        Err(_) => Err(Refusal::UnknownSession),
+    // An address that was mangled on its way is answered like one that is wrong.
+    let query = query.map_or_else(|_| JoinQuery::default(), |Query(query)| query);
+    let session_id = session_id.map_err(drop);
+    let outcome = match session_id.and_then(|Path(id)| SessionId::parse(id).map_err(drop)) {
+        Err(()) => Err(Refusal::UnknownSession),
         Ok(session_id) => match query {
             JoinQuery {
                 token: Some(token), ..
@@ -152,11 +156,26 @@ async fn read_name(edge: &Edge, body: Body) -> Result<String, String> {
         .map_err(|_| "the body is too large, or broke off")?;
     let named: Named =
         serde_json::from_slice(&body).map_err(|_| r#"the body must be {"name": "…"}, in JSON"#)?;
-    let name = named.name.trim();
-    match text_fault(name) {
+    let name: String = named.name.chars().map(visible).collect();
+    let name = name.split_whitespace().collect::<Vec<_>>().join(" ");
+    match text_fault(&name) {
         None if name.is_empty() => Err("name must not be empty".to_owned()),
-        None => Ok(name.to_owned()),
+        None => Ok(name),
         Some(fault) => Err(format!("name {fault}")),
+    }
+}
+
+/// What is not seen has no place in a name that somebody gave themselves: it hides, or turns the text around it.
+fn visible(c: char) -> char {
+    match c {
+        '\u{200b}'
+        | '\u{200e}'
+        | '\u{200f}'
+        | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}'
+        | '\u{feff}' => ' ',
+        c if c.is_control() => ' ',
+        c => c,
     }
 }
 

@@ -98,7 +98,7 @@ fn address_of(entry: &str) -> Option<IpAddr> {
 }
 
 /// An IPv6 subscriber has a /64, and could have each of its addresses counted apart.
-fn per_subscriber(address: IpAddr) -> IpAddr {
+pub(super) fn per_subscriber(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(address) => {

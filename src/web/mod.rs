@@ -54,8 +54,12 @@ pub struct Config {
 pub struct ConnectionLimits {
     /// How many connections may be open at once; further ones wait to be accepted.
     pub connections_max: usize,
+    /// How many of them from one address.
+    pub per_address_max: usize,
     /// How long a client may take to send a request's headers.
     pub header_timeout: Duration,
+    /// How long a client may take none of what it is sent.
+    pub write_timeout: Duration,
 }
 
 /// Settings of signalling sockets.
@@ -119,7 +123,7 @@ impl Config {
                 .split_once("://")
                 .is_some_and(|(_, origin_host)| origin_host.eq_ignore_ascii_case(host))
         });
-        same_host
+        (same_host && (!self.is_secure() || origin.starts_with("https://")))
             || origin == self.origin()
             || self.allowed_origins.iter().any(|allowed| allowed == origin)
     }
@@ -165,7 +169,14 @@ pub async fn serve(
         .layer(from_fn_with_state(edge.clone(), headers::secure))
         .layer(from_fn(headers::log))
         .with_state(edge);
-    server::run(listener, router, config.connections, closing).await;
+    server::run(
+        listener,
+        router,
+        config.connections,
+        &config.trusted_proxies,
+        closing,
+    )
+    .await;
     // Every page is told that the instance goes away, so that it looks for another at once.
     sockets.close();
     sockets.wait().await;
@@ -173,8 +184,11 @@ pub async fn serve(
 
 /// A connection's place among those that may be open at once. A socket outlives the HTTP connection that it was made on,
 /// and takes the place with it.
-#[derive(Debug, Clone)]
-struct Place(#[expect(dead_code, reason = "held, not used")] Arc<OwnedSemaphorePermit>);
+#[derive(Clone)]
+struct Place(
+    #[expect(dead_code, reason = "held, not used")]
+    Arc<(OwnedSemaphorePermit, Option<server::Counted>)>,
+);
 
 /// The address that a connection comes from, before proxies are looked at.
 #[derive(Debug, Clone, Copy)]

@@ -1,19 +1,26 @@
-//! Accepts connections: so many at once, and none that takes for ever to say what it wants.
+//! Accepts connections: so many at once, so many from one address, and none that takes for ever to say what it wants or to
+//! take its answer.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tower::Service as _;
 
+use super::limits::per_subscriber;
 use super::{ConnectionLimits, PeerAddress, Place};
 
 /// The most that a request's headers may take, cookies of several participants included.
@@ -21,14 +28,18 @@ const HEADER_BYTES_MAX: usize = 64 * 1024;
 /// The pause after a failed accept: the process is out of file descriptors, and will be for a moment.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Serves until `closing` is cancelled and every answer that was begun is given. Connections of `proxies` are many clients',
+/// so they are not counted by address.
 pub(super) async fn run(
     listener: TcpListener,
     router: Router,
     limits: ConnectionLimits,
+    proxies: &[IpNet],
     closing: CancellationToken,
 ) {
     let room = Arc::new(Semaphore::new(limits.connections_max));
-    let graceful = GracefulShutdown::new();
+    let addresses = Arc::new(Addresses::default());
+    let connections = TaskTracker::new();
     while let Some(permit) = closing
         .run_until_cancelled(Arc::clone(&room).acquire_owned())
         .await
@@ -36,38 +47,45 @@ pub(super) async fn run(
         let Ok(permit) = permit else { break };
         match closing.run_until_cancelled(listener.accept()).await {
             Some(Ok((stream, address))) => {
-                let service = router.clone();
-                serve_one(
-                    stream,
-                    PeerAddress(address),
-                    service,
-                    limits,
-                    &graceful,
-                    permit,
-                );
+                let ip = address.ip().to_canonical();
+                let is_proxy = proxies.iter().any(|network| network.contains(&ip));
+                let counted = if is_proxy {
+                    None
+                } else {
+                    match addresses.take(per_subscriber(ip), limits.per_address_max) {
+                        Some(counted) => Some(counted),
+                        // Closed without a word: whoever has so many is not waited for.
+                        None => continue,
+                    }
+                };
+                let place = Place(Arc::new((permit, counted)));
+                let serving = serve_one(stream, address, router.clone(), limits, place, &closing);
+                connections.spawn(serving);
             }
             Some(Err(_)) => tokio::time::sleep(ACCEPT_PAUSE).await,
             None => break,
         }
     }
     drop(listener);
-    graceful.shutdown().await;
+    connections.close();
+    connections.wait().await;
 }
 
 fn serve_one(
     stream: TcpStream,
-    address: PeerAddress,
+    address: SocketAddr,
     router: Router,
     limits: ConnectionLimits,
-    graceful: &GracefulShutdown,
-    permit: OwnedSemaphorePermit,
-) {
+    place: Place,
+    closing: &CancellationToken,
+) -> impl Future<Output = ()> + use<> {
     // Signalling is many small messages, none of which should wait for the next.
     let _ = stream.set_nodelay(true);
-    let place = Place(Arc::new(permit));
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(limits.write_timeout));
     let held = place.clone();
     let service = hyper::service::service_fn(move |mut request: http::Request<Incoming>| {
-        request.extensions_mut().insert(address);
+        request.extensions_mut().insert(PeerAddress(address));
         request.extensions_mut().insert(place.clone());
         let mut router = router.clone();
         async move {
@@ -76,17 +94,61 @@ fn serve_one(
                 .await
         }
     });
-    let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
-    builder
-        .http1()
+    let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
-        .max_buf_size(HEADER_BYTES_MAX);
-    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-    let connection = graceful.watch(connection.into_owned());
-    tokio::spawn(async move {
+        .max_buf_size(HEADER_BYTES_MAX)
+        .serve_connection(TokioIo::new(Box::pin(stream)), service)
+        .with_upgrades();
+    let closing = closing.clone();
+    async move {
+        let mut connection = pin!(connection);
         // A connection that breaks is the client's affair.
-        let _ = connection.await;
+        tokio::select! {
+            _ = connection.as_mut() => {}
+            () = closing.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                let _ = connection.await;
+            }
+        }
         drop(held);
-    });
+    }
+}
+
+/// How many connections each address has.
+#[derive(Default)]
+struct Addresses(Mutex<HashMap<IpAddr, usize>>);
+
+/// One of an address's connections, until it is dropped.
+pub(super) struct Counted {
+    addresses: Arc<Addresses>,
+    address: IpAddr,
+}
+
+impl Addresses {
+    fn take(self: &Arc<Self>, address: IpAddr, most: usize) -> Option<Counted> {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(address).or_default();
+        if *count >= most {
+            return None;
+        }
+        *count += 1;
+        Some(Counted {
+            addresses: Arc::clone(self),
+            address,
+        })
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let counts = &self.addresses.0;
+        let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.address);
+            }
+        }
+    }
 }

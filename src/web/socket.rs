@@ -24,6 +24,9 @@ use crate::hub::connections::{Outbox, Outgoing};
 /// A signalling message is small; a large one grows the buffer while it lasts.
 const READ_BUFFER_BYTES: usize = 4 * 1024;
 
+/// How many messages that were under way are read while a page takes its goodbye: whoever floods sends on.
+const GOODBYE_MESSAGES_MAX: usize = 100;
+
 #[derive(Deserialize)]
 pub(super) struct SocketQuery {
     /// The participant's slot.
@@ -154,7 +157,11 @@ async fn say_goodbye(mut socket: WebSocket, config: &SocketConfig, code: u16) {
     // A page that does not take its goodbye is left without one.
     let _ = timeout(config.send_timeout, async {
         socket.send(Message::Close(Some(frame))).await?;
-        while let Some(Ok(_)) = socket.recv().await {}
+        for _ in 0..GOODBYE_MESSAGES_MAX {
+            if !matches!(socket.recv().await, Some(Ok(_))) {
+                break;
+            }
+        }
         Ok::<_, axum::Error>(())
     })
     .await;

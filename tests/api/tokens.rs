@@ -14,7 +14,7 @@ use video_session::auth::token::{
 use video_session::domain::access::Role;
 use video_session::domain::id::{AppointmentId, NodeId, UserId};
 use video_session::domain::participant::Admission;
-use video_session::domain::session::{Schedule, SessionRequest, UnplacedSession};
+use video_session::domain::session::{Schedule, SessionRequest, UnplacedSession, Wish};
 use video_session::domain::time::Timestamp;
 use video_session::proto::v1;
 
@@ -61,8 +61,8 @@ fn issue(tokens: &Tokens) -> String {
         patient_id: id("patient-1"),
         schedule: Schedule::default(),
         labels: <_>::default(),
-        admission: Admission::default(),
-        max_participants: 8,
+        admission: Wish::none(Admission::default()),
+        max_participants: Wish::none(8),
     };
     let now = Timestamp::now();
     let placed = UnplacedSession::new(request, None, now).place(NodeId::parse("sfu-1").unwrap());

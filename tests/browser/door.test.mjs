@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { PHONE, Service, accessible, browser, click, device, ended, freePort, goIn, meet, open, resign, screen, seen, start, until, visible } from './support.mjs';
+import { PHONE, SMALL, Service, accessible, browser, click, device, ended, freePort, goIn, meet, open, resign, screen, seen, start, until, visible } from './support.mjs';
 
 const [service, chromium] = await Promise.all([Service.start(), browser()]);
 
@@ -63,6 +63,7 @@ test('one who is removed cannot come back with the old link, nor after the servi
   const { doctor, patient } = await meet(t, chromium, session);
   await click(doctor, 'people');
   await click(doctor, 'remove');
+  await doctor.getByTestId('keep-out').check();
   await click(doctor, 'remove-confirm');
   await ended(patient, 'removed');
   await until('nobody else is there', async () => (await doctor.getByTestId('remote').count()) === 0);
@@ -85,7 +86,7 @@ test('one who is removed but not kept out gets in with a new link only', async (
   const { doctor, patient } = await meet(t, chromium, session);
   await click(doctor, 'people');
   await click(doctor, 'remove');
-  await doctor.getByTestId('keep-out').uncheck();
+  assert.equal(await doctor.getByTestId('keep-out').isChecked(), false);
   await click(doctor, 'remove-confirm');
   await ended(patient, 'removed');
   await refused(await open(patient.context(), old), 403, 'removed');
@@ -229,8 +230,10 @@ test('a store that is away: the link is still good, its token leaves the address
 test('whoever comes without a name is asked for one', async (t) => {
   const session = await service.session();
   const doctor = await goIn(await device(t, chromium), await session.doctor());
-  const patient = await open(await device(t, chromium, PHONE), await session.patient(''));
+  const patient = await open(await device(t, chromium, SMALL), await session.patient(''));
   await screen(patient, 'ready');
+  const [field, button] = await Promise.all(['name', 'start'].map((testid) => patient.getByTestId(testid).boundingBox()));
+  assert.ok(field.y + field.height <= button.y, 'the field is not hidden behind the button');
   await patient.getByLabel('Your name').fill('Rosa <Pérez>');
   await accessible(patient, 'with a name to fill in');
   await start(patient);

@@ -108,8 +108,7 @@ test('a second tab takes over, and the first can take it back', async (t) => {
   assert.equal(await doctor.getByTestId('remote').count(), 1);
   await first.bringToFront();
   await click(first, 'again');
-  await screen(first, 'ready');
-  await click(first, 'start');
+  await screen(first, 'call');
   await ended(second, 'replaced');
   await Promise.all([seen(first), seen(doctor)]);
 });

@@ -8,7 +8,9 @@ use video_session::domain::id::{SessionId, UserId, random_id};
 use video_session::domain::participant::{
     Admission, Arrival, Invite, LeaveCause, ParticipantStatus,
 };
-use video_session::domain::session::{Change, Schedule, Session, SessionState, SessionUpdate};
+use video_session::domain::session::{
+    Change, Schedule, Session, SessionState, SessionUpdate, Wish,
+};
 use video_session::domain::time::Timestamp;
 use video_session::store::{Committed, SessionStore};
 
@@ -54,8 +56,8 @@ fn ids<const N: usize>(sessions: [&Session; N]) -> BTreeSet<SessionId> {
 
 pub(crate) async fn people_read_back_as_they_were_stored(backend: &Backend) {
     let mut asked = request("people");
-    asked.admission = Admission::Manual;
-    asked.max_participants = 3;
+    asked.admission = Wish::of(Admission::Manual);
+    asked.max_participants = Wish::of(3);
     let mut session = stored(backend.store.as_ref(), unplaced(asked, None))
         .await
         .session;
@@ -171,7 +173,7 @@ pub(crate) async fn every_role_and_cause_reads_back(backend: &Backend) {
 pub(crate) async fn a_change_of_many_events_is_one_write(backend: &Backend) {
     const WAITING: usize = 10;
     let mut asked = request("many-at-once");
-    asked.max_participants = 50;
+    asked.max_participants = Wish::of(50);
     let mut session = stored(backend.store.as_ref(), unplaced(asked, None))
         .await
         .session;

@@ -10,7 +10,7 @@ use video_session::app::{App, Config, JoinRequest, Parts, SessionKey};
 use video_session::auth::token::{self, KeySource, Tokens};
 use video_session::bus::local::LocalBus;
 use video_session::domain::access::Role;
-use video_session::domain::session::{EndCause, JoinWindow, SessionUpdate};
+use video_session::domain::session::{JoinWindow, SessionUpdate};
 use video_session::hub::LocalHub;
 use video_session::hub::connections::Connections;
 use video_session::store::SessionStore;
@@ -120,13 +120,9 @@ async fn every_call_costs_the_round_trips_that_it_may() {
             "the archive is not asked"
         );
 
-        app.end_session(&session_id, EndCause::Backend, "over")
-            .await
-            .unwrap();
+        app.end_session(&session_id, "over").await.unwrap();
         assert_eq!(commands.take(), ["find sessions", "update sessions"]);
-        app.end_session(&session_id, EndCause::Backend, "over")
-            .await
-            .unwrap();
+        app.end_session(&session_id, "over").await.unwrap();
         assert_eq!(commands.take(), ["find sessions"]);
 
         // The next session of an appointment costs what its first did.

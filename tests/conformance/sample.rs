@@ -8,7 +8,7 @@ use video_session::domain::label::Labels;
 use video_session::domain::node::{Rotation, SfuNode};
 use video_session::domain::participant::Admission;
 use video_session::domain::session::{
-    Change, EndCause, Schedule, Session, SessionRequest, SessionUpdate, UnplacedSession,
+    Change, EndCause, Schedule, Session, SessionRequest, SessionUpdate, UnplacedSession, Wish,
 };
 use video_session::domain::time::Timestamp;
 use video_session::store::{Committed, Inserted, SessionStore};
@@ -33,8 +33,8 @@ pub(crate) fn request(appointment: &str) -> SessionRequest {
         patient_id: user("patient-1"),
         schedule: Schedule::default(),
         labels: Labels::new(),
-        admission: Admission::default(),
-        max_participants: 8,
+        admission: Wish::none(Admission::default()),
+        max_participants: Wish::none(8),
     }
 }
 

@@ -218,12 +218,15 @@ async fn headers_that_never_end_are_not_waited_for() {
     let mut slow = Vec::new();
     let addresses = [world.service.http; 50].into_iter();
     for address in addresses.chain([world.service.admin; 50]) {
-        let mut stream = TcpStream::connect(address).await.unwrap();
-        stream
-            .write_all(b"GET /join/x HTTP/1.1\r\nhost: page.test\r\nx-a: ")
-            .await
-            .unwrap();
-        slow.push(stream);
+        for begun in [
+            "GET /join/x HTTP/1.1\r\nhost: page.test\r\nx-a: ",
+            "PRI * HT",
+            "",
+        ] {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(begun.as_bytes()).await.unwrap();
+            slow.push(stream);
+        }
     }
     let (mut doctor, mut patient) = world.couple().await;
     assert_undisturbed(&mut doctor, &mut patient).await;
@@ -236,8 +239,61 @@ async fn headers_that_never_end_are_not_waited_for() {
 }
 
 #[tokio::test]
+async fn one_address_takes_so_many_connections_and_no_more() {
+    let setup = setup().set("HTTP_CONNECTIONS_PER_ADDRESS", 3);
+    let world = World::with(&setup, create("appointment-1")).await;
+    let http = world.service.http;
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        let mut stream = TcpStream::connect(http).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+        held.push(stream);
+    }
+    let mut refused = TcpStream::connect(http).await.unwrap();
+    let mut rest = Vec::new();
+    // Closed at once, where those above wait for their headers.
+    let _ = patiently(refused.read_to_end(&mut rest)).await;
+    assert!(rest.is_empty());
+    drop(held.pop());
+    let mut status = 0;
+    patiently(async {
+        while status != 404 {
+            let asked = reqwest::get(format!("http://{http}/")).await;
+            status = asked.map_or(0, |answer| answer.status().as_u16());
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn whoever_takes_no_answer_is_not_waited_for() {
+    let setup = setup()
+        .set("HTTP_CONNECTIONS_MAX", 1)
+        .set("HTTP_WRITE_TIMEOUT_SECS", 1);
+    let world = World::with(&setup, create("appointment-1")).await;
+    let http = world.service.http;
+    let page = crate::world::fetch(http, "/", &[]).await.body;
+    let (_, rest) = page.split_once("href=\"/assets/").unwrap();
+    let version = rest.split('/').next().unwrap();
+    let mut deaf = TcpStream::connect(http).await.unwrap();
+    let ask = format!("GET /assets/{version}/css/page.css HTTP/1.1\r\nhost: page.test\r\n\r\n");
+    // More than the buffers between here and there hold; what cannot be sent any more is the end of it.
+    let _ = tokio::time::timeout(
+        Duration::from_secs(1),
+        deaf.write_all(ask.repeat(2000).as_bytes()),
+    )
+    .await;
+    assert_eq!(
+        patiently(crate::world::fetch(http, "/", &[])).await.status,
+        404
+    );
+}
+
+#[tokio::test]
 async fn so_many_connections_and_no_more() {
-    let setup = setup().set("HTTP_CONNECTIONS_MAX", 3);
+    let setup = setup()
+        .set("HTTP_CONNECTIONS_MAX", 3)
+        .set("HTTP_HEADER_TIMEOUT_SECS", 60);
     let mut world = World::with(&setup, create("appointment-1")).await;
     let (doctor, mut patient) = world.couple().await;
     let held = TcpStream::connect(world.service.http).await.unwrap();

@@ -79,7 +79,10 @@ async fn whoever_comes_without_a_name_says_it_once_and_keeps_it_in_the_cookie() 
         ("Rosa", "the body must be"),
         ("{}", "the body must be"),
         (r#"{"name": " "}"#, "name must not be empty"),
-        (r#"{"name": "a\u0007b"}"#, "name must not contain control"),
+        (
+            "{\"name\": \"\u{200b}\u{2060}\\t\"}",
+            "name must not be empty",
+        ),
         (&long, "name must have at most 256"),
         (&huge, "the body is too large"),
     ] {
@@ -87,7 +90,7 @@ async fn whoever_comes_without_a_name_says_it_once_and_keeps_it_in_the_cookie() 
         assert_eq!(answer.status, 422, "{body}");
         assert!(answer.body.starts_with(fault), "{}", answer.body);
     }
-    let body = r#"{"name": " Rosa Pérez <b> "}"#;
+    let body = "{\"name\": \" Rosa\\t Pérez\u{202e} <b> \"}";
     let elsewhere = submit(http, &path, &from("https://evil.test"), body).await;
     assert_eq!((elsewhere.status, elsewhere.code()), (403, "origin"));
     let stranger = submit(http, &path, &[("origin", BASE)], body).await;
@@ -109,6 +112,20 @@ async fn whoever_comes_without_a_name_says_it_once_and_keeps_it_in_the_cookie() 
     let again = [("origin", BASE), ("cookie", named.cookie.as_str())];
     assert_eq!(submit(http, &path, &again, body).await.status, 409);
     assert!(!world.service.output().contains("Rosa"), "logged");
+}
+
+#[tokio::test]
+async fn an_address_that_was_mangled_gets_a_page_too() {
+    let world = World::new().await;
+    let (http, id) = (world.service.http, &world.session_id);
+    for (path, status, code) in [
+        (format!("/join/{id}?token=a&token=b"), 401, "missing-token"),
+        (format!("/join/{id}?p=a&p=b"), 401, "missing-token"),
+        ("/join/%ff?token=a".to_owned(), 404, "unknown-session"),
+    ] {
+        let answer = fetch(http, &path, &[]).await;
+        assert_eq!((answer.status, answer.code()), (status, code), "{path}");
+    }
 }
 
 #[tokio::test]

@@ -95,6 +95,29 @@ async fn participants_on_two_instances_see_each_other_come_and_go() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs the MongoDB peer; .ci/run installs it"]
+async fn a_host_who_was_removed_elsewhere_is_none_from_then_on() {
+    for _ in 0..5 {
+        let (_peer, mut here, there) = two().await;
+        let mut away = there.client();
+        let (doctor, _patient) = here.couple().await;
+        let request = v1::RemoveParticipantRequest {
+            session_id: here.session_id.clone(),
+            user_id: "doctor-1".to_owned(),
+            keep_out: true,
+        };
+        away.remove_participant(request).await.unwrap();
+        // Before this instance has heard of it.
+        doctor.ask("end-session");
+        doctor.about("remove", "patient-1");
+        here.until(|session| session.participants.len() == 1).await;
+        doctor.vanish();
+        let session = here.session().await;
+        assert_eq!(session.participants[0].user_id, "patient-1");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the MongoDB peer; .ci/run installs it"]
 async fn one_who_waits_and_moves_to_another_instance_is_told_on_the_first() {
     let (_peer, mut here, there) = two().await;
     let ticket = here.ticket(Role::Patient).await;

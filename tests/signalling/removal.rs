@@ -7,7 +7,7 @@ use video_session::domain::error::Reason;
 use video_session::proto::v1;
 use video_session::proto::v1::{Admission, Role};
 
-use crate::harness::{create, in_secs, join, refused};
+use crate::harness::{create, in_secs, join, patiently, refused};
 use crate::world::{Ticket, World, fetch, setup};
 
 fn invitation(role: Role, user_id: &str) -> v1::InviteParticipantRequest {
@@ -281,6 +281,84 @@ async fn invitations_that_were_taken_back_make_room_for_others() {
         ..join(&world.session_id, Role::Guest)
     });
     refused(outcome.await, Reason::NotAParticipant);
+}
+
+#[tokio::test]
+async fn links_of_invitations_are_handed_out_ahead_of_time() {
+    let request = v1::CreateSessionRequest {
+        scheduled_start_time: Some(in_secs(7200)),
+        ..create("appointment-1")
+    };
+    let mut world = World::with(&setup(), request).await;
+    let grant = world.invite(invitation(Role::Interpreter, "i-1")).await;
+    let grant = grant.unwrap().join.unwrap();
+    // As long as any, from when the door opens: a quarter of an hour before the start.
+    assert_eq!(grant.expires_in.unwrap().seconds, 7200 - 900 + 3600);
+    let ticket = world.exchange(&grant.token).await;
+    let page = ticket.page(world.service.http).await;
+    assert_eq!((page.status, page.code()), (425, "too-early"));
+}
+
+#[tokio::test]
+async fn a_guest_who_stands_in_for_the_doctor_is_the_host() {
+    let mut world = World::new().await;
+    let guest = world.invite(invitation(Role::Guest, "doctor-2")).await;
+    let ticket = world.exchange(&guest.unwrap().join.unwrap().token).await;
+    let mut guest = world.connect(&ticket).await;
+    assert_eq!(guest.expect("connected").await["status"], "waiting");
+    let mut patient = world.enter(Role::Patient).await;
+    patient.until("waiting").await;
+    let request = v1::UpdateSessionRequest {
+        session_id: world.session_id.clone(),
+        doctor_id: "doctor-2".to_owned(),
+        ..Default::default()
+    };
+    world.client.update_session(request).await.unwrap();
+    let request = v1::JoinSessionRequest {
+        user_id: "doctor-2".to_owned(),
+        ..join(&world.session_id, Role::Doctor)
+    };
+    let grant = world.client.join_session(request).await.unwrap();
+    let ticket = world.exchange(&grant.into_inner().token).await;
+    let mut doctor = world.connect(&ticket).await;
+    let connected = doctor.expect("connected").await;
+    assert_eq!(
+        (&connected["role"], &connected["status"]),
+        (&json!("doctor"), &json!("admitted"))
+    );
+    patient.expect("admitted").await;
+    let session = world.session().await;
+    assert_eq!(session.participants.len(), 2);
+}
+
+#[tokio::test]
+async fn whoever_is_there_when_their_invitation_expires_may_lose_the_connection() {
+    let mut world = World::new().await;
+    let _doctor = world.admitted(Role::Doctor).await;
+    let request = v1::InviteParticipantRequest {
+        expire_time: Some(in_secs(2)),
+        ..invitation(Role::Interpreter, "i-1")
+    };
+    let grant = world.invite(request).await.unwrap().join.unwrap();
+    let ticket = world.exchange(&grant.token).await;
+    let mut interpreter = world.connect(&ticket).await;
+    interpreter.until("existing-participants").await;
+    let request = v1::JoinSessionRequest {
+        user_id: "i-1".to_owned(),
+        ..join(&world.session_id, Role::Interpreter)
+    };
+    patiently(async {
+        while world.client.join_session(request.clone()).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await;
+    interpreter.vanish();
+    let mut interpreter = world.connect(&ticket).await;
+    assert_eq!(interpreter.expect("connected").await["resumed"], true);
+    interpreter.ask("leave");
+    world.until(|session| session.participants.len() == 1).await;
+    assert_eq!(ticket.connect(world.service.http).await.err(), Some(403));
 }
 
 #[tokio::test]

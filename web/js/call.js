@@ -1,7 +1,7 @@
 // The third screen: the others, oneself in a corner, and the controls.
 
 import { attach, byId, face } from './dom.js';
-import { ask, disclose, say } from './a11y.js';
+import { alert, ask, disclose, say } from './a11y.js';
 import { LocalMedia } from './media.js';
 import { choices, float, named } from './reactions.js';
 import { note } from './notes.js';
@@ -60,7 +60,8 @@ export class Call {
     this.#panel.render();
     const alone = !people.some((person) => person.publishes);
     byId('alone').hidden = !alone;
-    byId('alone').textContent = words.text(session.self.role === 'doctor' ? 'call.alone.doctor' : 'call.alone');
+    const waitsFor = session.queue.size > 0 ? 'call.alone.knock' : session.self.role === 'doctor' ? 'call.alone.doctor' : 'call.alone';
+    byId('alone').textContent = words.text(waitsFor);
     this.#controls();
   }
 
@@ -165,7 +166,10 @@ export class Call {
     byId('lost').hidden = !lost;
     byId('lost').textContent = lost ? text : '';
     if (lost) note(text, { loud: true, quiet: true });
-    else note(this.words.text('call.back'));
+    else {
+      alert('');
+      note(this.words.text('call.back'));
+    }
   }
 
   async #count() {

@@ -1,7 +1,12 @@
 // The page's words. One file a language.
 
 const FALLBACK = 'en';
+// Letters that run from right to left, and the characters that say so of others.
+const TURNS = /[\u0590-\u08ff\u200e\u200f\u202a-\u202e\u2066-\u2069\ufb1d-\ufdff\ufe70-\ufefc]/;
 const RIGHT_TO_LEFT = new Set(['ar', 'fa', 'he', 'ur']);
+
+/** A name in another direction than the sentence must not turn the sentence around. */
+const isolated = (text) => (TURNS.test(text) ? `\u2068${text}\u2069` : text);
 
 async function read(assets, language) {
   try {
@@ -32,7 +37,7 @@ export class Catalogue {
   /** The words of a key, with `{name}`s put in. */
   text(key, values = {}) {
     const words = this.has(key) ? this.words[key] : key;
-    return words.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? String(values[name]) : whole));
+    return words.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? isolated(String(values[name])) : whole));
   }
 
   role(role) {

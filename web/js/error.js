@@ -16,8 +16,9 @@ const inAddress = new URLSearchParams(location.search);
 const again = code in LATER && (inAddress.has('token') || inAddress.has('p'));
 const words = await load(assets);
 
-// A token that is good for nothing any more need not stand in the address bar and the history.
-if (!(code in LATER) && inAddress.has('token')) history.replaceState(null, '', location.pathname);
+// A token has no place in the address bar and the history, whether it is good for anything or not.
+const address = location.href;
+if (inAddress.has('token')) history.replaceState(null, '', location.pathname);
 
 /** How far this device's clock is behind the service's. */
 async function skew() {
@@ -31,7 +32,7 @@ async function skew() {
 }
 
 function retry() {
-  location.reload();
+  location.replace(address);
 }
 
 /** Tries again by itself, later for each page that had to, and not in step with everybody else. */

@@ -33,16 +33,25 @@ async function begin() {
   show('ready', title(words.text('ready.title')));
   const before = memory.recall();
   const reason = unfit();
+  if (before) choose(before);
   if (reason) ready.unfit(reason);
-  else if (before) await resume(before);
+  else if (before && !before.asks) await resume();
   else await ready.open();
 }
 
-/** The page was loaded again in the middle: on with it, as it was. */
-async function resume({ muted, cameraOff, chosen }) {
+function choose({ muted, cameraOff, chosen }) {
   media.muted = muted;
   media.cameraOff = cameraOff;
   Object.assign(media.chosen, chosen);
+}
+
+function keep({ asks = false } = {}) {
+  const { muted, cameraOff, chosen } = media;
+  memory.keep({ muted, cameraOff, chosen, asks });
+}
+
+/** The page was loaded again in the middle: on with it, as it was. */
+async function resume() {
   if (config.publishes) await media.acquire();
   start();
 }
@@ -73,7 +82,11 @@ async function start(name) {
   session.addEventListener('over', ({ detail: why }) => {
     call.close();
     memory.forget();
-    const onAgain = () => location.replace(config.page);
+    // Whoever left is asked again; whoever was cut off, or comes back from elsewhere, goes on.
+    const onAgain = () => {
+      keep({ asks: why === 'left' });
+      location.replace(config.page);
+    };
     show('end', title(fill({ words, why, onAgain })));
   });
   wait();
@@ -83,8 +96,7 @@ async function start(name) {
 
 window.addEventListener('pagehide', () => {
   if (session && session.stage !== 'over') {
-    const { muted, cameraOff, chosen } = media;
-    memory.keep({ muted, cameraOff, chosen });
+    keep();
     session.abandon();
   }
   media.stop();

@@ -70,9 +70,13 @@ export class Panel {
   }
 
   #name(person) {
-    const name = this.words.who(person);
+    return el('span', { className: 'person-name' }, this.words.who(person), ...this.#role(person));
+  }
+
+  /** A name may be somebody's own word; the role is not. */
+  #role(person) {
     const role = this.words.role(person.role);
-    return el('span', { className: 'person-name' }, name, role === name ? null : el('small', {}, role));
+    return role === this.words.who(person) ? [] : [' ', el('small', {}, role)];
   }
 
   #admit(person) {
@@ -103,12 +107,12 @@ export class Panel {
 
   /** Somebody waits: one tap lets them in, without opening the panel. */
   #knocks(person) {
-    return el('p', { className: 'banner', dataset: { userId: person.userId }, testid: 'knock' }, el('span', {}, this.words.text('panel.waits', { name: this.words.who(person) })), this.#button('knock-admit', 'panel.admit', person, 'small-button good', () => this.session.admit(person.userId)));
+    return el('p', { className: 'banner', dataset: { userId: person.userId }, testid: 'knock' }, el('span', {}, this.words.text('panel.waits', { name: this.words.who(person) }), ...this.#role(person)), this.#button('knock-admit', 'panel.admit', person, 'small-button good', () => this.session.admit(person.userId)));
   }
 
   async #askRemove(person) {
     byId('remove-title').textContent = this.words.text('panel.remove.title', { name: this.words.who(person) });
-    byId('keep-out').checked = true;
+    byId('keep-out').checked = false;
     if ((await ask(byId('remove-dialog'), ['remove-confirm', 'remove-cancel'])) === 'remove-confirm') this.session.remove(person.userId, byId('keep-out').checked);
   }
 }

@@ -11,6 +11,8 @@ const EXPECT_MS = 4000;
 const SETTLE_MS = 10_000;
 const RESTARTS_MAX = 2;
 const STATS_MS = 2000;
+// After so long without a connection it takes another network, or luck; we go on trying.
+const STUCK_MS = 20_000;
 // The impolite side restarts first, so that both seldom do it at once.
 const RESTART_MS = { disconnected: { impolite: 1500, polite: 4000 }, failed: { impolite: 0, polite: 2500 } };
 
@@ -26,6 +28,7 @@ class Peer {
   #restarts = 0;
   #quality = new Quality();
   #closed = false;
+  #aliveAt = Date.now();
 
   constructor(mesh, userId, theyPublish) {
     this.mesh = mesh;
@@ -80,6 +83,8 @@ class Peer {
   }
 
   async sample() {
+    if (this.alive) this.#aliveAt = Date.now();
+    else if (Date.now() - this.#aliveAt > STUCK_MS) this.#tell('stuck');
     if (this.alive && this.#quality.take(await this.#pc.getStats())) this.mesh.told('quality', this.userId, this.#quality.poor);
   }
 
@@ -241,7 +246,7 @@ class Peer {
 }
 
 /**
- * All the others. Events, with `{userId, value}`: `stream`, `state` (`connected`, `interrupted`), `quality` (true: poor)
+ * All the others. Events, with `{userId, value}`: `stream`, `state` (`connected`, `interrupted`, `stuck`), `quality` (true: poor)
  * and `doubt` (the way to somebody broke: perhaps the way to the service did, too).
  */
 export class Mesh extends EventTarget {

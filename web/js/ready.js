@@ -49,7 +49,7 @@ export class Ready {
 
   async open() {
     if (!this.config.publishes) {
-      for (const id of ['preview-box', 'level-box', 'devices']) byId(id).hidden = true;
+      for (const id of ['preview-box', 'level-box', 'devices', 'ready-mute', 'ready-camera']) byId(id).hidden = true;
       byId('ready-lead').textContent = this.words.text('call.observer');
     } else await this.media.acquire();
   }

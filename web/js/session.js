@@ -118,7 +118,7 @@ export class Session extends EventTarget {
         return this.#tell('reaction', { userId: message.sender_id, emoji: message.data?.emoji });
       case 'mute-request':
         this.#media.setMuted(true);
-        return this.#tell('note', { key: 'call.mutedByHost', who: message.sender_id, loud: true });
+        return this.#tell('note', { key: message.sender_id ? 'call.mutedByHost' : 'call.mutedByBackend', who: message.sender_id, loud: true });
       case 'removed':
         return this.#end('removed');
       case 'session-ended':
@@ -179,6 +179,7 @@ export class Session extends EventTarget {
       this.#update(userId, { state: value });
       // Whoever came, or came back, may not have heard how things stand here.
       if (value === 'connected') this.#tellStatus({ again: true });
+      if (value === 'stuck') this.#tell('note', { key: 'call.stuck', who: userId, loud: true });
     });
     on('quality', ({ userId, value }) => this.#poor(userId, value));
     on('doubt', () => this.#signalling.check());

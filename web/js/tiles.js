@@ -4,6 +4,7 @@ import { attach, byId, el, icon } from './dom.js';
 
 // A picture fills its tile as far as no more than this of it is cut off; a screen is always shown whole.
 const CROP_MAX = 0.5;
+const STATES = { interrupted: 'call.interrupted', stuck: 'call.stuck' };
 
 class Tile {
   constructor(words, onBlocked) {
@@ -11,11 +12,12 @@ class Tile {
     this.video = el('video', { testid: 'remote-video', autoplay: true, playsInline: true });
     this.video.addEventListener('resize', () => this.fit());
     this.off = el('p', { className: 'tile-off' }, icon('person'), el('span', {}));
-    this.name = el('span', { className: 'tile-name', testid: 'remote-name' });
+    this.name = el('span', { className: 'tile-name', dir: 'auto', testid: 'remote-name' });
+    this.role = el('small', { className: 'tile-role', testid: 'remote-role' });
     this.muted = el('span', { className: 'chip', testid: 'remote-muted' }, icon('mic-off'), el('span', {}, words.text('call.muted.short')));
     this.poor = el('span', { className: 'chip warn', testid: 'remote-poor' }, icon('weak'), el('span', {}, words.text('call.poor')));
     this.state = el('p', { className: 'tile-state', testid: 'remote-state' });
-    this.element = el('li', { className: 'tile', testid: 'remote' }, this.video, this.off, this.state, el('p', { className: 'tile-label' }, this.name, this.muted, this.poor));
+    this.element = el('li', { className: 'tile', testid: 'remote' }, this.video, this.off, this.state, el('p', { className: 'tile-label' }, this.name, this.role, this.muted, this.poor));
   }
 
   render(person, speaker) {
@@ -25,6 +27,8 @@ class Tile {
     this.element.dataset.state = person.state;
     const name = words.who(person);
     this.name.textContent = name;
+    this.role.textContent = words.role(person.role);
+    this.role.hidden = this.role.textContent === name;
     this.video.setAttribute('aria-label', name);
     attach(this.video, person.stream);
     if (person.stream && this.video.paused) this.play();
@@ -37,7 +41,7 @@ class Tile {
     this.video.classList.toggle('dark', dark);
     this.off.lastChild.textContent = person.cameraOff ? words.text('call.cameraIsOff') : '';
     this.state.hidden = person.state === 'connected';
-    const state = words.text(person.state === 'interrupted' ? 'call.interrupted' : 'call.connecting');
+    const state = words.text(STATES[person.state] ?? 'call.connecting', { name });
     if (this.state.textContent !== state) this.state.textContent = state;
     this.fit();
   }

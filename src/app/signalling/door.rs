@@ -95,7 +95,7 @@ impl App {
         let session = self.session_of(&pass).await.map_err(NotLetIn::Session)?;
         let window = &self.config.window;
         session
-            .admit(pass.role, &pass.user_id, window, Timestamp::now())
+            .require_open(window, Timestamp::now())
             .map_err(NotLetIn::Session)?;
         Ok(pass)
     }

@@ -6,7 +6,6 @@ use crate::app::App;
 use crate::domain::access::{Action, permit_action};
 use crate::domain::error::Error;
 use crate::domain::id::UserId;
-use crate::domain::session::EndCause;
 use crate::hub::Relay;
 use crate::hub::connections::MediaState;
 
@@ -69,8 +68,7 @@ impl App {
             }
             ClientMessage::EndSession => {
                 permit(Action::EndSession)?;
-                let host = EndCause::Host;
-                let ended = self.end_session(session_id, host, host.reason());
+                let ended = self.end_by_host(session_id, user_id);
                 ended.await.map_err(refused)?;
             }
         }

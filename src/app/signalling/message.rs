@@ -395,19 +395,11 @@ impl Relayed {
     }
 
     /// Whether its SDP offers to send audio or video: each section says so, or the session does for all, or it is so by
-    /// default (RFC 8866, section 6.7).
+    /// default (RFC 8866, section 6.7). One that is no text is taken for the worst.
     pub fn sends_media(&self) -> bool {
         let data = self.fields.get("data").and_then(|data| data.get("sdp"));
-        let sdp = data.and_then(Value::as_str).unwrap_or_default();
-        let sends = |section: &str| {
-            section
-                .lines()
-                .rev()
-                .find_map(|line| match line.trim_end() {
-                    "a=sendrecv" | "a=sendonly" => Some(true),
-                    "a=recvonly" | "a=inactive" => Some(false),
-                    _ => None,
-                })
+        let Some(sdp) = data.and_then(Value::as_str) else {
+            return true;
         };
         let mut sections = sdp.split("\nm=");
         let by_default = sections.next().and_then(sends).unwrap_or(true);
@@ -425,15 +417,46 @@ impl Relayed {
     }
 }
 
+/// What a section of an SDP says of sending, if anything. Browsers take the name of an attribute to end where something else
+/// than a letter stands, and one of several directions.
+fn sends(section: &str) -> Option<bool> {
+    section
+        .lines()
+        .filter_map(|line| {
+            let attribute = line.trim_start().strip_prefix("a=")?;
+            let end = attribute.find(|c: char| !c.is_ascii_alphabetic());
+            match attribute[..end.unwrap_or(attribute.len())]
+                .to_ascii_lowercase()
+                .as_str()
+            {
+                "sendrecv" | "sendonly" => Some(true),
+                "recvonly" | "inactive" => Some(false),
+                _ => None,
+            }
+        })
+        .reduce(|one, other| one || other)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn sends(sdp: &str) -> bool {
+    fn offers(sdp: &str) -> bool {
         let text = serde_json::json!({"type": "offer", "data": {"sdp": sdp}}).to_string();
         match ClientMessage::parse(&text) {
             Ok(ClientMessage::Relayed(relayed)) => relayed.sends_media(),
             other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_no_sdp_is_taken_for_the_worst() {
+        for data in [r#"{"sdp": {}}"#, r#""v=0""#, "{}"] {
+            let text = format!(r#"{{"type": "offer", "data": {data}}}"#);
+            match ClientMessage::parse(&text) {
+                Ok(ClientMessage::Relayed(relayed)) => assert!(relayed.sends_media(), "{text}"),
+                other => panic!("{other:?}"),
+            }
         }
     }
 
@@ -448,6 +471,9 @@ mod tests {
             (format!("{HEAD}{AUDIO}"), true),
             (format!("{HEAD}{AUDIO}a=recvonly\r\n"), false),
             (format!("{HEAD}{AUDIO}a=inactive\n"), false),
+            (format!("{HEAD}{AUDIO}a=recvonly\r\na=sendrecv x\r\n"), true),
+            (format!("{HEAD}{AUDIO}a=sendonly:1\r\na=recvonly\r\n"), true),
+            (format!("{HEAD}{AUDIO}a=recvonly\r\na=sendrecvx\r\n"), false),
             (format!("{HEAD}{AUDIO}a=recvonly\r\n{VIDEO}"), true),
             (
                 format!("{HEAD}{AUDIO}a=recvonly\r\n{VIDEO}a=sendonly\r\n"),
@@ -468,7 +494,7 @@ mod tests {
                 false,
             ),
         ] {
-            assert_eq!(sends(&sdp), expected, "{sdp}");
+            assert_eq!(offers(&sdp), expected, "{sdp}");
         }
     }
 }

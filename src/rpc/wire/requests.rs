@@ -9,7 +9,7 @@ use crate::domain::error::Error;
 use crate::domain::id::{AppointmentId, NodeId, SessionId, UserId};
 use crate::domain::page::{SessionFilter, SessionQuery};
 use crate::domain::participant::{Admission, Invite};
-use crate::domain::session::{Schedule, SessionRequest, SessionState, SessionUpdate};
+use crate::domain::session::{Schedule, SessionRequest, SessionState, SessionUpdate, Wish};
 use crate::proto::v1;
 use crate::rpc::page_token;
 
@@ -46,18 +46,18 @@ pub(in crate::rpc) fn create(
     }
     let labels = faults.labels(labels);
     let admission = match v1::Admission::try_from(admission) {
-        Ok(v1::Admission::Unspecified) => Some(Admission::default()),
-        Ok(v1::Admission::Open) => Some(Admission::Open),
-        Ok(v1::Admission::WhenHostPresent) => Some(Admission::WhenHostPresent),
-        Ok(v1::Admission::Manual) => Some(Admission::Manual),
+        Ok(v1::Admission::Unspecified) => Some(Wish::none(Admission::default())),
+        Ok(v1::Admission::Open) => Some(Wish::of(Admission::Open)),
+        Ok(v1::Admission::WhenHostPresent) => Some(Wish::of(Admission::WhenHostPresent)),
+        Ok(v1::Admission::Manual) => Some(Wish::of(Admission::Manual)),
         Err(_) => {
             faults.add("admission", "must be an Admission");
             None
         }
     };
     let max_participants = match u16::try_from(max_participants) {
-        Ok(0) => Some(participants_max),
-        Ok(asked) if (2..=participants_max).contains(&asked) => Some(asked),
+        Ok(0) => Some(Wish::none(participants_max)),
+        Ok(asked) if (2..=participants_max).contains(&asked) => Some(Wish::of(asked)),
         _ => {
             let rule = format!("must be 2 to {participants_max} (MAX_PARTICIPANTS), or 0");
             faults.add("max_participants", rule);
