@@ -76,6 +76,7 @@ impl Server {
             .env("LOG_FORMAT", "json")
             // One address stands for thousands of participants here.
             .env("HTTP_REQUESTS_PER_MINUTE", "1000000")
+            .env("HTTP_CONNECTIONS_PER_ADDRESS", "1000000")
             .env("WS_MESSAGES_PER_SECOND", "10000")
             .env("WS_MESSAGES_BURST", "100000")
             .stdout(std::fs::File::create(&log)?)
