@@ -8,6 +8,7 @@ use video_session::proto::v1::{Role, SessionState};
 
 use crate::harness::{Service, Setup, create, end, get};
 use crate::peers::MongoPeer;
+use crate::toxiproxy::{Fault, Toxiproxy};
 use crate::world::{World, setup};
 
 fn on(peer: &MongoPeer) -> Setup {
@@ -91,6 +92,34 @@ async fn participants_on_two_instances_see_each_other_come_and_go() {
     doctor.nothing_more().await;
     moved.ask("leave");
     assert_eq!(doctor.expect("user-left").await["cause"], "left");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the MongoDB peer and toxiproxy; .ci/run installs them"]
+async fn after_an_outage_of_the_store_the_living_do_not_bury_each_other() {
+    let lease = Duration::from_secs(2);
+    let peer = MongoPeer::start(0);
+    let way = Toxiproxy::start(&peer.addr.to_string()).await;
+    let on_the_way = setup()
+        .set("MONGO_URI", format!("mongodb://{}/signalling", way.addr))
+        .set("INSTANCE_BEAT_MS", 200)
+        .set("INSTANCE_LEASE_SECS", lease.as_secs())
+        .set("RECONNECT_GRACE_SECS", lease.as_secs());
+    let mut here = World::with(&on_the_way, create("appointment-1")).await;
+    let there = on_the_way.start().await;
+    let mut doctor = here.admitted(Role::Doctor).await;
+    let ticket = here.ticket(Role::Patient).await;
+    let mut patient = ticket.connect(there.http).await.unwrap();
+    patient.until("existing-participants").await;
+    doctor.expect("user-joined").await;
+    way.inject(Fault::Cut).await;
+    tokio::time::sleep(3 * lease).await;
+    way.heal(Fault::Cut).await;
+    // Both have looked for the dead by then.
+    tokio::time::sleep(4 * lease).await;
+    doctor.nothing_more().await;
+    patient.nothing_more().await;
+    assert_eq!(here.session().await.participants.len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

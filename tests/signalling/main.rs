@@ -26,3 +26,6 @@ mod world;
 mod harness;
 #[path = "../support/peers.rs"]
 mod peers;
+#[expect(dead_code, reason = "the tests of faults use more of it")]
+#[path = "../support/toxiproxy.rs"]
+mod toxiproxy;
