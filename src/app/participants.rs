@@ -71,7 +71,7 @@ impl App {
     /// Invites somebody, or somebody again, and issues their link.
     ///
     /// # Errors
-    /// [`Error::SessionNotFound`]; those of [`Session::invited`] and of [`Session::admit`]; [`Error::StoreUnavailable`]
+    /// [`Error::SessionNotFound`]; those of [`Session::invited`] and of [`Session::may_join`]; [`Error::StoreUnavailable`]
     pub async fn invite_participant(
         &self,
         session_id: &SessionId,

@@ -112,7 +112,7 @@ impl App {
     /// Lets a participant in: issues a token and records that it was issued.
     ///
     /// # Errors
-    /// In this order: [`Error::SessionNotFound`], and those of [`Session::admit`]; [`Error::StoreUnavailable`]
+    /// In this order: [`Error::SessionNotFound`], and those of [`Session::may_join`]; [`Error::StoreUnavailable`]
     pub async fn join_session(&self, request: &JoinRequest) -> Result<JoinGrant, Error> {
         let grant = self
             .change(&request.session_id, |session| {
@@ -137,14 +137,14 @@ impl App {
             display_name,
         } = request;
         let now = Timestamp::now();
-        let closes = session.admit(*role, user_id, &self.config.window, good_from)?;
+        let closes = session.may_join(*role, user_id, &self.config.window, good_from)?;
         let lived = good_from.plus_secs(self.config.token_ttl_secs);
         let expire_time = closes.map_or(lived, |closes| closes.min(lived));
         let token = self
             .tokens
             .issue(session, *role, user_id, display_name, now, expire_time)
             .map_err(|_| Error::Internal)?;
-        let change = session.joined(
+        let change = session.token_issued(
             user_id.clone(),
             *role,
             token.jti.clone(),

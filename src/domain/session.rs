@@ -372,7 +372,7 @@ impl Session {
     /// # Errors
     /// In this order: those of [`Session::require_not_over`], [`Error::JoinTooEarly`], [`Error::JoinTooLate`],
     /// [`Error::NotAParticipant`], [`Error::ParticipantRemoved`].
-    pub fn admit(
+    pub fn may_join(
         &self,
         role: Role,
         user_id: &UserId,
@@ -411,7 +411,7 @@ impl Session {
     }
 
     /// The session after a token was issued.
-    pub fn joined(
+    pub fn token_issued(
         &self,
         user_id: UserId,
         role: Role,
@@ -665,9 +665,15 @@ mod tests {
                 } else {
                     user("stranger")
                 };
-                session.admit(role, &who, &window(), now)?;
+                session.may_join(role, &who, &window(), now)?;
                 assert!(*right, "a stranger was admitted");
-                Ok(Some(session.joined(who, role, "jti".into(), now, now)))
+                Ok(Some(session.token_issued(
+                    who,
+                    role,
+                    "jti".into(),
+                    now,
+                    now,
+                )))
             }
             Step::Reschedule(start, end) => {
                 let update = SessionUpdate {
@@ -723,7 +729,7 @@ mod tests {
                 start: start.map(at),
                 end: length.map(|length| at(start.unwrap_or(0) + length)),
             };
-            let outcome = session(schedule).admit(Role::Patient, &user("patient"), &window(), at(now));
+            let outcome = session(schedule).may_join(Role::Patient, &user("patient"), &window(), at(now));
             let early = start.is_some_and(|start| now < start - 900);
             let late = length.is_some_and(|length| now >= start.unwrap_or(0) + length + 3600);
             match outcome {
@@ -744,7 +750,7 @@ mod tests {
         fn extreme_schedules_and_windows_do_not_panic(start: i64, end: i64, early: u64, late: u64, now: i64) {
             let schedule = Schedule { start: Some(Timestamp::from_millis(start)), end: Some(Timestamp::from_millis(end)) };
             let window = JoinWindow { early_secs: early, late_secs: late };
-            let _ = session(schedule).admit(Role::Doctor, &user("doctor"), &window, Timestamp::from_millis(now));
+            let _ = session(schedule).may_join(Role::Doctor, &user("doctor"), &window, Timestamp::from_millis(now));
         }
     }
 
@@ -756,7 +762,7 @@ mod tests {
             (Role::Patient, "doctor"),
             (Role::Doctor, "stranger"),
         ] {
-            let refused = session.admit(role, &user(who), &window(), NOW);
+            let refused = session.may_join(role, &user(who), &window(), NOW);
             assert_eq!(refused, Err(Error::NotAParticipant { role }));
         }
     }
@@ -769,7 +775,7 @@ mod tests {
         };
         let live = session(schedule);
         let stranger =
-            |session: &Session| session.admit(Role::Doctor, &user("x"), &window(), at(0));
+            |session: &Session| session.may_join(Role::Doctor, &user("x"), &window(), at(0));
         assert!(matches!(stranger(&live), Err(Error::JoinTooEarly { .. })));
         let ended = live
             .ended(EndCause::Backend, "done".into(), at(0))

@@ -39,6 +39,10 @@ both('the address holds no token once the page is open', async (t, service) => {
   assert.ok(!page.url().includes('token'), page.url());
   assert.ok(!(await page.content()).includes('eyJ'), 'no token in the page');
   assert.equal(await page.evaluate(() => document.cookie), '');
+  assert.equal(await page.evaluate(() => document.referrer), '');
+  // Nor does the history: what comes before the page is what came before the link.
+  await page.goBack();
+  assert.equal(page.url(), 'about:blank');
 });
 
 both('mute is seen by the other, and can be asked for', async (t, service) => {

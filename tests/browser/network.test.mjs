@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { DESKTOP, PHONE, Service, Turn, Wire, browser, click, device, ended, goIn, hidden, meet, received, screen, seen, until, visible } from './support.mjs';
+import { DESKTOP, PHONE, Service, Turn, Wire, accessible, browser, click, device, ended, freePort, goIn, hidden, meet, received, screen, seen, until, visible } from './support.mjs';
 
 const [service, chromium, turn] = await Promise.all([Service.start(), browser(), Turn.start()]);
 const relayed = await Service.start(turn.env);
@@ -71,6 +71,39 @@ test('a network that is away for sixty seconds', { timeout: 180_000 }, async (t)
   await hidden(patient, 'lost', 30_000);
   await Promise.all([seen(patient, { within: 30_000 }), seen(doctor, { within: 30_000 })]);
   t.diagnostic(`back ${Date.now() - mended} ms after the network`);
+});
+
+test('a service that stays away: the page gives up and says what to do, and goes on when asked', async (t) => {
+  const own = await Service.start();
+  const session = await own.session();
+  const at = await device(t, chromium, PHONE);
+  await at.clock.install();
+  const patient = await goIn(at, await session.patient());
+  await screen(patient, 'waiting');
+  await own.stop();
+  await visible(patient, 'waiting-lost');
+  // Two minutes, in leaps of the page's clock.
+  await until('it gives up', async () => {
+    await patient.clock.fastForward(10_000);
+    return patient.evaluate(() => document.body.dataset.screen === 'end');
+  }, 60_000);
+  await ended(patient, 'gave-up');
+  assert.match(await patient.getByTestId('end-todo').textContent(), /Wi-Fi|mobile data/);
+  await own.run();
+  await click(patient, 'again');
+  await screen(patient, 'waiting');
+});
+
+test('no way through for media: both are told, and what may help', { timeout: 120_000 }, async (t) => {
+  // A TURN server that is not there, and no other way allowed.
+  const own = await Service.start({ TURN_URLS: `turn:127.0.0.1:${await freePort()}?transport=tcp`, TURN_SECRET: 'nobody-asks-for-it', ICE_POLICY: 'relay' });
+  const session = await own.session();
+  const patient = await goIn(await device(t, chromium, PHONE), await session.patient());
+  const doctor = await goIn(await device(t, chromium), await session.doctor());
+  for (const page of [patient, doctor]) {
+    await until('the page says so', async () => /mobile data/.test((await page.getByTestId('remote-state').textContent({ timeout: 60_000 })) ?? ''), 60_000);
+    await accessible(page, 'no way through');
+  }
 });
 
 test('the service restarts in the middle, and media goes on', async (t) => {

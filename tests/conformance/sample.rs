@@ -65,7 +65,7 @@ pub(crate) async fn insert(store: &dyn SessionStore, appointment: &str) -> Chang
 
 pub(crate) fn join(session: &Session) -> Change {
     let now = Timestamp::now();
-    session.joined(
+    session.token_issued(
         session.doctor_id.clone(),
         Role::Doctor,
         random_id(),
