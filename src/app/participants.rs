@@ -92,6 +92,12 @@ impl App {
                 // Links are handed out ahead of time; until the door opens, theirs says when that is.
                 let opens = self.config.window.opens(&session.schedule);
                 let good_from = opens.map_or(now, |opens| opens.max(now));
+                if invite
+                    .expire_time
+                    .is_some_and(|expires| expires <= good_from)
+                {
+                    return Err(Error::field("expire_time", "must lie after the door opens"));
+                }
                 Ok(match self.grant(&request, session, good_from)? {
                     Decision::Commit(joined, grant) => {
                         let change = match invited.clone() {

@@ -73,11 +73,19 @@ pub enum LeaveCause {
     Removed,
     /// The session ended.
     SessionEnded,
+    /// They came again, in another role.
+    Replaced,
 }
 
 impl LeaveCause {
     /// Every cause.
-    pub const ALL: [Self; 4] = [Self::Left, Self::Lost, Self::Removed, Self::SessionEnded];
+    pub const ALL: [Self; 5] = [
+        Self::Left,
+        Self::Lost,
+        Self::Removed,
+        Self::SessionEnded,
+        Self::Replaced,
+    ];
 
     /// Its name in stores and signalling.
     pub fn name(self) -> &'static str {
@@ -86,6 +94,7 @@ impl LeaveCause {
             Self::Lost => "lost",
             Self::Removed => "removed",
             Self::SessionEnded => "session-ended",
+            Self::Replaced => "replaced",
         }
     }
 

@@ -96,7 +96,7 @@ impl Session {
             .map(|waiting| (waiting.user_id.clone(), waiting.role))
             .collect();
         let mut kinds: Vec<_> = changed_role
-            .map(|before| left(before, LeaveCause::Left))
+            .map(|before| left(before, LeaveCause::Replaced))
             .into_iter()
             .collect();
         kinds.push(match status {
@@ -269,9 +269,15 @@ impl Session {
             sequence,
             keep_out,
         });
-        // Those of the doctor and the patient are never so old; of others, what was issued has expired long since.
         if self.removals.len() > REMOVALS_MAX {
-            self.removals.remove(0);
+            // Of somebody who could not come anyway; what was issued to them has expired long since.
+            let spent = self.removals.iter().position(|removal| {
+                let who = &removal.user_id;
+                *who != self.doctor_id
+                    && *who != self.patient_id
+                    && !self.invites.iter().any(|invite| invite.user_id == *who)
+            });
+            self.removals.remove(spent.unwrap_or(0));
         }
     }
 

@@ -497,6 +497,11 @@ impl Session {
             }
             session.schedule = schedule;
             session.labels = labels;
+            // Whoever stands in is no guest any more, whatever became of them as one.
+            session.invites.retain(|invite| invite.user_id != doctor_id);
+            for removal in &mut session.removals {
+                removal.keep_out &= removal.user_id != doctor_id;
+            }
             session.doctor_id = doctor_id;
         })))
     }

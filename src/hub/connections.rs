@@ -171,6 +171,12 @@ impl Connections {
         since
     }
 
+    /// Whether a connection is its participant's, not an older one that was replaced.
+    pub fn is_current(&self, session_id: &SessionId, connection: u64) -> bool {
+        let is_it = |peer: &Peer| peer.connection == connection;
+        self.with_room(session_id, |room| room.peers.iter().any(is_it)) == Some(true)
+    }
+
     /// Looks at a room, or changes it; `None` when nobody is connected to that session here.
     pub fn with_room<T>(
         &self,

@@ -35,11 +35,9 @@ pub(super) async fn page(
     query: Result<Query<JoinQuery>, QueryRejection>,
     headers: HeaderMap,
 ) -> Response {
-    // An address that was mangled on its way is answered like one that is wrong.
-    let query = query.map_or_else(|_| JoinQuery::default(), |Query(query)| query);
-    let session_id = session_id.map_err(drop);
-    let outcome = match session_id.and_then(|Path(id)| SessionId::parse(id).map_err(drop)) {
-        Err(()) => Err(Refusal::UnknownSession),
+    let query = query.unwrap_or_default().0;
+    let outcome = match SessionId::parse(text(session_id)) {
+        Err(_) => Err(Refusal::UnknownSession),
         Ok(session_id) => match query {
             JoinQuery {
                 token: Some(token), ..
@@ -52,6 +50,11 @@ pub(super) async fn page(
         },
     };
     outcome.unwrap_or_else(|refusal| edge.assets.refuse(&refusal, &headers, &edge.config))
+}
+
+/// An address that was mangled on its way is answered like one that is wrong.
+pub(super) fn text(part: Result<Path<String>, PathRejection>) -> String {
+    part.map(|Path(text)| text).unwrap_or_default()
 }
 
 /// Also done before the door opens and while the store is away: a page that tries again must not have the token in its
@@ -133,11 +136,12 @@ struct Named {
 /// travels in a body, because addresses end up in the logs of proxies.
 pub(super) async fn name(
     State(edge): State<Edge>,
-    Path(session_id): Path<String>,
-    Query(query): Query<JoinQuery>,
+    session_id: Result<Path<String>, PathRejection>,
+    query: Result<Query<JoinQuery>, QueryRejection>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
+    let (session_id, query) = (text(session_id), query.unwrap_or_default().0);
     let outcome = match read_name(&edge, body).await {
         Ok(name) => call_oneself(&edge, session_id, query, name, &headers).await,
         Err(fault) => return (StatusCode::UNPROCESSABLE_ENTITY, fault).into_response(),
@@ -159,7 +163,7 @@ async fn read_name(edge: &Edge, body: Body) -> Result<String, String> {
     let name: String = named.name.chars().map(visible).collect();
     let name = name.split_whitespace().collect::<Vec<_>>().join(" ");
     match text_fault(&name) {
-        None if name.is_empty() => Err("name must not be empty".to_owned()),
+        None if !name.contains(char::is_alphanumeric) => Err("name must have a letter".to_owned()),
         None => Ok(name),
         Some(fault) => Err(format!("name {fault}")),
     }
@@ -168,7 +172,16 @@ async fn read_name(edge: &Edge, body: Body) -> Result<String, String> {
 /// What is not seen has no place in a name that somebody gave themselves: it hides, or turns the text around it.
 fn visible(c: char) -> char {
     match c {
-        '\u{200b}'
+        '\u{ad}'
+        | '\u{34f}'
+        | '\u{61c}'
+        | '\u{115f}'
+        | '\u{1160}'
+        | '\u{180e}'
+        | '\u{3164}'
+        | '\u{ffa0}'
+        | '\u{e0000}'..='\u{e0fff}'
+        | '\u{200b}'
         | '\u{200e}'
         | '\u{200f}'
         | '\u{2028}'..='\u{202e}'

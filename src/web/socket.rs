@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 
 use axum::Extension;
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
@@ -27,7 +28,7 @@ const READ_BUFFER_BYTES: usize = 4 * 1024;
 /// How many messages that were under way are read while a page takes its goodbye: whoever floods sends on.
 const GOODBYE_MESSAGES_MAX: usize = 100;
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 pub(super) struct SocketQuery {
     /// The participant's slot.
     #[serde(default)]
@@ -37,12 +38,13 @@ pub(super) struct SocketQuery {
 /// `GET /join/{session_id}/ws`
 pub(super) async fn open(
     State(edge): State<Edge>,
-    Path(session_id): Path<String>,
-    Query(query): Query<SocketQuery>,
+    session_id: Result<Path<String>, PathRejection>,
+    query: Result<Query<SocketQuery>, QueryRejection>,
     Extension(place): Extension<Place>,
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
+    let (session_id, query) = (join::text(session_id), query.unwrap_or_default().0);
     match enter(&edge, session_id, &query.p, &headers).await {
         Ok(pass) => upgrade
             .read_buffer_size(READ_BUFFER_BYTES)

@@ -6,7 +6,7 @@ use serde_json::json;
 use video_session::proto::v1;
 use video_session::proto::v1::{Role, SessionState};
 
-use crate::harness::{Service, Setup, create, end, get};
+use crate::harness::{Service, Setup, create, end, get, join};
 use crate::peers::MongoPeer;
 use crate::toxiproxy::{Fault, Toxiproxy};
 use crate::world::{World, setup};
@@ -92,6 +92,41 @@ async fn participants_on_two_instances_see_each_other_come_and_go() {
     doctor.nothing_more().await;
     moved.ask("leave");
     assert_eq!(doctor.expect("user-left").await["cause"], "left");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the MongoDB peer; .ci/run installs it"]
+async fn a_guest_who_comes_as_the_doctor_elsewhere_is_one_person() {
+    let (_peer, mut here, there) = two().await;
+    let invitation = v1::InviteParticipantRequest {
+        role: Role::Guest.into(),
+        user_id: "doctor-2".to_owned(),
+        ..Default::default()
+    };
+    let token = here.invite(invitation).await.unwrap().join.unwrap().token;
+    let guest_ticket = here.exchange(&token).await;
+    let mut guest = guest_ticket.connect(there.http).await.unwrap();
+    guest.until("waiting").await;
+    let request = v1::UpdateSessionRequest {
+        session_id: here.session_id.clone(),
+        doctor_id: "doctor-2".to_owned(),
+        ..Default::default()
+    };
+    here.client.update_session(request).await.unwrap();
+    let request = v1::JoinSessionRequest {
+        user_id: "doctor-2".to_owned(),
+        ..join(&here.session_id, Role::Doctor)
+    };
+    let grant = here.client.join_session(request).await.unwrap();
+    let ticket = here.exchange(&grant.into_inner().token).await;
+    let mut doctor = here.connect(&ticket).await;
+    assert_eq!(doctor.expect("connected").await["status"], "admitted");
+    guest.expect("replaced").await;
+    assert_eq!(guest.closed().await, Some(4005));
+    // Nor does the guest's link let anybody in any more.
+    assert_eq!(guest_ticket.connect(there.http).await.err(), Some(403));
+    doctor.until("existing-participants").await;
+    doctor.nothing_more().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

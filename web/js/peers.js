@@ -179,6 +179,7 @@ class Peer {
       }
     }));
     pc.addEventListener('track', current(({ track }) => {
+      if (!this.theyPublish) return;
       for (const old of this.stream.getTracks()) if (old.kind === track.kind && old !== track) this.stream.removeTrack(old);
       this.stream.addTrack(track);
       this.mesh.told('stream', this.userId, this.stream);
@@ -211,7 +212,9 @@ class Peer {
       clearTimeout(this.#timer);
       this.#tell('connected');
     } else if (state === 'disconnected' || state === 'failed') {
-      this.#tell('interrupted');
+      // A quarter of a minute without a way is told once; each attempt that fails is no news.
+      if (this.state === 'connected') this.#aliveAt = Date.now();
+      if (this.state !== 'stuck') this.#tell('interrupted');
       this.mesh.told('doubt', this.userId);
       this.#after(RESTART_MS[state][this.polite ? 'polite' : 'impolite'], () => !this.alive && this.#restart());
     }

@@ -7,7 +7,7 @@ const GIVE_UP_MS = 120_000;
 // while. What takes longer than DOUBT_MS is shown as a loss; the connection is given up, and made anew, only later, since
 // phones' networks often hold everything up for some seconds.
 const SILENCE_MS = 2500;
-const DOUBT_MS = 2000;
+const DOUBT_MS = 3000;
 const ANSWER_MS = 6000;
 const HURRIED_ANSWER_MS = 3000;
 const OPEN_MS = 10_000;

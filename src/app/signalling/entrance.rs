@@ -46,7 +46,7 @@ impl App {
             user_id: pass.user_id.clone(),
             role: pass.role,
         };
-        let entrance = match self.arrive(pass).await {
+        let entrance = match self.arrive(pass, id).await {
             Ok(entrance) => entrance,
             Err(error) => {
                 // Whoever was connected before, or whose coming was stored after all, is missed from now on.
@@ -68,11 +68,19 @@ impl App {
         }
     }
 
-    async fn arrive(&self, pass: &Pass) -> Result<Entrance, Error> {
+    async fn arrive(&self, pass: &Pass, connection: u64) -> Result<Entrance, Error> {
         self.change(&pass.session_id, |session| {
             let now = Timestamp::now();
             let issued_at = pass.claims.issued_at_sequence;
             permit_entry(session, pass.role, &pass.user_id, issued_at, now)?;
+            if !self.connections.is_current(&pass.session_id, connection) {
+                // A newer connection took this one's place, comes in itself, and tells this one's page.
+                return Ok(Decision::Keep(Entrance {
+                    session: session.clone(),
+                    resumed: true,
+                    earlier: Vec::new(),
+                }));
+            }
             let arrived = session.arrived(
                 Arrival {
                     user_id: pass.user_id.clone(),

@@ -218,7 +218,9 @@ fn gone(room: &mut Room, event: &Event, user_id: &UserId, cause: LeaveCause) {
     send(room, event, &text, |peer| {
         peer.admitted && peer.user_id != *user_id
     });
-    if cause != LeaveCause::Removed {
+    if cause == LeaveCause::Replaced {
+        replace(room, event, user_id);
+    } else if cause != LeaveCause::Removed {
         // Whoever came back while their leaving was being written, or was taken for dead with this instance, is connected
         // and in no session: they are to come in anew.
         end(room, event, CloseCode::GoingAway, |peer| {

@@ -394,20 +394,16 @@ impl Relayed {
         Value::Object(self.fields).to_string().into()
     }
 
-    /// Whether its SDP offers to send audio or video: each section says so, or the session does for all, or it is so by
-    /// default (RFC 8866, section 6.7). One that is no text is taken for the worst.
+    /// Whether its SDP may send audio or video: all of it that is not plainly said to receive only. Browsers differ in what
+    /// they make of a direction of the whole session and of sections without one; so each section has to say it itself.
     pub fn sends_media(&self) -> bool {
         let data = self.fields.get("data").and_then(|data| data.get("sdp"));
         let Some(sdp) = data.and_then(Value::as_str) else {
             return true;
         };
-        let mut sections = sdp.split("\nm=");
-        let by_default = sections.next().and_then(sends).unwrap_or(true);
-        sections.any(|section| {
-            // Port 0 is a section that was turned down.
-            let refused = section.split(' ').nth(1) == Some("0");
+        sdp.split("\nm=").skip(1).any(|section| {
             let media = section.starts_with("audio") || section.starts_with("video");
-            media && !refused && sends(section).unwrap_or(by_default)
+            media && sends(section).unwrap_or(true)
         })
     }
 
@@ -480,14 +476,20 @@ mod tests {
                 true,
             ),
             (format!("{HEAD}{AUDIO}a=sendrecv\r\na=mid:0\r\n"), true),
-            (format!("{HEAD}a=recvonly\r\n{AUDIO}{VIDEO}"), false),
+            (format!("{HEAD}a=recvonly\r\n{AUDIO}{VIDEO}"), true),
             (
                 format!("{HEAD}a=recvonly\r\n{AUDIO}{VIDEO}a=sendrecv\r\n"),
                 true,
             ),
             (
-                format!("{HEAD}{AUDIO}a=recvonly\r\nm=video 0 UDP/TLS/RTP/SAVPF 96\r\n"),
+                format!(
+                    "{HEAD}{AUDIO}a=recvonly\r\nm=video 0 UDP/TLS/RTP/SAVPF 96\r\na=inactive\r\n"
+                ),
                 false,
+            ),
+            (
+                format!("{HEAD}m=video 0 UDP/TLS/RTP/SAVPF 96\r\na=bundle-only\r\na=sendrecv\r\n"),
+                true,
             ),
             (
                 format!("{HEAD}m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n"),

@@ -17,6 +17,7 @@ fn leave_cause(cause: LeaveCause) -> i32 {
         LeaveCause::Lost => v1::LeaveCause::Lost,
         LeaveCause::Removed => v1::LeaveCause::Removed,
         LeaveCause::SessionEnded => v1::LeaveCause::SessionEnded,
+        LeaveCause::Replaced => v1::LeaveCause::Replaced,
     }
     .into()
 }
