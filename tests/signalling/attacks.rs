@@ -240,7 +240,10 @@ async fn headers_that_never_end_are_not_waited_for() {
 
 #[tokio::test]
 async fn one_address_takes_so_many_connections_and_no_more() {
-    let setup = setup().set("HTTP_CONNECTIONS_PER_ADDRESS", 3);
+    // A connection that was accepted would be waited for.
+    let setup = setup()
+        .set("HTTP_CONNECTIONS_PER_ADDRESS", 3)
+        .set("HTTP_HEADER_TIMEOUT_SECS", 600);
     let world = World::with(&setup, create("appointment-1")).await;
     let http = world.service.http;
     let mut held = Vec::new();
@@ -251,7 +254,6 @@ async fn one_address_takes_so_many_connections_and_no_more() {
     }
     let mut refused = TcpStream::connect(http).await.unwrap();
     let mut rest = Vec::new();
-    // Closed at once, where those above wait for their headers.
     let _ = patiently(refused.read_to_end(&mut rest)).await;
     assert!(rest.is_empty());
     drop(held.pop());
