@@ -32,6 +32,7 @@ impl App {
             user_id,
             role,
         } = connection;
+        // Whose role never allows it is refused without asking the store; the rest is decided over the session as it is then.
         let permit = |action| permit_action(*role, action).map_err(refused);
         let by = Some(user_id);
         match ClientMessage::parse(text)? {
