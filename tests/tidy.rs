@@ -228,6 +228,7 @@ fn example(reason: Reason) -> Error {
         Reason::ParticipantRemoved => Error::ParticipantRemoved,
         Reason::ParticipantNotFound => Error::ParticipantNotFound,
         Reason::NotAllowed => Error::NotAllowed,
+        Reason::NameGiven => Error::NameGiven,
         Reason::SessionFull => Error::SessionFull,
         Reason::AppointmentConflict => Error::AppointmentConflict {
             session_id,

@@ -1,5 +1,6 @@
 //! What the service does, once a request has been understood and before anything is stored: one file a noun.
 
+mod changes;
 mod events;
 mod participants;
 mod sessions;
@@ -26,6 +27,7 @@ use crate::hub::Hub;
 use crate::hub::connections::Connections;
 use crate::store::{SessionStore, StoreError};
 use crate::telemetry::metrics::Metrics;
+use changes::Changes;
 use signalling::IceConfig;
 
 /// The limits and times that the application keeps to.
@@ -39,8 +41,10 @@ pub struct Config {
     pub store_timeout: Duration,
     /// What a caller is told to wait before it tries again.
     pub retry_after: Duration,
-    /// How often a change is tried again when others change the same session.
+    /// How often a change is tried again when other instances change the same session.
     pub commit_attempts_max: u32,
+    /// For how long it is tried again.
+    pub contention_wait: Duration,
     /// How often a watched session is looked at for changes that other instances made.
     pub watch_poll: Duration,
     /// How many sessions may be watched at once.
@@ -66,6 +70,7 @@ pub struct App {
     /// Names this process, for as long as it runs.
     instance_id: String,
     config: Config,
+    changes: Arc<Changes>,
     watch_permits: Arc<Semaphore>,
     /// What the application does beside answering.
     tasks: TaskTracker,
@@ -108,6 +113,7 @@ impl App {
         } = parts;
         Self {
             watch_permits: Arc::new(Semaphore::new(config.watch_streams_max)),
+            changes: Arc::default(),
             tasks: TaskTracker::new(),
             instance_id: random_id(),
             store,
@@ -153,21 +159,28 @@ impl App {
     ) -> Result<T, Error> {
         tokio::time::timeout(self.config.store_timeout, work)
             .await
-            .unwrap_or_else(|_| {
-                tracing::warn!("the store did not answer within STORE_TIMEOUT_MS");
-                Err(Error::StoreUnavailable {
-                    retry_after: self.config.retry_after,
-                })
-            })
+            .unwrap_or_else(|_| Err(self.impatient()))
+    }
+
+    /// What a caller is told when the store took too long.
+    fn impatient(&self) -> Error {
+        tracing::warn!("the store did not answer within STORE_TIMEOUT_MS");
+        Error::StoreUnavailable {
+            retry_after: self.config.retry_after,
+        }
     }
 
     /// What a caller is told of a store's failure; what happened inside has been logged by the store.
     fn store_error(&self, error: &StoreError) -> Error {
-        let retry_after = self.config.retry_after;
-        match error {
-            StoreError::Unavailable(_) => Error::StoreUnavailable { retry_after },
-            StoreError::Overloaded => Error::Overloaded { retry_after },
-            StoreError::Corrupt(_) => Error::Internal,
-        }
+        store_error(error, self.config.retry_after)
+    }
+}
+
+/// As [`App::store_error`], where there is no application at hand.
+fn store_error(error: &StoreError, retry_after: Duration) -> Error {
+    match error {
+        StoreError::Unavailable(_) => Error::StoreUnavailable { retry_after },
+        StoreError::Overloaded => Error::Overloaded { retry_after },
+        StoreError::Corrupt(_) => Error::Internal,
     }
 }

@@ -4,11 +4,12 @@
 //! session's events.
 
 use super::App;
-use super::sessions::{Decision, JoinGrant, JoinRequest};
+use super::changes::Decision;
+use super::sessions::{JoinGrant, JoinRequest};
 use crate::domain::error::Error;
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::participant::{Invite, Participant};
-use crate::domain::session::{Change, Session};
+use crate::domain::session::Session;
 use crate::domain::time::Timestamp;
 
 impl App {
@@ -129,19 +130,6 @@ impl App {
             Ok(Decision::of(change, session))
         })
         .await
-    }
-}
-
-impl Decision<Session> {
-    /// Commits a change, if there is one, and answers with the session as it is then.
-    pub(super) fn of(change: Option<Change>, session: &Session) -> Self {
-        match change {
-            Some(change) => {
-                let answer = change.session.clone();
-                Self::Commit(Box::new(change), answer)
-            }
-            None => Self::Keep(session.clone()),
-        }
     }
 }
 

@@ -1,9 +1,10 @@
 //! Creates, joins, finds, changes and ends sessions.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::App;
+use super::changes::{Decision, back_off};
 use crate::auth::token::JoinToken;
 use crate::domain::access::{Action, Role, permit_by};
 use crate::domain::error::Error;
@@ -13,10 +14,7 @@ use crate::domain::session::{
     Change, EndCause, Session, SessionRequest, SessionState, SessionUpdate, UnplacedSession,
 };
 use crate::domain::time::Timestamp;
-use crate::store::{Committed, Inserted};
-
-/// The longest pause before a change is tried again, in milliseconds: a few commits' worth.
-const BACKOFF_MAX_MS: u64 = 16;
+use crate::store::Inserted;
 
 /// How a session is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,14 +55,6 @@ pub struct JoinGrant {
     pub expires_in: Duration,
 }
 
-/// What to do about a session as it is stored now.
-pub(super) enum Decision<T> {
-    /// Commit this, then answer that.
-    Commit(Box<Change>, T),
-    /// Nothing to commit.
-    Keep(T),
-}
-
 impl App {
     /// The appointment's live session: the one that exists, or a new one on the node whose turn it is.
     ///
@@ -75,7 +65,6 @@ impl App {
     }
 
     async fn create_within_budget(&self, request: SessionRequest) -> Result<Created, Error> {
-        let started = Instant::now();
         for attempt in 0..self.config.commit_attempts_max {
             let latest = self
                 .store
@@ -85,6 +74,11 @@ impl App {
             if let Some(session) = &latest
                 && session.state != SessionState::Ended
             {
+                if session.is_past_window(&self.config.window, Timestamp::now()) {
+                    // What the worker is about to do must not stand in the way of a new session.
+                    self.end_if_over(&session.session_id).await?;
+                    continue;
+                }
                 session.matches(&request)?;
                 return Ok(Created {
                     session: session.clone(),
@@ -101,10 +95,7 @@ impl App {
                     created: true,
                 });
             }
-            if self.is_late(started) {
-                break;
-            }
-            back_off(attempt).await;
+            tokio::time::sleep(back_off(attempt)).await;
         }
         Err(self.contention())
     }
@@ -239,77 +230,11 @@ impl App {
         .await
     }
 
-    /// Reads a session, decides, and commits over the version that was read; again when another change came between.
-    pub(super) async fn change<T>(
-        &self,
-        session_id: &SessionId,
-        decide: impl Fn(&Session) -> Result<Decision<T>, Error>,
-    ) -> Result<T, Error> {
-        self.within_budget(async {
-            let started = Instant::now();
-            for attempt in 0..self.config.commit_attempts_max {
-                let session = self
-                    .store
-                    .get(session_id)
-                    .await
-                    .map_err(|error| self.store_error(&error))?
-                    .ok_or(Error::SessionNotFound)?;
-                let (change, answer) = match decide(&session)? {
-                    Decision::Keep(answer) => return Ok(answer),
-                    Decision::Commit(change, answer) => (change, answer),
-                };
-                if self.commit(change).await? == Committed::Stored {
-                    return Ok(answer);
-                }
-                if self.is_late(started) {
-                    break;
-                }
-                back_off(attempt).await;
-            }
-            Err(self.contention())
-        })
-        .await
-    }
-
-    /// Commits, and tells of it, also when the caller goes away meanwhile: news of what was committed must go out.
-    async fn commit(&self, change: Box<Change>) -> Result<Committed, Error> {
-        let (store, bus) = (Arc::clone(&self.store), Arc::clone(&self.bus));
-        let committing = tokio::spawn(async move {
-            let committed = store.commit(&change).await;
-            if matches!(committed, Ok(Committed::Stored)) {
-                bus.publish(&change.session.session_id);
-            }
-            committed
-        });
-        let committed = committing.await.map_err(|_| Error::Internal)?;
-        committed.map_err(|error| self.store_error(&error))
-    }
-
-    /// As [`App::commit`], of a new session.
+    /// Stores a new session, also when the caller goes away meanwhile.
     async fn insert(&self, unplaced: UnplacedSession) -> Result<Inserted, Error> {
         let (store, rotation) = (Arc::clone(&self.store), Arc::clone(&self.rotation));
         let inserting = tokio::spawn(async move { store.insert(unplaced, &rotation).await });
         let inserted = inserting.await.map_err(|_| Error::Internal)?;
         inserted.map_err(|error| self.store_error(&error))
     }
-
-    /// Whether to stop trying while there is time to say so: one who runs out of time is told that the store is away, and
-    /// cannot know whether its last attempt was stored.
-    fn is_late(&self, started: Instant) -> bool {
-        started.elapsed() > self.config.store_timeout / 2
-    }
-
-    fn contention(&self) -> Error {
-        Error::Contention {
-            retry_after: self.config.retry_after,
-        }
-    }
-}
-
-/// A pause that grows with the attempts and differs between those who contend.
-async fn back_off(attempt: u32) {
-    let most = 1_u64
-        .checked_shl(attempt)
-        .map_or(BACKOFF_MAX_MS, |most| most.min(BACKOFF_MAX_MS));
-    tokio::time::sleep(Duration::from_micros(fastrand::u64(0..=most * 1000))).await;
 }

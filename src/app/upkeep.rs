@@ -1,6 +1,6 @@
 //! What becomes of sessions by themselves: those whose time is over end, and participants whose instance died are gone.
 
-use super::sessions::Decision;
+use super::changes::Decision;
 use std::time::Duration;
 
 use super::{App, Config};
@@ -30,22 +30,33 @@ impl App {
             .await
             .map_err(|error| self.store_error(&error))?;
         for session_id in overdue {
-            let ended = self.change(&session_id, |session| {
-                // As it is now: it may have been moved, or entered, since it was found.
-                let Config {
-                    window,
-                    empty_timeout,
-                    ..
-                } = &self.config;
-                let cause = session.ends_by_itself(window, *empty_timeout, now);
-                let change = cause.and_then(|cause| {
-                    session.ended(cause, cause.reason().to_owned(), Timestamp::now())
-                });
-                Ok(Decision::of(change, session))
-            });
-            go_on(ended.await)?;
+            go_on(self.end_if_over(&session_id).await)?;
         }
         Ok(())
+    }
+
+    /// Ends a session if its time is over.
+    ///
+    /// # Errors
+    /// [`Error::SessionNotFound`]; [`Error::StoreUnavailable`]
+    pub(super) async fn end_if_over(&self, session_id: &SessionId) -> Result<(), Error> {
+        self.change(session_id, |session| {
+            // As it is now: it may have been moved, or entered, since it was found.
+            let Config {
+                window,
+                empty_timeout,
+                ..
+            } = &self.config;
+            let now = Timestamp::now();
+            let cause = session.ends_by_itself(window, *empty_timeout, now);
+            let change =
+                cause.and_then(|cause| session.ended(cause, cause.reason().to_owned(), now));
+            Ok(match change {
+                Some(change) => Decision::Commit(Box::new(change), ()),
+                None => Decision::Keep(()),
+            })
+        })
+        .await
     }
 
     /// Says that this instance lives.

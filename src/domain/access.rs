@@ -1,6 +1,7 @@
 //! Who may do what. All policy on people stands here, and nowhere else.
 
 use super::error::Error;
+use super::event::{Event, EventKind};
 use super::id::UserId;
 use super::session::Session;
 use super::time::Timestamp;
@@ -129,7 +130,8 @@ pub fn permit_join(
     }
 }
 
-/// A credential lets in until its bearer is removed, is no longer the one for the role, or the session ends.
+/// A credential lets in until its bearer is removed, is no longer the one for the role, or the session ends. One that was
+/// issued before its bearer was given the role, as to a doctor who was replaced and set back, is void.
 ///
 /// `issued_at` is the sequence of the event that tells of the credential's issue: an order that no clock can confuse.
 ///
@@ -147,7 +149,7 @@ pub fn permit_entry(
         .removals
         .iter()
         .any(|removal| removal.user_id == *user_id && issued_at <= removal.sequence);
-    if revoked {
+    if revoked || issued_at <= entitled_since(session, role, user_id) {
         return Err(Error::ParticipantRemoved);
     }
     // Whoever is there when their invitation expires stays, and may lose the connection as anybody may.
@@ -158,6 +160,33 @@ pub fn permit_entry(
         return Ok(());
     }
     permit_join(session, role, user_id, now)
+}
+
+/// The sequence of the event that gave a user a role; 0 for one whom the session does not store for it, or always did.
+fn entitled_since(session: &Session, role: Role, user_id: &UserId) -> i64 {
+    match role {
+        Role::Doctor if *user_id == session.doctor_id => session.doctor_since,
+        Role::Doctor | Role::Patient => 0,
+        Role::Guest | Role::Interpreter | Role::Observer => session
+            .invites
+            .iter()
+            .find(|invite| invite.user_id == *user_id && invite.role == role)
+            .map_or(0, |invite| invite.since),
+    }
+}
+
+/// Whether an event tells of the issue of a credential. When a store was restored from a backup, numbers are given out anew: a
+/// credential that was issued after the backup names an event that is not there, or another one.
+pub fn tells_of_issue(event: &Event, role: Role, user_id: &UserId, jti: &str) -> bool {
+    match &event.kind {
+        EventKind::Joined {
+            user_id: issued_to,
+            role: issued_role,
+            jti: issued_jti,
+            expire_time: _,
+        } => issued_to == user_id && *issued_role == role && issued_jti == jti,
+        _ => false,
+    }
 }
 
 /// Whoever acts on the session or on others does so as the backend (`None`), or as one who is in the call, in a role that

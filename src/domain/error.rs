@@ -63,6 +63,8 @@ pub enum Error {
     ParticipantNotFound,
     /// The participant's role does not allow that.
     NotAllowed,
+    /// The participant gave another name before.
+    NameGiven,
     /// As many as may be are connected.
     SessionFull,
     /// The appointment's live session differs from the one asked for.
@@ -138,6 +140,7 @@ reasons! {
     ParticipantRemoved = "PARTICIPANT_REMOVED",
     ParticipantNotFound = "PARTICIPANT_NOT_FOUND",
     NotAllowed = "NOT_ALLOWED",
+    NameGiven = "NAME_GIVEN",
     SessionFull = "SESSION_FULL",
     AppointmentConflict = "APPOINTMENT_CONFLICT",
     VersionMismatch = "VERSION_MISMATCH",
@@ -175,6 +178,7 @@ impl Error {
             Self::ParticipantRemoved => Reason::ParticipantRemoved,
             Self::ParticipantNotFound => Reason::ParticipantNotFound,
             Self::NotAllowed => Reason::NotAllowed,
+            Self::NameGiven => Reason::NameGiven,
             Self::SessionFull => Reason::SessionFull,
             Self::AppointmentConflict { .. } => Reason::AppointmentConflict,
             Self::VersionMismatch { .. } => Reason::VersionMismatch,
@@ -216,6 +220,7 @@ impl Error {
             }
             Self::ParticipantNotFound => "nobody of that id is in the session".into(),
             Self::NotAllowed => "the participant's role does not allow that".into(),
+            Self::NameGiven => "the participant gave another name before".into(),
             Self::SessionFull => "as many participants as may be are connected".into(),
             Self::AppointmentConflict { session_id, fields } => format!(
                 "the appointment has the live session {session_id} with another {}; change it with UpdateSession or end it",
@@ -263,6 +268,7 @@ impl Error {
             | Self::ParticipantRemoved
             | Self::ParticipantNotFound
             | Self::NotAllowed
+            | Self::NameGiven
             | Self::SessionFull
             | Self::Contention { .. }
             | Self::StoreUnavailable { .. }
@@ -294,6 +300,7 @@ impl Error {
             | Self::ParticipantRemoved
             | Self::ParticipantNotFound
             | Self::NotAllowed
+            | Self::NameGiven
             | Self::SessionFull
             | Self::AppointmentConflict { .. }
             | Self::VersionMismatch { .. }

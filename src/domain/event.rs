@@ -109,6 +109,13 @@ pub enum EventKind {
         /// In which role.
         role: Role,
     },
+    /// A participant whose link came without a name gave one.
+    ParticipantNamed {
+        /// Who.
+        user_id: UserId,
+        /// In which role.
+        role: Role,
+    },
 }
 
 impl EventKind {
@@ -126,6 +133,7 @@ impl EventKind {
             Self::ParticipantRemoved { .. } => "participant.removed",
             Self::ParticipantMuted { .. } => "participant.muted",
             Self::ParticipantInvited { .. } => "participant.invited",
+            Self::ParticipantNamed { .. } => "participant.named",
         }
     }
 }

@@ -7,7 +7,9 @@ use super::time::Timestamp;
 /// How many may be invited to one session.
 pub const INVITES_MAX: usize = 32;
 
-/// How many removals a session remembers: more than can be of any use while a credential lives.
+/// How many removals a session remembers. More than there can be people who may join it: only a removal of somebody who may
+/// not is ever forgotten, and becoming entitled again voids what they were given before ([`Invite::since`],
+/// [`Session::doctor_since`](super::session::Session::doctor_since)).
 pub const REMOVALS_MAX: usize = 256;
 
 /// Who gets past the waiting room by themselves. The host always does.
@@ -132,9 +134,27 @@ pub struct Invite {
     pub display_name: String,
     /// Until when it lets in.
     pub expire_time: Option<Timestamp>,
+    /// The sequence of the event that told of it: a credential issued until then, for an earlier invitation, is void.
+    pub since: i64,
 }
 
 impl Invite {
+    /// An invitation that no session knows of yet.
+    pub fn new(
+        user_id: UserId,
+        role: Role,
+        display_name: String,
+        expire_time: Option<Timestamp>,
+    ) -> Self {
+        Self {
+            user_id,
+            role,
+            display_name,
+            expire_time,
+            since: 0,
+        }
+    }
+
     /// Whether it still lets in.
     pub fn is_open(&self, now: Timestamp) -> bool {
         self.expire_time.is_none_or(|expires| now < expires)
@@ -150,6 +170,15 @@ pub struct Removal {
     pub sequence: i64,
     /// Whether they get no new ones either.
     pub keep_out: bool,
+}
+
+/// The name that a participant gave themselves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GivenName {
+    /// Who.
+    pub user_id: UserId,
+    /// The name.
+    pub name: String,
 }
 
 /// Somebody whose connection has just been made.

@@ -5,7 +5,7 @@ use super::error::Error;
 use super::event::EventKind;
 use super::id::UserId;
 use super::participant::{
-    Admission, Arrival, INVITES_MAX, Invite, LeaveCause, Participant, ParticipantStatus,
+    Admission, Arrival, GivenName, INVITES_MAX, Invite, LeaveCause, Participant, ParticipantStatus,
     REMOVALS_MAX, Removal,
 };
 use super::session::{Change, Session, SessionState};
@@ -83,6 +83,11 @@ impl Session {
             display_name,
             instance_id,
         } = arrival;
+        let display_name = if display_name.is_empty() {
+            self.given_name(&user_id).to_owned()
+        } else {
+            display_name
+        };
         let waits_for_host = |participant: &&Participant| {
             self.admission == Admission::WhenHostPresent
                 && role.may(Action::SkipWaiting)
@@ -270,15 +275,64 @@ impl Session {
             keep_out,
         });
         if self.removals.len() > REMOVALS_MAX {
-            // Of somebody who could not come anyway; what was issued to them has expired long since.
-            let spent = self.removals.iter().position(|removal| {
-                let who = &removal.user_id;
-                *who != self.doctor_id
-                    && *who != self.patient_id
-                    && !self.invites.iter().any(|invite| invite.user_id == *who)
-            });
-            self.removals.remove(spent.unwrap_or(0));
+            // There is one: fewer people may join than there are removals.
+            let spent =
+                (self.removals.iter()).position(|removal| !self.is_entitled(&removal.user_id));
+            if let Some(spent) = spent {
+                self.removals.remove(spent);
+            }
         }
+    }
+
+    /// Whether the session stores a user for some role, removed or not.
+    fn is_entitled(&self, user_id: &UserId) -> bool {
+        *user_id == self.doctor_id
+            || *user_id == self.patient_id
+            || self.invites.iter().any(|invite| invite.user_id == *user_id)
+    }
+
+    /// The name that a participant gave themselves; empty when they gave none.
+    pub fn given_name(&self, user_id: &UserId) -> &str {
+        (self.given_names.iter())
+            .find(|given| given.user_id == *user_id)
+            .map_or("", |given| given.name.as_str())
+    }
+
+    /// A participant whose link came without a name gives one. `None` when they gave the same one before.
+    ///
+    /// # Errors
+    /// [`Error::SessionEnded`]; [`Error::NameGiven`] when they gave another one before.
+    pub fn named(
+        &self,
+        user_id: &UserId,
+        role: Role,
+        name: &str,
+        now: Timestamp,
+    ) -> Result<Option<Change>, Error> {
+        self.require_live()?;
+        match self.given_name(user_id) {
+            "" => {}
+            given if given == name => return Ok(None),
+            _ => return Err(Error::NameGiven),
+        }
+        let kind = EventKind::ParticipantNamed {
+            user_id: user_id.clone(),
+            role,
+        };
+        Ok(Some(self.changed(now, vec![kind], |session| {
+            let mut given_names = std::mem::take(&mut session.given_names);
+            given_names.retain(|given| session.is_entitled(&given.user_id));
+            given_names.push(GivenName {
+                user_id: user_id.clone(),
+                name: name.to_owned(),
+            });
+            session.given_names = given_names;
+            session.with_participant(user_id, |participant| {
+                if participant.display_name.is_empty() {
+                    name.clone_into(&mut participant.display_name);
+                }
+            });
+        })))
     }
 
     /// Somebody is asked to mute.
@@ -325,6 +379,13 @@ impl Session {
         let kept_out = self.keeps_out(&invite.user_id);
         let full = standing.is_none() && self.invites.len() >= INVITES_MAX;
         let spent = full.then(|| self.spent_invite(now)).flatten();
+        let invite = Invite {
+            since: match standing {
+                Some(standing) if !kept_out => standing.since,
+                _ => self.version + 1,
+            },
+            ..invite
+        };
         match standing {
             Some(standing) if *standing == invite && !kept_out => return Ok(None),
             Some(standing) if standing.role != invite.role && !kept_out => {
@@ -384,10 +445,7 @@ impl Session {
 
     /// Whether a user is, or was invited to be, anybody in this session.
     fn knows(&self, user_id: &UserId) -> bool {
-        *user_id == self.doctor_id
-            || *user_id == self.patient_id
-            || self.invites.iter().any(|invite| invite.user_id == *user_id)
-            || self.participant(user_id).is_some()
+        self.is_entitled(user_id) || self.participant(user_id).is_some()
     }
 
     fn set_admitted(&mut self, user_id: &UserId) {

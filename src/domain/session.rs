@@ -7,7 +7,7 @@ use super::error::Error;
 use super::event::{Event, EventKind};
 use super::id::{AppointmentId, NodeId, SessionId, UserId};
 use super::label::Labels;
-use super::participant::{Admission, Invite, LeaveCause, Participant, Removal};
+use super::participant::{Admission, GivenName, Invite, LeaveCause, Participant, Removal};
 use super::presence::left;
 use super::time::Timestamp;
 
@@ -195,6 +195,9 @@ pub struct Session {
     pub incarnation: i64,
     /// Who may join as doctor.
     pub doctor_id: UserId,
+    /// The sequence of the event that made them the doctor: a doctor's credential issued until then is void, also if the same
+    /// person was the doctor before.
+    pub doctor_since: i64,
     /// Who may join as patient.
     pub patient_id: UserId,
     /// The node it was placed on, for its whole life.
@@ -229,6 +232,8 @@ pub struct Session {
     pub invites: Vec<Invite>,
     /// Who was removed.
     pub removals: Vec<Removal>,
+    /// The names that participants gave themselves, whose links came without one.
+    pub given_names: Vec<GivenName>,
     /// Since when nobody is connected any more; unset before the first one was.
     pub empty_since: Option<Timestamp>,
 }
@@ -297,6 +302,7 @@ impl UnplacedSession {
             appointment_id: self.request.appointment_id,
             incarnation: self.incarnation,
             doctor_id: self.request.doctor_id,
+            doctor_since: 1,
             patient_id: self.request.patient_id,
             sfu_node_id,
             state: SessionState::Created,
@@ -314,6 +320,7 @@ impl UnplacedSession {
             let_in: Vec::new(),
             invites: Vec::new(),
             removals: Vec::new(),
+            given_names: Vec::new(),
             empty_since: None,
         };
         Change {
@@ -402,12 +409,18 @@ impl Session {
         if let Some(opens) = window.opens(&self.schedule).filter(|opens| now < *opens) {
             return Err(Error::JoinTooEarly { opens });
         }
-        let closes = window.closes(&self.schedule);
-        // A token's times are whole seconds: one that could not live for a second is not issued.
-        if let Some(closed) = closes.filter(|closes| closes.as_secs() <= now.as_secs()) {
-            return Err(Error::JoinTooLate { closed });
+        match window.closes(&self.schedule) {
+            Some(closed) if self.is_past_window(window, now) => Err(Error::JoinTooLate { closed }),
+            closes => Ok(closes),
         }
-        Ok(closes)
+    }
+
+    /// Whether the join window has closed.
+    pub fn is_past_window(&self, window: &JoinWindow, now: Timestamp) -> bool {
+        // A token's times are whole seconds: one that could not live for a second is not issued.
+        window
+            .closes(&self.schedule)
+            .is_some_and(|closes| closes.as_secs() <= now.as_secs())
     }
 
     /// The session after a token was issued.
@@ -491,19 +504,31 @@ impl Session {
             kinds.push(left(doctor, LeaveCause::Removed));
         }
         Ok(Some(self.changed(now, kinds, |session| {
-            if let Some(doctor_id) = replaced {
-                // No credential was issued in this change: any of its events tells those before from those after.
-                session.expel(doctor_id, self.version + 1, false, now);
-            }
             session.schedule = schedule;
             session.labels = labels;
-            // Whoever stands in is no guest any more, whatever became of them as one.
-            session.invites.retain(|invite| invite.user_id != doctor_id);
-            for removal in &mut session.removals {
-                removal.keep_out &= removal.user_id != doctor_id;
+            if let Some(replaced) = replaced {
+                session.replace_doctor(replaced, doctor_id, self.version + 1, now);
             }
-            session.doctor_id = doctor_id;
         })))
+    }
+
+    /// No credential is issued in the same change, so that any of its events, such as `sequence`, tells those before from those
+    /// after.
+    fn replace_doctor(
+        &mut self,
+        replaced: &UserId,
+        doctor_id: UserId,
+        sequence: i64,
+        now: Timestamp,
+    ) {
+        self.expel(replaced, sequence, false, now);
+        // The new doctor is no guest any more, whatever became of them as one.
+        self.invites.retain(|invite| invite.user_id != doctor_id);
+        for removal in &mut self.removals {
+            removal.keep_out &= removal.user_id != doctor_id;
+        }
+        self.doctor_id = doctor_id;
+        self.doctor_since = sequence;
     }
 
     /// The session after its end; `None` when it has ended already.
@@ -548,9 +573,7 @@ impl Session {
         empty_timeout: Option<Duration>,
         now: Timestamp,
     ) -> Option<EndCause> {
-        let is_over = window
-            .closes(&self.schedule)
-            .is_some_and(|closes| closes < now);
+        let is_over = self.is_past_window(window, now);
         let was_left = self
             .empty_since
             .zip(empty_timeout)

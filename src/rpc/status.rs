@@ -26,7 +26,7 @@ pub fn code_of(reason: Reason) -> Code {
         Reason::NotAParticipant | Reason::ParticipantRemoved | Reason::NotAllowed => {
             Code::PermissionDenied
         }
-        Reason::AppointmentConflict => Code::AlreadyExists,
+        Reason::AppointmentConflict | Reason::NameGiven => Code::AlreadyExists,
         Reason::VersionMismatch | Reason::Contention => Code::Aborted,
         Reason::StoreUnavailable | Reason::ShuttingDown => Code::Unavailable,
         Reason::Internal => Code::Internal,

@@ -9,7 +9,7 @@ use crate::domain::access::Role;
 use crate::domain::event::{Event, EventKind};
 use crate::domain::id::{AppointmentId, NodeId, SessionId, UserId};
 use crate::domain::participant::{
-    Admission, Invite, LeaveCause, Participant, ParticipantStatus, Removal,
+    Admission, GivenName, Invite, LeaveCause, Participant, ParticipantStatus, Removal,
 };
 use crate::domain::session::{EndCause, Schedule, Session, SessionState};
 use crate::domain::time::Timestamp;
@@ -53,6 +53,10 @@ pub(super) struct SessionRecord {
     pub invites: Vec<InviteRecord>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub removals: Vec<RemovalRecord>,
+    #[serde(default)]
+    pub doctor_since: i64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub given_names: Vec<GivenNameRecord>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub empty_since_ms: Option<i64>,
 }
@@ -78,6 +82,15 @@ pub(super) struct InviteRecord {
     pub display_name: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expire_time_ms: Option<i64>,
+    #[serde(default)]
+    pub since: i64,
+}
+
+/// A stored name that a participant gave themselves.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct GivenNameRecord {
+    pub user_id: String,
+    pub name: String,
 }
 
 /// A stored removal.
@@ -162,6 +175,8 @@ pub(super) enum KindRecord {
     ParticipantMuted { user_id: String, by: Option<String> },
     #[serde(rename = "participant.invited")]
     ParticipantInvited { user_id: String, role: String },
+    #[serde(rename = "participant.named")]
+    ParticipantNamed { user_id: String, role: String },
 }
 
 impl From<&Session> for SessionRecord {
@@ -171,6 +186,7 @@ impl From<&Session> for SessionRecord {
             appointment_id,
             incarnation,
             doctor_id,
+            doctor_since,
             patient_id,
             sfu_node_id,
             state,
@@ -188,6 +204,7 @@ impl From<&Session> for SessionRecord {
             let_in,
             invites,
             removals,
+            given_names,
             empty_since,
         } = session;
         Self {
@@ -213,6 +230,8 @@ impl From<&Session> for SessionRecord {
             let_in: let_in.iter().map(ToString::to_string).collect(),
             invites: invites.iter().map(InviteRecord::from).collect(),
             removals: removals.iter().map(RemovalRecord::from).collect(),
+            doctor_since: *doctor_since,
+            given_names: given_names.iter().map(GivenNameRecord::from).collect(),
             empty_since_ms: empty_since.map(Timestamp::as_millis),
         }
     }
@@ -265,12 +284,14 @@ impl From<&Invite> for InviteRecord {
             role,
             display_name,
             expire_time,
+            since,
         } = invite;
         Self {
             user_id: user_id.to_string(),
             role: role.name().to_owned(),
             display_name: display_name.clone(),
             expire_time_ms: expire_time.map(Timestamp::as_millis),
+            since: *since,
         }
     }
 }
@@ -284,7 +305,27 @@ impl TryFrom<InviteRecord> for Invite {
             role: role(&record.role)?,
             display_name: record.display_name,
             expire_time: record.expire_time_ms.map(Timestamp::from_millis),
+            since: record.since,
         })
+    }
+}
+
+impl From<&GivenName> for GivenNameRecord {
+    fn from(given: &GivenName) -> Self {
+        let GivenName { user_id, name } = given;
+        Self {
+            user_id: user_id.to_string(),
+            name: name.clone(),
+        }
+    }
+}
+
+impl From<GivenNameRecord> for GivenName {
+    fn from(record: GivenNameRecord) -> Self {
+        Self {
+            user_id: UserId::from_stored(record.user_id),
+            name: record.name,
+        }
     }
 }
 
@@ -365,6 +406,10 @@ impl TryFrom<SessionRecord> for Session {
             let_in: ids(record.let_in),
             invites: all(record.invites)?,
             removals: record.removals.into_iter().map(Removal::from).collect(),
+            doctor_since: record.doctor_since,
+            given_names: (record.given_names.into_iter())
+                .map(GivenName::from)
+                .collect(),
             empty_since: record.empty_since_ms.map(Timestamp::from_millis),
         })
     }
@@ -441,6 +486,10 @@ impl From<&Event> for EventRecord {
                 user_id: user_id.to_string(),
                 role: role.name().to_owned(),
             },
+            EventKind::ParticipantNamed { user_id, role } => KindRecord::ParticipantNamed {
+                user_id: user_id.to_string(),
+                role: role.name().to_owned(),
+            },
         };
         Self {
             sequence: event.sequence,
@@ -466,6 +515,7 @@ impl EventRecord {
 impl TryFrom<KindRecord> for EventKind {
     type Error = StoreError;
 
+    #[expect(clippy::too_many_lines, reason = "a list")]
     fn try_from(record: KindRecord) -> Result<Self, StoreError> {
         Ok(match record {
             KindRecord::Created {
@@ -538,6 +588,13 @@ impl TryFrom<KindRecord> for EventKind {
                 user_id,
                 role: name,
             } => EventKind::ParticipantInvited {
+                user_id: UserId::from_stored(user_id),
+                role: role(&name)?,
+            },
+            KindRecord::ParticipantNamed {
+                user_id,
+                role: name,
+            } => EventKind::ParticipantNamed {
                 user_id: UserId::from_stored(user_id),
                 role: role(&name)?,
             },

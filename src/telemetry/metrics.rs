@@ -72,6 +72,8 @@ pub struct Metrics {
     store_up: Gauge,
     /// Calls that showed the internal secret before the one in force.
     pub previous_secret_calls: Counter,
+    /// Batches of changes that another instance's overtook.
+    pub commit_conflicts: Counter,
     /// Streams of WatchSession that are open.
     pub watch_streams: Gauge,
     /// Signalling connections that are open.
@@ -180,6 +182,12 @@ impl Default for Metrics {
                 r,
                 "previous_secret_calls",
                 "Calls that showed INTERNAL_SECRET_PREVIOUS",
+                Counter::default(),
+            ),
+            commit_conflicts: register(
+                r,
+                "commit_conflicts",
+                "Batches of changes that another instance's change of the same session overtook, and that were decided anew",
                 Counter::default(),
             ),
             watch_streams: register(

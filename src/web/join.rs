@@ -13,6 +13,7 @@ use super::{Edge, cookie};
 use crate::app::signalling::Pass;
 use crate::auth::token::Purpose;
 use crate::domain::access::Action;
+use crate::domain::error::Error;
 use crate::domain::id::SessionId;
 use crate::domain::label::text_fault;
 
@@ -61,30 +62,18 @@ pub(super) fn text(part: Result<Path<String>, PathRejection>) -> String {
 /// address.
 async fn exchange(edge: &Edge, session_id: &SessionId, token: &str) -> Result<Response, Refusal> {
     let pass = edge.app.recognise(token, Purpose::Join, session_id)?;
-    if let Err(error) = edge.app.session_of(&pass).await {
-        match Refusal::from(error) {
+    if let Err(reason) = edge.app.session_of(&pass).await {
+        match Refusal::from(reason) {
             Refusal::StoreAway => {}
             refusal => return Err(refusal),
         }
     }
     let slot = cookie::slot(session_id, &pass.user_id);
-    let set_cookie = stay(edge, &pass, &slot)?;
+    let (credential, good_for) = edge.app.stay_credential(&pass)?;
+    let set_cookie = cookie::set(&edge.config, session_id, &slot, &credential, good_for);
     let location = format!("{}/join/{session_id}?p={slot}", edge.config.prefix());
     let headers = [(LOCATION, location), (SET_COOKIE, set_cookie)];
     Ok((StatusCode::SEE_OTHER, headers).into_response())
-}
-
-/// The header that sets the cookie which its bearer is known by from now on.
-fn stay(edge: &Edge, pass: &Pass, slot: &str) -> Result<String, Refusal> {
-    let (credential, good_for) = edge.app.stay_credential(pass)?;
-    let session_id = &pass.session_id;
-    Ok(cookie::set(
-        &edge.config,
-        session_id,
-        slot,
-        &credential,
-        good_for,
-    ))
 }
 
 async fn show(
@@ -94,11 +83,11 @@ async fn show(
     headers: &HeaderMap,
 ) -> Result<Response, Refusal> {
     let pass = bearer(edge, session_id, slot, headers).await?;
-    let ask_name = pass.claims.name.is_empty();
+    let ask_name = pass.name.is_empty();
     let values = [
         ("session_id", session_id.as_str()),
         ("slot", slot),
-        ("name", &pass.claims.name),
+        ("name", &pass.name),
         ("ask_name", flag(ask_name)),
         ("publishes", flag(pass.role.may(Action::Publish))),
     ];
@@ -132,8 +121,8 @@ struct Named {
     name: String,
 }
 
-/// `POST /join/{session_id}/name`: somebody whose link came without a name says theirs, and keeps it in their cookie. It
-/// travels in a body, because addresses end up in the logs of proxies.
+/// `POST /join/{session_id}/name`: somebody whose link came without a name gives one, which the session keeps. It travels in a
+/// body, because addresses end up in the logs of proxies.
 pub(super) async fn name(
     State(edge): State<Edge>,
     session_id: Result<Path<String>, PathRejection>,
@@ -143,7 +132,7 @@ pub(super) async fn name(
 ) -> Response {
     let (session_id, query) = (text(session_id), query.unwrap_or_default().0);
     let outcome = match read_name(&edge, body).await {
-        Ok(name) => call_oneself(&edge, session_id, query, name, &headers).await,
+        Ok(name) => keep_name(&edge, session_id, query, name, &headers).await,
         Err(fault) => return (StatusCode::UNPROCESSABLE_ENTITY, fault).into_response(),
     };
     outcome.unwrap_or_else(|refusal| edge.assets.refuse(&refusal, &headers, &edge.config))
@@ -192,7 +181,7 @@ fn visible(c: char) -> char {
     }
 }
 
-async fn call_oneself(
+async fn keep_name(
     edge: &Edge,
     session_id: String,
     query: JoinQuery,
@@ -204,18 +193,15 @@ async fn call_oneself(
     }
     let session_id = SessionId::parse(session_id).map_err(|_| Refusal::UnknownSession)?;
     let slot = query.p.ok_or(Refusal::MissingToken)?;
-    let mut pass = bearer(edge, &session_id, &slot, headers).await?;
-    // The backend's word for who somebody is stands.
-    if !pass.claims.name.is_empty() {
-        return Ok((
-            StatusCode::CONFLICT,
-            "a name was given already, here or with the link",
-        )
-            .into_response());
+    let pass = bearer(edge, &session_id, &slot, headers).await?;
+    match edge.app.name_participant(&pass, &name).await {
+        Ok(()) => Ok(StatusCode::NO_CONTENT.into_response()),
+        Err(Error::NameGiven) => {
+            let told = "another name was given already, here or with the link";
+            Ok((StatusCode::CONFLICT, told).into_response())
+        }
+        Err(error) => Err(error.into()),
     }
-    pass.claims.name = name;
-    let set_cookie = stay(edge, &pass, &slot)?;
-    Ok((StatusCode::NO_CONTENT, [(SET_COOKIE, set_cookie)]).into_response())
 }
 
 /// Any other address.

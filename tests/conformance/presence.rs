@@ -67,15 +67,19 @@ pub(crate) async fn people_read_back_as_they_were_stored(backend: &Backend) {
     );
     let now = Timestamp::now();
     let (doctor, patient, observer) = (user("doctor-1"), user("patient-1"), user("observer-1"));
-    let invite = Invite {
-        user_id: observer.clone(),
-        role: Role::Observer,
-        display_name: "Olé".to_owned(),
-        expire_time: Some(now.plus_secs(60)),
-    };
+    let invite = Invite::new(
+        observer.clone(),
+        Role::Observer,
+        "Olé".to_owned(),
+        Some(now.plus_secs(60)),
+    );
     type Step<'a> = Box<dyn Fn(&Session) -> Change + 'a>;
     let steps: Vec<Step<'_>> = vec![
         Box::new(|session| session.invited(invite.clone(), now).unwrap().unwrap()),
+        Box::new(|session| {
+            let named = session.named(&patient, Role::Patient, "Søren", now);
+            named.unwrap().unwrap()
+        }),
         Box::new(|session| arrived(session, "patient-1", Role::Patient, "one")),
         Box::new(|session| arrived(session, "doctor-1", Role::Doctor, "two")),
         Box::new(|session| {
@@ -137,12 +141,7 @@ pub(crate) async fn every_role_and_cause_reads_back(backend: &Backend) {
     let store = backend.store.as_ref();
     let mut session = insert(store, "roles").await.session;
     for role in Role::ALL.into_iter().filter(|role| role.is_invited()) {
-        let invite = Invite {
-            user_id: user(role.name()),
-            role,
-            display_name: String::new(),
-            expire_time: None,
-        };
+        let invite = Invite::new(user(role.name()), role, String::new(), None);
         let invited = session.invited(invite, Timestamp::now()).unwrap().unwrap();
         session = commit(store, &invited).await;
     }

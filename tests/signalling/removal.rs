@@ -1,13 +1,15 @@
 //! Who is removed, who is kept out, and who is invited.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 use video_session::domain::error::Reason;
+use video_session::domain::participant::REMOVALS_MAX;
 use video_session::proto::v1;
 use video_session::proto::v1::{Admission, Role};
 
-use crate::harness::{create, in_secs, join, patiently, refused};
+use crate::harness::{Setup, create, in_secs, join, patiently, refused};
 use crate::world::{Ticket, World, fetch, setup};
 
 fn invitation(role: Role, user_id: &str) -> v1::InviteParticipantRequest {
@@ -440,4 +442,124 @@ async fn a_doctor_who_is_replaced_is_no_host_any_more() {
     assert_kept_out(&world, &token, &ticket).await;
     world.admitted(Role::Doctor).await;
     patient.expect("user-joined").await;
+}
+
+/// Removes as many guests as are more than the session remembers.
+async fn remove_many_guests(world: &mut World) {
+    for n in 0..REMOVALS_MAX + 10 {
+        let user_id = format!("passing-{n}");
+        let guest = invitation(Role::Guest, &user_id);
+        world.invite(guest).await.unwrap();
+        let request = v1::RevokeInviteRequest {
+            session_id: world.session_id.clone(),
+            user_id,
+        };
+        world.client.revoke_invite(request).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_guest_who_was_removed_long_ago_comes_back_with_a_new_link_only() {
+    let mut world = World::new().await;
+    let guest = invitation(Role::Guest, "guest-1");
+    let grant = world.invite(guest.clone()).await.unwrap();
+    let token = grant.join.unwrap().token;
+    let ticket = world.exchange(&token).await;
+    let request = v1::RevokeInviteRequest {
+        session_id: world.session_id.clone(),
+        user_id: "guest-1".to_owned(),
+    };
+    world.client.revoke_invite(request).await.unwrap();
+    remove_many_guests(&mut world).await;
+    let grant = world.invite(guest).await.unwrap();
+    assert_kept_out(&world, &token, &ticket).await;
+    let ticket = world.exchange(&grant.join.unwrap().token).await;
+    world.connect(&ticket).await.expect("connected").await;
+}
+
+#[tokio::test]
+async fn a_doctor_who_was_replaced_long_ago_comes_back_with_a_new_link_only() {
+    let mut world = World::new().await;
+    let token = world.token(Role::Doctor).await;
+    let ticket = world.exchange(&token).await;
+    let update = |doctor_id: &str| v1::UpdateSessionRequest {
+        session_id: world.session_id.clone(),
+        doctor_id: doctor_id.to_owned(),
+        ..Default::default()
+    };
+    let (stand_in, back) = (update("doctor-2"), update("doctor-1"));
+    world.client.update_session(stand_in).await.unwrap();
+    remove_many_guests(&mut world).await;
+    world.client.update_session(back).await.unwrap();
+    assert_kept_out(&world, &token, &ticket).await;
+    world.admitted(Role::Doctor).await;
+}
+
+#[tokio::test]
+async fn an_update_of_something_else_does_not_let_a_removed_doctor_back() {
+    let mut world = World::new().await;
+    world.remove("doctor-1", true).await;
+    let update = v1::UpdateSessionRequest {
+        session_id: world.session_id.clone(),
+        labels: [("ward".to_owned(), "7".to_owned())].into(),
+        update_mask: Some(prost_types::FieldMask {
+            paths: vec!["labels".to_owned()],
+        }),
+        ..Default::default()
+    };
+    world.client.update_session(update).await.unwrap();
+    let outcome = world
+        .client
+        .join_session(join(&world.session_id, Role::Doctor));
+    refused(outcome.await, Reason::ParticipantRemoved);
+}
+
+/// Stops the service, and starts it again once something was done to its data.
+async fn with_data(mut world: World, setup: &Setup, act: impl FnOnce(&Path)) -> World {
+    world.service.process.terminate().await;
+    act(&setup.path(""));
+    let service = setup.start().await;
+    World {
+        client: service.client(),
+        service,
+        session_id: world.session_id,
+    }
+}
+
+#[tokio::test]
+async fn a_link_that_was_issued_after_the_backup_lets_nobody_in_once_it_is_restored() {
+    let file = |dir: &Path, name: &str| dir.join(name).join("video-session.db");
+    let setup = setup();
+    let mut world = World::with(&setup, create("appointment-1")).await;
+    let kept = world.ticket(Role::Patient).await;
+    let mut world = with_data(world, &setup, |dir| {
+        std::fs::create_dir(dir.join("backup")).unwrap();
+        std::fs::copy(file(dir, "data"), file(dir, "backup")).unwrap();
+    })
+    .await;
+    let mut lost = Vec::new();
+    for _ in 0..5 {
+        lost.push(world.ticket(Role::Patient).await);
+    }
+    let mut world = with_data(world, &setup, |dir| {
+        std::fs::copy(file(dir, "backup"), file(dir, "data")).unwrap();
+    })
+    .await;
+    let http = world.service.http;
+    assert_eq!(kept.page(http).await.status, 200);
+    for ticket in &lost {
+        let answer = ticket.page(http).await;
+        assert_eq!((answer.status, answer.code()), (401, "expired"));
+        assert_eq!(ticket.connect(http).await.err(), Some(401));
+    }
+    // The numbers of those that were lost are given out again, to others.
+    for _ in 0..10 {
+        let ticket = world.ticket(Role::Patient).await;
+        assert_eq!(ticket.page(http).await.status, 200);
+    }
+    world.remove("patient-1", false).await;
+    for ticket in lost.iter().chain([&kept]) {
+        assert_ne!(ticket.page(http).await.status, 200);
+        assert!(ticket.connect(http).await.is_err());
+    }
 }

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use crate::app::changes::Decision;
 use crate::app::{App, SessionKey};
 use crate::auth::token::{Claims, InvalidToken, Purpose};
-use crate::domain::access::{Role, permit_entry};
+use crate::domain::access::{Role, permit_entry, tells_of_issue};
 use crate::domain::error::Error;
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::session::Session;
@@ -34,6 +35,8 @@ pub struct Pass {
     pub user_id: UserId,
     /// In which role.
     pub role: Role,
+    /// The name to show: the link's, or the one that they gave themselves; may be empty.
+    pub name: String,
 }
 
 impl App {
@@ -60,6 +63,7 @@ impl App {
         let role = Role::from_name(&claims.role).ok_or(NotLetIn::Forged)?;
         let user_id = UserId::parse(claims.sub.as_str()).map_err(|_| NotLetIn::Forged)?;
         Ok(Pass {
+            name: claims.name.clone(),
             claims,
             session_id: session_id.clone(),
             user_id,
@@ -70,8 +74,21 @@ impl App {
     /// The session of somebody who belongs to it, if not necessarily now.
     ///
     /// # Errors
-    /// [`Error::JoinTooLate`]; those of [`permit_entry`]; [`Error::SessionNotFound`]; [`Error::StoreUnavailable`]
-    pub async fn session_of(&self, pass: &Pass) -> Result<Session, Error> {
+    /// [`NotLetIn::Expired`] when the session knows nothing of the credential's issue, as after its store was restored from an
+    /// earlier backup. [`NotLetIn::Session`] with [`Error::JoinTooLate`]; those of [`permit_entry`];
+    /// [`Error::SessionNotFound`]; [`Error::StoreUnavailable`]
+    pub async fn session_of(&self, pass: &Pass) -> Result<Session, NotLetIn> {
+        let session = self.admitting_session(pass).await;
+        let session = session.map_err(NotLetIn::Session)?;
+        let issued = self.issued(pass).await.map_err(NotLetIn::Session)?;
+        if issued {
+            Ok(session)
+        } else {
+            Err(NotLetIn::Expired)
+        }
+    }
+
+    async fn admitting_session(&self, pass: &Pass) -> Result<Session, Error> {
         let key = SessionKey::Session(pass.session_id.clone());
         let session = self.get_session(&key).await?;
         let issued_at = pass.claims.issued_at_sequence;
@@ -79,6 +96,17 @@ impl App {
         session.require_not_over(&self.config.window)?;
         permit_entry(&session, pass.role, &pass.user_id, issued_at, now)?;
         Ok(session)
+    }
+
+    /// Whether the session's events tell of the issue of a credential.
+    async fn issued(&self, pass: &Pass) -> Result<bool, Error> {
+        let issued_at = pass.claims.issued_at_sequence;
+        let before = issued_at.saturating_sub(1);
+        let events = self.list_events(&pass.session_id, before, 1).await?;
+        Ok(events.first().is_some_and(|event| {
+            event.sequence == issued_at
+                && tells_of_issue(event, pass.role, &pass.user_id, &pass.claims.jti)
+        }))
     }
 
     /// Whether a credential lets its bearer into a session now.
@@ -91,13 +119,35 @@ impl App {
         purpose: Purpose,
         session_id: &SessionId,
     ) -> Result<Pass, NotLetIn> {
-        let pass = self.recognise(jwt, purpose, session_id)?;
-        let session = self.session_of(&pass).await.map_err(NotLetIn::Session)?;
+        let mut pass = self.recognise(jwt, purpose, session_id)?;
+        let session = self.session_of(&pass).await?;
         let window = &self.config.window;
         session
             .require_open(window, Timestamp::now())
             .map_err(NotLetIn::Session)?;
+        if pass.name.is_empty() {
+            session.given_name(&pass.user_id).clone_into(&mut pass.name);
+        }
         Ok(pass)
+    }
+
+    /// Keeps the name that somebody gives whose link came without one.
+    ///
+    /// # Errors
+    /// [`Error::NameGiven`] when the link came with a name, or they gave another one before; [`Error::SessionEnded`];
+    /// [`Error::SessionNotFound`]; [`Error::StoreUnavailable`]
+    pub async fn name_participant(&self, pass: &Pass, name: &str) -> Result<(), Error> {
+        if !pass.claims.name.is_empty() {
+            return Err(Error::NameGiven);
+        }
+        self.change(&pass.session_id, |session| {
+            let change = session.named(&pass.user_id, pass.role, name, Timestamp::now())?;
+            Ok(match change {
+                Some(change) => Decision::Commit(Box::new(change), ()),
+                None => Decision::Keep(()),
+            })
+        })
+        .await
     }
 
     /// The credential that a page keeps in the place of its join token, and for how long. It may outlast the session's

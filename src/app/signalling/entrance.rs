@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::describe::{closes_at, described, existing, waiting};
 use super::message::{Connected, ServerMessage};
 use super::{CloseCode, Connection, Pass, follow};
-use crate::app::sessions::Decision;
+use crate::app::changes::Decision;
 use crate::app::{App, SessionKey};
 use crate::domain::access::{Action, permit_entry};
 use crate::domain::error::Error;
@@ -85,7 +85,7 @@ impl App {
                 Arrival {
                     user_id: pass.user_id.clone(),
                     role: pass.role,
-                    display_name: pass.claims.name.clone(),
+                    display_name: pass.name.clone(),
                     instance_id: self.instance_id.clone(),
                 },
                 now,
@@ -197,7 +197,7 @@ impl App {
             ServerMessage::Connected(Box::new(Connected {
                 user_id: pass.user_id.as_str(),
                 role: pass.role.name(),
-                name: &pass.claims.name,
+                name: &own.display_name,
                 permissions: pass.role.permissions(),
                 publishes: pass.role.may(Action::Publish),
                 media: "builtin",

@@ -168,7 +168,8 @@ fn tell_room(room: &mut Room, window: &JoinWindow, session: Option<&Session>, ev
         EventKind::Created { .. }
         | EventKind::Updated { .. }
         | EventKind::Joined { .. }
-        | EventKind::ParticipantInvited { .. } => {}
+        | EventKind::ParticipantInvited { .. }
+        | EventKind::ParticipantNamed { .. } => {}
     }
 }
 

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::Connection;
 use crate::app::App;
-use crate::app::sessions::Decision;
+use crate::app::changes::Decision;
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::participant::LeaveCause;
 use crate::domain::time::Timestamp;

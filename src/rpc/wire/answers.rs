@@ -54,6 +54,7 @@ pub(in crate::rpc) fn invite(invite: Invite) -> v1::Invite {
         role: given,
         display_name,
         expire_time,
+        since: _,
     } = invite;
     v1::Invite {
         user_id: user_id.to_string(),
@@ -85,6 +86,7 @@ pub(in crate::rpc) fn session(session: Session, client_base_url: &str) -> v1::Se
         appointment_id,
         incarnation: _,
         doctor_id,
+        doctor_since: _,
         patient_id,
         sfu_node_id,
         state,
@@ -102,6 +104,7 @@ pub(in crate::rpc) fn session(session: Session, client_base_url: &str) -> v1::Se
         let_in: _,
         invites: _,
         removals: _,
+        given_names: _,
         empty_since: _,
     } = session;
     let admission = match admission {

@@ -122,6 +122,13 @@ fn participant_detail(kind: EventKind) -> Option<Detail> {
             user_id: user_id.to_string(),
             role: role(given),
         }),
+        EventKind::ParticipantNamed {
+            user_id,
+            role: taken,
+        } => Detail::ParticipantNamed(v1::ParticipantNamed {
+            user_id: user_id.to_string(),
+            role: role(taken),
+        }),
         EventKind::Created { .. }
         | EventKind::Updated { .. }
         | EventKind::Joined { .. }

@@ -313,12 +313,7 @@ pub(in crate::rpc) fn invite_request(
     let display_name = faults.text("display_name", display_name);
     let expire_time = faults.time("expire_time", expire_time);
     let request = (|| {
-        let invite = Invite {
-            user_id: user_id?,
-            role: role?,
-            display_name,
-            expire_time,
-        };
+        let invite = Invite::new(user_id?, role?, display_name, expire_time);
         Some((session_id?, invite))
     })();
     faults.finish(request)

@@ -9,7 +9,7 @@ use crate::store::StoreError;
 use crate::store::record::{EventRecord, SessionRecord};
 
 /// The fields of a `SessionRecord` that are left out when they have no value.
-const OPTIONAL_FIELDS: [&str; 11] = [
+const OPTIONAL_FIELDS: [&str; 12] = [
     "end_time_ms",
     "scheduled_start_time_ms",
     "scheduled_end_time_ms",
@@ -20,6 +20,7 @@ const OPTIONAL_FIELDS: [&str; 11] = [
     "let_in",
     "invites",
     "removals",
+    "given_names",
     "empty_since_ms",
 ];
 

@@ -1,0 +1,344 @@
+//! Changes of one session take turns within this instance, and those that wait together are committed together.
+//!
+//! A call waits for its turn, decides over the session as those before it leave it, and joins their batch. The first call of a
+//! batch queues a committer behind everybody who waits by then; so the turns themselves end the batch, and a caller that goes
+//! away leaves nothing undone. Instances do not wait for each other: their batches race, the store lets one of them pass, and
+//! the calls of the other decide anew over what it stored. Correctness rests on that comparison of versions alone; turns only
+//! spare calls of one instance from racing each other.
+
+use std::collections::HashMap;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{Instant, timeout_at};
+
+use super::App;
+use crate::domain::error::Error;
+use crate::domain::id::SessionId;
+use crate::domain::session::{Change, Session};
+use crate::store::Committed;
+
+/// How many events a batch holds before it takes no further change: it stays one small write.
+const BATCH_EVENTS_MAX: usize = 32;
+/// The longest pause after a batch lost a race against another instance's, in milliseconds: a few commits' worth.
+const BACK_OFF_MAX_MS: u64 = 16;
+
+/// What to do about a session as it is stored now.
+pub(super) enum Decision<T> {
+    /// Commit this, then answer that.
+    Commit(Box<Change>, T),
+    /// Nothing to commit.
+    Keep(T),
+}
+
+impl Decision<Session> {
+    /// Commits a change, if there is one, and answers with the session as it is then.
+    pub(super) fn of(change: Option<Change>, session: &Session) -> Self {
+        match change {
+            Some(change) => {
+                let answer = change.session.clone();
+                Self::Commit(Box::new(change), answer)
+            }
+            None => Self::Keep(session.clone()),
+        }
+    }
+}
+
+/// The sessions that calls of this instance are changing.
+#[derive(Default)]
+pub(super) struct Changes {
+    queues: Mutex<HashMap<SessionId, Arc<Queue>>>,
+}
+
+/// The calls that change one session.
+struct Queue {
+    /// One permit, handed out in the order of asking.
+    turn: Arc<Semaphore>,
+    /// What was decided and waits for the committer's turn.
+    batch: Mutex<Option<Batch>>,
+    /// How many batches the store has answered for.
+    rounds: AtomicU64,
+    /// How many batches in a row lost a race against another instance's.
+    races_lost: AtomicU32,
+}
+
+struct Batch {
+    /// The session as the batch leaves it.
+    session: Session,
+    /// All changes so far, as one; `None` until there is one.
+    change: Option<Change>,
+    outcome: watch::Sender<Option<Result<Committed, Error>>>,
+}
+
+/// A queue in use. The last one to be dropped removes the queue.
+struct QueueHandle {
+    changes: Arc<Changes>,
+    session_id: SessionId,
+    queue: Arc<Queue>,
+}
+
+/// What became of an attempt.
+enum Attempt<T> {
+    /// It is settled.
+    Settled(Result<T, Error>),
+    /// The batch had no room left; the next one has.
+    BatchFull,
+    /// Another instance changed the session first.
+    RaceLost,
+}
+
+/// How long a call has been waiting, and since when for nothing.
+struct Patience {
+    started: Instant,
+    /// When the store was last seen to answer.
+    progressed: Instant,
+}
+
+/// Nothing panics while it holds one of these locks, and what they guard is sound at every step.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Changes {
+    fn queue(self: &Arc<Self>, session_id: &SessionId) -> QueueHandle {
+        let mut queues = lock(&self.queues);
+        let queue = queues.entry(session_id.clone()).or_insert_with(|| {
+            Arc::new(Queue {
+                turn: Arc::new(Semaphore::new(1)),
+                batch: Mutex::default(),
+                rounds: AtomicU64::new(0),
+                races_lost: AtomicU32::new(0),
+            })
+        });
+        QueueHandle {
+            changes: Arc::clone(self),
+            session_id: session_id.clone(),
+            queue: Arc::clone(queue),
+        }
+    }
+}
+
+impl Drop for QueueHandle {
+    fn drop(&mut self) {
+        let mut queues = lock(&self.changes.queues);
+        // The map's and this one: handles are only made under the lock.
+        if Arc::strong_count(&self.queue) == 2 {
+            queues.remove(&self.session_id);
+        }
+    }
+}
+
+impl Queue {
+    fn take_batch(&self) -> Option<Batch> {
+        lock(&self.batch).take()
+    }
+
+    fn put_batch(&self, batch: Batch) {
+        *lock(&self.batch) = Some(batch);
+    }
+
+    fn rounds(&self) -> u64 {
+        self.rounds.load(Ordering::Relaxed)
+    }
+}
+
+impl Batch {
+    fn of(session: Session) -> Self {
+        Self {
+            session,
+            change: None,
+            outcome: watch::Sender::new(None),
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.change
+            .as_ref()
+            .is_some_and(|change| change.events.len() >= BATCH_EVENTS_MAX)
+    }
+
+    fn add(&mut self, change: Change) {
+        self.session = change.session.clone();
+        self.change = Some(match self.change.take() {
+            Some(before) => before.then(change),
+            None => change,
+        });
+    }
+}
+
+impl App {
+    /// Decides over a session as it is stored, and commits what was decided; again when another change came between.
+    ///
+    /// # Errors
+    /// Those of `decide`; [`Error::SessionNotFound`]; [`Error::StoreUnavailable`] when the store does not answer for
+    /// `store_timeout`; [`Error::Contention`] when other instances change the session first `commit_attempts_max` times, or
+    /// for `contention_wait`.
+    pub(super) async fn change<T>(
+        &self,
+        session_id: &SessionId,
+        decide: impl Fn(&Session) -> Result<Decision<T>, Error>,
+    ) -> Result<T, Error> {
+        let handle = self.changes.queue(session_id);
+        let now = Instant::now();
+        let mut patience = Patience {
+            started: now,
+            progressed: now,
+        };
+        let mut races_lost = 0;
+        loop {
+            match self.attempt(&handle, &mut patience, &decide).await? {
+                Attempt::Settled(outcome) => return outcome,
+                Attempt::BatchFull => {}
+                Attempt::RaceLost => races_lost += 1,
+            }
+            patience.progressed = Instant::now();
+            if races_lost >= self.config.commit_attempts_max || self.is_exhausted(&patience) {
+                return Err(self.contention());
+            }
+        }
+    }
+
+    async fn attempt<T>(
+        &self,
+        handle: &QueueHandle,
+        patience: &mut Patience,
+        decide: &impl Fn(&Session) -> Result<Decision<T>, Error>,
+    ) -> Result<Attempt<T>, Error> {
+        let queue = &handle.queue;
+        let turn = self.wait_for_turn(queue, patience).await?;
+        let mut batch = match queue.take_batch() {
+            Some(batch) => batch,
+            None => {
+                let reading = self.read_session(&handle.session_id);
+                Batch::of(self.until_impatient(patience, reading).await??)
+            }
+        };
+        if batch.is_full() {
+            queue.put_batch(batch);
+            return Ok(Attempt::BatchFull);
+        }
+        let is_first = batch.change.is_none();
+        let answer = match decide(&batch.session) {
+            Ok(Decision::Commit(change, answer)) => {
+                batch.add(*change);
+                Ok(answer)
+            }
+            Ok(Decision::Keep(answer)) => Ok(answer),
+            Err(error) => Err(error),
+        };
+        if batch.change.is_none() {
+            return Ok(Attempt::Settled(answer));
+        }
+        // What was decided over changes that are not stored yet, also that nothing is to be done, holds only once they are.
+        let mut outcome = batch.outcome.subscribe();
+        queue.put_batch(batch);
+        if is_first {
+            self.spawn_committer(handle);
+        }
+        drop(turn);
+        let outcome = outcome.wait_for(Option::is_some);
+        let outcome = self.until_impatient(patience, outcome).await?;
+        // A committer that panicked leaves no outcome.
+        let outcome = outcome.map_or(Err(Error::Internal), |outcome| {
+            outcome.clone().unwrap_or(Err(Error::Internal))
+        });
+        Ok(match outcome? {
+            Committed::Stored => Attempt::Settled(answer),
+            Committed::Conflict => Attempt::RaceLost,
+        })
+    }
+
+    /// Waits as long as the calls before this one get on.
+    async fn wait_for_turn(
+        &self,
+        queue: &Queue,
+        patience: &mut Patience,
+    ) -> Result<OwnedSemaphorePermit, Error> {
+        let mut turn = pin!(Arc::clone(&queue.turn).acquire_owned());
+        loop {
+            let rounds = queue.rounds();
+            let give_up = patience.progressed + self.config.store_timeout;
+            match timeout_at(give_up, turn.as_mut()).await {
+                Ok(turn) => return turn.map_err(|_| Error::Internal),
+                Err(_) if queue.rounds() == rounds => return Err(self.impatient()),
+                Err(_) if self.is_exhausted(patience) => return Err(self.contention()),
+                Err(_) => patience.progressed = Instant::now(),
+            }
+        }
+    }
+
+    async fn until_impatient<T>(
+        &self,
+        patience: &Patience,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Error> {
+        let give_up = patience.progressed + self.config.store_timeout;
+        timeout_at(give_up, work)
+            .await
+            .map_err(|_| self.impatient())
+    }
+
+    fn is_exhausted(&self, patience: &Patience) -> bool {
+        patience.started.elapsed() >= self.config.contention_wait
+    }
+
+    async fn read_session(&self, session_id: &SessionId) -> Result<Session, Error> {
+        let found = self.store.get(session_id).await;
+        found
+            .map_err(|error| self.store_error(&error))?
+            .ok_or(Error::SessionNotFound)
+    }
+
+    /// Commits the batch once it is the committer's turn, and tells of it: also when every caller has gone away meanwhile.
+    fn spawn_committer(&self, handle: &QueueHandle) {
+        let handle = handle.changes.queue(&handle.session_id);
+        let (store, bus) = (Arc::clone(&self.store), Arc::clone(&self.bus));
+        let (retry_after, metrics) = (self.config.retry_after, Arc::clone(&self.metrics));
+        self.tasks.spawn(async move {
+            let queue = &handle.queue;
+            let Ok(_turn) = Arc::clone(&queue.turn).acquire_owned().await else {
+                return;
+            };
+            let Some(Batch {
+                change: Some(change),
+                outcome,
+                session: _,
+            }) = queue.take_batch()
+            else {
+                return;
+            };
+            let committed = store.commit(&change).await;
+            if matches!(committed, Ok(Committed::Stored)) {
+                bus.publish(&change.session.session_id);
+            }
+            let lost = matches!(committed, Ok(Committed::Conflict));
+            queue.rounds.fetch_add(1, Ordering::Relaxed);
+            let committed = committed.map_err(|error| super::store_error(&error, retry_after));
+            outcome.send_replace(Some(committed));
+            if lost {
+                metrics.commit_conflicts.inc();
+                let races_lost = queue.races_lost.fetch_add(1, Ordering::Relaxed);
+                tokio::time::sleep(back_off(races_lost)).await;
+            } else {
+                queue.races_lost.store(0, Ordering::Relaxed);
+            }
+        });
+    }
+
+    pub(super) fn contention(&self) -> Error {
+        Error::Contention {
+            retry_after: self.config.retry_after,
+        }
+    }
+}
+
+/// A pause that grows with the races lost and differs between those who race.
+pub(super) fn back_off(races_lost: u32) -> Duration {
+    let most = 1_u64
+        .checked_shl(races_lost)
+        .map_or(BACK_OFF_MAX_MS, |most| most.min(BACK_OFF_MAX_MS));
+    Duration::from_micros(fastrand::u64(0..=most * 1000))
+}
