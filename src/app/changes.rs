@@ -1,8 +1,8 @@
 //! Changes of one session take turns within this instance, and those that wait together are committed together.
 //!
 //! A call waits for its turn, decides over the session as those before it leave it, and joins their batch. The first call of a
-//! batch queues a committer behind everybody who waits by then; so the turns themselves end the batch, and a caller that goes
-//! away leaves nothing undone. Instances do not wait for each other: their batches race, the store lets one of them pass, and
+//! batch queues a committer behind everybody who waits by then, and the call that fills the batch hands its turn to the
+//! committer; so the turns themselves end the batch, and a caller that goes away leaves nothing undone. Instances do not wait for each other: their batches race, the store lets one of them pass, and
 //! the calls of the other decide anew over what it stored. Correctness rests on that comparison of versions alone; turns only
 //! spare calls of one instance from racing each other.
 
@@ -12,17 +12,18 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
 use super::App;
+use super::turns::{Asks, Turn, Turns};
 use crate::domain::error::Error;
 use crate::domain::id::SessionId;
 use crate::domain::session::{Change, Session};
 use crate::store::Committed;
 
-/// How many events a batch holds before it takes no further change: it stays one small write.
-const BATCH_EVENTS_MAX: usize = 32;
+/// A batch is committed once it holds that many events: it stays one small write.
+const BATCH_EVENTS_MAX: usize = 64;
 /// The longest pause after a batch lost a race against another instance's, in milliseconds: a few commits' worth.
 const BACK_OFF_MAX_MS: u64 = 16;
 
@@ -55,12 +56,11 @@ pub(super) struct Changes {
 
 /// The calls that change one session.
 struct Queue {
-    /// One permit, handed out in the order of asking.
-    turn: Arc<Semaphore>,
+    turns: Arc<Turns>,
     /// What was decided and waits for the committer's turn.
     batch: Mutex<Option<Batch>>,
-    /// How many batches the store has answered for.
-    rounds: AtomicU64,
+    /// How often the store has answered.
+    answers: AtomicU64,
     /// How many batches in a row lost a race against another instance's.
     races_lost: AtomicU32,
 }
@@ -71,6 +71,8 @@ struct Batch {
     /// All changes so far, as one; `None` until there is one.
     change: Option<Change>,
     outcome: watch::Sender<Option<Result<Committed, Error>>>,
+    /// Where the committer waits for the turn of the call that fills the batch; `None` until there is a committer.
+    committer: Option<oneshot::Sender<Turn>>,
 }
 
 /// A queue in use. The last one to be dropped removes the queue.
@@ -84,8 +86,6 @@ struct QueueHandle {
 enum Attempt<T> {
     /// It is settled.
     Settled(Result<T, Error>),
-    /// The batch had no room left; the next one has.
-    BatchFull,
     /// Another instance changed the session first.
     RaceLost,
 }
@@ -107,9 +107,9 @@ impl Changes {
         let mut queues = lock(&self.queues);
         let queue = queues.entry(session_id.clone()).or_insert_with(|| {
             Arc::new(Queue {
-                turn: Arc::new(Semaphore::new(1)),
+                turns: Arc::default(),
                 batch: Mutex::default(),
-                rounds: AtomicU64::new(0),
+                answers: AtomicU64::new(0),
                 races_lost: AtomicU32::new(0),
             })
         });
@@ -140,8 +140,12 @@ impl Queue {
         *lock(&self.batch) = Some(batch);
     }
 
-    fn rounds(&self) -> u64 {
-        self.rounds.load(Ordering::Relaxed)
+    fn answers(&self) -> u64 {
+        self.answers.load(Ordering::Relaxed)
+    }
+
+    fn count_answer(&self) {
+        self.answers.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -151,6 +155,7 @@ impl Batch {
             session,
             change: None,
             outcome: watch::Sender::new(None),
+            committer: None,
         }
     }
 
@@ -189,9 +194,13 @@ impl App {
         };
         let mut races_lost = 0;
         loop {
-            match self.attempt(&handle, &mut patience, &decide).await? {
+            let asks = if races_lost == 0 {
+                Asks::First
+            } else {
+                Asks::Again
+            };
+            match self.attempt(&handle, asks, &mut patience, &decide).await? {
                 Attempt::Settled(outcome) => return outcome,
-                Attempt::BatchFull => {}
                 Attempt::RaceLost => races_lost += 1,
             }
             patience.progressed = Instant::now();
@@ -204,23 +213,21 @@ impl App {
     async fn attempt<T>(
         &self,
         handle: &QueueHandle,
+        asks: Asks,
         patience: &mut Patience,
         decide: &impl Fn(&Session) -> Result<Decision<T>, Error>,
     ) -> Result<Attempt<T>, Error> {
         let queue = &handle.queue;
-        let turn = self.wait_for_turn(queue, patience).await?;
+        let turn = self.wait_for_turn(queue, asks, patience).await?;
         let mut batch = match queue.take_batch() {
             Some(batch) => batch,
             None => {
                 let reading = self.read_session(&handle.session_id);
-                Batch::of(self.until_impatient(patience, reading).await??)
+                let session = self.until_impatient(patience, reading).await??;
+                queue.count_answer();
+                Batch::of(session)
             }
         };
-        if batch.is_full() {
-            queue.put_batch(batch);
-            return Ok(Attempt::BatchFull);
-        }
-        let is_first = batch.change.is_none();
         let answer = match decide(&batch.session) {
             Ok(Decision::Commit(change, answer)) => {
                 batch.add(*change);
@@ -234,11 +241,19 @@ impl App {
         }
         // What was decided over changes that are not stored yet, also that nothing is to be done, holds only once they are.
         let mut outcome = batch.outcome.subscribe();
-        queue.put_batch(batch);
-        if is_first {
-            self.spawn_committer(handle);
+        let committer = match batch.committer.take() {
+            Some(committer) => committer,
+            None => self.spawn_committer(handle),
+        };
+        if batch.is_full() {
+            queue.put_batch(batch);
+            // Fails only when the runtime shuts down and has dropped the committer.
+            let _ = committer.send(turn);
+        } else {
+            batch.committer = Some(committer);
+            queue.put_batch(batch);
+            drop(turn);
         }
-        drop(turn);
         let outcome = outcome.wait_for(Option::is_some);
         let outcome = self.until_impatient(patience, outcome).await?;
         // A committer that panicked leaves no outcome.
@@ -255,17 +270,23 @@ impl App {
     async fn wait_for_turn(
         &self,
         queue: &Queue,
+        asks: Asks,
         patience: &mut Patience,
-    ) -> Result<OwnedSemaphorePermit, Error> {
-        let mut turn = pin!(Arc::clone(&queue.turn).acquire_owned());
+    ) -> Result<Turn, Error> {
+        let mut turn = pin!(queue.turns.wait(asks));
         loop {
-            let rounds = queue.rounds();
+            let answers = queue.answers();
             let give_up = patience.progressed + self.config.store_timeout;
-            match timeout_at(give_up, turn.as_mut()).await {
-                Ok(turn) => return turn.map_err(|_| Error::Internal),
-                Err(_) if queue.rounds() == rounds => return Err(self.impatient()),
+            let waited = timeout_at(give_up, turn.as_mut()).await;
+            let store_answers = queue.answers() != answers;
+            if store_answers {
+                patience.progressed = Instant::now();
+            }
+            match waited {
+                Ok(turn) => return Ok(turn),
+                Err(_) if !store_answers => return Err(self.impatient()),
                 Err(_) if self.is_exhausted(patience) => return Err(self.contention()),
-                Err(_) => patience.progressed = Instant::now(),
+                Err(_) => {}
             }
         }
     }
@@ -292,20 +313,25 @@ impl App {
             .ok_or(Error::SessionNotFound)
     }
 
-    /// Commits the batch once it is the committer's turn, and tells of it: also when every caller has gone away meanwhile.
-    fn spawn_committer(&self, handle: &QueueHandle) {
+    /// Starts what commits the batch once it is its turn, and tells of it: also when every caller has gone away meanwhile.
+    /// Returns where to hand it a turn.
+    fn spawn_committer(&self, handle: &QueueHandle) -> oneshot::Sender<Turn> {
         let handle = handle.changes.queue(&handle.session_id);
         let (store, bus) = (Arc::clone(&self.store), Arc::clone(&self.bus));
         let (retry_after, metrics) = (self.config.retry_after, Arc::clone(&self.metrics));
+        let (sender, handed_over) = oneshot::channel();
         self.tasks.spawn(async move {
             let queue = &handle.queue;
-            let Ok(_turn) = Arc::clone(&queue.turn).acquire_owned().await else {
-                return;
+            let _turn = tokio::select! {
+                biased;
+                Ok(turn) = handed_over => turn,
+                turn = queue.turns.wait(Asks::First) => turn,
             };
             let Some(Batch {
                 change: Some(change),
                 outcome,
                 session: _,
+                committer: _,
             }) = queue.take_batch()
             else {
                 return;
@@ -315,7 +341,7 @@ impl App {
                 bus.publish(&change.session.session_id);
             }
             let lost = matches!(committed, Ok(Committed::Conflict));
-            queue.rounds.fetch_add(1, Ordering::Relaxed);
+            queue.count_answer();
             let committed = committed.map_err(|error| super::store_error(&error, retry_after));
             outcome.send_replace(Some(committed));
             if lost {
@@ -326,6 +352,7 @@ impl App {
                 queue.races_lost.store(0, Ordering::Relaxed);
             }
         });
+        sender
     }
 
     pub(super) fn contention(&self) -> Error {

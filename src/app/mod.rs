@@ -5,6 +5,7 @@ mod events;
 mod participants;
 mod sessions;
 pub mod signalling;
+mod turns;
 mod upkeep;
 
 pub use events::EventStream;

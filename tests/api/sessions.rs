@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use video_session::domain::error::Reason;
 use video_session::domain::time::Timestamp as Moment;
 use video_session::proto::v1;
-use video_session::proto::v1::{Role, SessionState};
+use video_session::proto::v1::{EndCause, Role, SessionState};
 
 use crate::harness::{
     Client, Setup, create, created, end, fields, get, in_secs, join, jwt_part, metadata, refused,
@@ -933,6 +933,36 @@ async fn the_door_opens_before_the_start_and_closes_after_the_end() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_session_past_its_window_makes_way_for_a_new_one() {
+    // So that the worker does not come first.
+    let setup = Setup::new().set("OVERDUE_INTERVAL_MS", 60_000);
+    let service = setup.start().await;
+    // It looks once at its start.
+    service.line(|line| line.contains("ready: the store")).await;
+    let mut client = service.client();
+    let past = scheduled("appointment-1", Some(in_secs(-9000)), Some(in_secs(-3700)));
+    let over = created(&mut client, past).await;
+    let outcome = client
+        .join_session(join(&over.session_id, Role::Doctor))
+        .await;
+    refused(outcome, Reason::JoinTooLate);
+    let next = scheduled("appointment-1", None, Some(in_secs(1800)));
+    let answer = client.create_session(next).await.unwrap().into_inner();
+    assert!(answer.created);
+    let next = answer.session.unwrap();
+    assert_ne!(next.session_id, over.session_id);
+    let over = get(&mut client, &over.session_id).await.unwrap();
+    assert_eq!(
+        (over.state(), over.end_cause()),
+        (SessionState::Ended, EndCause::TimeOver)
+    );
+    let outcome = client
+        .join_session(join(&next.session_id, Role::Doctor))
+        .await;
+    outcome.unwrap();
 }
 
 #[tokio::test]

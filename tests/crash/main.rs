@@ -1,5 +1,5 @@
 //! The process is killed with -9 and started again while clients work at full speed: nothing that was answered with OK is
-//! lost, and nothing is half-done.
+//! lost, and nothing is half-done. And what becomes of hundreds of callers who change one session.
 
 #![expect(
     clippy::unwrap_used,
@@ -8,6 +8,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod hot_session;
 mod two_instances;
 
 #[path = "../support/peers.rs"]

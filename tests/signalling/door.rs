@@ -112,7 +112,9 @@ async fn a_participant_without_a_name_gives_one_once() {
     let other = r#"{"name": "Ana"}"#;
     assert_eq!(submit(http, &path, &from(BASE), other).await.status, 409);
     let named = world.events().await;
-    let named = named.iter().filter(|event| event.r#type == "participant.named");
+    let named = named
+        .iter()
+        .filter(|event| event.r#type == "participant.named");
     assert_eq!(named.count(), 1);
     // A name that came with the link stands.
     let ticket = world.ticket(Role::Doctor).await;

@@ -2,14 +2,15 @@
 
 use std::time::{Duration, Instant};
 
+use futures::future::join_all;
 use serde_json::json;
 use video_session::proto::v1;
 use video_session::proto::v1::{Role, SessionState};
 
-use crate::harness::{Service, Setup, create, end, get, join};
+use crate::harness::{Service, Setup, create, created, end, get, join};
 use crate::peers::MongoPeer;
 use crate::toxiproxy::{Fault, Toxiproxy};
-use crate::world::{World, setup};
+use crate::world::{Ticket, World, setup};
 
 fn on(peer: &MongoPeer) -> Setup {
     setup()
@@ -217,4 +218,58 @@ async fn a_dead_instances_participants_are_gone_unless_they_came_elsewhere() {
     );
     doctor.nothing_more().await;
     assert_eq!(here.session().await.participants.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the MongoDB peer; .ci/run installs it"]
+async fn hundreds_of_pages_arrive_at_once_and_none_is_turned_away() {
+    const SESSIONS: usize = 16;
+    const PAGES: usize = 25;
+    let peer = MongoPeer::start(0);
+    let setup = setup()
+        .set("MONGO_URI", format!("mongodb://{}/signalling", peer.addr))
+        .set("HTTP_REQUESTS_PER_MINUTE", 100_000)
+        // The peer speaks the protocol, not MongoDB's speed; what is tried here is contention.
+        .set("STORE_TIMEOUT_MS", 20_000)
+        .set("MAX_PARTICIPANTS", PAGES);
+    let here = setup.start().await;
+    let there = setup.start().await;
+    let mut client = here.client();
+    let mut tickets = Vec::new();
+    for n in 0..SESSIONS {
+        let request = v1::CreateSessionRequest {
+            admission: v1::Admission::Open.into(),
+            max_participants: 25,
+            ..create(&format!("appointment-{n}"))
+        };
+        let session_id = created(&mut client, request).await.session_id;
+        for guest in 0..PAGES {
+            let invitation = v1::InviteParticipantRequest {
+                session_id: session_id.clone(),
+                role: Role::Guest.into(),
+                user_id: format!("guest-{guest}"),
+                ..Default::default()
+            };
+            let answer = client.invite_participant(invitation).await.unwrap();
+            let token = answer.into_inner().join.unwrap().token;
+            tickets.push(Ticket::exchange(here.http, &session_id, &token).await);
+        }
+    }
+    // All at once, at both instances; then all of them at the other one, as after a restart.
+    for round in 0..2 {
+        let arriving = tickets.iter().enumerate().map(|(n, ticket)| {
+            let http = [here.http, there.http][(n + round) % 2];
+            async move {
+                let mut page = ticket.connect(http).await.unwrap();
+                page.expect("connected").await;
+                page
+            }
+        });
+        let mut pages = join_all(arriving).await;
+        // Still there once everybody has come.
+        for page in &mut pages {
+            page.ask("ping");
+            page.until("pong").await;
+        }
+    }
 }

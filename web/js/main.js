@@ -56,7 +56,7 @@ async function resume() {
   start();
 }
 
-/** The service keeps the name in the cookie; whoever cannot tell it goes in without. */
+/** The service keeps the name with the session. A participant whose name it cannot take goes in without one. */
 async function introduce(name) {
   const body = JSON.stringify({ name });
   await fetch(config.naming, { method: 'POST', body, signal: AbortSignal.timeout(NAMING_MS) }).catch(() => {});

@@ -37,6 +37,7 @@ use crate::domain::page::SessionQuery;
 use crate::domain::session::{Change, Session, SessionState, UnplacedSession};
 use crate::domain::time::Timestamp;
 use error::{is_duplicate_key, within};
+use tail::Unmatched;
 
 /// The database when the URI names none.
 const DATABASE_DEFAULT: &str = "video_session";
@@ -252,6 +253,27 @@ impl MongoStore {
         Ok(u64::try_from(turn).unwrap_or(0))
     }
 
+    /// Brings a session's document to its next version; false when the document is not at the version before, or has no room
+    /// for events.
+    async fn update_over_version(&self, change: &Change) -> Result<bool, StoreError> {
+        let sessions = self.sessions().await?.clone_with_type::<Document>();
+        let filter = doc! {
+            "_id": change.session.session_id.as_str(),
+            "version": change.before(),
+            tail::LAST_PLACE: {"$exists": false},
+        };
+        let update = documents::update(change)?;
+        let matched = within(self.timeout, async move {
+            let outcome = sessions.update_one(filter, update).await?;
+            Ok(outcome.matched_count)
+        })
+        .await?;
+        if matched == 1 {
+            self.spill_if_due(change);
+        }
+        Ok(matched == 1)
+    }
+
     async fn find_one(
         &self,
         filter: Document,
@@ -314,24 +336,19 @@ impl SessionStore for MongoStore {
     }
 
     async fn commit(&self, change: &Change) -> Result<Committed, StoreError> {
-        let sessions = self.sessions().await?.clone_with_type::<Document>();
-        let session_id = &change.session.session_id;
-        let filter = doc! {
-            "_id": session_id.as_str(),
-            "version": change.before(),
-            tail::LAST_PLACE: {"$exists": false},
-        };
-        let update = documents::update(change)?;
-        let matched = within(self.timeout, async move {
-            let outcome = sessions.update_one(filter, update).await?;
-            Ok(outcome.matched_count)
-        })
-        .await?;
-        if matched == 1 {
-            self.spill_if_due(change);
+        if self.update_over_version(change).await? {
             return Ok(Committed::Stored);
         }
-        self.settle_unmatched(change).await
+        match self.settle_unmatched(change).await? {
+            Unmatched::Settled(committed) => Ok(committed),
+            Unmatched::TailMoved if self.update_over_version(change).await? => {
+                Ok(Committed::Stored)
+            }
+            Unmatched::TailMoved => match self.settle_unmatched(change).await? {
+                Unmatched::Settled(committed) => Ok(committed),
+                Unmatched::TailMoved => Ok(Committed::Conflict),
+            },
+        }
     }
 
     async fn list(&self, query: &SessionQuery) -> Result<Vec<Session>, StoreError> {

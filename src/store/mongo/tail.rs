@@ -24,6 +24,14 @@ pub(super) const LAST_PLACE: &str = "tail.63";
 /// The server's code for a violated unique index.
 const DUPLICATE_KEY: i32 = 11000;
 
+/// Why a commit matched nothing.
+pub(super) enum Unmatched {
+    /// It was made already, or another change came first.
+    Settled(Committed),
+    /// The tail was full, and was moved: the commit may match now.
+    TailMoved,
+}
+
 /// The part of a session's document that holds events.
 #[derive(Deserialize)]
 pub(super) struct Tail {
@@ -83,18 +91,19 @@ impl MongoStore {
     }
 
     /// Why a commit matched nothing: it was made already, the tail is full, or another change came first.
-    pub(super) async fn settle_unmatched(&self, change: &Change) -> Result<Committed, StoreError> {
+    pub(super) async fn settle_unmatched(&self, change: &Change) -> Result<Unmatched, StoreError> {
         let session_id = &change.session.session_id;
         let Some(tail) = self.tail(session_id).await? else {
-            return Ok(Committed::Conflict);
+            return Ok(Unmatched::Settled(Committed::Conflict));
         };
         if tail.holds(change) || self.archive_holds(change, &tail).await? {
-            return Ok(Committed::Stored);
+            return Ok(Unmatched::Settled(Committed::Stored));
         }
         if tail.version == change.before() {
             spill(self, session_id.clone(), tail.events).await?;
+            return Ok(Unmatched::TailMoved);
         }
-        Ok(Committed::Conflict)
+        Ok(Unmatched::Settled(Committed::Conflict))
     }
 
     async fn archive_holds(&self, change: &Change, tail: &Tail) -> Result<bool, StoreError> {

@@ -1,0 +1,139 @@
+//! Turns: one at a time, in the order of asking. A call that lost a race and asks again goes before those that ask for the
+//! first time, so that nobody loses for ever.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+/// Hands out turns.
+#[derive(Default)]
+pub(super) struct Turns {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    taken: bool,
+    asking_again: VecDeque<oneshot::Sender<Turn>>,
+    asking: VecDeque<oneshot::Sender<Turn>>,
+}
+
+/// The turn, which passes to the next in the queue when it is dropped.
+pub(super) struct Turn {
+    /// `None` once it has passed on.
+    turns: Option<Arc<Turns>>,
+}
+
+/// Who asks for a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asks {
+    /// For the first time.
+    First,
+    /// After a turn that came to nothing.
+    Again,
+}
+
+impl Turns {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while it holds the lock, and the state is sound at every step.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for a turn. The place in the queue is given up when the future is dropped.
+    pub(super) async fn wait(self: &Arc<Self>, asks: Asks) -> Turn {
+        let waiting = {
+            let mut state = self.lock();
+            if state.taken {
+                let (sender, waiting) = oneshot::channel();
+                match asks {
+                    Asks::First => state.asking.push_back(sender),
+                    Asks::Again => state.asking_again.push_back(sender),
+                }
+                Some(waiting)
+            } else {
+                state.taken = true;
+                None
+            }
+        };
+        let turn = match waiting {
+            Some(waiting) => waiting.await.ok(),
+            None => None,
+        };
+        turn.unwrap_or_else(|| Turn {
+            turns: Some(Arc::clone(self)),
+        })
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let Some(turns) = self.turns.take() else {
+            return;
+        };
+        loop {
+            let next = {
+                let mut state = turns.lock();
+                let next = (state.asking_again.pop_front()).or_else(|| state.asking.pop_front());
+                if next.is_none() {
+                    state.taken = false;
+                }
+                next
+            };
+            let Some(next) = next else {
+                return;
+            };
+            let turn = Turn {
+                turns: Some(Arc::clone(&turns)),
+            };
+            match next.send(turn) {
+                Ok(()) => return,
+                // Who asked has gone away. This one must not pass the turn on by itself, as this loop does.
+                Err(mut turn) => turn.turns = None,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt as _;
+
+    #[tokio::test]
+    async fn turns_are_handed_out_one_at_a_time_and_to_who_asks_again_first() {
+        let turns = Arc::new(Turns::default());
+        let first = turns.wait(Asks::First).await;
+        let mut second = Box::pin(turns.wait(Asks::First));
+        let mut again = Box::pin(turns.wait(Asks::Again));
+        assert!(second.as_mut().now_or_never().is_none());
+        assert!(again.as_mut().now_or_never().is_none());
+        drop(first);
+        assert!(second.as_mut().now_or_never().is_none());
+        let turn = again.as_mut().now_or_never().expect("its turn");
+        drop(turn);
+        let turn = second.as_mut().now_or_never().expect("its turn");
+        drop(turn);
+        assert!(turns.wait(Asks::First).now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_turn_passes_by_those_who_have_gone_away() {
+        let turns = Arc::new(Turns::default());
+        let first = turns.wait(Asks::First).await;
+        let mut leaving: Vec<_> = (0..1000)
+            .map(|_| Box::pin(turns.wait(Asks::First)))
+            .collect();
+        for waiting in &mut leaving {
+            assert!(waiting.as_mut().now_or_never().is_none());
+        }
+        let mut stays = Box::pin(turns.wait(Asks::First));
+        assert!(stays.as_mut().now_or_never().is_none());
+        // One goes away before the turn comes, another one after it was handed the turn and before it took it.
+        let handed = leaving.remove(0);
+        drop(leaving);
+        drop(first);
+        drop(handed);
+        assert!(stays.as_mut().now_or_never().is_some());
+    }
+}
