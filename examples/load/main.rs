@@ -47,7 +47,7 @@ struct Args {
     #[arg(long, value_delimiter = ',', default_values_t = [1, 64, 512])]
     callers: Vec<usize>,
     /// Which calls, beside the echo.
-    #[arg(long, value_enum, value_delimiter = ',', default_values = ["get", "create", "join"])]
+    #[arg(long, value_enum, value_delimiter = ',', default_values = ["get", "create", "join", "join-one"])]
     calls: Vec<Call>,
     /// How long each row is measured.
     #[arg(long, default_value_t = 5)]

@@ -218,3 +218,76 @@ pub fn permit_action(role: Role, action: Action) -> Result<(), Error> {
         Err(Error::NotAllowed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ACTIONS: [Action; 7] = [
+        Action::Admit,
+        Action::Mute,
+        Action::Remove,
+        Action::EndSession,
+        Action::Publish,
+        Action::SkipWaiting,
+        Action::SkipLimit,
+    ];
+
+    #[test]
+    fn each_role_may_do_what_is_documented_and_no_more() {
+        for role in Role::ALL {
+            let may: Vec<_> = ACTIONS
+                .into_iter()
+                .filter(|action| role.may(*action))
+                .collect();
+            let expected: &[Action] = match role {
+                Role::Doctor => &ACTIONS,
+                Role::Patient | Role::Guest | Role::Interpreter => &[Action::Publish],
+                Role::Observer => &[],
+            };
+            assert_eq!(may, expected, "{role:?}");
+            for action in ACTIONS {
+                assert_eq!(permit_action(role, action).is_ok(), role.may(action));
+            }
+        }
+    }
+
+    #[test]
+    fn every_role_has_a_name_of_its_own() {
+        for role in Role::ALL {
+            assert_eq!(Role::from_name(role.name()), Some(role));
+        }
+        assert_eq!(Role::from_name("host"), None);
+    }
+
+    #[test]
+    fn only_the_event_of_its_very_issue_confirms_a_credential() {
+        let issued_to = UserId::from_stored("patient-1".into());
+        let event = |jti: &str| {
+            let kind = EventKind::Joined {
+                user_id: issued_to.clone(),
+                role: Role::Patient,
+                jti: jti.to_owned(),
+                expire_time: Timestamp::MIN,
+            };
+            Event::new(
+                2,
+                crate::domain::id::SessionId::from_stored("sess_1".into()),
+                Timestamp::MIN,
+                kind,
+            )
+        };
+        let confirmed = |event: &Event, role, user: &str| {
+            tells_of_issue(event, role, &UserId::from_stored(user.into()), "jti-1")
+        };
+        assert!(confirmed(&event("jti-1"), Role::Patient, "patient-1"));
+        assert!(!confirmed(&event("jti-2"), Role::Patient, "patient-1"));
+        assert!(!confirmed(&event("jti-1"), Role::Doctor, "patient-1"));
+        assert!(!confirmed(&event("jti-1"), Role::Patient, "patient-2"));
+        let other = Event {
+            kind: EventKind::Updated { fields: Vec::new() },
+            ..event("jti-1")
+        };
+        assert!(!confirmed(&other, Role::Patient, "patient-1"));
+    }
+}
