@@ -604,6 +604,7 @@ mod tests {
     }
 
     impl History {
+        #[expect(clippy::too_many_lines, reason = "an arm a step")]
         fn take(&mut self, step: &Step) -> Result<Option<Change>, Error> {
             let session = &self.session;
             match step {

@@ -129,6 +129,7 @@ pub(crate) async fn people_read_back_as_they_were_stored(backend: &Backend) {
             "participant.joined",
             "participant.left",
             "participant.muted",
+            "participant.named",
             "participant.removed",
             "participant.waiting",
             "session.created",

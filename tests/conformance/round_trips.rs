@@ -39,6 +39,7 @@ fn app(store: Arc<dyn SessionStore>) -> App {
         store_timeout: long,
         retry_after: long,
         commit_attempts_max: 8,
+        contention_wait: Duration::from_secs(4),
         watch_poll: long,
         watch_streams_max: 8,
         stay_secs: 60,
