@@ -52,8 +52,9 @@ pub(super) fn run(config: Config, is_demo: bool) -> ExitCode {
 
 /// Every connection is a file, and systems begin with few.
 fn raise_file_limit(config: &Config) {
+    let grpc_listeners = 1 + usize::from(config.health_addr.is_some());
     let wanted = config.web.connections.connections_max
-        + config.rpc.connections_max
+        + grpc_listeners * config.rpc.connections_max
         + config.admin.connections_max;
     let wanted = u64::try_from(wanted).unwrap_or(u64::MAX) + FILES_BESIDE;
     match rlimit::increase_nofile_limit(wanted) {
