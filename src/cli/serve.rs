@@ -70,6 +70,9 @@ fn raise_file_limit(config: &Config) {
 async fn serve(config: Config, is_demo: bool) -> Result<(), Box<dyn std::error::Error>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    // Listened to, and so no reason to die: a write beyond the system's limit on files then fails like any other.
+    let _too_large_file = signal(SignalKind::from_raw(libc::SIGXFSZ))?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
@@ -102,6 +105,7 @@ async fn serve(config: Config, is_demo: bool) -> Result<(), Box<dyn std::error::
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            _ = hangup.recv() => {}
         }
     };
     service.run(stop).await?;
