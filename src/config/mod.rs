@@ -744,7 +744,7 @@ mod tests {
             ],
             true,
         );
-        let web = config.ok().expect("good settings").web;
+        let web = config.expect("good settings").web;
         assert_eq!(web.client_base_url, "https://clinic.example/Care");
         assert_eq!(web.frame_ancestors, "'self' https://portal.example");
         // Those of --dev are this machine's names.

@@ -58,15 +58,17 @@ mod tests {
         let last = SessionId::from_stored("sess_1".into());
         let token = mint(&request("ann", String::new()), last.as_str());
         assert_eq!(read(&request("ann", token.clone())), Some(last));
-        assert_eq!(read(&request("bob", token)), None);
+        assert_eq!(read(&request("bob", token.clone())), None);
+        for broken in [
+            format!("{token}!"),
+            format!(" {token}"),
+            token[1..].to_owned(),
+        ] {
+            assert_eq!(read(&request("ann", broken)), None);
+        }
     }
 
     proptest! {
-        #[test]
-        fn any_text_is_refused(token in ".*") {
-            prop_assert_eq!(read(&request("ann", token)), None);
-        }
-
         #[test]
         fn any_bytes_are_refused(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
             let token = URL_SAFE_NO_PAD.encode(bytes);

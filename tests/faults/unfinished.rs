@@ -234,4 +234,12 @@ async fn a_deadline_that_passes_is_told_as_such() {
     // Health has no details.
     let (answer, _body) = begin(&connection, CHECK, &[("grpc-timeout", "300m")]).await;
     assert_eq!(end_of(answer).await, (Code::DeadlineExceeded, None));
+    // The metrics know it too.
+    let probes = Probes::of(&service).await;
+    probes.idle().await;
+    for method in [CREATE, WATCH, CHECK] {
+        let series =
+            format!("video_session_rpcs_total{{method=\"{method}\",code=\"DEADLINE_EXCEEDED\"}} ");
+        assert_eq!(probes.gauge(&series).await, 1, "{method}");
+    }
 }
