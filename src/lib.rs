@@ -10,6 +10,7 @@ pub mod bus;
 pub mod config;
 pub mod domain;
 pub mod hub;
+pub mod net;
 pub mod proto;
 pub mod rpc;
 pub mod store;

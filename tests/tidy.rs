@@ -214,6 +214,8 @@ fn example(reason: Reason) -> Error {
         Reason::MessageTooLarge => Error::MessageTooLarge,
         Reason::EncodingUnsupported => Error::EncodingUnsupported,
         Reason::MethodUnknown => Error::MethodUnknown,
+        Reason::RequestIncomplete => Error::RequestIncomplete,
+        Reason::DeadlineExceeded => Error::DeadlineExceeded,
         Reason::SecretMissing => Error::SecretMissing,
         Reason::SecretInvalid => Error::SecretInvalid,
         Reason::SessionNotFound => Error::SessionNotFound,

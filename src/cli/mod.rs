@@ -91,6 +91,17 @@ fn check_config(config: &Config) -> ExitCode {
 
 /// A line that cannot be read is not repeated: it may hold a secret.
 fn read_dotenv() -> Result<(), String> {
+    if let Ok(lines) = dotenvy::dotenv_iter() {
+        // The environment cannot hold these, and an attempt to put them there would be a panic.
+        let unfit: Vec<_> = lines
+            .flatten()
+            .filter(|(_, value)| value.contains('\0'))
+            .map(|(setting, _)| format!("{setting} in .env must not hold a NUL byte"))
+            .collect();
+        if !unfit.is_empty() {
+            return Err(unfit.join("\n"));
+        }
+    }
     match dotenvy::dotenv() {
         Ok(_) => Ok(()),
         Err(error) if error.not_found() => Ok(()),

@@ -52,8 +52,9 @@ pub(super) fn run(config: Config, is_demo: bool) -> ExitCode {
 
 /// Every connection is a file, and systems begin with few.
 fn raise_file_limit(config: &Config) {
+    let grpc_listeners = 1 + usize::from(config.health_addr.is_some());
     let wanted = config.web.connections.connections_max
-        + config.rpc.connections_max
+        + grpc_listeners * config.rpc.connections_max
         + config.admin.connections_max;
     let wanted = u64::try_from(wanted).unwrap_or(u64::MAX) + FILES_BESIDE;
     match rlimit::increase_nofile_limit(wanted) {
@@ -69,6 +70,9 @@ fn raise_file_limit(config: &Config) {
 async fn serve(config: Config, is_demo: bool) -> Result<(), Box<dyn std::error::Error>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    // Listened to, and so no reason to die: a write beyond the system's limit on files then fails like any other.
+    let _too_large_file = signal(SignalKind::from_raw(libc::SIGXFSZ))?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
@@ -101,6 +105,7 @@ async fn serve(config: Config, is_demo: bool) -> Result<(), Box<dyn std::error::
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            _ = hangup.recv() => {}
         }
     };
     service.run(stop).await?;

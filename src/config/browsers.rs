@@ -6,7 +6,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::env::Env;
-use super::{SECS_MAX, has_scheme, secret};
+use super::urls::{is_ice_url, parse_origin};
+use super::{SECS_MAX, secret};
 use crate::app::signalling::{IceConfig, IcePolicy};
 use crate::web::{Config, ConnectionLimits, SocketConfig};
 
@@ -19,20 +20,25 @@ fn secs(env: &mut Env<'_>, setting: &'static str, default: u64, most: u64) -> Du
     Duration::from_secs(env.number(setting, default, 1, most))
 }
 
-pub(super) fn web_config(env: &mut Env<'_>, client_base_url: Option<String>) -> Option<Config> {
+/// With `--dev`, this machine's page may be opened by any of its names.
+pub(super) fn web_config(
+    env: &mut Env<'_>,
+    client_base_url: Option<String>,
+    dev_port: Option<u16>,
+) -> Option<Config> {
     let allowed_origins = env.parse(
         "HTTP_ALLOWED_ORIGINS",
         "",
         "must be origins, as in https://portal.example.com, separated by commas",
-        |text| {
-            list(text)
-                .map(|origin| {
-                    let good = has_scheme(origin, &["http", "https"]) && !origin.ends_with('/');
-                    good.then(|| origin.to_owned())
-                })
-                .collect::<Option<Vec<_>>>()
-        },
+        |text| list(text).map(parse_origin).collect::<Option<Vec<_>>>(),
     );
+    let dev_origins = dev_port.map(|port| {
+        ["localhost", "127.0.0.1", "[::1]"].map(|host| format!("http://{host}:{port}"))
+    });
+    let allowed_origins = allowed_origins.map(|mut allowed| {
+        allowed.extend(dev_origins.into_iter().flatten());
+        allowed
+    });
     let frame_ancestors = env.parse(
         "FRAME_ANCESTORS",
         "'none'",
@@ -42,7 +48,7 @@ pub(super) fn web_config(env: &mut Env<'_>, client_base_url: Option<String>) -> 
                 // A `.env` takes the quotes off.
                 "none" | "'none'" => Some("'none'".to_owned()),
                 "self" | "'self'" => Some("'self'".to_owned()),
-                origin => has_scheme(origin, &["http", "https"]).then(|| origin.to_owned()),
+                origin => parse_origin(origin),
             };
             let sources: Vec<_> = list(text).map(source).collect::<Option<_>>()?;
             (!sources.is_empty()).then(|| sources.join(" "))
@@ -106,8 +112,8 @@ pub(super) fn admin_limits(env: &mut Env<'_>, web: &Config) -> ConnectionLimits 
 }
 
 pub(super) fn ice_config(env: &mut Env<'_>) -> Option<IceConfig> {
-    let stun_urls = ice_urls(env, "STUN_URLS", &["stun:", "stuns:"]);
-    let turn_urls = ice_urls(env, "TURN_URLS", &["turn:", "turns:"]);
+    let stun_urls = ice_urls(env, "STUN_URLS", &["stun", "stuns"]);
+    let turn_urls = ice_urls(env, "TURN_URLS", &["turn", "turns"]);
     let turn_secret = secret(env, "TURN_SECRET");
     let turn_ttl_secs = env.number("TURN_TTL_SECS", 12 * 3600, 60, SECS_MAX);
     let policy = env.parse(
@@ -138,17 +144,13 @@ pub(super) fn ice_config(env: &mut Env<'_>) -> Option<IceConfig> {
 
 fn ice_urls(env: &mut Env<'_>, setting: &'static str, schemes: &[&str]) -> Option<Vec<String>> {
     let rule = format!(
-        "must be {} addresses, separated by commas",
-        schemes.join(" or ")
+        "must be {}: addresses, as in {}:host.example.com:3478, separated by commas",
+        schemes.join(": or "),
+        schemes[0]
     );
     env.parse(setting, "", &rule, |text| {
         list(text)
-            .map(|url| {
-                let good = schemes
-                    .iter()
-                    .any(|scheme| url.len() > scheme.len() && url.starts_with(scheme));
-                good.then(|| url.to_owned())
-            })
+            .map(|url| is_ice_url(url, schemes).then(|| url.to_owned()))
             .collect()
     })
 }

@@ -3,6 +3,7 @@
 
 mod browsers;
 pub mod env;
+mod urls;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ use crate::store::{mongo, sqlite};
 use crate::telemetry::LogFormat;
 use crate::{app, auth, rpc, telemetry, web, worker};
 use env::{Env, Fault};
+use urls::{parse_base_url, parse_url};
 
 /// A week: no door stands open, and no token is good, for longer.
 const SECS_MAX: u64 = 7 * 24 * 3600;
@@ -138,13 +140,22 @@ pub fn read(env: &mut Env<'_>, dev: bool) -> Option<Config> {
     let admin_addr = address(env, "ADMIN_ADDR", "127.0.0.1:9464", dev);
     let http_addr = address(env, "HTTP_ADDR", "0.0.0.0:4000", dev);
     let health_addr = health_address(env, dev);
+    report_clashes(
+        env,
+        &[
+            ("GRPC_ADDR", grpc_addr),
+            ("ADMIN_ADDR", admin_addr),
+            ("HTTP_ADDR", http_addr),
+            ("HEALTH_ADDR", health_addr),
+        ],
+    );
     let (internal_secret, internal_secret_previous) = internal_secrets(env, dev, &mut warnings);
     let tokens = tokens(env, dev);
     let rotation = env.parse(
         "SFU_NODES",
         "sfu-1",
         &format!(
-            "must be names, or name=url pairs, separated by commas; each name once, and {ID_RULE}; each url ws://, wss://, http:// or https://"
+            "must be names, or name=url pairs, separated by commas; each name once, and {ID_RULE}; each url ws://, wss://, http:// or https://, without user and password"
         ),
         parse_nodes,
     );
@@ -155,7 +166,7 @@ pub fn read(env: &mut Env<'_>, dev: bool) -> Option<Config> {
     let dev_port = http_addr.filter(|_| dev).map(|addr| addr.port());
     let client_base_url = client_base_url(env, dev_port, &mut warnings);
     let rpc = rpc_config(env, retry_after, &client_base_url);
-    let web = browsers::web_config(env, client_base_url);
+    let web = browsers::web_config(env, client_base_url, dev_port);
     let admin = web.as_ref().map(|web| browsers::admin_limits(env, web));
     let ice = browsers::ice_config(env);
     let tls = tls(env);
@@ -164,9 +175,6 @@ pub fn read(env: &mut Env<'_>, dev: bool) -> Option<Config> {
     }
     let worker = worker_config(env, store_timeout);
     let telemetry = telemetry_config(env, dev);
-    if admin_addr.is_some_and(|addr| addr.port() != 0 && Some(addr) == grpc_addr) {
-        env.fault("ADMIN_ADDR", "must not be GRPC_ADDR's");
-    }
     let drain_delay_default = if dev { 0 } else { 5 };
     let drain_delay = env.number("DRAIN_DELAY_SECS", drain_delay_default, 0, 3600);
     let drain_timeout = env.number("DRAIN_TIMEOUT_SECS", 20, 0, 3600);
@@ -221,6 +229,31 @@ fn health_address(env: &mut Env<'_>, dev: bool) -> Option<SocketAddr> {
         );
     }
     addr.map(|addr| if dev { loopback(addr) } else { addr })
+}
+
+/// Reports every address that cannot be bound since another is.
+fn report_clashes(env: &mut Env<'_>, addrs: &[(&'static str, Option<SocketAddr>)]) {
+    for (index, (setting, addr)) in addrs.iter().enumerate() {
+        for (other, other_addr) in &addrs[..index] {
+            if let (Some(addr), Some(other_addr)) = (addr, other_addr)
+                && clash(*addr, *other_addr)
+            {
+                env.fault(setting, format!("must not take the port of {other}"));
+            }
+        }
+    }
+}
+
+/// Whether two addresses cannot be listened on together. Port 0 is another one each time.
+fn clash(one: SocketAddr, other: SocketAddr) -> bool {
+    let holds = |all: IpAddr, ip: IpAddr| match all {
+        IpAddr::V4(all) => all.is_unspecified() && ip.is_ipv4(),
+        // It takes IPv4's connections, too.
+        IpAddr::V6(all) => all.is_unspecified(),
+    };
+    let (one_ip, other_ip) = (one.ip().to_canonical(), other.ip().to_canonical());
+    let overlap = one_ip == other_ip || holds(one_ip, other_ip) || holds(other_ip, one_ip);
+    one.port() != 0 && one.port() == other.port() && overlap
 }
 
 /// `--dev` is reachable from this machine only, whatever address is set.
@@ -369,7 +402,7 @@ fn parse_nodes(text: &str) -> Option<Rotation> {
             url: url.trim().to_owned(),
         };
         let with_url = entry.contains('=');
-        let good_url = has_scheme(&node.url, &["ws", "wss", "http", "https"]);
+        let good_url = parse_url(&node.url, &["ws", "wss", "http", "https"]).is_some();
         let known = nodes.iter().any(|other| other.node_id == node.node_id);
         if known || (with_url && !good_url) {
             return None;
@@ -377,15 +410,6 @@ fn parse_nodes(text: &str) -> Option<Rotation> {
         nodes.push(node);
     }
     Rotation::new(nodes)
-}
-
-fn has_scheme(url: &str, schemes: &[&str]) -> bool {
-    url.parse::<http::Uri>().is_ok_and(|uri| {
-        uri.authority().is_some()
-            && uri
-                .scheme_str()
-                .is_some_and(|scheme| schemes.contains(&scheme))
-    })
 }
 
 fn store(env: &mut Env<'_>, timeout: Duration) -> StoreConfig {
@@ -447,29 +471,22 @@ fn app_config(env: &mut Env<'_>, retry_after: Duration, store_timeout: Duration)
     }
 }
 
-/// Without a slash at its end. With `--dev`, links lead to the port that this process serves.
+/// Its origin as browsers write it, and no slash at its end. With `--dev`, links lead to the port that this process serves.
 fn client_base_url(
     env: &mut Env<'_>,
     dev_port: Option<u16>,
     warnings: &mut Vec<&'static str>,
 ) -> Option<String> {
     const BASE_URL_DEFAULT: &str = "http://localhost:4000";
-    let default = dev_port.map_or(BASE_URL_DEFAULT.to_owned(), |port| {
-        format!("http://localhost:{port}")
-    });
+    let default = match dev_port {
+        Some(port) if port != 0 => format!("http://localhost:{port}"),
+        _ => BASE_URL_DEFAULT.to_owned(),
+    };
     let url = env.parse(
         "CLIENT_BASE_URL",
         &default,
-        "must be an http:// or https:// URL without a query, its path of letters, digits and . _ ~ -",
-        |text| {
-            let path = text.splitn(4, '/').nth(3).unwrap_or("");
-            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._~-".contains(&byte);
-            let good = has_scheme(text, &["http", "https"])
-                && !text.contains(['?', '#'])
-                && !path.contains("//")
-                && path.bytes().all(plain);
-            good.then(|| text.trim_end_matches('/').to_owned())
-        },
+        "must be an http:// or https:// URL without user, password and query, its path of letters, digits and . _ ~ -, with no part . or ..",
+        parse_base_url,
     );
     if dev_port.is_none() && env.optional("CLIENT_BASE_URL").is_none() {
         warnings.push("CLIENT_BASE_URL is not set: join links point to this machine");
@@ -521,8 +538,10 @@ fn rpc_config(
         in_flight_max: env.number("GRPC_IN_FLIGHT_MAX", 4096, 1, 1_000_000),
         health_watches_max: env.number("HEALTH_WATCHES_MAX", 256, 1, 1_000_000),
         hello_timeout: Duration::from_secs(env.number("GRPC_HELLO_TIMEOUT_SECS", 10, 1, 3600)),
+        body_timeout: Duration::from_secs(env.number("GRPC_BODY_TIMEOUT_SECS", 10, 1, 3600)),
         connections_max: env.number("GRPC_CONNECTIONS_MAX", 4096, 1, 1_000_000),
-        streams_per_connection_max: env.number("GRPC_STREAMS_PER_CONNECTION_MAX", 1024, 1, 100_000),
+        connections_per_address_max: env.number("GRPC_CONNECTIONS_PER_ADDRESS", 1024, 1, 1_000_000),
+        streams_per_connection_max: env.number("GRPC_STREAMS_PER_CONNECTION_MAX", 256, 1, 100_000),
         keepalive: Duration::from_secs(env.number("GRPC_KEEPALIVE_SECS", 30, 1, 3600)),
         client_base_url: client_base_url.clone().unwrap_or_default(),
         retry_after,
@@ -595,11 +614,11 @@ fn telemetry_config(env: &mut Env<'_>, dev: bool) -> Option<telemetry::Config> {
     let otlp_endpoint = env.optional("OTEL_EXPORTER_OTLP_ENDPOINT");
     if otlp_endpoint
         .as_ref()
-        .is_some_and(|url| !has_scheme(url, &["http"]))
+        .is_some_and(|url| parse_url(url, &["http"]).is_none())
     {
         env.fault(
             "OTEL_EXPORTER_OTLP_ENDPOINT",
-            "must be an http:// URL, of a collector nearby",
+            "must be an http:// URL, of a collector nearby, without user and password",
         );
     }
     Some(telemetry::Config {
@@ -688,6 +707,91 @@ mod tests {
     }
 
     #[test]
+    fn addresses_that_cannot_be_bound_together_are_refused() {
+        for (one, other) in [
+            ("127.0.0.1:7000", "127.0.0.1:7000"),
+            ("0.0.0.0:7000", "127.0.0.1:7000"),
+            ("192.0.2.1:7000", "0.0.0.0:7000"),
+            ("[::]:7000", "127.0.0.1:7000"),
+            ("[::1]:7000", "[::]:7000"),
+        ] {
+            let settings = ["GRPC_ADDR", "ADMIN_ADDR", "HTTP_ADDR", "HEALTH_ADDR"];
+            for (index, first) in settings.iter().enumerate() {
+                for second in &settings[index + 1..] {
+                    let faults = faulty(&[(first, one), (second, other)]);
+                    assert_eq!(faults, [*second], "{one} {other}");
+                }
+            }
+        }
+        for (one, other) in [
+            ("127.0.0.1:0", "127.0.0.1:0"),
+            ("127.0.0.1:7000", "127.0.0.1:7001"),
+            ("127.0.0.1:7000", "127.0.0.2:7000"),
+            ("0.0.0.0:7000", "[::1]:7000"),
+        ] {
+            let faults = faulty(&[("GRPC_ADDR", one), ("HEALTH_ADDR", other)]);
+            assert_eq!(faults, [""; 0], "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn origins_are_kept_as_browsers_send_them() {
+        let config = read_with(
+            &[
+                ("HTTP_ADDR", "127.0.0.1:4321"),
+                ("CLIENT_BASE_URL", "HTTPS://Clinic.Example:443/Care/"),
+                ("HTTP_ALLOWED_ORIGINS", "https://Portal.Example:443"),
+                ("FRAME_ANCESTORS", "self https://Portal.Example"),
+            ],
+            true,
+        );
+        let web = config.expect("good settings").web;
+        assert_eq!(web.client_base_url, "https://clinic.example/Care");
+        assert_eq!(web.frame_ancestors, "'self' https://portal.example");
+        // Those of --dev are this machine's names.
+        let allowed = [
+            "https://portal.example",
+            "http://localhost:4321",
+            "http://127.0.0.1:4321",
+            "http://[::1]:4321",
+        ];
+        assert_eq!(web.allowed_origins, allowed);
+    }
+
+    #[test]
+    fn urls_with_a_user_or_a_port_that_does_not_exist_are_refused() {
+        for (setting, good) in [
+            ("SFU_NODES", "a=wss://x.example"),
+            ("CLIENT_BASE_URL", "https://x.example"),
+            ("HTTP_ALLOWED_ORIGINS", "https://x.example"),
+            ("FRAME_ANCESTORS", "https://x.example"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://x.example"),
+        ] {
+            assert_eq!(faulty(&[(setting, good)]), [""; 0]);
+            for bad in [
+                good.replace("://", "://user:pw@"),
+                format!("{good}:99999"),
+                format!("{good}/../y"),
+                format!("{good}/./y"),
+                format!("{good}/%2E%2e/y"),
+            ] {
+                assert_eq!(faulty(&[(setting, &bad)]), [setting], "{bad}");
+            }
+        }
+        for (setting, bad) in [
+            ("STUN_URLS", "stun:x.example:99999"),
+            ("STUN_URLS", "stun:user@x.example"),
+        ] {
+            assert_eq!(faulty(&[(setting, bad)]), [setting], "{bad}");
+        }
+        let turn = [
+            ("TURN_URLS", "turn:x.example:99999"),
+            ("TURN_SECRET", SECRET),
+        ];
+        assert!(faulty(&turn).contains(&"TURN_URLS"));
+    }
+
+    #[test]
     fn nodes_are_names_or_pairs() {
         let ids = |text: &str| {
             parse_nodes(text).map(|rotation| {
@@ -709,8 +813,19 @@ mod tests {
 
     #[test]
     fn both_kinds_of_key_at_once_are_refused() {
-        let pem = std::env::temp_dir().join("video-session-no-such-key.pem");
-        let faults = faulty(&[("VIDEO_JWT_PRIVATE_KEY_FILE", pem.to_str().expect("utf-8"))]);
+        let pem = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/ed25519.pem");
+        let key = ("VIDEO_JWT_PRIVATE_KEY_FILE", pem);
+        assert_eq!(faulty(&[key, ("VIDEO_JWT_SECRET", "")]), [""; 0]);
+        assert_eq!(faulty(&[key]), ["VIDEO_JWT_SECRET"]);
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_and_half_a_pair_are_refused() {
+        let missing = std::env::temp_dir().join("video-session-no-such-key.pem");
+        let faults = faulty(&[(
+            "VIDEO_JWT_PRIVATE_KEY_FILE",
+            missing.to_str().expect("utf-8"),
+        )]);
         assert_eq!(faults, ["VIDEO_JWT_PRIVATE_KEY_FILE"]);
         assert_eq!(
             faulty(&[("TLS_CERT_FILE", "x"), ("TLS_KEY_FILE", "")]),

@@ -31,6 +31,10 @@ pub enum Error {
     EncodingUnsupported,
     /// No such method.
     MethodUnknown,
+    /// The message did not arrive in time.
+    RequestIncomplete,
+    /// The deadline that the caller set has passed; the change may or may not have been made.
+    DeadlineExceeded,
     /// The call carries no internal secret.
     SecretMissing,
     /// The call carries a wrong internal secret.
@@ -130,6 +134,8 @@ reasons! {
     MessageTooLarge = "MESSAGE_TOO_LARGE",
     EncodingUnsupported = "ENCODING_UNSUPPORTED",
     MethodUnknown = "METHOD_UNKNOWN",
+    RequestIncomplete = "REQUEST_INCOMPLETE",
+    DeadlineExceeded = "DEADLINE_EXCEEDED",
     SecretMissing = "SECRET_MISSING",
     SecretInvalid = "SECRET_INVALID",
     SessionNotFound = "SESSION_NOT_FOUND",
@@ -168,6 +174,8 @@ impl Error {
             Self::MessageTooLarge => Reason::MessageTooLarge,
             Self::EncodingUnsupported => Reason::EncodingUnsupported,
             Self::MethodUnknown => Reason::MethodUnknown,
+            Self::RequestIncomplete => Reason::RequestIncomplete,
+            Self::DeadlineExceeded => Reason::DeadlineExceeded,
             Self::SecretMissing => Reason::SecretMissing,
             Self::SecretInvalid => Reason::SecretInvalid,
             Self::SessionNotFound => Reason::SessionNotFound,
@@ -204,6 +212,10 @@ impl Error {
             Self::MessageTooLarge => "the request is larger than this service takes".into(),
             Self::EncodingUnsupported => "send the request uncompressed".into(),
             Self::MethodUnknown => "this service has no such method".into(),
+            Self::RequestIncomplete => "the request did not arrive in full in time".into(),
+            Self::DeadlineExceeded => {
+                "the call's deadline has passed; the change may or may not have been made".into()
+            }
             Self::SecretMissing => "the metadata x-internal-secret is missing".into(),
             Self::SecretInvalid => "the metadata x-internal-secret is wrong".into(),
             Self::SessionNotFound => "there is no such session".into(),
@@ -262,6 +274,8 @@ impl Error {
             | Self::MessageTooLarge
             | Self::EncodingUnsupported
             | Self::MethodUnknown
+            | Self::RequestIncomplete
+            | Self::DeadlineExceeded
             | Self::SecretMissing
             | Self::SecretInvalid
             | Self::SessionNotFound
@@ -290,6 +304,8 @@ impl Error {
             | Self::MessageTooLarge
             | Self::EncodingUnsupported
             | Self::MethodUnknown
+            | Self::RequestIncomplete
+            | Self::DeadlineExceeded
             | Self::SecretMissing
             | Self::SecretInvalid
             | Self::SessionNotFound

@@ -82,6 +82,16 @@ impl SessionId {
         Self(format!("sess_{}", uuid::Uuid::new_v7(timestamp).simple()))
     }
 
+    /// Whether this is an id that the service may have made: `sess_` and 32 lower-case hex digits. Another text may be
+    /// anything that a caller sent in its place.
+    pub fn is_well_formed(&self) -> bool {
+        let digits = self.0.strip_prefix("sess_").unwrap_or("");
+        digits.len() == 32
+            && digits
+                .bytes()
+                .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    }
+
     /// A text that sorts before every id generated in the millisecond `time`, and after those of earlier ones.
     pub fn lower_bound_of(time: Timestamp) -> String {
         // A UUIDv7 begins with 48 bits of milliseconds (RFC 9562, section 5.7).
@@ -132,6 +142,26 @@ mod tests {
         let id = SessionId::generate(now);
         assert!(SessionId::lower_bound_of(now).as_str() < id.as_str());
         assert!(id.as_str() < SessionId::upper_bound_of(now).as_str());
+    }
+
+    #[test]
+    fn only_ids_as_the_service_makes_them_are_well_formed() {
+        let is_well_formed = |text: &str| SessionId::from_stored(text.into()).is_well_formed();
+        assert!(is_well_formed(&format!(
+            "sess_{}",
+            "0123456789abcdef".repeat(2)
+        )));
+        for other in [
+            "sess_1",
+            "user-1",
+            "sess_",
+            &format!("sess_{}", "A".repeat(32)),
+        ] {
+            assert!(!is_well_formed(other), "{other}");
+        }
+        // Later than every other test's: the ids of one process never run backwards.
+        let now = Timestamp::from_millis(1_900_000_000_000);
+        assert!(SessionId::generate(now).is_well_formed());
     }
 
     #[test]

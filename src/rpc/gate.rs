@@ -1,16 +1,14 @@
-//! Lets callers in: by the secret, and as long as there is room. Runs before anything of a request is parsed.
+//! Lets callers in by the secret. Runs before anything of a request is parsed.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use http::{HeaderValue, Request, Response};
-use tokio::sync::Semaphore;
 use tonic::body::Body;
 use tower::{Layer, Service};
 
-use super::Config;
+use super::connections::Peer;
 use super::methods::is_health;
 use super::status::status;
 use crate::auth::secret::{InternalSecrets, Shown};
@@ -24,25 +22,23 @@ const SECRET_HEADER: &str = "x-internal-secret";
 pub(super) struct GateLayer {
     secrets: Arc<InternalSecrets>,
     metrics: Arc<Metrics>,
-    room: Arc<Semaphore>,
-    /// Apart, so that those without the secret cannot keep out those with it.
-    health_room: Arc<Semaphore>,
-    retry_after: Duration,
 }
 
 impl GateLayer {
-    pub(super) fn new(
-        secrets: Arc<InternalSecrets>,
-        metrics: Arc<Metrics>,
-        config: &Config,
-    ) -> Self {
-        Self {
-            secrets,
-            metrics,
-            room: Arc::new(Semaphore::new(config.in_flight_max)),
-            health_room: Arc::new(Semaphore::new(config.in_flight_max)),
-            retry_after: config.retry_after,
+    pub(super) fn new(secrets: Arc<InternalSecrets>, metrics: Arc<Metrics>) -> Self {
+        Self { secrets, metrics }
+    }
+
+    fn check_secret(&self, request: &Request<Body>) -> Result<(), Error> {
+        let mut shown = request.headers().get_all(SECRET_HEADER).iter();
+        // Of several, none is taken: whoever added the others is not who added the first.
+        let only = shown.next().filter(|_| shown.next().is_none());
+        let given = request.headers().contains_key(SECRET_HEADER);
+        let secret = only.map(HeaderValue::as_bytes).or(given.then_some(b""));
+        if self.secrets.check(secret)? == Shown::Previous {
+            self.metrics.previous_secret_calls.inc();
         }
+        Ok(())
     }
 }
 
@@ -78,41 +74,14 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let is_health = is_health(request.uri().path());
-        if !is_health {
-            let mut shown = request.headers().get_all(SECRET_HEADER).iter();
-            // Of several, none is taken: whoever added the others is not who added the first.
-            let only = shown.next().filter(|_| shown.next().is_none());
-            let given = request.headers().contains_key(SECRET_HEADER);
-            let secret = only.map(HeaderValue::as_bytes).or(given.then_some(b""));
-            match self.gate.secrets.check(secret) {
-                Ok(Shown::Current) => {}
-                Ok(Shown::Previous) => {
-                    self.gate.metrics.previous_secret_calls.inc();
-                }
-                Err(error) => return refuse(error),
+        if !is_health(request.uri().path()) {
+            if let Err(error) = self.gate.check_secret(&request) {
+                return Box::pin(async move { Ok(status(error).into_http()) });
+            }
+            if let Some(peer) = request.extensions().get::<Peer>() {
+                peer.note_secret();
             }
         }
-        let room = if is_health {
-            &self.gate.health_room
-        } else {
-            &self.gate.room
-        };
-        let Ok(permit) = Arc::clone(room).try_acquire_owned() else {
-            return refuse(Error::Overloaded {
-                retry_after: self.gate.retry_after,
-            });
-        };
-        let answer = self.inner.call(request);
-        Box::pin(async move {
-            let _permit = permit;
-            answer.await
-        })
+        Box::pin(self.inner.call(request))
     }
-}
-
-fn refuse<E: 'static>(
-    error: Error,
-) -> Pin<Box<dyn Future<Output = Result<Response<Body>, E>> + Send>> {
-    Box::pin(async move { Ok(status(error).into_http()) })
 }

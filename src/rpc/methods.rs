@@ -10,6 +10,7 @@ use crate::proto;
 /// What stands for a path that is no method.
 pub(super) const UNKNOWN: &str = "unknown";
 const HEALTH_PREFIX: &str = "/grpc.health.v1.Health/";
+const REFLECTION_PREFIX: &str = "/grpc.reflection.";
 const STANDARD: [&str; 4] = [
     "/grpc.health.v1.Health/Check",
     "/grpc.health.v1.Health/Watch",
@@ -34,6 +35,11 @@ static METHODS: LazyLock<HashSet<&'static str>> = LazyLock::new(|| {
 /// The method at a path, or [`UNKNOWN`].
 pub(super) fn method(path: &str) -> &'static str {
     METHODS.get(path).copied().unwrap_or(UNKNOWN)
+}
+
+/// Whether a path is a method that takes one message and no stream of them: all but reflection.
+pub(super) fn has_single_request(path: &str) -> bool {
+    METHODS.contains(path) && !path.starts_with(REFLECTION_PREFIX)
 }
 
 /// Whether a path belongs to grpc.health, which asks nobody for the secret.

@@ -1,19 +1,25 @@
 //! The gRPC edge: ordered layers, then one service implementation a file, then the way back to the wire.
 
+mod connections;
+mod deadline;
 mod details;
 mod gate;
 mod health;
+mod in_flight;
 mod incoming;
+mod message;
 mod methods;
 mod observe;
 mod page_token;
 mod service;
 mod status;
+mod tls;
 mod trace_context;
 mod wire;
 
 pub use health::{Health, Readiness};
 pub use status::code_of;
+pub use tls::{Tls, TlsError};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +27,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
-use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
+use tonic::transport::Server;
 use tonic_health::pb::health_server::HealthServer;
 
 use crate::app::App;
@@ -44,14 +50,19 @@ pub struct Config {
     pub reflection: bool,
     /// The largest request.
     pub message_bytes_max: usize,
-    /// How many calls may be in progress at once; more are refused as overload. Streams count only while they open.
+    /// How long a call's message may take to arrive in full.
+    pub body_timeout: Duration,
+    /// How many calls may be in progress at once, and how many may wait for their message; more are refused as overload.
+    /// Streams count only while they open.
     pub in_flight_max: usize,
     /// How many may watch health at once.
     pub health_watches_max: usize,
-    /// How long a connection may take to begin to speak.
+    /// How long a connection may take from its begin to a finished handshake: TLS, HTTP/2's preface, the first SETTINGS.
     pub hello_timeout: Duration,
     /// How many connections may be open at once.
     pub connections_max: usize,
+    /// How many of them from one address.
+    pub connections_per_address_max: usize,
     /// How many calls one connection may have open at once.
     pub streams_per_connection_max: u32,
     /// How often an idle connection is pinged, and how long it may take to answer.
@@ -65,17 +76,6 @@ pub struct Config {
     pub client_base_url: String,
     /// What a caller is told to wait when it is refused as overload.
     pub retry_after: Duration,
-}
-
-/// The PEM files' contents.
-#[derive(Clone)]
-pub struct Tls {
-    /// The server's certificate chain.
-    pub certificate: Vec<u8>,
-    /// Its private key.
-    pub key: Vec<u8>,
-    /// Who signs clients' certificates, if clients must show one.
-    pub client_ca: Option<Vec<u8>>,
 }
 
 /// What the edge stands on.
@@ -96,7 +96,7 @@ pub struct Parts {
 pub enum ServeError {
     /// TLS_CERT_FILE, TLS_KEY_FILE or TLS_CLIENT_CA_FILE do not hold what they should.
     #[error("the TLS files cannot be used")]
-    Tls(#[source] tonic::transport::Error),
+    Tls(#[from] TlsError),
     /// The API's descriptors cannot be read.
     #[error("reflection cannot be set up")]
     Reflection(#[source] tonic_reflection::server::Error),
@@ -128,17 +128,19 @@ pub async fn serve(
     if config.reflection {
         routes = add_reflection(routes, config.message_bytes_max)?;
     }
-    // From the outside in: everything is observed, every error is detailed, nobody gets in without the secret.
-    let mut server = base_server(config)
+    let acceptor = tls.map(Tls::acceptor).transpose()?;
+    let connections = incoming::accept(listener, config, acceptor, &stop);
+    // From the outside in: everything is observed, every error is detailed, deadlines are kept, nobody gets in without the
+    // secret, and a call takes a place only when its message is here.
+    base_server(config)
         .layer(observe::ObserveLayer::new(Arc::clone(&metrics)))
         .layer(details::DetailsLayer)
-        .layer(gate::GateLayer::new(secrets, metrics, config));
-    if let Some(tls) = tls {
-        server = server.tls_config(tls.config()).map_err(ServeError::Tls)?;
-    }
-    server
+        .layer(deadline::DeadlineLayer)
+        .layer(gate::GateLayer::new(secrets, metrics))
+        .layer(message::MessageLayer::new(config))
+        .layer(in_flight::InFlightLayer::new(config))
         .add_routes(routes)
-        .serve_with_incoming_shutdown(incoming::accept(listener, config, &stop), stop.cancelled())
+        .serve_with_incoming_shutdown(connections, stop.cancelled())
         .await
         .map_err(ServeError::Server)
 }
@@ -153,9 +155,12 @@ pub async fn serve_health(
     health: Health,
     stop: CancellationToken,
 ) -> Result<(), ServeError> {
+    let connections = incoming::accept(listener, config, None, &stop);
     base_server(config)
+        .layer(deadline::DeadlineLayer)
+        .layer(message::MessageLayer::new(config))
         .add_service(health_server(health))
-        .serve_with_incoming_shutdown(incoming::accept(listener, config, &stop), stop.cancelled())
+        .serve_with_incoming_shutdown(connections, stop.cancelled())
         .await
         .map_err(ServeError::Server)
 }
@@ -189,26 +194,4 @@ fn add_reflection(routes: Routes, message_bytes_max: usize) -> Result<Routes, Se
     Ok(routes
         .add_service(v1.max_decoding_message_size(message_bytes_max))
         .add_service(v1alpha.max_decoding_message_size(message_bytes_max)))
-}
-
-impl Tls {
-    fn config(&self) -> ServerTlsConfig {
-        let identity = Identity::from_pem(&self.certificate, &self.key);
-        let config = ServerTlsConfig::new().identity(identity);
-        match &self.client_ca {
-            Some(ca) => config.client_ca_root(Certificate::from_pem(ca)),
-            None => config,
-        }
-    }
-
-    /// Whether the files hold what they should.
-    ///
-    /// # Errors
-    /// [`ServeError::Tls`]
-    pub fn check(&self) -> Result<(), ServeError> {
-        Server::builder()
-            .tls_config(self.config())
-            .map(|_| ())
-            .map_err(ServeError::Tls)
-    }
 }

@@ -123,7 +123,7 @@ impl Call {
 impl Drop for Call {
     fn drop(&mut self) {
         let took = self.started.elapsed();
-        // Without a status the caller went away, or its deadline passed.
+        // Without a status the caller went away.
         let code = code_name(self.code.unwrap_or(Code::Cancelled));
         self.metrics.rpcs_in_flight.dec();
         self.metrics.rpc(self.method, code, took);

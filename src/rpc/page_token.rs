@@ -58,13 +58,40 @@ mod tests {
         let last = SessionId::from_stored("sess_1".into());
         let token = mint(&request("ann", String::new()), last.as_str());
         assert_eq!(read(&request("ann", token.clone())), Some(last));
-        assert_eq!(read(&request("bob", token)), None);
+        assert_eq!(read(&request("bob", token.clone())), None);
+        for broken in [
+            format!("{token}!"),
+            format!(" {token}"),
+            token[1..].to_owned(),
+        ] {
+            assert_eq!(read(&request("ann", broken)), None);
+        }
     }
 
     proptest! {
         #[test]
-        fn any_text_is_read_or_refused(token in ".*") {
+        fn any_bytes_are_refused(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
+            let token = URL_SAFE_NO_PAD.encode(bytes);
             prop_assert_eq!(read(&request("ann", token)), None);
+        }
+
+        #[test]
+        fn a_token_with_another_place_is_refused(place in "sess_[0-9a-f]{1,32}", other in "[a-z_0-9]{0,40}") {
+            prop_assume!(place != other);
+            let token = mint(&request("ann", String::new()), &place);
+            let mut bytes = URL_SAFE_NO_PAD.decode(token).expect("base64");
+            bytes.truncate(HASH_BYTES);
+            bytes.extend_from_slice(other.as_bytes());
+            let token = URL_SAFE_NO_PAD.encode(bytes);
+            prop_assert_eq!(read(&request("ann", token)), None);
+        }
+
+        #[test]
+        fn a_token_that_holds_no_id_is_refused(place in "[^a-zA-Z0-9._:@-]{1,20}") {
+            let request = request("ann", String::new());
+            let token = mint(&request, &place);
+            let with_token = ListSessionsRequest { page_token: token, ..request };
+            prop_assert_eq!(read(&with_token), None);
         }
     }
 }

@@ -43,9 +43,11 @@ impl SessionService {
     }
 }
 
-/// Names the session in the call's span.
+/// Names the session in the call's span, and so in its log line. What is no session's id may be a user's, sent in its place.
 fn record(session_id: &SessionId) {
-    Span::current().record("session_id", session_id.as_str());
+    if session_id.is_well_formed() {
+        Span::current().record("session_id", session_id.as_str());
+    }
 }
 
 #[tonic::async_trait]

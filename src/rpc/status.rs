@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
+use super::methods::is_health;
 use crate::domain::error::{Error, Reason};
 
 /// The `domain` of every ErrorInfo.
@@ -17,6 +18,7 @@ pub fn code_of(reason: Reason) -> Code {
         Reason::MessageTooLarge | Reason::Overloaded | Reason::SessionFull => {
             Code::ResourceExhausted
         }
+        Reason::RequestIncomplete | Reason::DeadlineExceeded => Code::DeadlineExceeded,
         Reason::EncodingUnsupported | Reason::MethodUnknown => Code::Unimplemented,
         Reason::SecretMissing | Reason::SecretInvalid => Code::Unauthenticated,
         Reason::SessionNotFound | Reason::ParticipantNotFound => Code::NotFound,
@@ -58,6 +60,15 @@ pub(super) fn status(error: Error) -> Status {
         details.set_bad_request(violations);
     }
     Status::with_error_details(code, message, details)
+}
+
+/// The status that ends a call of a method before or instead of its handler. Health's protocol has codes only.
+pub(super) fn early_status(path: &str, error: Error) -> Status {
+    if is_health(path) {
+        Status::new(code_of(error.reason()), error.message())
+    } else {
+        status(error)
+    }
 }
 
 /// What a status that carries no details stands for: the gRPC library made it, before or instead of a handler.

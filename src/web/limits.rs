@@ -11,6 +11,7 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
 use super::refusal::Refusal;
 use super::{Config, Edge, PeerAddress};
+use crate::net::subscriber_of;
 
 /// How many requests pass between clearings of addresses that have not been seen for a while.
 const CLEAR_EVERY: u32 = 4096;
@@ -70,7 +71,7 @@ fn client_address(config: &Config, request: &Request) -> IpAddr {
             .any(|network| network.contains(address))
     };
     if !trusted(&peer) {
-        return per_subscriber(peer);
+        return subscriber_of(peer);
     }
     let headers = request.headers().get_all("x-forwarded-for");
     let entries: Vec<&str> = headers
@@ -85,7 +86,7 @@ fn client_address(config: &Config, request: &Request) -> IpAddr {
             break;
         }
     }
-    per_subscriber(client)
+    subscriber_of(client)
 }
 
 /// Some proxies add the port.
@@ -95,17 +96,6 @@ fn address_of(entry: &str) -> Option<IpAddr> {
         .parse()
         .or_else(|_| entry.parse().map(|address: SocketAddr| address.ip()));
     address.ok().map(|address| address.to_canonical())
-}
-
-/// An IPv6 subscriber has a /64, and could have each of its addresses counted apart.
-pub(super) fn per_subscriber(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(address) => {
-            let network = u128::from(address) & !u128::from(u64::MAX);
-            IpAddr::V6(network.into())
-        }
-    }
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::FromRef;
 use axum::http::HeaderMap;
-use axum::http::header::{HOST, ORIGIN};
+use axum::http::header::ORIGIN;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 use ipnet::IpNet;
@@ -35,7 +35,8 @@ use limits::Limits;
 pub struct Config {
     /// Where browsers reach the service: scheme, host and path prefix, without a slash at its end.
     pub client_base_url: String,
-    /// Pages of other origins that may open signalling connections.
+    /// Pages of other origins that may open signalling connections; as browsers write them, as is the origin of
+    /// `client_base_url`.
     pub allowed_origins: Vec<String>,
     /// Who may show the page in a frame: a CSP source list.
     pub frame_ancestors: String,
@@ -113,19 +114,10 @@ impl Config {
 
     /// Whether the page that makes a request is one of ours: browsers send the cookie whoever makes it.
     fn is_own_origin(&self, headers: &HeaderMap) -> bool {
-        let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-        let Some(origin) = text(ORIGIN) else {
-            return false;
-        };
-        // A page at the very host that is asked is ours too, by whatever name that host is known.
-        let same_host = text(HOST).is_some_and(|host| {
-            origin
-                .split_once("://")
-                .is_some_and(|(_, origin_host)| origin_host.eq_ignore_ascii_case(host))
-        });
-        (same_host && (!self.is_secure() || origin.starts_with("https://")))
-            || origin == self.origin()
-            || self.allowed_origins.iter().any(|allowed| allowed == origin)
+        let origin = headers.get(ORIGIN).and_then(|value| value.to_str().ok());
+        origin.is_some_and(|origin| {
+            origin == self.origin() || self.allowed_origins.iter().any(|allowed| allowed == origin)
+        })
     }
 
     /// Whether browsers reach the service over TLS.

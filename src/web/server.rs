@@ -20,8 +20,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service as _;
 
-use super::limits::per_subscriber;
 use super::{ConnectionLimits, PeerAddress, Place};
+use crate::net::subscriber_of;
 
 /// The most that a request's headers may take, cookies of several participants included.
 const HEADER_BYTES_MAX: usize = 64 * 1024;
@@ -52,7 +52,7 @@ pub(super) async fn run(
                 let counted = if is_proxy {
                     None
                 } else {
-                    match addresses.take(per_subscriber(ip), limits.per_address_max) {
+                    match addresses.take(subscriber_of(ip), limits.per_address_max) {
                         Some(counted) => Some(counted),
                         // Closed without a word: whoever has so many is not waited for.
                         None => continue,

@@ -176,6 +176,17 @@ async fn a_dotenv_file_that_cannot_be_read_is_refused_without_repeating_it() {
     assert!(!output.contains("hunter2"), "{output}");
 }
 
+#[tokio::test]
+async fn a_dotenv_value_that_no_environment_can_hold_is_refused_by_name() {
+    let setup = Setup::new().file(".env", "SFU_NODES=hunter2\0hunter2\nDATA_DIR=\"\0\"\n");
+    for args in [&[][..], &["check-config"], &["healthcheck"]] {
+        let (code, output) = setup.clone().args(args).run().await;
+        assert_eq!(code, CONFIG_FAULT, "{output}");
+        assert_has(&output, &["SFU_NODES", "DATA_DIR"]);
+        assert!(!output.contains("hunter2"), "{output}");
+    }
+}
+
 // === healthcheck ===
 
 async fn healthcheck(setup: &Setup, addr: SocketAddr, args: &[&str]) -> (Option<i32>, String) {
@@ -299,10 +310,14 @@ async fn readiness_goes_first_and_calls_are_served_until_the_delay_is_over() {
 }
 
 #[tokio::test]
-async fn an_interrupt_stops_it_as_well() {
-    let mut service = Setup::new().start().await;
-    service.signal("INT");
-    assert_eq!(service.process.exit().await.code(), Some(0));
+async fn an_interrupt_and_a_hangup_stop_it_as_well() {
+    for signal in ["INT", "HUP"] {
+        let mut service = Setup::new().start().await;
+        service.signal(signal);
+        let status = service.process.exit().await;
+        assert_eq!(status.code(), Some(0), "{signal}");
+        assert_has(&service.output(), &["draining", "stopped"]);
+    }
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use video_session::domain::error::Reason;
 use video_session::proto::v1;
 use video_session::proto::v1::Role;
 
-use crate::harness::{Client, Process, Service, Setup, created, end, patiently, refused};
+use crate::harness::{Client, Process, Service, Setup, created, end, get, patiently, refused};
 use crate::wire::Call;
 
 const INTERNAL: &str = "needle-internal-secret-0123456789";
@@ -115,6 +115,21 @@ async fn fail(service: &Service, client: &mut Client, session: &v1::Session) {
     let request = join(session, Role::Doctor, "needle-stranger");
     let outcome = client.join_session(request).await;
     refused(outcome, Reason::NotAParticipant);
+    // A user's id where the session's belongs.
+    let outcome = get(client, "needle-patient").await;
+    refused(outcome, Reason::SessionNotFound);
+    let request = v1::WatchSessionRequest {
+        session_id: "needle-patient".to_owned(),
+        after_sequence: 0,
+    };
+    let outcome = client.watch_session(request).await;
+    refused(outcome, Reason::SessionNotFound);
+    let request = v1::RevokeInviteRequest {
+        session_id: "needle-patient".to_owned(),
+        user_id: "needle-patient".to_owned(),
+    };
+    let outcome = client.revoke_invite(request).await;
+    refused(outcome, Reason::SessionNotFound);
     let mut wrong = service.client_with(WRONG);
     let outcome = wrong.create_session(create("needle-appointment")).await;
     refused(outcome, Reason::SecretInvalid);

@@ -152,10 +152,11 @@ async fn each_call_leaves_one_log_line() {
     let metadata = request.metadata_mut();
     metadata.insert("traceparent", traceparent.parse().unwrap());
     client.join_session(request).await.unwrap();
-    refused(
-        get(&mut client, "sess_unknown").await,
-        Reason::SessionNotFound,
-    );
+    let unknown = "sess_00000000000000000000000000000000";
+    // What is no session's id may be somebody's name.
+    for session_id in [unknown, "patient-1"] {
+        refused(get(&mut client, session_id).await, Reason::SessionNotFound);
+    }
 
     let output = service.process.terminate().await;
     let calls: Vec<Value> = output
@@ -181,7 +182,8 @@ async fn each_call_leaves_one_log_line() {
     let expected = [
         ("CreateSession", "OK", Some(id)),
         ("JoinSession", "OK", Some(id)),
-        ("GetSession", "NOT_FOUND", Some("sess_unknown")),
+        ("GetSession", "NOT_FOUND", Some(unknown)),
+        ("GetSession", "NOT_FOUND", None),
     ];
     assert_eq!(told, expected);
     assert_eq!(calls[1]["span"]["trace_id"], TRACE_ID);

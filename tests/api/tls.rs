@@ -1,13 +1,21 @@
 //! TLS and mutual TLS, with certificates made on the spot.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 use tonic::Code;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Identity};
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 use video_session::proto::v1::video_session_service_client::VideoSessionServiceClient;
 
-use crate::harness::{SECRET, Secret, Service, Setup, channel, create, readiness};
+use crate::harness::{SECRET, Secret, Service, Setup, channel, create, patiently, readiness};
 
 type Ca = CertifiedIssuer<'static, KeyPair>;
 
@@ -79,6 +87,77 @@ async fn with_mutual_tls_a_client_shows_a_certificate_of_the_right_ca() {
     call(&service, showing(&clients)).await.unwrap();
     assert!(call(&service, trusting(&servers)).await.is_err());
     assert!(call(&service, showing(&servers)).await.is_err());
+}
+
+/// A client below HTTP/2.
+fn tls_client(ca: &Ca) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    let certificate = CertificateDer::from(ca.der().to_vec());
+    roots.add(certificate).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap();
+    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols.push(b"h2".to_vec());
+    Arc::new(config)
+}
+
+fn server_name() -> ServerName<'static> {
+    ServerName::try_from("video.example").unwrap()
+}
+
+async fn connect(addr: SocketAddr) -> TcpStream {
+    TcpStream::connect(addr).await.unwrap()
+}
+
+/// Waits until the service closes the connection.
+async fn closed(mut connection: impl AsyncRead + Unpin) {
+    let mut received = Vec::new();
+    // With a word of farewell or without.
+    let _ = patiently(connection.read_to_end(&mut received)).await;
+}
+
+#[tokio::test]
+async fn a_connection_that_falls_silent_is_closed_however_far_its_handshake_came() {
+    let ca = ca();
+    let setup = setup(&ca).set("GRPC_HELLO_TIMEOUT_SECS", 1);
+    let service = setup.start().await;
+    let config = tls_client(&ca);
+    let mut hello = Vec::new();
+    ClientConnection::new(Arc::clone(&config), server_name())
+        .unwrap()
+        .write_tls(&mut hello)
+        .unwrap();
+    for sent in [&hello[..0], &hello[..1], &hello[..hello.len() / 2], &hello] {
+        let mut connection = connect(service.grpc).await;
+        connection.write_all(sent).await.unwrap();
+        closed(connection).await;
+    }
+    for sent in [&b""[..], b"P", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
+        let connector = TlsConnector::from(Arc::clone(&config));
+        let connection = connect(service.grpc).await;
+        let mut connection = connector.connect(server_name(), connection).await.unwrap();
+        connection.write_all(sent).await.unwrap();
+        connection.flush().await.unwrap();
+        closed(connection).await;
+    }
+    call(&service, trusting(&ca)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_handshake_that_goes_on_does_not_hold_up_the_end() {
+    let ca = ca();
+    let setup = setup(&ca)
+        .set("GRPC_HELLO_TIMEOUT_SECS", 3600)
+        .set("DRAIN_TIMEOUT_SECS", 3600);
+    let mut service = setup.start().await;
+    let silent = connect(service.grpc).await;
+    let connector = TlsConnector::from(tls_client(&ca));
+    let connection = connect(service.grpc).await;
+    let finished = connector.connect(server_name(), connection).await.unwrap();
+    service.process.terminate().await;
+    drop((silent, finished));
 }
 
 #[tokio::test]

@@ -54,6 +54,7 @@ fn ids<const N: usize>(sessions: [&Session; N]) -> BTreeSet<SessionId> {
     sessions.map(|session| session.session_id.clone()).into()
 }
 
+#[expect(clippy::too_many_lines, reason = "a step an event")]
 pub(crate) async fn people_read_back_as_they_were_stored(backend: &Backend) {
     let mut asked = request("people");
     asked.admission = Wish::of(Admission::Manual);

@@ -13,7 +13,7 @@ use video_session::proto::v1::{
 };
 
 use crate::probes::{Probes, assert_store_unavailable, until};
-use crate::service::{Client, Service, configure};
+use crate::service::{Client, Service, configure, program};
 use crate::workload::{Targets, Workload, all_events, all_sessions, verify};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_video-session");
@@ -122,18 +122,11 @@ fn assert_sound(data_dir: &Path) {
     assert_eq!(check, "ok");
 }
 
-/// A shell that makes a write past the limit an error instead of a signal, and becomes the service.
-fn limitable() -> Command {
-    let mut command = configure(Command::new("/bin/sh"));
-    command.args(["-c", "trap '' XFSZ; exec \"$0\"", PROGRAM]);
-    command
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_that_may_not_grow_stops_writes_until_it_may() {
     let dir = tempfile::tempdir().unwrap();
     let start = || {
-        let mut command = limitable();
+        let mut command = program();
         command.env("DATA_DIR", dir.path());
         Service::start(command)
     };
@@ -162,7 +155,7 @@ async fn all_is_well_again(client: &mut Client, sessions: &[Session]) {
 async fn many_clients_lose_nothing_when_the_disk_gets_full_again_and_again() {
     let dir = tempfile::tempdir().unwrap();
     let start = || {
-        let mut command = limitable();
+        let mut command = program();
         command
             .env("DATA_DIR", dir.path())
             .env("STORE_TIMEOUT_MS", "20000");

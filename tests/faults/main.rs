@@ -1,5 +1,5 @@
 //! What the service stands on breaks and comes back: no call hangs, every failure says what it is, nothing is applied
-//! twice, and nobody has to restart anything.
+//! twice, and nobody has to restart anything. Callers break off or fall silent: other callers do not notice.
 
 #![expect(
     clippy::unwrap_used,
@@ -12,6 +12,8 @@
 #[cfg(target_os = "linux")]
 mod disk;
 mod probes;
+mod silence;
+mod unfinished;
 mod way_to_mongo;
 
 #[path = "../support/peers.rs"]

@@ -1,0 +1,331 @@
+//! The open connections of a listener: so many in all, so many from one address.
+//!
+//! A connection is a stranger until a call on it shows the internal secret. Where there is no place left, the oldest stranger
+//! is cut in favour of the newcomer, so callers without the secret keep nobody out, not even clients at their own address.
+//! Strangers that have never made a call go first: a probe that keeps its connection open outlives those who are silent.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+/// All open connections of a listener.
+pub(super) struct Connections {
+    per_address_max: usize,
+    /// A permit for each connection that may be open; held until its socket is closed.
+    room: Arc<Semaphore>,
+    table: Mutex<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    /// How many were ever opened: numbers them by age.
+    opened: u64,
+    addresses: HashMap<IpAddr, Address>,
+    /// The addresses that have strangers, by their number.
+    by_strangers: BTreeSet<(usize, IpAddr)>,
+}
+
+#[derive(Default)]
+struct Address {
+    /// All connections that were not cut.
+    open: usize,
+    strangers: BTreeMap<Rank, CancellationToken>,
+}
+
+/// Which stranger goes first: the least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    has_called: bool,
+    number: u64,
+}
+
+/// The connection that a call came on.
+#[derive(Clone)]
+pub(super) struct Peer(Arc<PeerState>);
+
+struct PeerState {
+    connections: Arc<Connections>,
+    address: IpAddr,
+    number: u64,
+    has_called: AtomicBool,
+    is_known: AtomicBool,
+    cut: CancellationToken,
+}
+
+/// A connection's place, until it is dropped.
+pub(super) struct Place {
+    peer: Peer,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Connections {
+    pub(super) fn new(connections_max: usize, per_address_max: usize) -> Arc<Self> {
+        Arc::new(Self {
+            per_address_max,
+            room: Arc::new(Semaphore::new(connections_max)),
+            table: Mutex::default(),
+        })
+    }
+
+    /// A place for a connection from `address`; waits for one if all are taken and none is a stranger's. `None` if the
+    /// address has as many as it may have, and none is a stranger's. To be called by one task only: two could take more
+    /// places than there are.
+    pub(super) async fn take_place(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+        let makes_way = {
+            let mut table = self.table();
+            let open = table.addresses.get(&address).map_or(0, |found| found.open);
+            let is_full = open >= self.per_address_max;
+            if is_full && !table.cut_oldest_stranger_of(address) {
+                return None;
+            }
+            is_full
+        };
+        let permit = match Arc::clone(&self.room).try_acquire_owned() {
+            Ok(permit) => permit,
+            Err(_) => {
+                if !makes_way {
+                    self.table().cut_a_stranger();
+                }
+                Arc::clone(&self.room).acquire_owned().await.ok()?
+            }
+        };
+        let peer = self.table().add(self, address);
+        Some(Place {
+            peer,
+            _permit: permit,
+        })
+    }
+
+    /// Cuts every connection on which no call has shown the secret.
+    pub(super) fn cut_strangers(&self) {
+        let mut table = self.table();
+        while table.cut_a_stranger() {}
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn add(&mut self, connections: &Arc<Connections>, address: IpAddr) -> Peer {
+        self.opened += 1;
+        let number = self.opened;
+        let cut = CancellationToken::new();
+        self.change(address, |found| {
+            let rank = Rank {
+                has_called: false,
+                number,
+            };
+            found.open += 1;
+            found.strangers.insert(rank, cut.clone());
+        });
+        Peer(Arc::new(PeerState {
+            connections: Arc::clone(connections),
+            address,
+            number,
+            has_called: AtomicBool::new(false),
+            is_known: AtomicBool::new(false),
+            cut,
+        }))
+    }
+
+    /// Changes what is known of an address, and keeps the order of addresses true.
+    fn change<T>(&mut self, address: IpAddr, change: impl FnOnce(&mut Address) -> T) -> T {
+        let found = self.addresses.entry(address).or_default();
+        let before = found.strangers.len();
+        let outcome = change(found);
+        let (open, after) = (found.open, found.strangers.len());
+        if open == 0 {
+            self.addresses.remove(&address);
+        }
+        if before != after {
+            self.by_strangers.remove(&(before, address));
+            if after > 0 {
+                self.by_strangers.insert((after, address));
+            }
+        }
+        outcome
+    }
+
+    /// Whether there was one.
+    fn cut_oldest_stranger_of(&mut self, address: IpAddr) -> bool {
+        self.change(address, |found| {
+            let Some((_, oldest)) = found.strangers.pop_first() else {
+                return false;
+            };
+            found.open -= 1;
+            oldest.cancel();
+            true
+        })
+    }
+
+    /// Cuts the oldest stranger of the address that has most of them. Whether there was one.
+    fn cut_a_stranger(&mut self) -> bool {
+        let most = self.by_strangers.last().copied();
+        most.is_some_and(|(_, address)| self.cut_oldest_stranger_of(address))
+    }
+}
+
+impl Peer {
+    /// Cancelled when the connection is to be closed.
+    pub(super) fn cut(&self) -> &CancellationToken {
+        &self.0.cut
+    }
+
+    /// Whether a call has shown the secret.
+    pub(super) fn is_known(&self) -> bool {
+        self.0.is_known.load(Ordering::Relaxed)
+    }
+
+    /// A call was made, with or without the secret.
+    pub(super) fn note_call(&self) {
+        if self.0.has_called.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut table = self.0.connections.table();
+        let before = self.rank();
+        self.0.has_called.store(true, Ordering::Relaxed);
+        let after = self.rank();
+        table.change(self.0.address, |found| {
+            if let Some(cut) = found.strangers.remove(&before) {
+                found.strangers.insert(after, cut);
+            }
+        });
+    }
+
+    /// A call has shown the secret: the connection is no stranger's any more.
+    pub(super) fn note_secret(&self) {
+        if self.is_known() {
+            return;
+        }
+        let mut table = self.0.connections.table();
+        table.change(self.0.address, |found| {
+            if found.strangers.remove(&self.rank()).is_some() {
+                self.0.is_known.store(true, Ordering::Relaxed);
+            }
+        });
+    }
+
+    fn rank(&self) -> Rank {
+        Rank {
+            has_called: self.0.has_called.load(Ordering::Relaxed),
+            number: self.0.number,
+        }
+    }
+}
+
+impl Place {
+    pub(super) fn peer(&self) -> &Peer {
+        &self.peer
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let peer = &self.peer;
+        let mut table = peer.0.connections.table();
+        // One that was cut has been taken off already.
+        if !peer.0.cut.is_cancelled() {
+            table.change(peer.0.address, |found| {
+                found.open -= 1;
+                found.strangers.remove(&peer.rank());
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt as _;
+
+    fn address(last: u8) -> IpAddr {
+        IpAddr::from([192, 0, 2, last])
+    }
+
+    /// A place that is there at once; `None` if the caller is refused or would have to wait.
+    fn take(connections: &Arc<Connections>, last: u8) -> Option<Place> {
+        connections
+            .take_place(address(last))
+            .now_or_never()
+            .flatten()
+    }
+
+    fn is_cut(place: &Place) -> bool {
+        place.peer().cut().is_cancelled()
+    }
+
+    fn is_empty(connections: &Connections) -> bool {
+        let table = connections.table();
+        table.addresses.is_empty() && table.by_strangers.is_empty()
+    }
+
+    #[test]
+    fn an_addresss_oldest_stranger_makes_way() {
+        let connections = Connections::new(10, 2);
+        let first = take(&connections, 1).expect("a place");
+        let second = take(&connections, 1).expect("a place");
+        let third = take(&connections, 1).expect("a place");
+        assert_eq!([&first, &second, &third].map(is_cut), [true, false, false]);
+        // One that has called stays longer than one that has not.
+        second.peer().note_call();
+        let fourth = take(&connections, 1).expect("a place");
+        assert_eq!([&second, &third, &fourth].map(is_cut), [false, true, false]);
+        drop((first, second, third, fourth));
+        assert!(is_empty(&connections));
+    }
+
+    #[test]
+    fn an_address_whose_callers_are_known_is_refused_more() {
+        let connections = Connections::new(10, 2);
+        let places = [take(&connections, 1), take(&connections, 1)].map(|place| {
+            let place = place.expect("a place");
+            place.peer().note_call();
+            place.peer().note_secret();
+            place
+        });
+        assert!(take(&connections, 1).is_none());
+        assert!(take(&connections, 2).is_some());
+        assert!(!places.iter().any(is_cut));
+        drop(places);
+        assert!(take(&connections, 1).is_some());
+        assert!(is_empty(&connections));
+    }
+
+    #[test]
+    fn of_all_addresses_the_one_with_most_strangers_makes_way() {
+        let connections = Connections::new(4, 3);
+        let known = take(&connections, 1).expect("a place");
+        known.peer().note_secret();
+        let few = take(&connections, 2).expect("a place");
+        let many = [take(&connections, 3), take(&connections, 3)].map(|place| place.expect("one"));
+        // There is no place before the socket of the one that was cut is closed.
+        assert!(take(&connections, 4).is_none());
+        let [oldest, other] = many;
+        assert_eq!(
+            [&known, &few, &oldest, &other].map(is_cut),
+            [false, false, true, false]
+        );
+        drop(oldest);
+        let newcomer = take(&connections, 4).expect("a place");
+        drop((known, few, other, newcomer));
+        assert!(is_empty(&connections));
+    }
+
+    #[test]
+    fn all_strangers_are_cut_and_those_with_the_secret_are_not() {
+        let connections = Connections::new(10, 10);
+        let places = [1, 1, 2, 3].map(|last| take(&connections, last).expect("a place"));
+        places[1].peer().note_secret();
+        places[2].peer().note_call();
+        connections.cut_strangers();
+        assert_eq!(places.each_ref().map(is_cut), [true, false, true, true]);
+        drop(places);
+        assert!(is_empty(&connections));
+    }
+}

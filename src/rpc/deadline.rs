@@ -1,0 +1,166 @@
+//! Ends a call when the deadline that its caller set has passed: DEADLINE_EXCEEDED, also in the middle of a stream. tonic
+//! watches the same deadline further outside, where it would answer CANCELLED and know nothing of streams; it asks this layer
+//! first.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, Request, Response};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
+use tonic::Status;
+use tonic::body::Body;
+use tower::{Layer, Service};
+
+use super::status::early_status;
+use crate::domain::error::Error;
+
+/// The metadata that carries the deadline, as the time that is left.
+const TIMEOUT_HEADER: &str = "grpc-timeout";
+/// The most digits that it may have.
+const TIMEOUT_DIGITS_MAX: usize = 8;
+
+#[derive(Clone, Copy)]
+pub(super) struct DeadlineLayer;
+
+impl<S> Layer<S> for DeadlineLayer {
+    type Service = Deadline<S>;
+
+    fn layer(&self, inner: S) -> Deadline<S> {
+        Deadline { inner }
+    }
+}
+
+#[derive(Clone)]
+pub(super) struct Deadline<S> {
+    inner: S,
+}
+
+impl<S> Service<Request<Body>> for Deadline<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>>,
+    S::Future: Send + 'static,
+    S::Error: 'static,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let timeout = request.headers().get(TIMEOUT_HEADER).and_then(read_timeout);
+        let Some(deadline) = timeout.and_then(|timeout| Instant::now().checked_add(timeout)) else {
+            return Box::pin(self.inner.call(request));
+        };
+        let passed = early_status(request.uri().path(), Error::DeadlineExceeded);
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            let Ok(answer) = timeout_at(deadline, answer).await else {
+                return Ok(passed.into_http());
+            };
+            let answer = answer?;
+            if answer.body().is_end_stream() {
+                return Ok(answer);
+            }
+            Ok(answer.map(|body| {
+                Body::new(DeadlineBody {
+                    body,
+                    deadline: Box::pin(sleep_until(deadline)),
+                    passed: Some(passed),
+                })
+            }))
+        })
+    }
+}
+
+/// The time that a caller gives a call; `None` if it is not told in gRPC's way, and then there is no deadline.
+fn read_timeout(value: &HeaderValue) -> Option<Duration> {
+    let text = value.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+    if digits.len() > TIMEOUT_DIGITS_MAX || !is_number {
+        return None;
+    }
+    let number: u64 = digits.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_secs(number * 3600)),
+        "M" => Some(Duration::from_secs(number * 60)),
+        "S" => Some(Duration::from_secs(number)),
+        "m" => Some(Duration::from_millis(number)),
+        "u" => Some(Duration::from_micros(number)),
+        "n" => Some(Duration::from_nanos(number)),
+        _ => None,
+    }
+}
+
+/// An answer that ends when its deadline passes.
+struct DeadlineBody {
+    body: Body,
+    deadline: Pin<Box<Sleep>>,
+    /// `None` once it was told.
+    passed: Option<Status>,
+}
+
+impl HttpBody for DeadlineBody {
+    type Data = <Body as HttpBody>::Data;
+    type Error = <Body as HttpBody>::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        if self.passed.is_none() {
+            return Poll::Ready(None);
+        }
+        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
+            return Poll::Ready(frame);
+        }
+        ready!(self.deadline.as_mut().poll(context));
+        let mut trailers = HeaderMap::new();
+        if let Some(passed) = self.passed.take() {
+            passed.add_header(&mut trailers)?;
+        }
+        Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.passed.is_none() || self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_are_read_as_grpc_writes_them() {
+        let read = |text| read_timeout(&HeaderValue::from_static(text));
+        assert_eq!(read("2H"), Some(Duration::from_secs(7200)));
+        assert_eq!(read("2M"), Some(Duration::from_secs(120)));
+        assert_eq!(read("99999999S"), Some(Duration::from_secs(99_999_999)));
+        assert_eq!(read("20m"), Some(Duration::from_millis(20)));
+        assert_eq!(read("20u"), Some(Duration::from_micros(20)));
+        assert_eq!(read("0n"), Some(Duration::ZERO));
+        for bad in [
+            "",
+            "S",
+            "1",
+            "1s",
+            "+1S",
+            "-1S",
+            "1.5S",
+            "100000000S",
+            "1 S",
+        ] {
+            assert_eq!(read(bad), None, "{bad:?}");
+        }
+    }
+}

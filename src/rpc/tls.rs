@@ -1,0 +1,74 @@
+//! TLS, and mutual TLS where a client must show a certificate.
+
+use std::sync::Arc;
+
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::{self, PemObject as _};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
+use rustls::{RootCertStore, ServerConfig};
+use tokio_rustls::TlsAcceptor;
+
+/// HTTP/2, in ALPN.
+const ALPN_H2: &[u8] = b"h2";
+
+/// The PEM files' contents.
+#[derive(Clone)]
+pub struct Tls {
+    /// The server's certificate chain.
+    pub certificate: Vec<u8>,
+    /// Its private key.
+    pub key: Vec<u8>,
+    /// Who signs clients' certificates, if clients must show one.
+    pub client_ca: Option<Vec<u8>>,
+}
+
+/// TLS_CERT_FILE, TLS_KEY_FILE or TLS_CLIENT_CA_FILE do not hold what they should.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file is not PEM, or does not hold what it should.
+    #[error("a TLS file is no PEM file")]
+    Pem(#[from] pem::Error),
+    /// The certificate and the key do not go together.
+    #[error("the certificate and the key cannot be used")]
+    Identity(#[from] rustls::Error),
+    /// The file holds no certificate that can sign others.
+    #[error("the clients' CA cannot be used")]
+    ClientCa(#[from] VerifierBuilderError),
+}
+
+impl Tls {
+    /// Whether the files hold what they should.
+    ///
+    /// # Errors
+    /// [`TlsError`]
+    pub fn check(&self) -> Result<(), TlsError> {
+        self.acceptor().map(|_| ())
+    }
+
+    /// What makes TLS connections of accepted ones.
+    pub(super) fn acceptor(&self) -> Result<TlsAcceptor, TlsError> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()?;
+        let builder = match &self.client_ca {
+            None => builder.with_no_client_auth(),
+            Some(ca) => {
+                let mut roots = RootCertStore::empty();
+                roots.add_parsable_certificates(certificates(ca)?);
+                let verifier =
+                    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+                        .build()?;
+                builder.with_client_cert_verifier(verifier)
+            }
+        };
+        let key = PrivateKeyDer::from_pem_slice(&self.key)?;
+        let mut config = builder.with_single_cert(certificates(&self.certificate)?, key)?;
+        config.alpn_protocols.push(ALPN_H2.into());
+        Ok(TlsAcceptor::from(Arc::new(config)))
+    }
+}
+
+fn certificates(file: &[u8]) -> Result<Vec<CertificateDer<'static>>, pem::Error> {
+    CertificateDer::pem_slice_iter(file).collect()
+}
