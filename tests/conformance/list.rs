@@ -136,7 +136,8 @@ async fn list(
         before: before.cloned(),
         limit,
     };
-    store.list(&query).await.unwrap()
+    let listed = store.list(&query).await.unwrap();
+    listed.into_iter().map(Result::unwrap).collect()
 }
 
 pub(crate) async fn every_combination_of_filters_finds_what_it_should(backend: &Backend) {

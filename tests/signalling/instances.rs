@@ -6,7 +6,7 @@ use serde_json::json;
 use video_session::proto::v1;
 use video_session::proto::v1::{Role, SessionState};
 
-use crate::harness::{Service, Setup, create, end, get, join};
+use crate::harness::{Service, Setup, create, end, get, join, patiently};
 use crate::peers::MongoPeer;
 use crate::toxiproxy::{Fault, Toxiproxy};
 use crate::world::{World, setup};
@@ -155,6 +155,100 @@ async fn after_an_outage_of_the_store_the_living_do_not_bury_each_other() {
     doctor.nothing_more().await;
     patient.nothing_more().await;
     assert_eq!(here.session().await.participants.len(), 2);
+}
+
+/// Makes the clock of a process differ from the machine's by so many seconds. Its monotonic clock stays as it is.
+fn with_clock_ahead(setup: Setup, secs: i64) -> Setup {
+    let library = std::fs::read_dir("/usr/lib")
+        .unwrap()
+        .map(|entry| entry.unwrap().path().join("faketime/libfaketimeMT.so.1"))
+        .find(|path| path.exists())
+        .expect("libfaketime (.ci/run installs it)");
+    setup
+        .set("LD_PRELOAD", library.display())
+        .set("FAKETIME", format!("{secs:+}s"))
+        .set("FAKETIME_DONT_FAKE_MONOTONIC", 1)
+        .set("DONT_FAKE_MONOTONIC", 1)
+}
+
+/// The value of a metric; `None` when it has not been counted yet.
+async fn metric(service: &Service, name: &str) -> Option<f64> {
+    let text = service.admin("/metrics").await;
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    line.map(|value| value.trim().parse().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the MongoDB peer and libfaketime; .ci/run installs them"]
+async fn instances_whose_clocks_differ_leave_each_others_participants_alone() {
+    let peer = MongoPeer::start(0);
+    let mut here = World::with(&on(&peer), create("appointment-1")).await;
+    // One that is ahead of this machine, and one that is behind, by far more than the lease.
+    let ahead = with_clock_ahead(on(&peer), 60).start().await;
+    let behind = with_clock_ahead(on(&peer), -60).start().await;
+    let mut doctor = here.admitted(Role::Doctor).await;
+    let ticket = here.ticket(Role::Patient).await;
+    let mut patient = ticket.connect(ahead.http).await.unwrap();
+    patient.until("existing-participants").await;
+    doctor.expect("user-joined").await;
+    let request = v1::InviteParticipantRequest {
+        role: Role::Observer.into(),
+        user_id: "observer-1".to_owned(),
+        ..Default::default()
+    };
+    let token = here.invite(request).await.unwrap().join.unwrap().token;
+    let ticket = here.exchange(&token).await;
+    let mut observer = ticket.connect(behind.http).await.unwrap();
+    observer.until("existing-participants").await;
+    for page in [&mut doctor, &mut patient] {
+        page.until("user-joined").await;
+    }
+    // Each has looked at the others' marks for more than twice as long as an instance may be silent.
+    let looks = "video_session_store_operations_total{operation=\"beat\",outcome=\"ok\"} ";
+    for service in [&here.service, &ahead, &behind] {
+        let before = metric(service, looks).await.unwrap_or(0.0);
+        patiently(async {
+            while metric(service, looks).await.unwrap_or(0.0) < before + 50.0 {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        })
+        .await;
+    }
+    for page in [&mut doctor, &mut patient, &mut observer] {
+        page.nothing_more().await;
+    }
+    assert_eq!(here.session().await.participants.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the MongoDB peer and libfaketime; .ci/run installs them"]
+async fn a_clock_that_differs_from_the_stores_is_measured_and_logged_once() {
+    let peer = MongoPeer::start(0);
+    let exact = on(&peer).start().await;
+    let ahead = with_clock_ahead(on(&peer), 60).set("STORE_PROBE_INTERVAL_MS", 50);
+    let ahead = ahead.start().await;
+    let behind = with_clock_ahead(on(&peer), -60).start().await;
+    let skew = "video_session_clock_skew_seconds ";
+    for (service, expected) in [(&exact, 0.0), (&ahead, 60.0), (&behind, -60.0)] {
+        patiently(async {
+            let near = |skew: f64| (skew - expected).abs() < 5.0;
+            while !metric(service, skew).await.is_some_and(near) {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        })
+        .await;
+    }
+    let differ = "this machine's clock and the store's differ";
+    let measured = "video_session_store_operations_total{operation=\"clock\",outcome=\"ok\"} ";
+    patiently(async {
+        while metric(&ahead, measured).await.unwrap_or(0.0) < 20.0 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    let said = |service: &Service| service.output().matches(differ).count();
+    assert_eq!((said(&exact), said(&ahead), said(&behind)), (0, 1, 1));
+    assert!(ahead.output().contains("WARN"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{Committed, Inserted, SessionStore, StoreError};
+use super::{Committed, Inserted, ListedSession, SessionStore, StoreError};
 use crate::domain::event::Event;
 use crate::domain::id::{AppointmentId, SessionId};
 use crate::domain::node::Rotation;
@@ -143,10 +143,9 @@ fn lock(path: &Path) -> Result<File, OpenError> {
 #[async_trait]
 impl SessionStore for SqliteStore {
     async fn get(&self, session_id: &SessionId) -> Result<Option<Session>, StoreError> {
-        let session_id = session_id.clone();
-        self.readers
-            .read(move |db| queries::get(db, &session_id))
-            .await
+        let wanted = session_id.clone();
+        let read = self.readers.read(move |db| queries::get(db, &wanted));
+        read.await.map_err(|error| error.about(session_id))
     }
 
     async fn latest(&self, appointment_id: &AppointmentId) -> Result<Option<Session>, StoreError> {
@@ -168,13 +167,13 @@ impl SessionStore for SqliteStore {
     }
 
     async fn commit(&self, change: &Change) -> Result<Committed, StoreError> {
+        let session_id = &change.session.session_id;
         let change = change.clone();
-        self.writer
-            .write(move |db| queries::commit(db, &change))
-            .await
+        let write = self.writer.write(move |db| queries::commit(db, &change));
+        write.await.map_err(|error| error.about(session_id))
     }
 
-    async fn list(&self, query: &SessionQuery) -> Result<Vec<Session>, StoreError> {
+    async fn list(&self, query: &SessionQuery) -> Result<Vec<ListedSession>, StoreError> {
         let query = query.clone();
         self.readers.read(move |db| queries::list(db, &query)).await
     }
@@ -185,10 +184,11 @@ impl SessionStore for SqliteStore {
         after: i64,
         limit: usize,
     ) -> Result<Option<Vec<Event>>, StoreError> {
-        let session_id = session_id.clone();
-        self.readers
-            .read(move |db| queries::events(db, &session_id, after, limit))
-            .await
+        let wanted = session_id.clone();
+        let read = self
+            .readers
+            .read(move |db| queries::events(db, &wanted, after, limit));
+        read.await.map_err(|error| error.about(session_id))
     }
 
     async fn count_by_state(&self) -> Result<HashMap<SessionState, u64>, StoreError> {
@@ -206,16 +206,16 @@ impl SessionStore for SqliteStore {
             .await
     }
 
-    async fn beat(&self, instance_id: &str, expires: Timestamp) -> Result<(), StoreError> {
+    async fn beat(&self, instance_id: &str, mark: i64) -> Result<(), StoreError> {
         let instance_id = instance_id.to_owned();
         self.writer
-            .write(move |db| presence::beat(db, &instance_id, expires))
+            .write(move |db| presence::beat(db, &instance_id, mark))
             .await
     }
 
-    async fn dead_instances(&self, now: Timestamp) -> Result<Vec<String>, StoreError> {
+    async fn instances(&self, limit: usize) -> Result<Vec<(String, i64)>, StoreError> {
         self.readers
-            .read(move |db| presence::dead_instances(db, now))
+            .read(move |db| presence::instances(db, limit))
             .await
     }
 
@@ -240,6 +240,10 @@ impl SessionStore for SqliteStore {
     async fn ping(&self) -> Result<(), StoreError> {
         self.readers.read(queries::ping).await?;
         self.writer.probe().await
+    }
+
+    async fn clock(&self) -> Result<Option<Timestamp>, StoreError> {
+        Ok(None)
     }
 
     async fn close(&self) {

@@ -172,7 +172,7 @@ fn run(
         match transact(db, &mut batch) {
             Ok(()) => batch.drain(..).for_each(|job| job.tell(Ok(()))),
             // What one of them came upon is no reason to fail the others.
-            Err(StoreError::Corrupt(_)) => {
+            Err(StoreError::Corrupt { .. }) => {
                 for mut job in batch.drain(..) {
                     let committed = transact(db, std::slice::from_mut(&mut job));
                     job.tell(committed.inspect_err(report));
