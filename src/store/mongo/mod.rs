@@ -36,7 +36,7 @@ use crate::domain::node::Rotation;
 use crate::domain::page::SessionQuery;
 use crate::domain::session::{Change, Session, SessionState, UnplacedSession};
 use crate::domain::time::Timestamp;
-use error::{is_duplicate_key, within};
+use error::{is_duplicate_key, is_unknown_command, within};
 
 /// The database when the URI names none.
 const DATABASE_DEFAULT: &str = "video_session";
@@ -497,7 +497,15 @@ impl SessionStore for MongoStore {
     async fn clock(&self) -> Result<Option<Timestamp>, StoreError> {
         let database = self.database.clone();
         let answer = within(self.timeout, async move {
-            database.run_command(doc! {"hello": Bson::Int32(1)}).await
+            let hello = database.run_command(doc! {"hello": Bson::Int32(1)}).await;
+            match hello {
+                // Servers that do not know the command know its former name.
+                Err(error) if is_unknown_command(&error) => {
+                    let former = doc! {"isMaster": Bson::Int32(1)};
+                    database.run_command(former).await
+                }
+                answer => answer,
+            }
         })
         .await?;
         let clock = answer.get_datetime("localTime").ok();
