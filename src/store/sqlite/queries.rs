@@ -209,9 +209,7 @@ fn listed(row: &Row<'_>) -> Result<ListedSession, StoreError> {
     let session_id = SessionId::from_stored(row.get(0)?);
     // The body may also be no text at all.
     let body = row.get_ref(1)?.as_str().map_err(rusqlite::Error::from);
-    let session = body
-        .map_err(StoreError::from)
-        .and_then(|body| parse_session(body));
+    let session = body.map_err(StoreError::from).and_then(parse_session);
     Ok(session.map_err(|error| UnreadableSession {
         error: error.about(&session_id),
         session_id,
