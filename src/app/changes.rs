@@ -20,7 +20,7 @@ use super::turns::{Asks, Turn, Turns};
 use crate::domain::error::Error;
 use crate::domain::id::SessionId;
 use crate::domain::session::{Change, Session};
-use crate::store::Committed;
+use crate::store::{Committed, StoreError};
 
 /// A batch is committed once it holds that many events: it stays one small write.
 const BATCH_EVENTS_MAX: usize = 64;
@@ -70,7 +70,7 @@ struct Batch {
     session: Session,
     /// All changes so far, as one; `None` until there is one.
     change: Option<Change>,
-    outcome: watch::Sender<Option<Result<Committed, Error>>>,
+    outcome: watch::Sender<Option<Result<Committed, Arc<StoreError>>>>,
     /// Where the committer waits for the turn of the call that fills the batch; `None` until there is a committer.
     committer: Option<oneshot::Sender<Turn>>,
 }
@@ -256,14 +256,14 @@ impl App {
         }
         let outcome = outcome.wait_for(Option::is_some);
         let outcome = self.until_impatient(patience, outcome).await?;
-        // A committer that panicked leaves no outcome.
-        let outcome = outcome.map_or(Err(Error::Internal), |outcome| {
-            outcome.clone().unwrap_or(Err(Error::Internal))
-        });
-        Ok(match outcome? {
-            Committed::Stored => Attempt::Settled(answer),
-            Committed::Conflict => Attempt::RaceLost,
-        })
+        let outcome = outcome.map(|outcome| outcome.clone());
+        match outcome {
+            Ok(Some(Ok(Committed::Stored))) => Ok(Attempt::Settled(answer)),
+            Ok(Some(Ok(Committed::Conflict))) => Ok(Attempt::RaceLost),
+            Ok(Some(Err(error))) => Err(self.store_error(&error)),
+            // A committer that panicked leaves no outcome.
+            Ok(None) | Err(_) => Err(Error::Internal),
+        }
     }
 
     /// Waits as long as the calls before this one get on.
@@ -318,7 +318,7 @@ impl App {
     fn spawn_committer(&self, handle: &QueueHandle) -> oneshot::Sender<Turn> {
         let handle = handle.changes.queue(&handle.session_id);
         let (store, bus) = (Arc::clone(&self.store), Arc::clone(&self.bus));
-        let (retry_after, metrics) = (self.config.retry_after, Arc::clone(&self.metrics));
+        let metrics = Arc::clone(&self.metrics);
         let (sender, handed_over) = oneshot::channel();
         self.tasks.spawn(async move {
             let queue = &handle.queue;
@@ -342,8 +342,7 @@ impl App {
             }
             let lost = matches!(committed, Ok(Committed::Conflict));
             queue.count_answer();
-            let committed = committed.map_err(|error| super::store_error(&error, retry_after));
-            outcome.send_replace(Some(committed));
+            outcome.send_replace(Some(committed.map_err(Arc::new)));
             if lost {
                 metrics.commit_conflicts.inc();
                 let races_lost = queue.races_lost.fetch_add(1, Ordering::Relaxed);

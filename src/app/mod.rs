@@ -2,17 +2,21 @@
 
 mod changes;
 mod events;
+mod liveness;
 mod participants;
 mod sessions;
 pub mod signalling;
 mod turns;
+mod unreadable;
 mod upkeep;
 
 pub use events::EventStream;
+pub use liveness::{Liveness, LivenessTimes};
 pub use sessions::{Created, JoinGrant, JoinRequest, SessionKey};
+pub use unreadable::UnreadableConfig;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -30,6 +34,8 @@ use crate::store::{SessionStore, StoreError};
 use crate::telemetry::metrics::Metrics;
 use changes::Changes;
 use signalling::IceConfig;
+use unreadable::{Part, Unreadable};
+use upkeep::ClockWatch;
 
 /// The limits and times that the application keeps to.
 #[derive(Debug, Clone)]
@@ -56,6 +62,10 @@ pub struct Config {
     pub reconnect_grace: Duration,
     /// How long a session may be empty before it ends; `None`: for ever.
     pub empty_timeout: Option<Duration>,
+    /// What becomes of sessions that cannot be read.
+    pub unreadable: UnreadableConfig,
+    /// How far this machine's clock and the store's may differ without a warning.
+    pub clock_skew_warn: Duration,
 }
 
 /// The application: its ports and its limits.
@@ -73,6 +83,8 @@ pub struct App {
     config: Config,
     changes: Arc<Changes>,
     watch_permits: Arc<Semaphore>,
+    unreadable: Unreadable,
+    clock_watch: ClockWatch,
     /// What the application does beside answering.
     tasks: TaskTracker,
     /// Cancelled when streams are to end.
@@ -117,6 +129,8 @@ impl App {
             changes: Arc::default(),
             tasks: TaskTracker::new(),
             instance_id: random_id(),
+            unreadable: Unreadable::new(config.unreadable, Arc::clone(&metrics)),
+            clock_watch: ClockWatch::default(),
             store,
             bus,
             connections,
@@ -171,17 +185,29 @@ impl App {
         }
     }
 
-    /// What a caller is told of a store's failure; what happened inside has been logged by the store.
+    /// What a caller is told of a store's failure; what happened inside has been logged by the store. A session that
+    /// cannot be read is set aside.
     fn store_error(&self, error: &StoreError) -> Error {
-        store_error(error, self.config.retry_after)
+        self.error_about(Part::Record, error)
     }
-}
 
-/// As [`App::store_error`], where there is no application at hand.
-fn store_error(error: &StoreError, retry_after: Duration) -> Error {
-    match error {
-        StoreError::Unavailable(_) => Error::StoreUnavailable { retry_after },
-        StoreError::Overloaded => Error::Overloaded { retry_after },
-        StoreError::Corrupt(_) => Error::Internal,
+    /// As [`App::store_error`], of a read of events: whose session can be changed all the same.
+    fn events_error(&self, error: &StoreError) -> Error {
+        self.error_about(Part::Events, error)
+    }
+
+    fn error_about(&self, part: Part, error: &StoreError) -> Error {
+        let retry_after = self.config.retry_after;
+        match error {
+            StoreError::Unavailable(_) => Error::StoreUnavailable { retry_after },
+            StoreError::Overloaded => Error::Overloaded { retry_after },
+            StoreError::Corrupt { session_id, .. } => {
+                if let Some(session_id) = session_id {
+                    self.unreadable
+                        .set_aside(session_id, part, error, Instant::now());
+                }
+                Error::Internal
+            }
+        }
     }
 }

@@ -168,14 +168,24 @@ impl App {
         .await
     }
 
-    /// Sessions, newest first.
+    /// Sessions, newest first; in the place of one that cannot be read, its id.
     ///
     /// # Errors
     /// [`Error::StoreUnavailable`]
-    pub async fn list_sessions(&self, query: &SessionQuery) -> Result<Vec<Session>, Error> {
+    pub async fn list_sessions(
+        &self,
+        query: &SessionQuery,
+    ) -> Result<Vec<Result<Session, SessionId>>, Error> {
         self.within_budget(async {
             let listed = self.store.list(query).await;
-            listed.map_err(|error| self.store_error(&error))
+            let listed = listed.map_err(|error| self.store_error(&error))?;
+            let rows = listed.into_iter().map(|row| {
+                row.map_err(|unreadable| {
+                    self.store_error(&unreadable.error);
+                    unreadable.session_id
+                })
+            });
+            Ok(rows.collect())
         })
         .await
     }

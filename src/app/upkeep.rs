@@ -1,16 +1,25 @@
 //! What becomes of sessions by themselves: those whose time is over end, and participants whose instance died are gone.
 
-use super::changes::Decision;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
+use super::changes::Decision;
+use super::liveness::Liveness;
+use super::unreadable::Part;
 use super::{App, Config};
 use crate::domain::error::Error;
 use crate::domain::id::SessionId;
+use crate::domain::page::PAGE_SIZE_MAX;
 use crate::domain::participant::LeaveCause;
 use crate::domain::time::Timestamp;
+use crate::store::StoreError;
 
 /// How many sessions are dealt with at a time.
 const BATCH: usize = 100;
+/// How many sessions that were set aside are tried again at a time.
+const RETRIES: usize = 10;
+/// How many instances are watched. Those that nobody needs to hear of any more are forgotten, and make room.
+const INSTANCES_MAX: usize = 1000;
 
 impl App {
     /// Ends the sessions whose time is over.
@@ -24,12 +33,14 @@ impl App {
             .config
             .empty_timeout
             .map(|timeout| now.minus_secs(timeout.as_secs()));
+        // However many of those that are found are set aside, a batch of others is found, too.
+        let limit = BATCH + self.unreadable.len();
         let overdue = self
             .store
-            .overdue(ends_before, empty_before, BATCH)
+            .overdue(ends_before, empty_before, limit)
             .await
             .map_err(|error| self.store_error(&error))?;
-        for session_id in overdue {
+        for session_id in self.without_set_aside(overdue) {
             go_on(self.end_if_over(&session_id).await)?;
         }
         Ok(())
@@ -59,44 +70,68 @@ impl App {
         .await
     }
 
+    /// Tries sessions again that could not be read: an operator may have repaired them.
+    ///
+    /// # Errors
+    /// [`Error::StoreUnavailable`]
+    pub async fn retry_unreadable_sessions(&self) -> Result<(), Error> {
+        for (session_id, part) in self.unreadable.due(Instant::now(), RETRIES) {
+            let read = match part {
+                Part::Record => self.store.get(&session_id).await.map(drop),
+                Part::Events => {
+                    let events = self.store.events(&session_id, 0, PAGE_SIZE_MAX);
+                    events.await.map(drop)
+                }
+            };
+            match read {
+                Ok(()) => self.unreadable.release(&session_id),
+                Err(StoreError::Corrupt { .. }) => {
+                    self.unreadable.postpone(&session_id, Instant::now());
+                }
+                Err(error) => return Err(self.store_error(&error)),
+            }
+        }
+        Ok(())
+    }
+
     /// Says that this instance lives.
     ///
     /// # Errors
     /// [`Error::StoreUnavailable`]
-    pub async fn beat(&self, lease_secs: u64) -> Result<(), Error> {
-        let expires = Timestamp::now().plus_secs(lease_secs);
-        let beaten = self.store.beat(&self.instance_id, expires).await;
+    pub async fn beat(&self, liveness: &mut Liveness) -> Result<(), Error> {
+        let mark = liveness.next_mark(Timestamp::now());
+        let beaten = self.store.beat(&self.instance_id, mark).await;
         beaten.map_err(|error| self.store_error(&error))
     }
 
-    /// The participants of instances that no longer say that they live are gone, unless they have connected to another by
-    /// now. For that they have the grace, from when their instance was last heard of.
+    /// Looks at the marks of the other instances, and returns the instances that are dead.
+    ///
+    /// # Errors
+    /// [`Error::StoreUnavailable`]
+    pub async fn find_dead_instances(&self, liveness: &mut Liveness) -> Result<Vec<String>, Error> {
+        let marks = self.store.instances(INSTANCES_MAX).await;
+        let mut marks = marks.map_err(|error| self.store_error(&error))?;
+        marks.retain(|(instance_id, _)| *instance_id != self.instance_id);
+        Ok(liveness.observe(marks, Instant::now()))
+    }
+
+    /// Lets the participants of dead instances leave, unless they have connected to another by now, and forgets instances
+    /// that have none left. May be dropped at any point; what is left is found again.
     ///
     /// # Errors
     /// [`Error::StoreUnavailable`]; what is left is found again the next time.
-    pub async fn bury_the_dead(&self, lease_secs: u64) -> Result<(), Error> {
-        let unavailable = |error| self.store_error(&error);
-        let longer_than_lease = self.grace().as_secs().saturating_sub(lease_secs);
-        let dead = self
-            .store
-            .dead_instances(Timestamp::now().minus_secs(longer_than_lease))
-            .await
-            .map_err(unavailable)?;
+    pub async fn sweep_dead_instances(&self, dead: &[String]) -> Result<(), Error> {
         for instance_id in dead {
-            let held = self
-                .store
-                .held_by(&instance_id, BATCH)
-                .await
-                .map_err(unavailable)?;
-            for session_id in &held {
-                go_on(self.bury(session_id, &instance_id).await)?;
-            }
+            let limit = BATCH + self.unreadable.len();
+            let held = self.store.held_by(instance_id, limit).await;
+            let held = held.map_err(|error| self.store_error(&error))?;
             // Only once nobody is left: what could not be changed now is found again.
             if held.is_empty() {
-                self.store
-                    .forget_instance(&instance_id)
-                    .await
-                    .map_err(unavailable)?;
+                let forgotten = self.store.forget_instance(instance_id).await;
+                forgotten.map_err(|error| self.store_error(&error))?;
+            }
+            for session_id in self.without_set_aside(held) {
+                go_on(self.remove_participants_of(&session_id, instance_id).await)?;
             }
         }
         Ok(())
@@ -107,7 +142,34 @@ impl App {
         self.config.reconnect_grace
     }
 
-    async fn bury(&self, session_id: &SessionId, instance_id: &str) -> Result<(), Error> {
+    /// Compares this machine's clock with the store's, where the store has one of its own.
+    ///
+    /// # Errors
+    /// [`Error::StoreUnavailable`]
+    pub async fn measure_clock_skew(&self) -> Result<(), Error> {
+        let sent = Timestamp::now();
+        let clock = self.store.clock().await;
+        let received = Timestamp::now();
+        let Some(clock) = clock.map_err(|error| self.store_error(&error))? else {
+            return Ok(());
+        };
+        let skew = ClockSkew::of(sent, clock, received);
+        self.metrics.clock_skew(skew.millis);
+        self.clock_watch.report(skew, self.config.clock_skew_warn);
+        Ok(())
+    }
+
+    fn without_set_aside(&self, found: Vec<SessionId>) -> Vec<SessionId> {
+        let mut found = found;
+        found.retain(|session_id| !self.unreadable.contains(session_id));
+        found
+    }
+
+    async fn remove_participants_of(
+        &self,
+        session_id: &SessionId,
+        instance_id: &str,
+    ) -> Result<(), Error> {
         loop {
             let left = self
                 .change(session_id, |session| {
@@ -137,5 +199,78 @@ fn go_on<T>(outcome: Result<T, Error>) -> Result<(), Error> {
     match outcome {
         Err(error @ (Error::StoreUnavailable { .. } | Error::Overloaded { .. })) => Err(error),
         _ => Ok(()),
+    }
+}
+
+/// How far this machine's clock is ahead of the store's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct ClockSkew {
+    /// Milliseconds; negative when this machine's clock is behind.
+    millis: i64,
+    /// By how much that may be wrong, since nobody knows when between question and answer the store read its clock.
+    uncertainty_millis: i64,
+}
+
+impl ClockSkew {
+    /// From when the question was sent and the answer received by this machine's clock, and what the answer said.
+    fn of(sent: Timestamp, clock: Timestamp, received: Timestamp) -> Self {
+        let [sent, clock, received] = [sent, clock, received].map(Timestamp::as_millis);
+        // Negative when this machine's clock was set back in between; then nothing is certain either.
+        let half = (received - sent) / 2;
+        Self {
+            millis: sent + half - clock,
+            uncertainty_millis: half.abs(),
+        }
+    }
+
+    fn exceeds(self, limit: Duration) -> bool {
+        let certain = self.millis.saturating_abs() - self.uncertainty_millis;
+        u128::try_from(certain).is_ok_and(|certain| certain > limit.as_millis())
+    }
+}
+
+/// Remembers whether the log has been told that the clocks differ.
+#[derive(Default)]
+pub(super) struct ClockWatch {
+    differ: AtomicBool,
+}
+
+impl ClockWatch {
+    fn report(&self, skew: ClockSkew, limit: Duration) {
+        let differ = skew.exceeds(limit);
+        if self.differ.swap(differ, Ordering::Relaxed) == differ {
+            return;
+        }
+        let skew_ms = skew.millis;
+        if differ {
+            tracing::warn!(
+                skew_ms,
+                "this machine's clock and the store's differ by more than CLOCK_SKEW_WARN_MS"
+            );
+        } else {
+            tracing::info!(skew_ms, "this machine's clock and the store's agree again");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_skew_is_measured_halfway_and_exceeds_a_limit_only_for_certain() {
+        let at = Timestamp::from_millis;
+        let limit = Duration::from_secs(5);
+        let skew = |sent, clock, received| ClockSkew::of(at(sent), at(clock), at(received));
+        assert_eq!(skew(1000, 1010, 1020).millis, 0);
+        assert_eq!(skew(61_000, 1010, 61_020).millis, 60_000);
+        assert_eq!(skew(1000, 61_010, 1020).millis, -60_000);
+        assert!(skew(61_000, 1010, 61_020).exceeds(limit));
+        assert!(skew(1000, 61_010, 1020).exceeds(limit));
+        assert!(!skew(6000, 1000, 6000).exceeds(limit));
+        assert!(skew(6001, 1000, 6001).exceeds(limit));
+        // The answer took so long that the clocks may agree.
+        assert!(!skew(1000, 1000, 15_000).exceeds(limit));
+        assert!(!skew(15_000, 1000, 1000).exceeds(limit));
     }
 }

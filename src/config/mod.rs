@@ -468,6 +468,11 @@ fn app_config(env: &mut Env<'_>, retry_after: Duration, store_timeout: Duration)
         stay_secs: env.number("JOIN_PAGE_TTL_SECS", 12 * 3600, 60, SECS_MAX),
         reconnect_grace: Duration::from_secs(env.number("RECONNECT_GRACE_SECS", 15, 0, 300)),
         empty_timeout: (empty_timeout_secs > 0).then(|| Duration::from_secs(empty_timeout_secs)),
+        unreadable: app::UnreadableConfig {
+            retry: Duration::from_secs(env.number("UNREADABLE_RETRY_SECS", 300, 1, 24 * 3600)),
+            max: env.number("UNREADABLE_SESSIONS_MAX", 10_000, 1, 1_000_000),
+        },
+        clock_skew_warn: millis(env, "CLOCK_SKEW_WARN_MS", 5000),
     }
 }
 

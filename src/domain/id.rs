@@ -1,7 +1,8 @@
 //! One type per identifier, so that a doctor's id cannot stand where a session's is meant.
 
+use std::collections::VecDeque;
 use std::fmt;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use uuid::ContextV7;
 
@@ -67,18 +68,33 @@ id_types! {
     NodeId;
 }
 
-/// Orders the ids of one millisecond; shared by all threads.
-static SESSION_ID_ORDER: Mutex<ContextV7> = Mutex::new(ContextV7::new());
+/// How many milliseconds keep an order of their own: as many as threads can have read the clock apart from each other.
+const ORDERED_MILLIS_MAX: usize = 16;
+
+/// What orders the ids of one millisecond, for the milliseconds that were used last, the newest first; shared by all
+/// threads. Each millisecond has a context of its own, because a context never goes back in time: after a jump of the
+/// clock to the future and back, its ids would stay in the future.
+static SESSION_ID_ORDER: Mutex<VecDeque<(u64, ContextV7)>> = Mutex::new(VecDeque::new());
 
 impl SessionId {
     /// A new id whose order follows `now`, and the order of calls within one millisecond of one process.
     pub fn generate(now: Timestamp) -> Self {
         let millis = u64::try_from(now.as_millis()).unwrap_or(0);
+        // Nothing panics while it holds this lock.
+        let mut order = SESSION_ID_ORDER
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let known = order.iter().position(|(known, _)| *known == millis);
+        let known = known.and_then(|place| order.remove(place));
+        let (_, context) = known.unwrap_or_else(|| (millis, ContextV7::new()));
         let timestamp = uuid::Timestamp::from_unix(
-            &SESSION_ID_ORDER,
+            &context,
             millis / 1000,
             u32::try_from(millis % 1000 * 1_000_000).unwrap_or(0),
         );
+        order.push_front((millis, context));
+        order.truncate(ORDERED_MILLIS_MAX);
+        drop(order);
         Self(format!("sess_{}", uuid::Uuid::new_v7(timestamp).simple()))
     }
 
@@ -137,7 +153,6 @@ mod tests {
 
     #[test]
     fn the_bounds_of_a_millisecond_hold_its_ids() {
-        // Later than every other test's: the ids of one process never run backwards.
         let now = Timestamp::from_millis(1_900_000_000_000);
         let id = SessionId::generate(now);
         assert!(SessionId::lower_bound_of(now).as_str() < id.as_str());
@@ -170,5 +185,36 @@ mod tests {
         let ids: Vec<_> = (0..1000).map(|_| SessionId::generate(now)).collect();
         assert!(ids.is_sorted());
         assert!(SessionId::generate(now.plus_secs(1)) > ids[999]);
+    }
+
+    #[test]
+    fn after_a_jump_of_the_clock_and_back_ids_follow_the_clock() {
+        let now = Timestamp::from_millis(1_850_000_000_000);
+        let before = SessionId::generate(now);
+        let far = now.plus_secs(3600);
+        assert!(SessionId::generate(far).as_str() > SessionId::lower_bound_of(far).as_str());
+        // Back by the hour, and a millisecond on.
+        let back = Timestamp::from_millis(now.as_millis() + 1);
+        let after = SessionId::generate(back);
+        assert!(after > before);
+        assert!(after.as_str() > SessionId::lower_bound_of(back).as_str());
+        assert!(after.as_str() < SessionId::upper_bound_of(back).as_str());
+        // Also within the very millisecond from which the clock jumped.
+        let again = SessionId::generate(now);
+        assert!(again > before && again < after);
+    }
+
+    #[test]
+    fn threads_that_read_the_clock_in_turns_keep_the_order_of_each_millisecond() {
+        let now = Timestamp::from_millis(1_860_000_000_000);
+        let next = Timestamp::from_millis(now.as_millis() + 1);
+        let mut earlier = Vec::new();
+        let mut later = Vec::new();
+        for _ in 0..1000 {
+            later.push(SessionId::generate(next));
+            earlier.push(SessionId::generate(now));
+        }
+        assert!(earlier.is_sorted() && later.is_sorted());
+        assert!(earlier.last() < later.first());
     }
 }

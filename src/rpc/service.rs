@@ -101,28 +101,37 @@ impl VideoSessionService for SessionService {
         let page_size = query.limit;
         // One more than asked for tells whether there is another page.
         query.limit += 1;
-        let sessions = self.app.list_sessions(&query).await.map_err(status)?;
-        let found = sessions.len();
+        let mut found = self.app.list_sessions(&query).await.map_err(status)?;
+        let mut more = found.len() > page_size;
+        found.truncate(page_size);
+        let mut page = v1::ListSessionsResponse::default();
+        let mut last = None;
         let mut room_bytes = PAGE_BYTES_MAX;
-        let page: Vec<_> = sessions
-            .into_iter()
-            .take(page_size)
-            .map(|session| wire::session(session, &self.client_base_url))
-            .take_while(|session| {
-                let fits = room_bytes > 0;
-                room_bytes = room_bytes.saturating_sub(session.encoded_len());
-                fits
-            })
-            .collect();
-        let next_page_token = page
-            .last()
-            .filter(|_| found > page.len())
-            .map(|last| page_token::mint(&request, &last.session_id))
+        for row in found {
+            if room_bytes == 0 {
+                more = true;
+                break;
+            }
+            let session_id = match row {
+                Ok(session) => {
+                    let session = wire::session(session, &self.client_base_url);
+                    room_bytes = room_bytes.saturating_sub(session.encoded_len());
+                    let session_id = session.session_id.clone();
+                    page.sessions.push(session);
+                    session_id
+                }
+                Err(unreadable) => {
+                    page.unreadable_session_ids.push(unreadable.to_string());
+                    unreadable.to_string()
+                }
+            };
+            last = Some(session_id);
+        }
+        page.next_page_token = last
+            .filter(|_| more)
+            .map(|last| page_token::mint(&request, &last))
             .unwrap_or_default();
-        Ok(Response::new(v1::ListSessionsResponse {
-            sessions: page,
-            next_page_token,
-        }))
+        Ok(Response::new(page))
     }
 
     async fn update_session(

@@ -29,7 +29,13 @@ pub enum StoreError {
     Overloaded,
     /// It holds something that this version cannot read.
     #[error("the store holds an unreadable record")]
-    Corrupt(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Corrupt {
+        /// The session whose record or events it is, where that is known.
+        session_id: Option<SessionId>,
+        /// What cannot be read, without any value.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
 }
 
 impl StoreError {
@@ -46,9 +52,35 @@ impl StoreError {
 
     /// A [`StoreError::Corrupt`] from whatever a parser reports.
     pub fn corrupt(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self::Corrupt(source.into())
+        Self::Corrupt {
+            session_id: None,
+            source: source.into(),
+        }
+    }
+
+    /// Names the session that a [`StoreError::Corrupt`] is about; leaves other errors as they are.
+    pub fn about(self, session_id: &SessionId) -> Self {
+        match self {
+            Self::Corrupt { source, .. } => Self::Corrupt {
+                session_id: Some(session_id.clone()),
+                source,
+            },
+            other => other,
+        }
     }
 }
+
+/// A session that a list found and that this version cannot read.
+#[derive(Debug)]
+pub struct UnreadableSession {
+    /// Its id.
+    pub session_id: SessionId,
+    /// Why it cannot be read.
+    pub error: StoreError,
+}
+
+/// A row of a list.
+pub type ListedSession = Result<Session, UnreadableSession>;
 
 /// The outcome of [`SessionStore::insert`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,8 +123,9 @@ pub trait SessionStore: Send + Sync {
     /// Stores a session's next version and its events in one atomic write, over the version before it and no other.
     async fn commit(&self, change: &Change) -> Result<Committed, StoreError>;
 
-    /// The sessions that a query asks for, newest first.
-    async fn list(&self, query: &SessionQuery) -> Result<Vec<Session>, StoreError>;
+    /// The sessions that a query asks for, newest first. One that cannot be read takes its place among the others, and
+    /// counts for the limit.
+    async fn list(&self, query: &SessionQuery) -> Result<Vec<ListedSession>, StoreError>;
 
     /// The events of a session with a sequence greater than `after`, oldest first, at most `limit` of them and without a
     /// gap; `None` when there is no such session.
@@ -115,11 +148,11 @@ pub trait SessionStore: Send + Sync {
         limit: usize,
     ) -> Result<Vec<SessionId>, StoreError>;
 
-    /// Says that an instance lives, and is to be believed dead from `expires` on.
-    async fn beat(&self, instance_id: &str, expires: Timestamp) -> Result<(), StoreError>;
+    /// Says that an instance lives: replaces its mark by another one.
+    async fn beat(&self, instance_id: &str, mark: i64) -> Result<(), StoreError>;
 
-    /// Instances that are believed dead.
-    async fn dead_instances(&self, now: Timestamp) -> Result<Vec<String>, StoreError>;
+    /// The instances that have a mark, and their marks. At most `limit`, by id.
+    async fn instances(&self, limit: usize) -> Result<Vec<(String, i64)>, StoreError>;
 
     /// Sessions with participants whose connections an instance holds. At most `limit`, in no order.
     async fn held_by(&self, instance_id: &str, limit: usize) -> Result<Vec<SessionId>, StoreError>;
@@ -132,6 +165,9 @@ pub trait SessionStore: Send + Sync {
 
     /// Answers if the store can be reached.
     async fn ping(&self) -> Result<(), StoreError>;
+
+    /// What the store's clock says; `None` where the store has no clock but this machine's.
+    async fn clock(&self) -> Result<Option<Timestamp>, StoreError>;
 
     /// Finishes what it was given and lets go of what it holds.
     async fn close(&self);

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 
-use super::{Committed, Inserted, SessionStore, StoreError};
+use super::{Committed, Inserted, ListedSession, SessionStore, StoreError};
 use crate::domain::event::Event;
 use crate::domain::id::{AppointmentId, SessionId};
 use crate::domain::node::Rotation;
@@ -43,14 +43,20 @@ impl ObservedStore {
             Ok(_) => "ok",
             Err(StoreError::Unavailable(_)) => "unavailable",
             Err(StoreError::Overloaded) => "overloaded",
-            Err(StoreError::Corrupt(_)) => "corrupt",
+            Err(StoreError::Corrupt { .. }) => "corrupt",
         };
-        if let Err(error) = &outcome {
-            tracing::warn!(
+        match &outcome {
+            // The application names such a session once; here it would be named with every attempt.
+            Ok(_)
+            | Err(StoreError::Corrupt {
+                session_id: Some(_),
+                ..
+            }) => {}
+            Err(error) => tracing::warn!(
                 operation = operation.name,
                 error = error.chain(),
                 "a store operation failed"
-            );
+            ),
         }
         outcome
     }
@@ -95,7 +101,7 @@ impl SessionStore for ObservedStore {
         self.observe("commit", self.inner.commit(change)).await
     }
 
-    async fn list(&self, query: &SessionQuery) -> Result<Vec<Session>, StoreError> {
+    async fn list(&self, query: &SessionQuery) -> Result<Vec<ListedSession>, StoreError> {
         self.observe("list", self.inner.list(query)).await
     }
 
@@ -127,14 +133,13 @@ impl SessionStore for ObservedStore {
         .await
     }
 
-    async fn beat(&self, instance_id: &str, expires: Timestamp) -> Result<(), StoreError> {
-        self.observe("beat", self.inner.beat(instance_id, expires))
+    async fn beat(&self, instance_id: &str, mark: i64) -> Result<(), StoreError> {
+        self.observe("beat", self.inner.beat(instance_id, mark))
             .await
     }
 
-    async fn dead_instances(&self, now: Timestamp) -> Result<Vec<String>, StoreError> {
-        self.observe("dead_instances", self.inner.dead_instances(now))
-            .await
+    async fn instances(&self, limit: usize) -> Result<Vec<(String, i64)>, StoreError> {
+        self.observe("instances", self.inner.instances(limit)).await
     }
 
     async fn held_by(&self, instance_id: &str, limit: usize) -> Result<Vec<SessionId>, StoreError> {
@@ -153,6 +158,10 @@ impl SessionStore for ObservedStore {
 
     async fn ping(&self) -> Result<(), StoreError> {
         self.observe("ping", self.inner.ping()).await
+    }
+
+    async fn clock(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.observe("clock", self.inner.clock()).await
     }
 
     async fn close(&self) {

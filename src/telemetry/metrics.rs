@@ -1,5 +1,6 @@
 //! What is counted and timed, in Prometheus' text format.
 
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -70,6 +71,8 @@ pub struct Metrics {
     tokens: Family<RoleLabel, Counter>,
     signalling_ended: Family<CloseLabel, Counter>,
     store_up: Gauge,
+    clock_skew_seconds: Gauge<f64, AtomicU64>,
+    unreadable_sessions: Gauge,
     /// Calls that showed the internal secret before the one in force.
     pub previous_secret_calls: Counter,
     /// Batches of changes that another instance's overtook.
@@ -148,6 +151,18 @@ impl Default for Metrics {
                 "Whether the store answered the last probe: 1 or 0",
                 Gauge::default(),
             ),
+            clock_skew_seconds: {
+                let gauge = Gauge::default();
+                let help = "How far this machine's clock is ahead of the store's; 0 with the embedded store";
+                r.register_with_unit("clock_skew", help, Unit::Seconds, gauge.clone());
+                gauge
+            },
+            unreadable_sessions: register(
+                r,
+                "unreadable_sessions",
+                "Sessions that this instance found unreadable and has set aside",
+                Gauge::default(),
+            ),
             sessions: register(
                 r,
                 "sessions",
@@ -223,6 +238,19 @@ impl Metrics {
     /// The store was probed.
     pub fn store_up(&self, up: bool) {
         self.store_up.set(i64::from(up));
+    }
+
+    /// This machine's clock was compared with the store's; negative when it is behind.
+    pub fn clock_skew(&self, millis: i64) {
+        let size = Duration::from_millis(millis.unsigned_abs()).as_secs_f64();
+        self.clock_skew_seconds
+            .set(if millis < 0 { -size } else { size });
+    }
+
+    /// So many sessions are set aside because they cannot be read.
+    pub fn unreadable_sessions(&self, count: usize) {
+        self.unreadable_sessions
+            .set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// The sessions were counted.

@@ -11,5 +11,6 @@ pub(super) async fn run(config: Config, parts: Parts) {
         ticks.tick().await;
         // A failure has been logged by the store; what is left is found again.
         let _ = parts.app.end_overdue().await;
+        let _ = parts.app.retry_unreadable_sessions().await;
     }
 }

@@ -1,32 +1,30 @@
 //! Every instance says that it lives, and finds those that do not: their participants are gone.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::{Config, Parts};
+use crate::app::{Liveness, LivenessTimes};
 
 pub(super) async fn run(config: Config, parts: Parts) {
-    let lease = Duration::from_secs(config.lease_secs);
+    let mut liveness = Liveness::new(LivenessTimes {
+        beat: config.beat_interval,
+        lease: Duration::from_secs(config.lease_secs),
+        grace: parts.app.grace(),
+    });
     let mut ticks = interval(config.beat_interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // Whoever starts may be the only one that the participants of a dead instance can come back to.
-    let mut patient_until = Instant::now() + parts.app.grace();
-    let mut beaten = Instant::now();
     loop {
         ticks.tick().await;
         // A failure has been logged by the store; what is left is found again.
-        if parts.app.beat(config.lease_secs).await.is_err() {
+        if parts.app.beat(&mut liveness).await.is_err() {
             continue;
         }
-        let now = Instant::now();
-        // The store was away for everybody: the others live, and have not been able to say so yet.
-        if now.duration_since(beaten) > lease {
-            patient_until = patient_until.max(now + lease);
-        }
-        beaten = now;
-        if now >= patient_until {
-            let _ = parts.app.bury_the_dead(config.lease_secs).await;
+        if let Ok(dead) = parts.app.find_dead_instances(&mut liveness).await {
+            // However much there is to do, this instance goes on saying that it lives.
+            let sweep = parts.app.sweep_dead_instances(&dead);
+            let _ = timeout(config.beat_interval, sweep).await;
         }
     }
 }

@@ -19,5 +19,6 @@ mod sessions;
 mod telemetry;
 mod tls;
 mod tokens;
+mod unreadable;
 mod validation;
 mod wire;

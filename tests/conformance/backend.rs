@@ -3,7 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use mongodb::Database;
+use mongodb::bson::{Document, doc, serialize_to_bson};
+use rusqlite::params;
+use serde_json::Value;
 use tempfile::TempDir;
+use video_session::domain::id::SessionId;
 use video_session::store::SessionStore;
 use video_session::store::observed::ObservedStore;
 use video_session::store::sqlite::{Config, SqliteStore};
@@ -15,16 +20,54 @@ pub(crate) struct Backend {
     pub(crate) store: Arc<dyn SessionStore>,
     /// Another handle on the same data, as another instance has it; the same handle where only one may exist.
     pub(crate) other: Arc<dyn SessionStore>,
-    /// Where it keeps its data, if that is a directory.
-    _dir: Option<TempDir>,
+    raw: Raw,
+}
+
+/// The way to the data that leads past the store.
+pub(crate) enum Raw {
+    /// The directory that holds the file.
+    Embedded(TempDir),
+    /// The database.
+    Mongo(Database),
 }
 
 impl Backend {
-    pub(crate) fn new(store: Arc<dyn SessionStore>, other: Arc<dyn SessionStore>) -> Self {
-        Self {
-            store,
-            other,
-            _dir: None,
+    pub(crate) fn new(
+        store: Arc<dyn SessionStore>,
+        other: Arc<dyn SessionStore>,
+        raw: Raw,
+    ) -> Self {
+        Self { store, other, raw }
+    }
+
+    /// Sets a field of a session's record behind the store's back.
+    pub(crate) async fn set_field(&self, session_id: &SessionId, field: &str, value: Value) {
+        match &self.raw {
+            Raw::Embedded(dir) => {
+                let sql = "UPDATE sessions SET body = json_set(body, '$.' || ?2, json(?3)) WHERE session_id = ?1";
+                let values = params![session_id.as_str(), field, value.to_string()];
+                assert_eq!(database(dir).execute(sql, values).unwrap(), 1);
+            }
+            Raw::Mongo(database) => {
+                let set = doc! {"$set": {field: serialize_to_bson(&value).unwrap()}};
+                update(database, session_id, set).await;
+            }
+        }
+    }
+
+    /// Gives a session's first event a type that nobody knows.
+    pub(crate) async fn spoil_first_event(&self, session_id: &SessionId) {
+        match &self.raw {
+            Raw::Embedded(dir) => {
+                let sql = "UPDATE events SET body = json_set(body, '$.type', 'from.the.future') WHERE sequence = 1 \
+                           AND session = (SELECT n FROM sessions WHERE session_id = ?1)";
+                let changed = database(dir).execute(sql, [session_id.as_str()]).unwrap();
+                assert_eq!(changed, 1);
+            }
+            Raw::Mongo(database) => {
+                let set = doc! {"$set": {"tail.0.type": "from.the.future"}};
+                update(database, session_id, set).await;
+            }
         }
     }
 
@@ -36,6 +79,17 @@ impl Backend {
             &self.other
         }
     }
+}
+
+fn database(dir: &TempDir) -> rusqlite::Connection {
+    rusqlite::Connection::open(dir.path().join("video-session.db")).unwrap()
+}
+
+async fn update(database: &Database, session_id: &SessionId, update: Document) {
+    let sessions = database.collection::<Document>("sessions");
+    let filter = doc! {"_id": session_id.as_str()};
+    let outcome = sessions.update_one(filter, update).await.unwrap();
+    assert_eq!(outcome.matched_count, 1);
 }
 
 pub(crate) fn open(dir: &Path) -> SqliteStore {
@@ -54,7 +108,7 @@ fn embedded(wrap: impl FnOnce(SqliteStore) -> Arc<dyn SessionStore>) -> Backend 
     Backend {
         other: Arc::clone(&store),
         store,
-        _dir: Some(dir),
+        raw: Raw::Embedded(dir),
     }
 }
 
@@ -72,7 +126,7 @@ pub(crate) fn observed() -> Backend {
 mod only_embedded {
     use super::*;
     use crate::sample::{commit, end, insert, join, request};
-    use video_session::domain::id::{AppointmentId, SessionId};
+    use video_session::domain::id::AppointmentId;
     use video_session::domain::participant::Admission;
     use video_session::domain::session::SessionState;
     use video_session::domain::time::Timestamp;
@@ -129,7 +183,10 @@ mod only_embedded {
         let changes: Vec<_> = [&broken].into_iter().chain(&others).map(join).collect();
         let commits = changes.iter().map(|change| store.commit(change));
         let mut outcomes = futures::future::join_all(commits).await.into_iter();
-        assert!(matches!(outcomes.next(), Some(Err(StoreError::Corrupt(_)))));
+        assert!(matches!(
+            outcomes.next(),
+            Some(Err(StoreError::Corrupt { .. }))
+        ));
         for outcome in outcomes {
             assert_eq!(outcome.unwrap(), Committed::Stored);
         }

@@ -7,7 +7,7 @@ use video_session::domain::time::Timestamp;
 use video_session::store::SessionStore;
 
 use crate::backend::Backend;
-use crate::sample::{commit, end, id_at, request, stored, update, user};
+use crate::sample::{commit, end, request, stored, update, user};
 
 const START_MS: i64 = 1_790_000_000_000;
 
@@ -20,7 +20,7 @@ fn made_at(time: Timestamp, appointment: &str, doctor: &str, patient: &str) -> U
     request.doctor_id = user(doctor);
     request.patient_id = user(patient);
     UnplacedSession {
-        session_id: id_at(time),
+        session_id: SessionId::generate(time),
         incarnation: 1,
         create_time: time,
         request,
@@ -136,7 +136,8 @@ async fn list(
         before: before.cloned(),
         limit,
     };
-    store.list(&query).await.unwrap()
+    let listed = store.list(&query).await.unwrap();
+    listed.into_iter().map(Result::unwrap).collect()
 }
 
 pub(crate) async fn every_combination_of_filters_finds_what_it_should(backend: &Backend) {

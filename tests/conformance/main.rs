@@ -17,6 +17,7 @@ mod rotation;
 mod round_trips;
 mod sample;
 mod sessions;
+mod unreadable;
 
 #[path = "../support/peers.rs"]
 mod peers;
@@ -84,8 +85,13 @@ suite! {
     presence::people_read_back_as_they_were_stored,
     presence::every_role_and_cause_reads_back,
     presence::a_change_of_many_events_is_one_write,
-    presence::an_instance_lives_as_long_as_it_says_so,
+    presence::an_instances_mark_is_the_last_that_it_left,
     presence::sessions_are_found_by_who_holds_their_connections,
     presence::what_is_over_by_the_clock_is_found,
     presence::one_who_waits_is_let_in,
+    unreadable::an_unreadable_session_is_named,
+    unreadable::an_unreadable_event_is_named,
+    unreadable::fields_of_a_newer_version_are_passed_by,
+    unreadable::unreadable_sessions_take_their_places_in_a_list,
+    unreadable::unreadable_sessions_are_found_by_what_they_are_searched_by,
 }

@@ -17,7 +17,7 @@ use video_session::domain::id::{SessionId, random_id};
 use video_session::store::mongo::{Config, MongoStore, client_options};
 use video_session::store::{Committed, Inserted, SessionStore, StoreError};
 
-use crate::backend::Backend;
+use crate::backend::{Backend, Raw};
 use crate::events::history;
 use crate::peers::MongoPeer;
 use crate::sample::{commit, end, insert, join, request, rotation, unplaced};
@@ -96,7 +96,7 @@ impl Server {
 
     pub(crate) async fn backend(&self) -> Backend {
         let (first, second) = (self.store().await, self.store().await);
-        Backend::new(first, second)
+        Backend::new(first, second, Raw::Mongo(self.raw().await))
     }
 
     async fn raw(&self) -> Database {
@@ -414,11 +414,11 @@ async fn a_document_that_cannot_be_read_is_reported_as_such() {
             .await
             .unwrap();
         let read = store.get(&session.session_id).await;
-        assert!(matches!(read, Err(StoreError::Corrupt(_))), "{read:?}");
+        assert!(matches!(read, Err(StoreError::Corrupt { .. })), "{read:?}");
         let no_version = doc! {"$unset": {"doctor_id": ""}};
         sessions.update_one(filter, no_version).await.unwrap();
         let read = store.get(&session.session_id).await;
-        assert!(matches!(read, Err(StoreError::Corrupt(_))), "{read:?}");
+        assert!(matches!(read, Err(StoreError::Corrupt { .. })), "{read:?}");
         server.drop_database().await;
     }
 }

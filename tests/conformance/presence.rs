@@ -215,28 +215,25 @@ pub(crate) async fn a_change_of_many_events_is_one_write(backend: &Backend) {
     assert!(session.participants.is_empty());
 }
 
-pub(crate) async fn an_instance_lives_as_long_as_it_says_so(backend: &Backend) {
+pub(crate) async fn an_instances_mark_is_the_last_that_it_left(backend: &Backend) {
     let store = backend.store.as_ref();
-    let at = Timestamp::from_millis;
-    let dead = async |now| {
-        let mut dead = backend.other.dead_instances(at(now)).await.unwrap();
-        dead.sort();
-        dead
-    };
-    let nobody: [&str; 0] = [];
-    assert_eq!(dead(i64::from(u32::MAX)).await, nobody);
-    store.beat("one", at(1000)).await.unwrap();
-    backend.other.beat("two", at(2000)).await.unwrap();
-    assert_eq!(dead(999).await, nobody);
-    assert_eq!(dead(1000).await, ["one"]);
-    assert_eq!(dead(2000).await, ["one", "two"]);
-    store.beat("one", at(3000)).await.unwrap();
-    assert_eq!(dead(2000).await, ["two"]);
+    let marks = async |limit| backend.other.instances(limit).await.unwrap();
+    let mark = |instance: &str, mark: i64| (instance.to_owned(), mark);
+    assert_eq!(marks(10).await, []);
+    store.beat("two", 2000).await.unwrap();
+    backend.other.beat("one", i64::MAX).await.unwrap();
+    assert_eq!(marks(10).await, [mark("one", i64::MAX), mark("two", 2000)]);
+    // Whether it is greater or not.
+    store.beat("one", -5).await.unwrap();
+    store.beat("two", 2001).await.unwrap();
+    assert_eq!(marks(10).await, [mark("one", -5), mark("two", 2001)]);
+    assert_eq!(marks(1).await, [mark("one", -5)]);
     store.forget_instance("two").await.unwrap();
     store.forget_instance("two").await.unwrap();
     store.forget_instance("nobody").await.unwrap();
-    assert_eq!(dead(2999).await, nobody);
-    assert_eq!(dead(3000).await, ["one"]);
+    assert_eq!(marks(10).await, [mark("one", -5)]);
+    store.beat("two", 1).await.unwrap();
+    assert_eq!(marks(10).await, [mark("one", -5), mark("two", 1)]);
 }
 
 pub(crate) async fn sessions_are_found_by_who_holds_their_connections(backend: &Backend) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 use video_session::app::signalling::{IceConfig, IcePolicy};
-use video_session::app::{App, Config, JoinRequest, Parts, SessionKey};
+use video_session::app::{App, Config, JoinRequest, Parts, SessionKey, UnreadableConfig};
 use video_session::auth::token::{self, KeySource, Tokens};
 use video_session::bus::local::LocalBus;
 use video_session::domain::access::Role;
@@ -45,6 +45,11 @@ fn app(store: Arc<dyn SessionStore>) -> App {
         stay_secs: 60,
         reconnect_grace: long,
         empty_timeout: None,
+        unreadable: UnreadableConfig {
+            retry: long,
+            max: 8,
+        },
+        clock_skew_warn: long,
     };
     let connections = Arc::new(Connections::default());
     let parts = Parts {

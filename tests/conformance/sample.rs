@@ -42,15 +42,6 @@ pub(crate) fn unplaced(request: SessionRequest, previous: Option<&Session>) -> U
     UnplacedSession::new(request, previous, Timestamp::now())
 }
 
-/// An id of that time: a process's own ids never run backwards.
-pub(crate) fn id_at(time: Timestamp) -> SessionId {
-    SessionId::from_stored(format!(
-        "{}{}",
-        SessionId::lower_bound_of(time),
-        &random_id()[..20]
-    ))
-}
-
 pub(crate) async fn stored(store: &dyn SessionStore, unplaced: UnplacedSession) -> Change {
     match store.insert(unplaced, &rotation(3)).await.unwrap() {
         Inserted::Stored(change) => *change,

@@ -39,7 +39,8 @@ async fn of_appointment(store: &dyn SessionStore, appointment_id: &AppointmentId
         before: None,
         limit: 1000,
     };
-    store.list(&query).await.unwrap()
+    let listed = store.list(&query).await.unwrap();
+    listed.into_iter().map(Result::unwrap).collect()
 }
 
 pub(crate) async fn what_is_unknown_is_none(backend: &Backend) {

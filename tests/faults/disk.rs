@@ -3,8 +3,10 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use std::time::Duration;
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use tonic::Code;
 use video_session::proto::v1::get_session_request::Key;
@@ -200,12 +202,15 @@ async fn a_full_file_system_stops_writes_until_there_is_room() {
     command
         .args(["--mount", "/bin/sh", "-c", script, PROGRAM])
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("STORE_TIMEOUT_MS", "20000")
+        .env("STORE_PROBE_INTERVAL_MS", "5")
         .env("DATA_DIR", dir.path());
     let service = Service::start(command);
     let probes = Probes::of(&service).await;
     let mut client = service.client().await;
     let sessions = fill(&mut client).await;
     reads_go_on(&mut client, &probes, &sessions).await;
+    readiness_stays_while_writes_fail(&client, &probes, &sessions).await;
     let root = format!("/proc/{}/root", service.child.id());
     let inside = Path::new(&root).join(dir.path().strip_prefix("/").unwrap());
     std::fs::remove_file(inside.join("ballast")).unwrap();
@@ -213,9 +218,73 @@ async fn a_full_file_system_stops_writes_until_there_is_room() {
     assert_sound(&inside);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writers_on_a_full_disk_do_not_take_readiness_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = program();
+    command
+        .env("DATA_DIR", dir.path())
+        .env("STORE_TIMEOUT_MS", "20000")
+        .env("STORE_PROBE_INTERVAL_MS", "5");
+    let service = Service::start(command);
+    let probes = Probes::of(&service).await;
+    let mut client = service.client().await;
+    limit_files(&service, "1500000");
+    let sessions = fill(&mut client).await;
+    readiness_stays_while_writes_fail(&client, &probes, &sessions).await;
+}
+
+/// Many clients write as fast as they are refused; readiness is asked all the while.
+async fn readiness_stays_while_writes_fail(client: &Client, probes: &Probes, sessions: &[Session]) {
+    const REFUSED: u64 = 3000;
+    let refused = Arc::new(AtomicU64::new(0));
+    let writers = (0..CLIENTS).map(|_| {
+        let (join, refused) = (join(&sessions[0]), Arc::clone(&refused));
+        let mut client = client.clone();
+        tokio::spawn(async move {
+            while refused.load(Ordering::Relaxed) < REFUSED {
+                let status = client.join_session(join.clone()).await.unwrap_err();
+                assert_store_unavailable("join", &status);
+                refused.fetch_add(1, Ordering::Relaxed);
+            }
+        })
+    });
+    let writers: Vec<_> = writers.collect();
+    let probed = "video_session_store_operations_total{operation=\"ping\",outcome=\"ok\"} ";
+    let before = probes.gauge(probed).await;
+    let mut polls = 0;
+    while refused.load(Ordering::Relaxed) < REFUSED || polls < 50 {
+        assert!(probes.is_ready().await, "poll {polls}");
+        polls += 1;
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    // The probes that count are those that were made among the writes.
+    let during = probes.gauge(probed).await - before;
+    assert!(during >= 10, "{during} probes");
+    let failed =
+        "video_session_store_operations_total{operation=\"ping\",outcome=\"unavailable\"} ";
+    assert_eq!(probes.find_gauge(failed).await, None);
+}
+
 /// Runs the program until it gives up.
 fn refused(mut command: Command) -> String {
-    let Output { status, stderr, .. } = command.output().unwrap();
+    let mut child = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while child.try_wait().unwrap().is_none() {
+        if Instant::now() > deadline {
+            child.kill().unwrap();
+            panic!("it was not refused");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let Output { status, stderr, .. } = child.wait_with_output().unwrap();
     let said = String::from_utf8(stderr).unwrap();
     assert_eq!(status.code(), Some(1), "{said}");
     said
@@ -255,6 +324,29 @@ fn a_directory_that_cannot_be_written_to_is_named_at_start() {
     // One that is no directory.
     let said = refused(command_at(Path::new("/dev/null")));
     assert!(said.contains("DATA_DIR cannot be used"), "{said}");
+}
+
+#[test]
+fn a_second_process_is_refused_also_when_the_lock_file_was_deleted() {
+    let dir = tempfile::tempdir().unwrap();
+    let command = || {
+        let mut command = configure(Command::new(PROGRAM));
+        command.env("DATA_DIR", dir.path());
+        command
+    };
+    let in_use = "another video-session process is using DATA_DIR";
+    let service = Service::start(command());
+    assert!(refused(command()).contains(in_use));
+    let lock_file = dir.path().join("video-session.lock");
+    std::fs::remove_file(&lock_file).unwrap();
+    assert!(refused(command()).contains(in_use));
+    // A former version holds the lock file's lock and no other.
+    drop(service);
+    let former = std::fs::File::create(&lock_file).unwrap();
+    former.lock().unwrap();
+    assert!(refused(command()).contains(in_use));
+    drop(former);
+    drop(Service::start(command()));
 }
 
 #[test]

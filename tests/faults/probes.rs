@@ -54,12 +54,17 @@ impl Probes {
         .await
     }
 
-    /// A gauge without labels.
+    /// A metric whose value is a whole number, named with its labels and the space before the value.
     pub(crate) async fn gauge(&self, name: &str) -> i64 {
+        self.find_gauge(name).await.expect("the metric exists")
+    }
+
+    /// As [`Self::gauge`], of a metric that may not have been counted yet.
+    pub(crate) async fn find_gauge(&self, name: &str) -> Option<i64> {
         let text = reqwest::get(&self.metrics_url).await.unwrap();
         let text = text.text().await.unwrap();
         let line = text.lines().find_map(|line| line.strip_prefix(name));
-        line.expect("the metric exists").trim().parse().unwrap()
+        line.map(|value| value.trim().parse().unwrap())
     }
 
     /// Waits until no call is in progress.

@@ -1,5 +1,6 @@
 //! Two instances on one store.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
@@ -7,7 +8,7 @@ use serde_json::json;
 use video_session::proto::v1;
 use video_session::proto::v1::{Role, SessionState};
 
-use crate::harness::{Service, Setup, create, created, end, get, join};
+use crate::harness::{Service, Setup, create, created, end, get, join, patiently};
 use crate::peers::MongoPeer;
 use crate::toxiproxy::{Fault, Toxiproxy};
 use crate::world::{Ticket, World, setup};
@@ -156,6 +157,98 @@ async fn after_an_outage_of_the_store_the_living_do_not_bury_each_other() {
     doctor.nothing_more().await;
     patient.nothing_more().await;
     assert_eq!(here.session().await.participants.len(), 2);
+}
+
+/// Sets the clock of a process ahead of the machine's. Its monotonic clock stays as it is.
+fn with_clock_ahead(setup: Setup, secs: i64) -> Setup {
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/clock.c");
+    let library = setup.path(&format!("clock{secs}.so"));
+    let compiled = Command::new("cc")
+        .args(["-shared", "-fPIC", "-o"])
+        .arg(&library)
+        .arg(source)
+        .status()
+        .expect("the compiler that SQLite is built with");
+    assert!(compiled.success());
+    setup
+        .set("LD_PRELOAD", library.display())
+        .set("CLOCK_AHEAD_SECS", secs)
+}
+
+/// The value of a metric; `None` when it has not been counted yet.
+async fn metric(service: &Service, name: &str) -> Option<f64> {
+    let text = service.admin("/metrics").await;
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    line.map(|value| value.trim().parse().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the MongoDB peer; .ci/run installs it"]
+async fn instances_whose_clocks_differ_leave_each_others_participants_alone() {
+    let peer = MongoPeer::start(0);
+    let mut here = World::with(&on(&peer), create("appointment-1")).await;
+    // One that is ahead of this machine, and one that is behind, by far more than the lease.
+    let ahead = with_clock_ahead(on(&peer), 60).start().await;
+    let behind = with_clock_ahead(on(&peer), -60).start().await;
+    let mut doctor = here.admitted(Role::Doctor).await;
+    let ticket = here.ticket(Role::Patient).await;
+    let mut patient = ticket.connect(ahead.http).await.unwrap();
+    patient.until("existing-participants").await;
+    doctor.expect("user-joined").await;
+    let request = v1::InviteParticipantRequest {
+        role: Role::Observer.into(),
+        user_id: "observer-1".to_owned(),
+        ..Default::default()
+    };
+    let token = here.invite(request).await.unwrap().join.unwrap().token;
+    let ticket = here.exchange(&token).await;
+    let mut observer = ticket.connect(behind.http).await.unwrap();
+    observer.until("existing-participants").await;
+    for page in [&mut doctor, &mut patient] {
+        page.until("user-joined").await;
+    }
+    // Each has looked at the others' marks for more than twice as long as an instance may be silent.
+    let looks = "video_session_store_operations_total{operation=\"beat\",outcome=\"ok\"} ";
+    for service in [&here.service, &ahead, &behind] {
+        let before = metric(service, looks).await.unwrap_or(0.0);
+        patiently(async {
+            while metric(service, looks).await.unwrap_or(0.0) < before + 50.0 {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        })
+        .await;
+    }
+    for page in [&mut doctor, &mut patient, &mut observer] {
+        page.nothing_more().await;
+    }
+    assert_eq!(here.session().await.participants.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the MongoDB peer; .ci/run installs it"]
+async fn a_clock_that_differs_from_the_stores_is_measured_and_logged_once() {
+    let peer = MongoPeer::start(0);
+    let on = |peer: &MongoPeer| on(peer).set("STORE_PROBE_INTERVAL_MS", 50);
+    let exact = on(&peer).start().await;
+    let ahead = with_clock_ahead(on(&peer), 60).start().await;
+    let behind = with_clock_ahead(on(&peer), -60).start().await;
+    let skew = "video_session_clock_skew_seconds ";
+    let measured = "video_session_store_operations_total{operation=\"clock\",outcome=\"ok\"} ";
+    for (service, expected) in [(&exact, 0.0), (&ahead, 60.0), (&behind, -60.0)] {
+        let near = |skew: f64| (skew - expected).abs() < 2.0;
+        patiently(async {
+            while metric(service, measured).await.unwrap_or(0.0) < 20.0
+                || !metric(service, skew).await.is_some_and(near)
+            {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        })
+        .await;
+    }
+    let differ = "this machine's clock and the store's differ";
+    let said = |service: &Service| service.output().matches(differ).count();
+    assert_eq!((said(&exact), said(&ahead), said(&behind)), (0, 1, 1));
+    assert!(ahead.output().contains("WARN"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -88,9 +88,11 @@ pub(super) fn filter(query: &SessionQuery) -> Document {
     if let Some(before) = before_page.into_iter().chain(before_time).min() {
         ids.insert("$lt", before);
     }
-    if !ids.is_empty() {
-        filter.insert("_id", ids);
+    if ids.is_empty() {
+        // Nothing but texts, as the other bounds: each row that is found counts for the limit, and must be a session.
+        ids.insert("$gte", "");
     }
+    filter.insert("_id", ids);
     filter
 }
 

@@ -9,6 +9,9 @@ use crate::store::StoreError;
 /// The server's code for a violated unique index.
 const DUPLICATE_KEY: i32 = 11000;
 
+/// The server's code for a command that it does not know.
+const COMMAND_NOT_FOUND: i32 = 59;
+
 /// Runs one driver operation with a limit.
 ///
 /// The driver has no limit of its own for an operation, and drops its connection when the operation's future is dropped.
@@ -32,6 +35,11 @@ pub(super) fn is_duplicate_key(error: &Error) -> bool {
         ErrorKind::Command(error) => error.code == DUPLICATE_KEY,
         _ => false,
     }
+}
+
+/// Whether the server does not know the command.
+pub(super) fn is_unknown_command(error: &Error) -> bool {
+    matches!(error.kind.as_ref(), ErrorKind::Command(error) if error.code == COMMAND_NOT_FOUND)
 }
 
 /// What went wrong, by kind and code: the server's own messages can quote documents, and errors are logged.

@@ -6,7 +6,7 @@
 //! | `sessions` | a `SessionRecord` and `tail`, its newest events | `_id`; unique (appointment_id, incarnation); doctor, patient, node and state, each with `_id`; state with the scheduled end, and with the time of emptiness; the participants' instances |
 //! | `session_events` | an older `EventRecord` | unique (session_id, sequence) |
 //! | `counters` | `_id: "rotation"`, the next turn | `_id` |
-//! | `instances` | an instance that holds connections, and until when it is believed alive | `_id` |
+//! | `instances` | an instance, and in `expires_ms` the mark that it changes with every beat | `_id` |
 
 mod documents;
 mod error;
@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use mongodb::bson::{Bson, Document, doc};
+use mongodb::bson::{Bson, Document, RawDocument, RawDocumentBuf, deserialize_from_slice, doc};
 use mongodb::event::EventHandler;
 use mongodb::event::cmap::CmapEvent;
 use mongodb::options::{
@@ -29,14 +29,14 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::Mutex;
 
 use super::record::{EventRecord, SessionRecord};
-use super::{Committed, Inserted, SessionStore, StoreError};
+use super::{Committed, Inserted, ListedSession, SessionStore, StoreError, UnreadableSession};
 use crate::domain::event::Event;
 use crate::domain::id::{AppointmentId, SessionId};
 use crate::domain::node::Rotation;
 use crate::domain::page::SessionQuery;
 use crate::domain::session::{Change, Session, SessionState, UnplacedSession};
 use crate::domain::time::Timestamp;
-use error::{is_duplicate_key, within};
+use error::{is_duplicate_key, is_unknown_command, within};
 use tail::Unmatched;
 
 /// The database when the URI names none.
@@ -79,11 +79,19 @@ pub struct MongoStore {
     preparing: Arc<Mutex<()>>,
 }
 
-/// The part of any document that names it.
-#[derive(serde::Deserialize)]
-struct Identified {
-    #[serde(rename = "_id")]
-    id: String,
+/// A session's document, which may be one that this version cannot read. `None` when it is none of ours: sessions are
+/// named by a text.
+fn read_session(document: &RawDocument) -> Option<ListedSession> {
+    let session_id = SessionId::from_stored(document.get_str("_id").ok()?.to_owned());
+    let record: Result<SessionRecord, _> = deserialize_from_slice(document.as_bytes());
+    // What the parser says can quote a value.
+    let session = record
+        .map_err(|_| StoreError::corrupt("a document of an unknown form"))
+        .and_then(Session::try_from);
+    Some(session.map_err(|error| UnreadableSession {
+        error: error.about(&session_id),
+        session_id,
+    }))
 }
 
 /// Nothing panics while it holds this lock.
@@ -153,7 +161,7 @@ impl MongoStore {
         })
     }
 
-    async fn sessions(&self) -> Result<Collection<SessionRecord>, StoreError> {
+    async fn sessions(&self) -> Result<Collection<RawDocumentBuf>, StoreError> {
         self.prepare().await?;
         Ok(self.database.collection("sessions"))
     }
@@ -208,14 +216,14 @@ impl MongoStore {
         .await
     }
 
-    async fn instances(&self) -> Result<Collection<Identified>, StoreError> {
+    async fn beats(&self) -> Result<Collection<Document>, StoreError> {
         self.prepare().await?;
         Ok(self.database.collection("instances"))
     }
 
     /// The ids of the sessions that a filter finds.
     async fn ids(&self, filter: Document, limit: usize) -> Result<Vec<SessionId>, StoreError> {
-        let sessions = self.sessions().await?.clone_with_type::<Identified>();
+        let sessions = self.sessions().await?;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let found = within(self.timeout, async move {
             let cursor = sessions
@@ -227,8 +235,9 @@ impl MongoStore {
         })
         .await?;
         Ok(found
-            .into_iter()
-            .map(|session| SessionId::from_stored(session.id))
+            .iter()
+            .filter_map(|document| document.get_str("_id").ok())
+            .map(|id| SessionId::from_stored(id.to_owned()))
             .collect())
     }
 
@@ -288,7 +297,11 @@ impl MongoStore {
             find.await
         })
         .await?;
-        found.map(Session::try_from).transpose()
+        match found.as_deref().and_then(read_session) {
+            None => Ok(None),
+            Some(Ok(session)) => Ok(Some(session)),
+            Some(Err(unreadable)) => Err(unreadable.error),
+        }
     }
 }
 
@@ -351,11 +364,11 @@ impl SessionStore for MongoStore {
         }
     }
 
-    async fn list(&self, query: &SessionQuery) -> Result<Vec<Session>, StoreError> {
+    async fn list(&self, query: &SessionQuery) -> Result<Vec<ListedSession>, StoreError> {
         let sessions = self.sessions().await?;
         let filter = documents::filter(query);
         let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
-        let records = within(self.timeout, async move {
+        let documents = within(self.timeout, async move {
             let cursor = sessions
                 .find(filter)
                 .sort(doc! {"_id": -1})
@@ -365,7 +378,10 @@ impl SessionStore for MongoStore {
             futures::TryStreamExt::try_collect::<Vec<_>>(cursor).await
         })
         .await?;
-        records.into_iter().map(Session::try_from).collect()
+        let listed = documents.iter();
+        Ok(listed
+            .filter_map(|document| read_session(document))
+            .collect())
     }
 
     async fn events(
@@ -374,7 +390,12 @@ impl SessionStore for MongoStore {
         after: i64,
         limit: usize,
     ) -> Result<Option<Vec<Event>>, StoreError> {
-        let Some(tail) = self.tail(session_id).await? else {
+        let tail = if limit == 1 {
+            self.first_of_tail(session_id, after).await?
+        } else {
+            self.tail(session_id).await?
+        };
+        let Some(tail) = tail else {
             return Ok(None);
         };
         let archived = if tail.reaches_back_to(after) {
@@ -394,6 +415,7 @@ impl SessionStore for MongoStore {
             .map(|event: EventRecord| event.into_event(session_id))
             .collect::<Result<Vec<_>, _>>()
             .map(Some)
+            .map_err(|error| error.about(session_id))
     }
 
     async fn count_by_state(&self) -> Result<HashMap<SessionState, u64>, StoreError> {
@@ -424,26 +446,36 @@ impl SessionStore for MongoStore {
             .await
     }
 
-    async fn beat(&self, instance_id: &str, expires: Timestamp) -> Result<(), StoreError> {
-        let instances = self.instances().await?;
+    async fn beat(&self, instance_id: &str, mark: i64) -> Result<(), StoreError> {
+        let beats = self.beats().await?;
         let filter = doc! {"_id": instance_id};
-        let update = doc! {"$set": {"expires_ms": expires.as_millis()}};
+        // A former version kept the end of a lease in the field, and so named it.
+        let update = doc! {"$set": {"expires_ms": mark}};
         within(self.timeout, async move {
-            instances.update_one(filter, update).upsert(true).await
+            beats.update_one(filter, update).upsert(true).await
         })
         .await?;
         Ok(())
     }
 
-    async fn dead_instances(&self, now: Timestamp) -> Result<Vec<String>, StoreError> {
-        let instances = self.instances().await?;
-        let filter = doc! {"expires_ms": {"$lte": now.as_millis()}};
+    async fn instances(&self, limit: usize) -> Result<Vec<(String, i64)>, StoreError> {
+        let beats = self.beats().await?;
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let found = within(self.timeout, async move {
-            let cursor = instances.find(filter).await?;
+            let cursor = beats
+                .find(doc! {})
+                .sort(doc! {"_id": 1})
+                .limit(limit)
+                .await?;
             futures::TryStreamExt::try_collect::<Vec<_>>(cursor).await
         })
         .await?;
-        Ok(found.into_iter().map(|instance| instance.id).collect())
+        // What is no mark of this or a former version never moves, so its instance is found dead.
+        let mark = |beat: &Document| {
+            let id = beat.get_str("_id").ok()?.to_owned();
+            Some((id, beat.get_i64("expires_ms").unwrap_or(0)))
+        };
+        Ok(found.iter().filter_map(mark).collect())
     }
 
     async fn held_by(&self, instance_id: &str, limit: usize) -> Result<Vec<SessionId>, StoreError> {
@@ -452,13 +484,9 @@ impl SessionStore for MongoStore {
     }
 
     async fn forget_instance(&self, instance_id: &str) -> Result<(), StoreError> {
-        let instances = self.instances().await?;
+        let beats = self.beats().await?;
         let filter = doc! {"_id": instance_id};
-        within(
-            self.timeout,
-            async move { instances.delete_one(filter).await },
-        )
-        .await?;
+        within(self.timeout, async move { beats.delete_one(filter).await }).await?;
         Ok(())
     }
 
@@ -481,6 +509,24 @@ impl SessionStore for MongoStore {
         })
         .await?;
         Ok(())
+    }
+
+    async fn clock(&self) -> Result<Option<Timestamp>, StoreError> {
+        let database = self.database.clone();
+        let answer = within(self.timeout, async move {
+            let hello = database.run_command(doc! {"hello": Bson::Int32(1)}).await;
+            match hello {
+                // Servers that do not know the command know its former name.
+                Err(error) if is_unknown_command(&error) => {
+                    let former = doc! {"isMaster": Bson::Int32(1)};
+                    database.run_command(former).await
+                }
+                answer => answer,
+            }
+        })
+        .await?;
+        let clock = answer.get_datetime("localTime").ok();
+        Ok(clock.map(|clock| Timestamp::from_millis(clock.timestamp_millis())))
     }
 
     async fn close(&self) {

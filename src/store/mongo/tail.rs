@@ -36,12 +36,13 @@ pub(super) enum Unmatched {
 #[derive(Deserialize)]
 pub(super) struct Tail {
     version: i64,
-    #[serde(rename = "tail")]
+    #[serde(rename = "tail", default)]
     pub(super) events: Vec<EventRecord>,
 }
 
 impl Tail {
-    /// Whether it holds every event after that sequence.
+    /// Whether it holds every event after that sequence. Also true of a tail that was read from that sequence on, since
+    /// what it then begins with, or its absence, says the same.
     pub(super) fn reaches_back_to(&self, after: i64) -> bool {
         let oldest = self
             .events
@@ -58,16 +59,35 @@ impl Tail {
 }
 
 impl MongoStore {
+    /// All that stands in the document.
     pub(super) async fn tail(&self, session_id: &SessionId) -> Result<Option<Tail>, StoreError> {
+        self.find_tail(session_id, doc! {"version": 1, "tail": 1})
+            .await
+    }
+
+    /// Of what stands in the document, only the first event after a sequence.
+    pub(super) async fn first_of_tail(
+        &self,
+        session_id: &SessionId,
+        after: i64,
+    ) -> Result<Option<Tail>, StoreError> {
+        let first = doc! {"$elemMatch": {"sequence": {"$gt": after}}};
+        self.find_tail(session_id, doc! {"version": 1, "tail": first})
+            .await
+    }
+
+    async fn find_tail(
+        &self,
+        session_id: &SessionId,
+        projection: Document,
+    ) -> Result<Option<Tail>, StoreError> {
         let sessions = self.sessions().await?.clone_with_type::<Tail>();
         let filter = doc! {"_id": session_id.as_str()};
-        within(self.timeout, async move {
-            sessions
-                .find_one(filter)
-                .projection(doc! {"version": 1, "tail": 1})
-                .await
+        let found = within(self.timeout, async move {
+            sessions.find_one(filter).projection(projection).await
         })
-        .await
+        .await;
+        found.map_err(|error| error.about(session_id))
     }
 
     pub(super) async fn archived(
@@ -79,7 +99,7 @@ impl MongoStore {
         let archive = self.database.collection::<EventRecord>(ARCHIVE);
         let filter = doc! {"session_id": session_id.as_str(), "sequence": {"$gt": after}};
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        within(self.timeout, async move {
+        let found = within(self.timeout, async move {
             let cursor = archive
                 .find(filter)
                 .sort(doc! {"sequence": 1})
@@ -87,7 +107,8 @@ impl MongoStore {
                 .await?;
             futures::TryStreamExt::try_collect(cursor).await
         })
-        .await
+        .await;
+        found.map_err(|error| error.about(session_id))
     }
 
     /// Why a commit matched nothing: it was made already, the tail is full, or another change came first.

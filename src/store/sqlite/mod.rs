@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{Committed, Inserted, SessionStore, StoreError};
+use super::{Committed, Inserted, ListedSession, SessionStore, StoreError};
 use crate::domain::event::Event;
 use crate::domain::id::{AppointmentId, SessionId};
 use crate::domain::node::Rotation;
@@ -74,8 +74,9 @@ pub struct SqliteStore {
     readers: Readers,
     /// Apart, so that a long list keeps nobody else waiting.
     lister: Readers,
-    /// Held, with the lock on it, until the store is dropped.
-    _lock: File,
+    /// Dropped last, when SQLite has closed its files: a process that closes any descriptor of a file loses every lock
+    /// that SQLite has on it.
+    _locks: Vec<File>,
 }
 
 impl SqliteStore {
@@ -85,10 +86,8 @@ impl SqliteStore {
     /// See [`OpenError`].
     pub fn open(config: &Config) -> Result<Self, OpenError> {
         create_private_dir(&config.data_dir).map_err(OpenError::Directory)?;
-        let lock = lock(&config.data_dir)?;
         let file = config.data_dir.join(DATABASE_FILE);
-        // SQLite gives its other files the mode of this one.
-        private_file(&file).map_err(OpenError::Directory)?;
+        let locks = lock_files(&config.data_dir, &file)?;
         let connection = schema::open_writer(&file)?;
         let writer = Writer::start(connection, config.queue_max, config.batch_max)
             .map_err(OpenError::Thread)?;
@@ -98,7 +97,7 @@ impl SqliteStore {
             writer,
             readers,
             lister,
-            _lock: lock,
+            _locks: locks,
         })
     }
 }
@@ -118,8 +117,22 @@ fn private_file(path: &Path) -> std::io::Result<File> {
         .open(path)
 }
 
-fn lock(data_dir: &Path) -> Result<File, OpenError> {
-    let file = private_file(&data_dir.join(LOCK_FILE)).map_err(OpenError::Directory)?;
+/// Keeps other processes out, by a lock on a file of its own and, since that file can be deleted, by one on the database
+/// itself. A former version takes the first lock only, so both are needed.
+fn lock_files(data_dir: &Path, database: &Path) -> Result<Vec<File>, OpenError> {
+    let mut locks = vec![lock(&data_dir.join(LOCK_FILE))?];
+    // Linux keeps this kind of lock (flock) apart from SQLite's own (fcntl); on other systems they exclude each other.
+    if cfg!(target_os = "linux") {
+        // SQLite gives its other files the mode of this one.
+        locks.push(lock(database)?);
+    } else {
+        private_file(database).map_err(OpenError::Directory)?;
+    }
+    Ok(locks)
+}
+
+fn lock(path: &Path) -> Result<File, OpenError> {
+    let file = private_file(path).map_err(OpenError::Directory)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse),
@@ -130,10 +143,9 @@ fn lock(data_dir: &Path) -> Result<File, OpenError> {
 #[async_trait]
 impl SessionStore for SqliteStore {
     async fn get(&self, session_id: &SessionId) -> Result<Option<Session>, StoreError> {
-        let session_id = session_id.clone();
-        self.readers
-            .read(move |db| queries::get(db, &session_id))
-            .await
+        let wanted = session_id.clone();
+        let read = self.readers.read(move |db| queries::get(db, &wanted));
+        read.await.map_err(|error| error.about(session_id))
     }
 
     async fn latest(&self, appointment_id: &AppointmentId) -> Result<Option<Session>, StoreError> {
@@ -155,13 +167,13 @@ impl SessionStore for SqliteStore {
     }
 
     async fn commit(&self, change: &Change) -> Result<Committed, StoreError> {
+        let session_id = &change.session.session_id;
         let change = change.clone();
-        self.writer
-            .write(move |db| queries::commit(db, &change))
-            .await
+        let write = self.writer.write(move |db| queries::commit(db, &change));
+        write.await.map_err(|error| error.about(session_id))
     }
 
-    async fn list(&self, query: &SessionQuery) -> Result<Vec<Session>, StoreError> {
+    async fn list(&self, query: &SessionQuery) -> Result<Vec<ListedSession>, StoreError> {
         let query = query.clone();
         self.readers.read(move |db| queries::list(db, &query)).await
     }
@@ -172,10 +184,11 @@ impl SessionStore for SqliteStore {
         after: i64,
         limit: usize,
     ) -> Result<Option<Vec<Event>>, StoreError> {
-        let session_id = session_id.clone();
-        self.readers
-            .read(move |db| queries::events(db, &session_id, after, limit))
-            .await
+        let wanted = session_id.clone();
+        let read = self
+            .readers
+            .read(move |db| queries::events(db, &wanted, after, limit));
+        read.await.map_err(|error| error.about(session_id))
     }
 
     async fn count_by_state(&self) -> Result<HashMap<SessionState, u64>, StoreError> {
@@ -193,16 +206,16 @@ impl SessionStore for SqliteStore {
             .await
     }
 
-    async fn beat(&self, instance_id: &str, expires: Timestamp) -> Result<(), StoreError> {
+    async fn beat(&self, instance_id: &str, mark: i64) -> Result<(), StoreError> {
         let instance_id = instance_id.to_owned();
         self.writer
-            .write(move |db| presence::beat(db, &instance_id, expires))
+            .write(move |db| presence::beat(db, &instance_id, mark))
             .await
     }
 
-    async fn dead_instances(&self, now: Timestamp) -> Result<Vec<String>, StoreError> {
+    async fn instances(&self, limit: usize) -> Result<Vec<(String, i64)>, StoreError> {
         self.readers
-            .read(move |db| presence::dead_instances(db, now))
+            .read(move |db| presence::instances(db, limit))
             .await
     }
 
@@ -226,8 +239,11 @@ impl SessionStore for SqliteStore {
 
     async fn ping(&self) -> Result<(), StoreError> {
         self.readers.read(queries::ping).await?;
-        // An empty transaction costs no sync, but finds a writer that is stuck or gone.
-        self.writer.write(|_| Ok(())).await
+        self.writer.probe().await
+    }
+
+    async fn clock(&self) -> Result<Option<Timestamp>, StoreError> {
+        Ok(None)
     }
 
     async fn close(&self) {

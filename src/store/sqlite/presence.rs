@@ -6,7 +6,6 @@ use rusqlite::{Connection, params};
 
 use crate::domain::id::SessionId;
 use crate::domain::session::Session;
-use crate::domain::time::Timestamp;
 use crate::store::StoreError;
 
 /// Notes which instances hold connections of a session.
@@ -25,24 +24,23 @@ pub(super) fn set(db: &Connection, n: i64, session: &Session) -> Result<(), Stor
     Ok(())
 }
 
-pub(super) fn beat(
-    db: &Connection,
-    instance_id: &str,
-    expires: Timestamp,
-) -> Result<(), StoreError> {
+/// The column is called `expires_ms` because a former version kept the end of a lease in it.
+pub(super) fn beat(db: &Connection, instance_id: &str, mark: i64) -> Result<(), StoreError> {
     db.prepare_cached(
         "INSERT INTO instances (instance_id, expires_ms) VALUES (?1, ?2) \
          ON CONFLICT (instance_id) DO UPDATE SET expires_ms = excluded.expires_ms",
     )?
-    .execute(params![instance_id, expires.as_millis()])?;
+    .execute(params![instance_id, mark])?;
     Ok(())
 }
 
-pub(super) fn dead_instances(db: &Connection, now: Timestamp) -> Result<Vec<String>, StoreError> {
-    let mut statement =
-        db.prepare_cached("SELECT instance_id FROM instances WHERE expires_ms <= ?1")?;
-    let ids = statement.query_map([now.as_millis()], |row| row.get(0))?;
-    Ok(ids.collect::<Result<_, _>>()?)
+pub(super) fn instances(db: &Connection, limit: usize) -> Result<Vec<(String, i64)>, StoreError> {
+    let mut statement = db.prepare_cached(
+        "SELECT instance_id, expires_ms FROM instances ORDER BY instance_id LIMIT ?1",
+    )?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let marks = statement.query_map([limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(marks.collect::<Result<_, _>>()?)
 }
 
 pub(super) fn held_by(

@@ -16,7 +16,7 @@ use crate::domain::page::{SessionFilter, SessionQuery};
 use crate::domain::session::{Change, Session, SessionState, UnplacedSession};
 use crate::domain::time::Timestamp;
 use crate::store::record::{EventRecord, SessionRecord};
-use crate::store::{Committed, Inserted, StoreError};
+use crate::store::{Committed, Inserted, ListedSession, StoreError, UnreadableSession};
 
 pub(super) fn get(db: &Connection, session_id: &SessionId) -> Result<Option<Session>, StoreError> {
     let body: Option<String> = db
@@ -30,13 +30,17 @@ pub(super) fn latest(
     db: &Connection,
     appointment_id: &AppointmentId,
 ) -> Result<Option<Session>, StoreError> {
-    let body: Option<String> = db
-        .prepare_cached(
-            "SELECT body FROM sessions WHERE appointment_id = ?1 ORDER BY incarnation DESC LIMIT 1",
-        )?
-        .query_row([appointment_id.as_str()], |row| row.get(0))
-        .optional()?;
-    body.as_deref().map(parse_session).transpose()
+    let mut statement = db.prepare_cached(
+        "SELECT session_id, body FROM sessions WHERE appointment_id = ?1 ORDER BY incarnation DESC LIMIT 1",
+    )?;
+    let mut rows = statement.query([appointment_id.as_str()])?;
+    let Some(row) = rows.next()? else {
+        return Ok(None);
+    };
+    match listed(row)? {
+        Ok(session) => Ok(Some(session)),
+        Err(unreadable) => Err(unreadable.error),
+    }
 }
 
 pub(super) fn insert(
@@ -186,11 +190,30 @@ pub(super) fn events(
     events.collect::<Result<Vec<_>, _>>().map(Some)
 }
 
-pub(super) fn list(db: &Connection, query: &SessionQuery) -> Result<Vec<Session>, StoreError> {
+pub(super) fn list(
+    db: &Connection,
+    query: &SessionQuery,
+) -> Result<Vec<ListedSession>, StoreError> {
     let (sql, values) = list_sql(query);
     let mut statement = db.prepare_cached(&sql)?;
-    let bodies = statement.query_map(params_from_iter(values), text)?;
-    bodies.map(|body| parse_session(&body?)).collect()
+    let mut rows = statement.query(params_from_iter(values))?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(listed(row)?);
+    }
+    Ok(found)
+}
+
+/// A row of `session_id` and `body`.
+fn listed(row: &Row<'_>) -> Result<ListedSession, StoreError> {
+    let session_id = SessionId::from_stored(row.get(0)?);
+    // The body may also be no text at all.
+    let body = row.get_ref(1)?.as_str().map_err(rusqlite::Error::from);
+    let session = body.map_err(StoreError::from).and_then(parse_session);
+    Ok(session.map_err(|error| UnreadableSession {
+        error: error.about(&session_id),
+        session_id,
+    }))
 }
 
 /// A user is a doctor here and a patient there: each side is read from its own index, newest first, and the two are
@@ -219,11 +242,11 @@ fn list_sql(query: &SessionQuery) -> (String, Vec<Value>) {
         )
     };
     let Some(user_id) = &filter.user_id else {
-        return (format!("SELECT body FROM ({})", side(None)), values);
+        return (side(None), values);
     };
     values.push(Value::from(user_id.to_string()));
     let sql = format!(
-        "SELECT body FROM (SELECT * FROM ({}) UNION SELECT * FROM ({})) ORDER BY session_id DESC LIMIT {limit}",
+        "SELECT session_id, body FROM (SELECT * FROM ({}) UNION SELECT * FROM ({})) ORDER BY session_id DESC LIMIT {limit}",
         side(Some("doctor_id = ?")),
         side(Some("patient_id = ?")),
     );

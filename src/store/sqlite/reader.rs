@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
@@ -22,15 +23,29 @@ const BATCH_MAX: usize = 64;
 pub(super) struct Readers {
     queues: Mutex<Vec<mpsc::Sender<Job>>>,
     next: AtomicUsize,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Drop for Readers {
+    /// Waits until the threads have closed their connections: the locks on the files are released after them.
+    fn drop(&mut self) {
+        self.close();
+        for thread in self.threads.drain(..) {
+            // Nothing is left to do for a thread that panicked.
+            let _ = thread.join();
+        }
+    }
 }
 
 impl Readers {
     pub(super) fn start(file: &Path, count: usize, queue_max: usize) -> Result<Self, OpenError> {
-        let queues = (0..count.max(1))
+        let started = (0..count.max(1))
             .map(|_| start_one(file, queue_max))
             .collect::<Result<Vec<_>, _>>()?;
+        let (queues, threads) = started.into_iter().unzip();
         Ok(Self {
             queues: Mutex::new(queues),
+            threads,
             next: AtomicUsize::new(0),
         })
     }
@@ -74,14 +89,17 @@ fn closed() -> StoreError {
     StoreError::unavailable("the store is closed")
 }
 
-fn start_one(file: &Path, queue_max: usize) -> Result<mpsc::Sender<Job>, OpenError> {
+fn start_one(
+    file: &Path,
+    queue_max: usize,
+) -> Result<(mpsc::Sender<Job>, JoinHandle<()>), OpenError> {
     let db = schema::open_reader(file)?;
     let (sender, mut jobs) = mpsc::channel::<Job>(queue_max);
-    std::thread::Builder::new()
+    let thread = std::thread::Builder::new()
         .name("store-reader".into())
         .spawn(move || run(&db, &mut jobs))
         .map_err(OpenError::Thread)?;
-    Ok(sender)
+    Ok((sender, thread))
 }
 
 fn run(db: &Connection, jobs: &mut mpsc::Receiver<Job>) {

@@ -16,6 +16,17 @@ trait Job: Send {
     fn tell(self: Box<Self>, committed: Result<(), StoreError>);
 }
 
+/// How many probes may wait for the writer at once. A probe that finds no place is answered as overload.
+const PROBES_MAX: usize = 16;
+
+/// What the writer's queue holds.
+enum Message {
+    /// Something to write.
+    Write(Box<dyn Job>),
+    /// Nothing to write: wakes a writer that waits for work, so that it answers a probe.
+    Wake,
+}
+
 struct Work<T, F> {
     work: F,
     outcome: Option<T>,
@@ -38,7 +49,9 @@ impl<T: Send, F: FnMut(&Connection) -> Result<T, StoreError> + Send> Job for Wor
 }
 
 pub(super) struct Writer {
-    jobs: Mutex<Option<mpsc::Sender<Box<dyn Job>>>>,
+    queue: Mutex<Option<mpsc::Sender<Message>>>,
+    /// Apart from the queue, so that a probe waits for no write but those of the batch in progress.
+    probes: mpsc::Sender<oneshot::Sender<()>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -49,11 +62,13 @@ impl Writer {
         batch_max: usize,
     ) -> std::io::Result<Self> {
         let (sender, receiver) = mpsc::channel(queue_max);
+        let (probes, probes_receiver) = mpsc::channel(PROBES_MAX);
         let thread = std::thread::Builder::new()
             .name("store-writer".into())
-            .spawn(move || run(&db, receiver, batch_max))?;
+            .spawn(move || run(&db, receiver, probes_receiver, batch_max))?;
         Ok(Self {
-            jobs: Mutex::new(Some(sender)),
+            queue: Mutex::new(Some(sender)),
+            probes,
             thread: Mutex::new(Some(thread)),
         })
     }
@@ -71,27 +86,56 @@ impl Writer {
             caller,
         };
         self.sender()?
-            .try_send(Box::new(job))
-            .map_err(|error| match error {
-                mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
-                mpsc::error::TrySendError::Closed(_) => closed(),
-            })?;
+            .try_send(Message::Write(Box::new(job)))
+            .map_err(|error| refused(&error))?;
         // The job is dropped, and its sender with it, when its transaction was rolled back.
         receiver.await.map_err(|_| rolled_back())?
     }
 
-    /// Commits what is queued and stops the thread.
-    pub(super) async fn close(&self) {
-        drop(self.jobs.lock().map(|mut jobs| jobs.take()));
-        let thread = self.thread.lock().ok().and_then(|mut thread| thread.take());
-        if let Some(thread) = thread {
-            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+    /// Answers once the writing thread has, which it does between two transactions. It takes part in none, so that it finds
+    /// a thread that is stuck or gone, and says nothing of whether writes succeed.
+    pub(super) async fn probe(&self) -> Result<(), StoreError> {
+        let queue = self.sender()?;
+        let (caller, receiver) = oneshot::channel();
+        self.probes
+            .try_send(caller)
+            .map_err(|error| refused(&error))?;
+        // A full queue needs no waking: its writer looks for probes after the batch in progress.
+        if let Err(mpsc::error::TrySendError::Closed(_)) = queue.try_send(Message::Wake) {
+            return Err(closed());
         }
+        receiver.await.map_err(|_| closed())
     }
 
-    fn sender(&self) -> Result<mpsc::Sender<Box<dyn Job>>, StoreError> {
-        let jobs = self.jobs.lock().map_err(|_| closed())?;
-        jobs.clone().ok_or_else(closed)
+    /// Commits what is queued and stops the thread.
+    pub(super) async fn close(&self) {
+        let thread = self.stop();
+        let _ = tokio::task::spawn_blocking(move || thread.map(JoinHandle::join)).await;
+    }
+
+    /// Takes no more work; the thread ends once it has done what is queued.
+    fn stop(&self) -> Option<JoinHandle<()>> {
+        drop(self.queue.lock().map(|mut queue| queue.take()));
+        self.thread.lock().ok().and_then(|mut thread| thread.take())
+    }
+
+    fn sender(&self) -> Result<mpsc::Sender<Message>, StoreError> {
+        let queue = self.queue.lock().map_err(|_| closed())?;
+        queue.clone().ok_or_else(closed)
+    }
+}
+
+impl Drop for Writer {
+    /// Waits until the thread has closed its connection: the locks on the files are released after it.
+    fn drop(&mut self) {
+        let _ = self.stop().map(JoinHandle::join);
+    }
+}
+
+fn refused<T>(error: &mpsc::error::TrySendError<T>) -> StoreError {
+    match error {
+        mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
+        mpsc::error::TrySendError::Closed(_) => closed(),
     }
 }
 
@@ -103,19 +147,32 @@ fn rolled_back() -> StoreError {
     StoreError::unavailable("the transaction was rolled back; see the writer's log line")
 }
 
-fn run(db: &Connection, mut jobs: mpsc::Receiver<Box<dyn Job>>, batch_max: usize) {
+fn run(
+    db: &Connection,
+    mut queue: mpsc::Receiver<Message>,
+    mut probes: mpsc::Receiver<oneshot::Sender<()>>,
+    batch_max: usize,
+) {
     let mut batch = Vec::with_capacity(batch_max);
-    while let Some(job) = jobs.blocking_recv() {
-        batch.push(job);
+    while let Some(message) = queue.blocking_recv() {
+        batch.extend(job_of(message));
         while batch.len() < batch_max
-            && let Ok(job) = jobs.try_recv()
+            && let Ok(message) = queue.try_recv()
         {
-            batch.push(job);
+            batch.extend(job_of(message));
+        }
+        // After the messages, since one of those just taken may be what was to wake the writer for a probe.
+        while let Ok(probe) = probes.try_recv() {
+            // The prober may have stopped waiting.
+            let _ = probe.send(());
+        }
+        if batch.is_empty() {
+            continue;
         }
         match transact(db, &mut batch) {
             Ok(()) => batch.drain(..).for_each(|job| job.tell(Ok(()))),
             // What one of them came upon is no reason to fail the others.
-            Err(StoreError::Corrupt(_)) => {
+            Err(StoreError::Corrupt { .. }) => {
                 for mut job in batch.drain(..) {
                     let committed = transact(db, std::slice::from_mut(&mut job));
                     job.tell(committed.inspect_err(report));
@@ -131,6 +188,13 @@ fn run(db: &Connection, mut jobs: mpsc::Receiver<Box<dyn Job>>, batch_max: usize
             error = StoreError::from(error).chain(),
             "the write-ahead log stays beside the database until the next start"
         );
+    }
+}
+
+fn job_of(message: Message) -> Option<Box<dyn Job>> {
+    match message {
+        Message::Write(job) => Some(job),
+        Message::Wake => None,
     }
 }
 

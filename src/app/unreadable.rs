@@ -1,0 +1,222 @@
+//! Sessions that this instance could not read: damaged ones, and those that a newer version wrote. They are set aside, so
+//! that they stand before no others, and named in the log once.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::domain::id::SessionId;
+use crate::store::StoreError;
+use crate::telemetry::metrics::Metrics;
+
+/// What of a session cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// Its record, or it cannot be changed because of what is stored beside it.
+    Record,
+    /// One of its events. The session itself can be changed, and ended.
+    Events,
+}
+
+/// How many there may be, and how long they stay.
+#[derive(Debug, Clone, Copy)]
+pub struct UnreadableConfig {
+    /// After how long a session is tried again.
+    pub retry: Duration,
+    /// How many sessions are set aside at the most.
+    pub max: usize,
+}
+
+/// The sessions that are set aside.
+///
+/// When it is full, further ones are not set aside: background work tries them again each time, and the log names none of
+/// them. So many unreadable sessions mean a damaged store, which an ERROR says.
+pub(super) struct Unreadable {
+    config: UnreadableConfig,
+    metrics: Arc<Metrics>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    entries: HashMap<SessionId, Entry>,
+    /// Whether the log has been told that it is full.
+    full: bool,
+}
+
+struct Entry {
+    part: Part,
+    retry_at: Instant,
+}
+
+impl Unreadable {
+    pub(super) fn new(config: UnreadableConfig, metrics: Arc<Metrics>) -> Self {
+        Self {
+            config,
+            metrics,
+            inner: Mutex::default(),
+        }
+    }
+
+    /// Sets a session aside, and names it in the log unless it is set aside already.
+    pub(super) fn set_aside(
+        &self,
+        session_id: &SessionId,
+        part: Part,
+        error: &StoreError,
+        now: Instant,
+    ) {
+        let mut inner = self.lock();
+        if let Some(entry) = inner.entries.get_mut(session_id) {
+            if part == Part::Record {
+                entry.part = part;
+            }
+            return;
+        }
+        if inner.entries.len() >= self.config.max {
+            if !std::mem::replace(&mut inner.full, true) {
+                tracing::error!(
+                    set_aside = inner.entries.len(),
+                    "more sessions cannot be read than UNREADABLE_SESSIONS_MAX; the store is damaged, restore a backup"
+                );
+            }
+            return;
+        }
+        let retry_at = now + self.config.retry;
+        inner
+            .entries
+            .insert(session_id.clone(), Entry { part, retry_at });
+        self.metrics.unreadable_sessions(inner.entries.len());
+        drop(inner);
+        let error = error.chain();
+        match part {
+            Part::Record => tracing::error!(
+                session_id = session_id.as_str(),
+                error,
+                "a session cannot be read and is set aside"
+            ),
+            Part::Events => tracing::error!(
+                session_id = session_id.as_str(),
+                error,
+                "an event of a session cannot be read"
+            ),
+        }
+    }
+
+    /// How many sessions background work leaves alone.
+    pub(super) fn len(&self) -> usize {
+        self.lock().entries.len()
+    }
+
+    /// Whether background work leaves a session alone.
+    pub(super) fn contains(&self, session_id: &SessionId) -> bool {
+        let inner = self.lock();
+        let entry = inner.entries.get(session_id);
+        entry.is_some_and(|entry| entry.part == Part::Record)
+    }
+
+    /// Sessions that are to be tried again, at most `limit`.
+    pub(super) fn due(&self, now: Instant, limit: usize) -> Vec<(SessionId, Part)> {
+        let inner = self.lock();
+        let due = inner
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.retry_at <= now);
+        due.map(|(session_id, entry)| (session_id.clone(), entry.part))
+            .take(limit)
+            .collect()
+    }
+
+    /// A session was tried again and still cannot be read.
+    pub(super) fn postpone(&self, session_id: &SessionId, now: Instant) {
+        if let Some(entry) = self.lock().entries.get_mut(session_id) {
+            entry.retry_at = now + self.config.retry;
+        }
+    }
+
+    /// A session can be read again, or is gone.
+    pub(super) fn release(&self, session_id: &SessionId) {
+        let mut inner = self.lock();
+        if inner.entries.remove(session_id).is_some() {
+            inner.full = false;
+            self.metrics.unreadable_sessions(inner.entries.len());
+            drop(inner);
+            tracing::info!(
+                session_id = session_id.as_str(),
+                "a session that was set aside can be read again"
+            );
+        }
+    }
+
+    /// Nothing panics while it holds this lock.
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RETRY: Duration = Duration::from_secs(300);
+
+    fn registry(max: usize) -> (Unreadable, Arc<Metrics>) {
+        let metrics = Arc::new(Metrics::default());
+        let config = UnreadableConfig { retry: RETRY, max };
+        (Unreadable::new(config, Arc::clone(&metrics)), metrics)
+    }
+
+    fn session(n: usize) -> SessionId {
+        SessionId::from_stored(format!("sess_{n}"))
+    }
+
+    fn counted(metrics: &Metrics, count: usize) -> bool {
+        let line = format!("video_session_unreadable_sessions {count}\n");
+        metrics.encode().contains(&line)
+    }
+
+    #[test]
+    fn a_session_is_tried_again_after_a_while_and_released() {
+        let (unreadable, metrics) = registry(10);
+        let (error, start) = (StoreError::corrupt("broken"), Instant::now());
+        unreadable.set_aside(&session(1), Part::Record, &error, start);
+        // Found again, which does not put off its next try.
+        let later = start + RETRY / 2;
+        unreadable.set_aside(&session(1), Part::Record, &error, later);
+        assert!(unreadable.contains(&session(1)) && counted(&metrics, 1));
+        assert!(unreadable.due(later, 10).is_empty());
+        let due = [(session(1), Part::Record)];
+        assert_eq!(unreadable.due(start + RETRY, 10), due);
+        unreadable.postpone(&session(1), start + RETRY);
+        assert!(unreadable.due(start + RETRY, 10).is_empty());
+        assert_eq!(unreadable.due(start + 2 * RETRY, 10), due);
+        unreadable.release(&session(1));
+        assert!(!unreadable.contains(&session(1)) && counted(&metrics, 0));
+    }
+
+    #[test]
+    fn an_unreadable_event_keeps_no_session_from_being_changed() {
+        let (unreadable, metrics) = registry(10);
+        let (error, now) = (StoreError::corrupt("broken"), Instant::now());
+        unreadable.set_aside(&session(1), Part::Events, &error, now);
+        assert!(!unreadable.contains(&session(1)) && counted(&metrics, 1));
+        unreadable.set_aside(&session(1), Part::Record, &error, now);
+        unreadable.set_aside(&session(1), Part::Events, &error, now);
+        assert!(unreadable.contains(&session(1)) && counted(&metrics, 1));
+    }
+
+    #[test]
+    fn no_more_than_the_maximum_are_set_aside() {
+        let (unreadable, metrics) = registry(3);
+        let (error, now) = (StoreError::corrupt("broken"), Instant::now());
+        for n in 0..5 {
+            unreadable.set_aside(&session(n), Part::Record, &error, now);
+        }
+        assert!(unreadable.len() == 3 && counted(&metrics, 3));
+        assert!(unreadable.contains(&session(2)) && !unreadable.contains(&session(3)));
+        assert_eq!(unreadable.due(now + RETRY, 2).len(), 2);
+        unreadable.release(&session(0));
+        unreadable.set_aside(&session(3), Part::Record, &error, now);
+        assert!(unreadable.contains(&session(3)));
+    }
+}
