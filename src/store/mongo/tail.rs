@@ -7,8 +7,8 @@
 use mongodb::bson::{Document, doc};
 use mongodb::error::{Error, ErrorKind};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
-use super::documents::to_document;
 use super::error::within;
 use super::{EventRecord, MongoStore};
 use crate::domain::id::SessionId;
@@ -32,35 +32,65 @@ pub(super) enum Unmatched {
     TailMoved,
 }
 
-/// The part of a session's document that holds events.
+/// The part of a session's document that holds events. As documents, they can be moved also where this version cannot read
+/// them.
 #[derive(Deserialize)]
-pub(super) struct Tail {
+pub(super) struct Tail<E = EventRecord> {
     version: i64,
-    #[serde(rename = "tail", default)]
-    pub(super) events: Vec<EventRecord>,
+    #[serde(rename = "tail", default = "Vec::new")]
+    pub(super) events: Vec<E>,
 }
 
-impl Tail {
+/// What is known of any stored event.
+pub(super) trait StoredEvent: DeserializeOwned + Send + Sync + 'static {
+    fn sequence(&self) -> i64;
+    fn write_id(&self) -> &str;
+}
+
+impl StoredEvent for EventRecord {
+    fn sequence(&self) -> i64 {
+        self.sequence
+    }
+
+    fn write_id(&self) -> &str {
+        &self.write_id
+    }
+}
+
+impl StoredEvent for Document {
+    fn sequence(&self) -> i64 {
+        self.get_i64("sequence").unwrap_or_default()
+    }
+
+    fn write_id(&self) -> &str {
+        self.get_str("write_id").unwrap_or_default()
+    }
+}
+
+impl<E: StoredEvent> Tail<E> {
     /// Whether it holds every event after that sequence. Also true of a tail that was read from that sequence on, since
     /// what it then begins with, or its absence, says the same.
     pub(super) fn reaches_back_to(&self, after: i64) -> bool {
         let oldest = self
             .events
             .first()
-            .map_or(self.version + 1, |event| event.sequence);
+            .map_or(self.version + 1, StoredEvent::sequence);
         oldest.saturating_sub(1) <= after
     }
 
     fn holds(&self, change: &Change) -> bool {
         self.events
             .iter()
-            .any(|event| event.write_id == change.write_id())
+            .any(|event| event.write_id() == change.write_id())
     }
 }
 
 impl MongoStore {
     /// All that stands in the document.
-    pub(super) async fn tail(&self, session_id: &SessionId) -> Result<Option<Tail>, StoreError> {
+    pub(super) async fn tail<E: StoredEvent>(
+        &self,
+        session_id: &SessionId,
+    ) -> Result<Option<Tail<E>>, StoreError> {
         self.find_tail(session_id, doc! {"version": 1, "tail": 1})
             .await
     }
@@ -76,12 +106,12 @@ impl MongoStore {
             .await
     }
 
-    async fn find_tail(
+    async fn find_tail<E: StoredEvent>(
         &self,
         session_id: &SessionId,
         projection: Document,
-    ) -> Result<Option<Tail>, StoreError> {
-        let sessions = self.sessions().await?.clone_with_type::<Tail>();
+    ) -> Result<Option<Tail<E>>, StoreError> {
+        let sessions = self.sessions().await?.clone_with_type::<Tail<E>>();
         let filter = doc! {"_id": session_id.as_str()};
         let found = within(self.timeout, async move {
             sessions.find_one(filter).projection(projection).await
@@ -90,13 +120,13 @@ impl MongoStore {
         found.map_err(|error| error.about(session_id))
     }
 
-    pub(super) async fn archived(
+    pub(super) async fn archived<E: StoredEvent>(
         &self,
         session_id: &SessionId,
         after: i64,
         limit: usize,
-    ) -> Result<Vec<EventRecord>, StoreError> {
-        let archive = self.database.collection::<EventRecord>(ARCHIVE);
+    ) -> Result<Vec<E>, StoreError> {
+        let archive = self.database.collection::<E>(ARCHIVE);
         let filter = doc! {"session_id": session_id.as_str(), "sequence": {"$gt": after}};
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let found = within(self.timeout, async move {
@@ -114,7 +144,7 @@ impl MongoStore {
     /// Why a commit matched nothing: it was made already, the tail is full, or another change came first.
     pub(super) async fn settle_unmatched(&self, change: &Change) -> Result<Unmatched, StoreError> {
         let session_id = &change.session.session_id;
-        let Some(tail) = self.tail(session_id).await? else {
+        let Some(tail) = self.tail::<Document>(session_id).await? else {
             return Ok(Unmatched::Settled(Committed::Conflict));
         };
         if tail.holds(change) || self.archive_holds(change, &tail).await? {
@@ -127,15 +157,20 @@ impl MongoStore {
         Ok(Unmatched::Settled(Committed::Conflict))
     }
 
-    async fn archive_holds(&self, change: &Change, tail: &Tail) -> Result<bool, StoreError> {
+    async fn archive_holds(
+        &self,
+        change: &Change,
+        tail: &Tail<Document>,
+    ) -> Result<bool, StoreError> {
         let before = change.before();
         if tail.version <= before || tail.reaches_back_to(before) {
             return Ok(false);
         }
-        let archived = self.archived(&change.session.session_id, before, 1).await?;
+        let session_id = &change.session.session_id;
+        let archived = self.archived::<Document>(session_id, before, 1).await?;
         Ok(archived
             .first()
-            .is_some_and(|event| event.write_id == change.write_id()))
+            .is_some_and(|event| event.write_id() == change.write_id()))
     }
 
     /// Moves the tail, when it is time to, without keeping the caller.
@@ -163,20 +198,17 @@ impl MongoStore {
 async fn spill(
     store: &MongoStore,
     session_id: SessionId,
-    events: Vec<EventRecord>,
+    events: Vec<Document>,
 ) -> Result<(), StoreError> {
-    let Some(last) = events.last().map(|event| event.sequence) else {
+    let Some(last) = events.last().map(StoredEvent::sequence) else {
         return Ok(());
     };
-    let documents = events
-        .iter()
-        .map(|event| {
-            let mut document = to_document(event)?;
-            document.insert("_id", format!("{session_id}:{}", event.sequence));
-            document.insert("session_id", session_id.as_str());
-            Ok(document)
-        })
-        .collect::<Result<Vec<_>, StoreError>>()?;
+    let documents = events.into_iter().map(|mut event| {
+        event.insert("_id", format!("{session_id}:{}", event.sequence()));
+        event.insert("session_id", session_id.as_str());
+        event
+    });
+    let documents: Vec<_> = documents.collect();
     let archive = store.database.collection::<Document>(ARCHIVE);
     let sessions = store.database.collection::<Document>("sessions");
     within(store.timeout, async move {
