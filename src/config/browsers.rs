@@ -9,7 +9,7 @@ use super::env::Env;
 use super::urls::{is_ice_url, parse_origin};
 use super::{SECS_MAX, secret};
 use crate::app::signalling::{IceConfig, IcePolicy};
-use crate::web::{Config, ConnectionLimits, SocketConfig};
+use crate::web::{Config, ConnectionLimits, LingerLimits, SocketConfig};
 
 /// What separates the entries of a list: spaces, as in a CSP source list, or commas.
 fn list(text: &str) -> impl Iterator<Item = &str> {
@@ -78,6 +78,10 @@ pub(super) fn web_config(
         per_address_max: env.number("HTTP_CONNECTIONS_PER_ADDRESS", 1000, 1, 1_000_000),
         header_timeout: secs(env, "HTTP_HEADER_TIMEOUT_SECS", 10, 600),
         write_timeout: secs(env, "HTTP_WRITE_TIMEOUT_SECS", 30, 600),
+        linger: LingerLimits {
+            time: secs(env, "HTTP_LINGER_SECS", 2, 60),
+            bytes_max: env.number("HTTP_LINGER_BYTES_MAX", 16_777_216, 1024, 1_073_741_824),
+        },
     };
     let socket = SocketConfig {
         message_bytes_max: env.number("WS_MESSAGE_BYTES_MAX", 65_536, 1024, 1_048_576),

@@ -9,6 +9,7 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::{ConnectionLimits, server};
 use crate::auth::token::Tokens;
@@ -39,7 +40,7 @@ pub async fn serve(
         .route("/metrics", get(metrics))
         .route("/.well-known/jwks.json", get(jwks))
         .with_state(parts);
-    server::run(listener, router, limits, &[], stop).await;
+    server::run(listener, router, limits, &[], TaskTracker::new(), stop).await;
 }
 
 async fn metrics(State(parts): State<Parts>) -> impl IntoResponse {

@@ -6,6 +6,7 @@ mod cookie;
 mod headers;
 mod join;
 mod limits;
+mod lingering;
 mod refusal;
 mod server;
 mod socket;
@@ -29,6 +30,8 @@ use tokio_util::task::TaskTracker;
 use crate::app::App;
 use assets::Assets;
 use limits::Limits;
+
+pub use lingering::LingerLimits;
 
 /// Settings of the edge that browsers see.
 #[derive(Debug, Clone)]
@@ -61,6 +64,8 @@ pub struct ConnectionLimits {
     pub header_timeout: Duration,
     /// How long a client may take none of what it is sent.
     pub write_timeout: Duration,
+    /// What is still read from a client whose connection is being closed.
+    pub linger: LingerLimits,
 }
 
 /// Settings of signalling sockets.
@@ -90,8 +95,8 @@ struct Edge {
     assets: Arc<Assets>,
     limits: Arc<Limits>,
     closing: CancellationToken,
-    /// The open signalling sockets.
-    sockets: TaskTracker,
+    /// What the server waits for when it closes: connections, and the signalling sockets that outlive them.
+    connections: TaskTracker,
 }
 
 impl Config {
@@ -140,9 +145,9 @@ pub async fn serve(
         limits: Arc::new(Limits::new(&config)),
         config: Arc::clone(&config),
         closing: closing.clone(),
-        sockets: TaskTracker::new(),
+        connections: TaskTracker::new(),
     };
-    let sockets = edge.sockets.clone();
+    let connections = edge.connections.clone();
     let routes = Router::new()
         .route("/join/{session_id}", get(join::page))
         .route("/join/{session_id}/name", post(join::name))
@@ -166,21 +171,19 @@ pub async fn serve(
         router,
         config.connections,
         &config.trusted_proxies,
+        connections,
         closing,
     )
     .await;
-    // Every page is told that the instance goes away, so that it looks for another at once.
-    sockets.close();
-    sockets.wait().await;
 }
 
-/// A connection's place among those that may be open at once. A socket outlives the HTTP connection that it was made on,
-/// and takes the place with it.
-#[derive(Clone)]
-struct Place(
+/// A connection's place among those that may be open at once, until it is dropped.
+struct Place {
     #[expect(dead_code, reason = "held, not used")]
-    Arc<(OwnedSemaphorePermit, Option<server::Counted>)>,
-);
+    permit: OwnedSemaphorePermit,
+    #[expect(dead_code, reason = "held, not used")]
+    counted: Option<server::Counted>,
+}
 
 /// The address that a connection comes from, before proxies are looked at.
 #[derive(Debug, Clone, Copy)]

@@ -87,7 +87,22 @@ impl From<Error> for Refusal {
             | Error::Contention { .. }
             | Error::Overloaded { .. }
             | Error::ShuttingDown { .. } => Self::StoreAway,
-            _ => Self::Internal,
+            Error::Internal
+            | Error::Validation(_)
+            | Error::MessageMalformed
+            | Error::MessageTooLarge
+            | Error::RequestIncomplete
+            | Error::DeadlineExceeded
+            | Error::NameGiven
+            | Error::EncodingUnsupported
+            | Error::MethodUnknown
+            | Error::SecretMissing
+            | Error::SecretInvalid
+            | Error::ParticipantNotFound
+            | Error::NotAllowed
+            | Error::SessionFull
+            | Error::AppointmentConflict { .. }
+            | Error::VersionMismatch { .. } => Self::Internal,
         }
     }
 }

@@ -13,13 +13,14 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use ipnet::IpNet;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service as _;
 
+use super::lingering::LingeringStream;
 use super::{ConnectionLimits, PeerAddress, Place};
 use crate::net::subscriber_of;
 
@@ -28,18 +29,18 @@ const HEADER_BYTES_MAX: usize = 64 * 1024;
 /// The pause after a failed accept: the process is out of file descriptors, and will be for a moment.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until `closing` is cancelled and every answer that was begun is given. Connections of `proxies` are many clients',
-/// so they are not counted by address.
+/// Serves until `closing` is cancelled and all `connections` are closed, the sockets that the router made of some included.
+/// Connections of `proxies` are many clients', so they are not counted by address.
 pub(super) async fn run(
     listener: TcpListener,
     router: Router,
     limits: ConnectionLimits,
     proxies: &[IpNet],
+    connections: TaskTracker,
     closing: CancellationToken,
 ) {
     let room = Arc::new(Semaphore::new(limits.connections_max));
     let addresses = Arc::new(Addresses::default());
-    let connections = TaskTracker::new();
     while let Some(permit) = closing
         .run_until_cancelled(Arc::clone(&room).acquire_owned())
         .await
@@ -58,8 +59,12 @@ pub(super) async fn run(
                         None => continue,
                     }
                 };
-                let place = Place(Arc::new((permit, counted)));
-                let serving = serve_one(stream, address, router.clone(), limits, place, &closing);
+                let place = Place { permit, counted };
+                // Signalling is many small messages, none of which should wait for the next.
+                let _ = stream.set_nodelay(true);
+                let stream =
+                    LingeringStream::new(stream, place, limits.linger, connections.clone());
+                let serving = serve_one(stream, address, router.clone(), limits, &closing);
                 connections.spawn(serving);
             }
             Some(Err(_)) => tokio::time::sleep(ACCEPT_PAUSE).await,
@@ -72,21 +77,16 @@ pub(super) async fn run(
 }
 
 fn serve_one(
-    stream: TcpStream,
+    stream: LingeringStream,
     address: SocketAddr,
     router: Router,
     limits: ConnectionLimits,
-    place: Place,
     closing: &CancellationToken,
 ) -> impl Future<Output = ()> + use<> {
-    // Signalling is many small messages, none of which should wait for the next.
-    let _ = stream.set_nodelay(true);
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(limits.write_timeout));
-    let held = place.clone();
     let service = hyper::service::service_fn(move |mut request: http::Request<Incoming>| {
         request.extensions_mut().insert(PeerAddress(address));
-        request.extensions_mut().insert(place.clone());
         let mut router = router.clone();
         async move {
             router
@@ -111,7 +111,6 @@ fn serve_one(
                 let _ = connection.await;
             }
         }
-        drop(held);
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::num::NonZeroU32;
 
-use axum::Extension;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Path, Query, State};
@@ -15,7 +14,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::refusal::Refusal;
-use super::{Edge, Place, SocketConfig, join};
+use super::{Edge, SocketConfig, join};
 use crate::app::signalling::message::ServerMessage;
 use crate::app::signalling::{CloseCode, Connection, Heard, Pass};
 use crate::domain::error::Error;
@@ -25,8 +24,8 @@ use crate::hub::connections::{Outbox, Outgoing};
 /// A signalling message is small; a large one grows the buffer while it lasts.
 const READ_BUFFER_BYTES: usize = 4 * 1024;
 
-/// How many messages that were under way are read while a page takes its goodbye: whoever floods sends on.
-const GOODBYE_MESSAGES_MAX: usize = 100;
+/// How many messages are read of a page that is being closed, one by one, until it answers.
+const MESSAGES_WHILE_CLOSING_MAX: usize = 100;
 
 #[derive(Default, Deserialize)]
 pub(super) struct SocketQuery {
@@ -40,11 +39,12 @@ pub(super) async fn open(
     State(edge): State<Edge>,
     session_id: Result<Path<String>, PathRejection>,
     query: Result<Query<SocketQuery>, QueryRejection>,
-    Extension(place): Extension<Place>,
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
     let (session_id, query) = (join::text(session_id), query.unwrap_or_default().0);
+    // From before the connection becomes a socket, so that the server does not think it closed in between.
+    let open = edge.connections.token();
     match enter(&edge, session_id, &query.p, &headers).await {
         Ok(pass) => upgrade
             .read_buffer_size(READ_BUFFER_BYTES)
@@ -52,8 +52,8 @@ pub(super) async fn open(
             .max_message_size(edge.config.socket.message_bytes_max)
             .max_frame_size(edge.config.socket.message_bytes_max)
             .on_upgrade(async move |socket| {
-                let _place = place;
                 converse(edge, pass, socket).await;
+                drop(open);
             }),
         Err(refusal) => edge.assets.refuse(&refusal, &headers, &edge.config),
     }
@@ -83,7 +83,6 @@ enum Ending {
 }
 
 async fn converse(edge: Edge, pass: Pass, mut socket: WebSocket) {
-    let _open = edge.sockets.token();
     let _counted = edge.app.count_connection();
     let began = Instant::now();
     let code = match hold(&edge, &pass, &mut socket).await {
@@ -100,7 +99,7 @@ async fn converse(edge: Edge, pass: Pass, mut socket: WebSocket) {
         "signalling ended"
     );
     if let Some(code) = code {
-        say_goodbye(socket, &edge.config.socket, code).await;
+        close(socket, &edge.config.socket, code).await;
     }
 }
 
@@ -133,15 +132,35 @@ async fn hold(edge: &Edge, pass: &Pass, socket: &mut WebSocket) -> Ending {
     ending
 }
 
+/// The close code for an error that came up while connecting, after the handshake.
 fn close_code(error: &Error) -> CloseCode {
     match error {
         Error::SessionEnded { .. } => CloseCode::Ended,
         Error::ParticipantRemoved => CloseCode::Removed,
         Error::SessionFull => CloseCode::Full,
-        Error::StoreUnavailable { .. } | Error::Contention { .. } | Error::Overloaded { .. } => {
-            CloseCode::StoreAway
+        Error::StoreUnavailable { .. } | Error::Overloaded { .. } => CloseCode::StoreAway,
+        // The store is there; the next attempt is likely to succeed, here or on another instance.
+        Error::Contention { .. } | Error::ShuttingDown { .. } => CloseCode::GoingAway,
+        Error::NotAParticipant { .. } | Error::JoinTooEarly { .. } | Error::JoinTooLate { .. } => {
+            CloseCode::NotLetIn
         }
-        _ => CloseCode::NotLetIn,
+        // Connecting asks for nothing that these answer.
+        Error::Internal
+        | Error::Validation(_)
+        | Error::MessageMalformed
+        | Error::MessageTooLarge
+        | Error::RequestIncomplete
+        | Error::DeadlineExceeded
+        | Error::NameGiven
+        | Error::EncodingUnsupported
+        | Error::MethodUnknown
+        | Error::SecretMissing
+        | Error::SecretInvalid
+        | Error::SessionNotFound
+        | Error::ParticipantNotFound
+        | Error::NotAllowed
+        | Error::AppointmentConflict { .. }
+        | Error::VersionMismatch { .. } => CloseCode::Internal,
     }
 }
 
@@ -151,15 +170,17 @@ fn flood_limit(config: &SocketConfig) -> DefaultDirectRateLimiter {
     RateLimiter::direct(quota.allow_burst(number(config.messages_burst)))
 }
 
-async fn say_goodbye(mut socket: WebSocket, config: &SocketConfig, code: u16) {
+/// Sends the close code, and reads what the page had under way until it answers. If it does not, or goes on sending, the
+/// connection lingers for a while after the socket is dropped (`lingering`), so that the code arrives all the same.
+async fn close(mut socket: WebSocket, config: &SocketConfig, code: u16) {
     let frame = CloseFrame {
         code,
         reason: "".into(),
     };
-    // A page that does not take its goodbye is left without one.
+    // A page that does not take the close code is left without one.
     let _ = timeout(config.send_timeout, async {
         socket.send(Message::Close(Some(frame))).await?;
-        for _ in 0..GOODBYE_MESSAGES_MAX {
+        for _ in 0..MESSAGES_WHILE_CLOSING_MAX {
             if !matches!(socket.recv().await, Some(Ok(_))) {
                 break;
             }
@@ -267,4 +288,30 @@ fn is_too_big(error: &axum::Error) -> bool {
         cause = error.source();
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn each_error_while_connecting_says_what_to_do() {
+        let retry_after = Duration::from_secs(1);
+        for (error, code) in [
+            (Error::Contention { retry_after }, CloseCode::GoingAway),
+            (Error::ShuttingDown { retry_after }, CloseCode::GoingAway),
+            (
+                Error::StoreUnavailable { retry_after },
+                CloseCode::StoreAway,
+            ),
+            (Error::Overloaded { retry_after }, CloseCode::StoreAway),
+            (Error::Internal, CloseCode::Internal),
+            (Error::ParticipantRemoved, CloseCode::Removed),
+            (Error::SessionFull, CloseCode::Full),
+        ] {
+            assert_eq!(close_code(&error), code, "{error:?}");
+        }
+    }
 }

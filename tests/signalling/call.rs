@@ -105,7 +105,6 @@ async fn a_message_reaches_the_others_with_the_senders_true_name() {
     // To one of them, and to nobody at all.
     let to = |target: &str| json!({"type": "ice-candidate", "target_id": target, "data": {"candidate": "c", "sdpMLineIndex": 0, "sdpMid": "0"}});
     patient.send(&to("interpreter-1"));
-    patient.send(&to("patient-1"));
     patient.send(&to("nobody"));
     let heard = interpreter.expect("ice-candidate").await;
     assert_eq!(heard["sender_id"], "patient-1");
@@ -120,6 +119,29 @@ async fn a_message_reaches_the_others_with_the_senders_true_name() {
     }
     doctor.ask("join");
     doctor.nothing_more().await;
+}
+
+#[tokio::test]
+async fn a_message_to_oneself_is_refused() {
+    let mut world = World::admitting(v1::Admission::Manual).await;
+    let mut doctor = world.admitted(Role::Doctor).await;
+    let mut patient = world.enter(Role::Patient).await;
+    patient.until("waiting").await;
+    doctor.expect("waiting").await;
+    let relayed = ["offer", "answer", "ice-candidate", "mute-status", "emoji"];
+    let commands = ["admit", "mute-request", "remove"];
+    let data = json!({"sdp": "x", "emoji": "x", "candidate": "x", "muted": true});
+    for kind in relayed.into_iter().chain(commands) {
+        doctor.send(&json!({"type": kind, "target_id": "doctor-1", "data": data}));
+        assert_eq!(doctor.refused().await, "bad-target", "{kind}");
+    }
+    for kind in relayed {
+        patient.send(&json!({"type": kind, "target_id": "patient-1", "data": data}));
+        assert_eq!(patient.refused().await, "bad-target", "{kind}");
+    }
+    for page in [&mut doctor, &mut patient] {
+        page.nothing_more().await;
+    }
 }
 
 #[tokio::test]

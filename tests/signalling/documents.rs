@@ -143,7 +143,7 @@ fn keys(value: &Value) -> BTreeSet<String> {
 }
 
 #[test]
-fn what_the_server_says_is_documented_as_it_is() {
+fn the_types_and_fields_of_the_servers_messages_are_documented() {
     let relayed = ["offer", "answer", "ice-candidate", "mute-status", "emoji"];
     let mut documented: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for row in table("From the server") {
@@ -168,7 +168,24 @@ fn what_the_server_says_is_documented_as_it_is() {
 }
 
 #[test]
-fn a_participant_is_documented_as_it_is() {
+fn what_the_server_sets_in_relayed_messages_is_documented() {
+    let rows = table("From the server");
+    let row = rows.iter().find(|row| names(&row[0]).contains("offer"));
+    let sent = json!({"type": "offer", "user_id": "x", "extra": 1});
+    let Ok(ClientMessage::Relayed(relayed)) = ClientMessage::parse(&sent.to_string()) else {
+        panic!("an offer is relayed");
+    };
+    let heard: Value = serde_json::from_str(&relayed.text("u", "s")).unwrap();
+    let (sent, heard) = (keys(&sent), keys(&heard));
+    let set: BTreeSet<_> = heard.difference(&sent).cloned().collect();
+    assert_eq!(names(&row.unwrap()[1]), set);
+    let removed: BTreeSet<_> = sent.difference(&heard).cloned().collect();
+    assert_eq!(removed, ["user_id".to_owned()].into());
+    assert!(document().contains("`user_id` is taken out"));
+}
+
+#[test]
+fn the_fields_of_a_participant_are_documented() {
     let documented: BTreeSet<_> = table("A participant")
         .iter()
         .flat_map(|row| names(&row[0]))
@@ -178,7 +195,7 @@ fn a_participant_is_documented_as_it_is() {
 }
 
 #[test]
-fn what_a_client_may_say_is_documented_as_it_is() {
+fn the_types_of_a_clients_messages_and_what_the_server_reads_of_them_are_documented() {
     let rows = table("From the client");
     let documented: BTreeSet<_> = rows.iter().flat_map(|row| names(&row[0])).collect();
     let types = ClientType::ALL.map(|kind| kind.name().to_owned());
@@ -195,12 +212,20 @@ fn what_a_client_may_say_is_documented_as_it_is() {
             let told = format!("{parsed:?}").contains("somebody");
             let documented = needs.contains("target_id") || takes.contains("target_id");
             assert_eq!(told, documented, "{kind} and its target");
+            message["keep_out"] = json!(true);
+            let parsed = ClientMessage::parse(&message.to_string()).unwrap();
+            let read = format!("{parsed:?}").contains("keep_out: true");
+            assert_eq!(read, takes.contains("keep_out"), "{kind} and keep_out");
+            message["data"] = json!({});
+            let is_emoji = row[1].contains("{emoji}");
+            let without = ClientMessage::parse(&message.to_string());
+            assert_eq!(without.is_err(), is_emoji, "{kind} without data");
         }
     }
 }
 
 #[test]
-fn the_close_codes_are_documented_as_they_are() {
+fn the_numbers_of_the_close_codes_are_documented() {
     let codes: BTreeSet<u16> = CloseCode::ALL.map(CloseCode::number).into();
     let documented: BTreeSet<u16> = table("Close codes")
         .iter()
@@ -210,7 +235,7 @@ fn the_close_codes_are_documented_as_they_are() {
 }
 
 #[test]
-fn the_reasons_of_refusals_are_documented() {
+fn the_codes_of_refusals_are_documented() {
     let documented: BTreeSet<_> = table("Refusals")
         .iter()
         .flat_map(|row| names(&row[0]))
@@ -226,7 +251,7 @@ fn written(value: impl serde::Serialize) -> String {
 }
 
 #[test]
-fn every_value_that_a_field_may_have_is_named() {
+fn the_values_of_statuses_reasons_causes_and_roles_are_named() {
     let says = |section: &str, what: &str, column: usize, values: Vec<String>| {
         let rows = table(section);
         let row = rows.iter().find(|row| names(&row[0]).contains(what));

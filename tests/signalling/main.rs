@@ -11,6 +11,7 @@
 mod attacks;
 mod call;
 mod client;
+mod closing;
 mod documents;
 mod door;
 mod ice;

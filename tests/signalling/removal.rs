@@ -184,9 +184,18 @@ async fn an_observer_publishes_nothing() {
     for page in [&mut doctor, &mut patient] {
         page.expect("user-joined").await;
     }
-    let audio = "v=0\r\ns=-\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\n";
+    let audio =
+        "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\n";
     for kind in ["offer", "answer"] {
-        for direction in ["", "a=sendrecv\r\n", "a=sendonly\r\n"] {
+        for direction in [
+            "",
+            "a=sendrecv\r\n",
+            "a=sendonly\r\n",
+            "a=recvonly-x\r\n",
+            "a=recvonly\r\na= sendrecv\r\n",
+            "a=recvonly\r\nm=AUDIO 9 UDP/TLS/RTP/SAVPF 111\r\na=sendrecv\r\n",
+            "a=recvonly\r\nm= audio 9 UDP/TLS/RTP/SAVPF 111\r\na=sendrecv\r\n",
+        ] {
             let sdp = format!("{audio}{direction}");
             observer.send(&json!({"type": kind, "data": {"sdp": sdp}}));
             assert_eq!(
@@ -196,9 +205,13 @@ async fn an_observer_publishes_nothing() {
             );
         }
         let sdp = format!("{audio}a=recvonly\r\n");
-        observer.send(&json!({"type": kind, "data": {"sdp": sdp}}));
+        let sent = format!("{sdp}a=ssrc:1 cname:x\r\na=msid:- x\r\n");
+        observer.send(&json!({"type": kind, "data": {"sdp": sent, "type": "offer"}, "sdp": sent}));
         for page in [&mut doctor, &mut patient] {
-            assert_eq!(page.expect(kind).await["sender_id"], "observer-1");
+            let expected = json!({
+                "type": kind, "sender_id": "observer-1", "room_id": world.session_id, "data": {"sdp": sdp}
+            });
+            assert_eq!(page.expect(kind).await, expected);
         }
     }
     observer.send(&json!({"type": "mute-status", "data": {"muted": false}}));
@@ -295,7 +308,10 @@ async fn links_of_invitations_are_handed_out_ahead_of_time() {
     let grant = world.invite(invitation(Role::Interpreter, "i-1")).await;
     let grant = grant.unwrap().join.unwrap();
     // As long as any, from when the door opens: a quarter of an hour before the start.
-    assert_eq!(grant.expires_in.unwrap().seconds, 7200 - 900 + 3600);
+    let expires_in = grant.expires_in.unwrap().seconds;
+    let whole = 7200 - 900 + 3600;
+    // Less what passed since the start was set, on a machine that does much else.
+    assert!((whole - 120..=whole).contains(&expires_in), "{expires_in}");
     let ticket = world.exchange(&grant.token).await;
     let page = ticket.page(world.service.http).await;
     assert_eq!((page.status, page.code()), (425, "too-early"));

@@ -160,13 +160,20 @@ impl World {
 
     /// Waits until the service counts a connection that it closed with that code.
     pub(crate) async fn ended_with(&self, close_code: u16) {
-        let wanted = format!("signalling_ended_total{{close_code=\"{close_code}\"}} 1");
         patiently(async {
-            while !self.service.admin("/metrics").await.contains(&wanted) {
+            while self.count_of_endings(close_code).await != 1 {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         })
         .await;
+    }
+
+    /// How many connections the service has closed with that code.
+    pub(crate) async fn count_of_endings(&self, close_code: u16) -> u64 {
+        let counter = format!("signalling_ended_total{{close_code=\"{close_code}\"}} ");
+        let metrics = self.service.admin("/metrics").await;
+        let line = metrics.lines().find_map(|line| line.split_once(&counter));
+        line.map_or(0, |(_, count)| count.parse().unwrap())
     }
 
     pub(crate) async fn invite(

@@ -162,7 +162,7 @@ export class Call {
 
   #lost(lost) {
     const talking = [...this.session.people.values()].some((person) => person.state === 'connected');
-    const text = this.words.text(talking ? 'call.lost.media' : 'call.lost');
+    const text = this.words.text(this.session.fault ? 'call.lost.fault' : talking ? 'call.lost.media' : 'call.lost');
     byId('lost').hidden = !lost;
     byId('lost').textContent = lost ? text : '';
     if (lost) note(text, { loud: true, quiet: true });

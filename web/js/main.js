@@ -4,7 +4,9 @@ import { load } from './catalogue.js';
 import { say, show } from './a11y.js';
 import { Call } from './call.js';
 import { config as read } from './config.js';
+import { byId } from './dom.js';
 import { fill } from './end.js';
+import { fit, observeSize } from './fit.js';
 import { LocalMedia, unfit } from './media.js';
 import { Memory } from './memory.js';
 import { Ready } from './ready.js';
@@ -13,6 +15,8 @@ import { Signalling } from './signalling.js';
 import { Waiting } from './waiting.js';
 
 const NAMING_MS = 5000;
+/** One's own picture, on each screen. */
+const OWN_PICTURES = ['preview', 'waiting-preview', 'self-video'];
 
 // For old.js: this browser understands the page.
 document.documentElement.dataset.started = 'true';
@@ -27,6 +31,7 @@ let session = null;
 const title = (text) => `${text} · ${words.text('page.title')}`;
 
 async function begin() {
+  for (const video of OWN_PICTURES.map(byId)) observeSize(video, () => fit(video));
   words = await load(config.assets);
   words.apply();
   ready = new Ready({ words, media, config, onStart: start });
@@ -70,7 +75,7 @@ async function start(name) {
   const call = new Call({ words, media, session });
   const wait = () => {
     // Until the service has said who we are, this is about the connection; afterwards, about whom we wait for.
-    waiting.render(session.stage === 'waiting' ? session.reason || 'host-absent' : null, session.lost);
+    waiting.render(session.stage === 'waiting' ? session.reason || 'host-absent' : null, session);
     if (session.stage !== 'call') show('waiting', title(document.getElementById('waiting-title').textContent));
   };
   for (const event of ['waiting', 'lost', 'back']) session.addEventListener(event, wait);

@@ -1,7 +1,8 @@
 // This participant's own camera, microphone and screen, and each way in which they can fail.
 
 const AUDIO = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
-const VIDEO = { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30, max: 30 } };
+// Nothing is asked for that the browser could only give by cutting the picture: `resizeMode` keeps it to what the camera has.
+const VIDEO = { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30, max: 30 }, resizeMode: { ideal: 'none' } };
 const DEVICE = { audio: 'microphone', video: 'camera' };
 
 /** Why this browser cannot hold a call at all, or `null`. */

@@ -127,7 +127,7 @@ class Peer {
     for (const kind of KINDS) {
       const transceiver = this.#transceiver(kind);
       if (!transceiver) continue;
-      transceiver.direction = this.mesh.publishes ? 'sendrecv' : 'recvonly';
+      transceiver.direction = this.#direction();
       const track = this.mesh.track(kind);
       if (transceiver.sender.track !== track) await transceiver.sender.replaceTrack(track);
     }
@@ -191,9 +191,10 @@ class Peer {
     }
   }
 
+  /** Nothing is received from a participant who does not publish, whatever their SDP says. */
   #direction() {
-    if (!this.mesh.publishes) return 'recvonly';
-    return this.theyPublish ? 'sendrecv' : 'sendonly';
+    if (this.theyPublish) return this.mesh.publishes ? 'sendrecv' : 'recvonly';
+    return this.mesh.publishes ? 'sendonly' : 'inactive';
   }
 
   #drop() {
@@ -295,11 +296,11 @@ export class Mesh extends EventTarget {
     return this.#peers.get(userId)?.alive ?? false;
   }
 
-  /** An offer, an answer or a candidate from one of the others. */
-  handle(message) {
+  /** An offer, an answer or a candidate from one of the others, who is known to publish or not. */
+  handle(message, { publishes }) {
     const userId = message.sender_id;
     let peer = this.#peers.get(userId);
-    if (!peer && message.type === 'offer') peer = this.#add(userId, true);
+    if (!peer && message.type === 'offer' && (publishes || this.publishes)) peer = this.#add(userId, publishes);
     peer?.handle(message);
   }
 

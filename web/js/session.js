@@ -19,6 +19,8 @@ export class Session extends EventTarget {
   people = new Map();
   queue = new Map();
   lost = false;
+  /** What is lost was lost by a fault of the service's. */
+  fault = false;
   /** When the session closes, by this device's clock. */
   closesAt = null;
   #behind = 0;
@@ -36,8 +38,10 @@ export class Session extends EventTarget {
     this.#signalling = signalling;
     this.#media = media;
     signalling.addEventListener('message', ({ detail }) => this.#hear(detail));
-    signalling.addEventListener('lost', () => {
-      if (!this.lost) this.#tell('lost', (this.lost = true));
+    signalling.addEventListener('lost', ({ detail: { fault } }) => {
+      if (this.lost && this.fault === fault) return;
+      Object.assign(this, { lost: true, fault });
+      this.#tell('lost');
     });
     signalling.addEventListener('back', () => this.#back());
     signalling.addEventListener('over', ({ detail }) => this.#end(detail));
@@ -111,7 +115,7 @@ export class Session extends EventTarget {
       case 'offer':
       case 'answer':
       case 'ice-candidate':
-        return this.#connection?.handle(message);
+        return this.#negotiate(message);
       case 'mute-status':
         return this.#muteStatus(message);
       case 'emoji':
@@ -128,7 +132,7 @@ export class Session extends EventTarget {
       case 'replaced':
         return this.#end('replaced');
       case 'error':
-        return this.#refused();
+        return this.#refused(message);
       default:
         return undefined;
     }
@@ -163,7 +167,9 @@ export class Session extends EventTarget {
   }
 
   #back() {
-    if (this.lost) this.#tell('back', (this.lost = false));
+    if (!this.lost) return;
+    Object.assign(this, { lost: false, fault: false });
+    this.#tell('back');
   }
 
   #open(message) {
@@ -287,6 +293,12 @@ export class Session extends EventTarget {
     this.#tell('people');
   }
 
+  /** Whether somebody publishes is the service's word: who it has not told of yet is connected to when it has. */
+  #negotiate(message) {
+    const person = this.people.get(message.sender_id);
+    if (person) this.#connection?.handle(message, person);
+  }
+
   #muteStatus({ sender_id: userId, data }) {
     const before = this.people.get(userId);
     if (!before || !data) return;
@@ -308,11 +320,11 @@ export class Session extends EventTarget {
   }
 
   /** Only an answer to what the person just did concerns them. */
-  #refused() {
+  #refused({ code }) {
     if (Date.now() - this.#acted > 3000) return;
     this.#acted = 0;
     this.#endedByUs = false;
-    this.#tell('note', { key: 'call.refused', loud: true });
+    this.#tell('note', { key: code === 'internal' ? 'call.refused.fault' : 'call.refused', loud: true });
   }
 
   #mediaChanged() {

@@ -11,6 +11,7 @@ const DOUBT_MS = 3000;
 const ANSWER_MS = 6000;
 const HURRIED_ANSWER_MS = 3000;
 const OPEN_MS = 10_000;
+const FAULT_PAUSE_MS = 5000;
 
 /** The close codes after which there is no way back, and why. */
 const FINAL = new Map([
@@ -24,8 +25,12 @@ const FINAL = new Map([
 /** The close codes after which to wait before the first attempt. */
 const PAUSE = new Map([
   [4008, 5000],
+  [1011, FAULT_PAUSE_MS],
   [4013, 2000],
 ]);
+/** The close code and the status of a fault of the service's. */
+const FAULT_CODE = 1011;
+const FAULT_STATUS = 500;
 /** A refused handshake hides its reason from the page; the page's own address, asked again, answers the same. */
 const REFUSED = new Map([
   [401, 'error.expired'],
@@ -41,7 +46,10 @@ function backoff(attempt) {
   return whole / 2 + (whole / 2) * Math.random();
 }
 
-/** Events: `message` with what the server said; `lost`; `back` when it was not lost after all; `over` with why. */
+/**
+ * Events: `message` with what the server said; `lost` with `{fault}`: whether by a fault of the service's; `back` when it was
+ * not lost after all; `over` with why.
+ */
 export class Signalling extends EventTarget {
   #url;
   #page;
@@ -54,6 +62,7 @@ export class Signalling extends EventTarget {
   #probing = false;
   #doubted = 0;
   #isDoubted = false;
+  #fault = false;
   #over = false;
   #away = new AbortController();
 
@@ -90,6 +99,7 @@ export class Signalling extends EventTarget {
     socket.addEventListener('message', current(({ data }) => this.#received(data)));
     socket.addEventListener('close', current(({ code }) => {
       if (FINAL.has(code)) return this.#end(FINAL.get(code));
+      if (opened) this.#fault = code === FAULT_CODE;
       this.#lost({ pause: PAUSE.get(code) ?? 0, refused: !opened });
     }));
   }
@@ -127,6 +137,7 @@ export class Signalling extends EventTarget {
     if (message?.type === 'connected') {
       this.#attempt = 0;
       this.#lostAt = 0;
+      this.#fault = false;
     }
     if (typeof message?.type === 'string' && message.type !== 'pong') {
       this.dispatchEvent(new CustomEvent('message', { detail: message }));
@@ -156,7 +167,7 @@ export class Signalling extends EventTarget {
 
   #doubt() {
     this.#isDoubted = true;
-    this.dispatchEvent(new Event('lost'));
+    this.#tellLost();
   }
 
   #hurry() {
@@ -175,26 +186,33 @@ export class Signalling extends EventTarget {
     socket?.close();
     const now = Date.now();
     if (!this.#lostAt) this.#lostAt = now;
-    this.dispatchEvent(new Event('lost'));
+    this.#tellLost();
     if (refused) {
       const opened = this.#opened;
       const why = await this.#whyRefused();
       // Another attempt was made meanwhile, and will know better.
       if (this.#over || this.#opened !== opened) return;
       if (why) return this.#end(why);
+      this.#tellLost();
     }
-    if (now - this.#lostAt > GIVE_UP_MS) return this.#end('gave-up');
+    if (now - this.#lostAt > GIVE_UP_MS) return this.#end(this.#fault ? 'error.internal' : 'gave-up');
     this.#timer = setTimeout(() => this.open(), pause + backoff(this.#attempt++));
+  }
+
+  #tellLost() {
+    this.dispatchEvent(new CustomEvent('lost', { detail: { fault: this.#fault } }));
   }
 
   async #whyRefused() {
     try {
       const answer = await fetch(this.#page, { cache: 'no-store', redirect: 'manual', signal: AbortSignal.timeout(5000) });
+      this.#fault = answer.status === FAULT_STATUS;
       if (!REFUSED.has(answer.status)) return null;
       const page = new DOMParser().parseFromString(await answer.text(), 'text/html');
       const { code } = page.documentElement.dataset;
       return code ? `error.${code}` : REFUSED.get(answer.status);
     } catch {
+      this.#fault = false;
       return null;
     }
   }

@@ -1,16 +1,15 @@
 // The pictures of the others: one fills the stage, more share it.
 
 import { attach, byId, el, icon } from './dom.js';
+import { fit, observeSize } from './fit.js';
 
-// A picture fills its tile as far as no more than this of it is cut off; a screen is always shown whole.
-const CROP_MAX = 0.5;
 const STATES = { interrupted: 'call.interrupted', stuck: 'call.stuck' };
 
 class Tile {
   constructor(words, onBlocked) {
     Object.assign(this, { words, onBlocked });
     this.video = el('video', { testid: 'remote-video', autoplay: true, playsInline: true });
-    this.video.addEventListener('resize', () => this.fit());
+    this.stopObserving = observeSize(this.video, () => this.fit());
     this.off = el('p', { className: 'tile-off' }, icon('person'), el('span', {}));
     this.name = el('span', { className: 'tile-name', dir: 'auto', testid: 'remote-name' });
     this.role = el('small', { className: 'tile-role', testid: 'remote-role' });
@@ -47,12 +46,7 @@ class Tile {
   }
 
   fit() {
-    const { videoWidth, videoHeight } = this.video;
-    const { clientWidth, clientHeight } = this.element;
-    if (!videoWidth || !clientWidth) return;
-    const [theirs, ours] = [videoWidth / videoHeight, clientWidth / clientHeight];
-    const fill = Math.max(theirs / ours, ours / theirs);
-    this.video.style.transform = this.person?.screen ? '' : `scale(${Math.min(fill, 1 / (1 - CROP_MAX)).toFixed(4)})`;
+    fit(this.video, { isScreen: Boolean(this.person?.screen) });
   }
 
   async play() {
@@ -73,7 +67,6 @@ export class Tiles {
       byId('play').hidden = true;
       for (const tile of this.#tiles.values()) tile.play();
     });
-    new ResizeObserver(() => this.#tiles.forEach((tile) => tile.fit())).observe(byId('stage'));
   }
 
   render(people, speaker) {
@@ -111,6 +104,7 @@ export class Tiles {
   #drop(userId) {
     const tile = this.#tiles.get(userId);
     attach(tile.video, null);
+    tile.stopObserving();
     tile.element.remove();
     this.#tiles.delete(userId);
   }

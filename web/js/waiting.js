@@ -12,10 +12,11 @@ export class Waiting {
   }
 
   /** `null`: not connected yet. */
-  render(reason, lost = false) {
+  render(reason, { lost, fault }) {
     const known = reason && this.words.has(`waiting.${reason}.title`) ? reason : reason ? 'host-absent' : 'connecting';
     const title = this.words.text(`waiting.${known}.title`);
     byId('waiting-lost').hidden = !lost;
+    byId('waiting-lost').textContent = this.words.text(fault ? 'call.lost.fault' : 'call.lost');
     if (byId('waiting-title').textContent === title) return;
     byId('waiting-title').textContent = title;
     byId('waiting-text').textContent = this.words.text(`waiting.${known}.text`);

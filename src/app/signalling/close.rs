@@ -9,6 +9,8 @@ pub enum CloseCode {
     GoingAway,
     /// A message was too large: WebSocket's own code for that.
     MessageTooBig,
+    /// A fault of the service: WebSocket's own code for that.
+    Internal,
     /// The cookie is no longer good.
     NotLetIn,
     /// One was removed.
@@ -29,10 +31,11 @@ pub enum CloseCode {
 
 impl CloseCode {
     /// Every code.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Left,
         Self::GoingAway,
         Self::MessageTooBig,
+        Self::Internal,
         Self::NotLetIn,
         Self::Removed,
         Self::Ended,
@@ -49,6 +52,7 @@ impl CloseCode {
             Self::Left => 1000,
             Self::GoingAway => 1001,
             Self::MessageTooBig => 1009,
+            Self::Internal => 1011,
             Self::NotLetIn => 4001,
             Self::Removed => 4003,
             Self::Ended => 4004,

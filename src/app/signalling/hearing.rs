@@ -3,7 +3,7 @@
 use super::Connection;
 use super::message::{ClientMessage, Refusal, Refused, RelayKind, Relayed};
 use crate::app::App;
-use crate::domain::access::{Action, permit_action};
+use crate::domain::access::{Action, Role, permit_action};
 use crate::domain::error::Error;
 use crate::domain::id::UserId;
 use crate::hub::Relay;
@@ -42,13 +42,14 @@ impl App {
             ClientMessage::Leave => return Ok(Heard::Leave),
             ClientMessage::Admit { target_id } => {
                 permit(Action::Admit)?;
-                let target = member(target_id)?;
+                let target = other_than(user_id, target_id, "You cannot admit yourself.")?;
                 let admitted = self.admit_participant(session_id, &target, by).await;
                 admitted.map_err(refused)?;
             }
             ClientMessage::MuteRequest { target_id } => {
                 permit(Action::Mute)?;
-                let target = member(target_id)?;
+                let if_sender = "You cannot ask yourself to mute. Send `mute-status`.";
+                let target = other_than(user_id, target_id, if_sender)?;
                 let muted = self.mute_participant(session_id, &target, by).await;
                 muted.map_err(refused)?;
             }
@@ -57,13 +58,8 @@ impl App {
                 keep_out,
             } => {
                 permit(Action::Remove)?;
-                let target = member(target_id)?;
-                if target == *user_id {
-                    return Err(Refused {
-                        code: Refusal::BadTarget,
-                        message: "to go oneself, one leaves".into(),
-                    });
-                }
+                let if_sender = "You cannot remove yourself. Send `leave`.";
+                let target = other_than(user_id, target_id, if_sender)?;
                 let removed = self.remove_participant(session_id, &target, by, keep_out);
                 removed.await.map_err(refused)?;
             }
@@ -77,15 +73,13 @@ impl App {
     }
 
     fn relay(&self, connection: &Connection, relayed: Relayed) -> Result<(), Refused> {
-        let publishes = match relayed.kind {
-            RelayKind::MuteStatus => true,
-            RelayKind::Offer | RelayKind::Answer => relayed.sends_media(),
-            RelayKind::IceCandidate | RelayKind::Emoji => false,
-        };
-        if publishes {
-            permit_action(connection.role, Action::Publish).map_err(refused)?;
-        }
-        let to = relayed.target_id.clone().map(member).transpose()?;
+        let relayed = permitted(connection.role, relayed)?;
+        let if_sender = "You cannot send a message to yourself.";
+        let to = relayed
+            .target_id
+            .clone()
+            .map(|target_id| other_than(&connection.user_id, target_id, if_sender))
+            .transpose()?;
         let noted = self.connections.with_room(&connection.session_id, |room| {
             let peer = room.peer(&connection.user_id)?;
             let admitted = (peer.connection == connection.id).then_some(peer.admitted)?;
@@ -105,7 +99,7 @@ impl App {
             Some(false) => {
                 return Err(Refused {
                     code: Refusal::NotAllowed,
-                    message: "nobody is heard who was not admitted yet".into(),
+                    message: "Waiting participants cannot send messages.".into(),
                 });
             }
             None => return Ok(()),
@@ -120,21 +114,68 @@ impl App {
     }
 }
 
-fn member(target_id: String) -> Result<UserId, Refused> {
-    UserId::parse(target_id).map_err(|_| Refused {
+/// Who a message is for or about, who is not its sender: else it is refused in these words.
+fn other_than(
+    sender: &UserId,
+    target_id: String,
+    if_sender: &'static str,
+) -> Result<UserId, Refused> {
+    let refuse = |message: &str| Refused {
         code: Refusal::BadTarget,
-        message: "target_id must name a participant".into(),
-    })
+        message: message.into(),
+    };
+    let target =
+        UserId::parse(target_id).map_err(|_| refuse("target_id must name a participant"))?;
+    if target == *sender {
+        return Err(refuse(if_sender));
+    }
+    Ok(target)
+}
+
+/// What may be relayed of a message, by its sender's role.
+fn permitted(role: Role, relayed: Relayed) -> Result<Relayed, Refused> {
+    if role.may(Action::Publish) {
+        return Ok(relayed);
+    }
+    let permitted = match relayed.kind {
+        RelayKind::Offer | RelayKind::Answer => relayed.receive_only(),
+        RelayKind::MuteStatus => None,
+        RelayKind::IceCandidate | RelayKind::Emoji => Some(relayed),
+    };
+    permitted.ok_or_else(|| refused(Error::NotAllowed))
 }
 
 fn refused(error: Error) -> Refused {
+    let code = match &error {
+        Error::NotAllowed | Error::NotAParticipant { .. } | Error::ParticipantRemoved => {
+            Refusal::NotAllowed
+        }
+        Error::ParticipantNotFound => Refusal::ParticipantNotFound,
+        Error::SessionEnded { .. } | Error::JoinTooLate { .. } => Refusal::SessionEnded,
+        Error::Contention { .. }
+        | Error::StoreUnavailable { .. }
+        | Error::Overloaded { .. }
+        | Error::ShuttingDown { .. } => Refusal::TryAgain,
+        // Whoever is connected is in a session that can be read and takes their commands: the rest is our fault.
+        Error::Internal
+        | Error::Validation(_)
+        | Error::MessageMalformed
+        | Error::MessageTooLarge
+        | Error::RequestIncomplete
+        | Error::DeadlineExceeded
+        | Error::NameGiven
+        | Error::EncodingUnsupported
+        | Error::MethodUnknown
+        | Error::SecretMissing
+        | Error::SecretInvalid
+        | Error::SessionNotFound
+        | Error::JoinTooEarly { .. }
+        | Error::SessionFull
+        | Error::AppointmentConflict { .. }
+        | Error::VersionMismatch { .. } => Refusal::Internal,
+    };
     Refused {
-        code: match &error {
-            Error::NotAllowed => Refusal::NotAllowed,
-            Error::ParticipantNotFound => Refusal::ParticipantNotFound,
-            Error::SessionEnded { .. } => Refusal::SessionEnded,
-            _ => Refusal::TryAgain,
-        },
+        code,
         message: error.message(),
     }
 }

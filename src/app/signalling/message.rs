@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
+
+use super::sdp;
 
 /// The longest emoji, in characters: enough for any sequence that is drawn as one.
 const EMOJI_CHARS_MAX: usize = 16;
@@ -218,11 +220,12 @@ pub enum Refusal {
     ParticipantNotFound,
     SessionEnded,
     TryAgain,
+    Internal,
 }
 
 impl Refusal {
     /// Every reason.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::BadJson,
         Self::UnknownType,
         Self::BadTarget,
@@ -231,6 +234,7 @@ impl Refusal {
         Self::ParticipantNotFound,
         Self::SessionEnded,
         Self::TryAgain,
+        Self::Internal,
     ];
 }
 
@@ -394,17 +398,17 @@ impl Relayed {
         Value::Object(self.fields).to_string().into()
     }
 
-    /// Whether its SDP may send audio or video: all of it that is not plainly said to receive only. Browsers differ in what
-    /// they make of a direction of the whole session and of sections without one; so each section has to say it itself.
-    pub fn sends_media(&self) -> bool {
-        let data = self.fields.get("data").and_then(|data| data.get("sdp"));
-        let Some(sdp) = data.and_then(Value::as_str) else {
-            return true;
-        };
-        sdp.split("\nm=").skip(1).any(|section| {
-            let media = section.starts_with("audio") || section.starts_with("video");
-            media && sends(section).unwrap_or(true)
-        })
+    /// An offer or answer of a participant who may not publish: nothing but its SDP is kept, and that is written anew. `None`
+    /// if the SDP may send audio or video.
+    pub fn receive_only(self) -> Option<Self> {
+        let sdp = self.fields.get("data")?.get("sdp")?.as_str()?;
+        let mut fields = Map::new();
+        fields.insert("type".into(), self.fields.get("type")?.clone());
+        if let Some(target_id) = &self.target_id {
+            fields.insert("target_id".into(), target_id.as_str().into());
+        }
+        fields.insert("data".into(), json!({"sdp": sdp::receive_only(sdp)?}));
+        Some(Self { fields, ..self })
     }
 
     /// Whether a flag of a mute-status is set.
@@ -413,90 +417,38 @@ impl Relayed {
     }
 }
 
-/// What a section of an SDP says of sending, if anything. Browsers take the name of an attribute to end where something else
-/// than a letter stands, and one of several directions.
-fn sends(section: &str) -> Option<bool> {
-    section
-        .lines()
-        .filter_map(|line| {
-            let attribute = line.trim_start().strip_prefix("a=")?;
-            let end = attribute.find(|c: char| !c.is_ascii_alphabetic());
-            match attribute[..end.unwrap_or(attribute.len())]
-                .to_ascii_lowercase()
-                .as_str()
-            {
-                "sendrecv" | "sendonly" => Some(true),
-                "recvonly" | "inactive" => Some(false),
-                _ => None,
-            }
-        })
-        .reduce(|one, other| one || other)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn offers(sdp: &str) -> bool {
-        let text = serde_json::json!({"type": "offer", "data": {"sdp": sdp}}).to_string();
-        match ClientMessage::parse(&text) {
-            Ok(ClientMessage::Relayed(relayed)) => relayed.sends_media(),
+    fn receive_only(message: &Value) -> Option<Value> {
+        match ClientMessage::parse(&message.to_string()) {
+            Ok(ClientMessage::Relayed(relayed)) => {
+                let text = relayed.receive_only()?.text("u", "s");
+                Some(serde_json::from_str(&text).unwrap())
+            }
             other => panic!("{other:?}"),
         }
     }
 
     #[test]
-    fn what_is_no_sdp_is_taken_for_the_worst() {
-        for data in [r#"{"sdp": {}}"#, r#""v=0""#, "{}"] {
-            let text = format!(r#"{{"type": "offer", "data": {data}}}"#);
-            match ClientMessage::parse(&text) {
-                Ok(ClientMessage::Relayed(relayed)) => assert!(relayed.sends_media(), "{text}"),
-                other => panic!("{other:?}"),
-            }
+    fn what_has_no_sdp_is_taken_for_the_worst() {
+        for data in [json!({"sdp": {}}), json!("v=0"), json!({}), json!(null)] {
+            let message = json!({"type": "offer", "data": data});
+            assert_eq!(receive_only(&message), None, "{message}");
         }
     }
 
     #[test]
-    fn only_sections_that_receive_send_nothing() {
-        const HEAD: &str = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\n";
-        const AUDIO: &str = "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\n";
-        const VIDEO: &str = "m=video 9 UDP/TLS/RTP/SAVPF 96\r\n";
-        for (sdp, expected) in [
-            (String::new(), false),
-            (HEAD.to_owned(), false),
-            (format!("{HEAD}{AUDIO}"), true),
-            (format!("{HEAD}{AUDIO}a=recvonly\r\n"), false),
-            (format!("{HEAD}{AUDIO}a=inactive\n"), false),
-            (format!("{HEAD}{AUDIO}a=recvonly\r\na=sendrecv x\r\n"), true),
-            (format!("{HEAD}{AUDIO}a=sendonly:1\r\na=recvonly\r\n"), true),
-            (format!("{HEAD}{AUDIO}a=recvonly\r\na=sendrecvx\r\n"), false),
-            (format!("{HEAD}{AUDIO}a=recvonly\r\n{VIDEO}"), true),
-            (
-                format!("{HEAD}{AUDIO}a=recvonly\r\n{VIDEO}a=sendonly\r\n"),
-                true,
-            ),
-            (format!("{HEAD}{AUDIO}a=sendrecv\r\na=mid:0\r\n"), true),
-            (format!("{HEAD}a=recvonly\r\n{AUDIO}{VIDEO}"), true),
-            (
-                format!("{HEAD}a=recvonly\r\n{AUDIO}{VIDEO}a=sendrecv\r\n"),
-                true,
-            ),
-            (
-                format!(
-                    "{HEAD}{AUDIO}a=recvonly\r\nm=video 0 UDP/TLS/RTP/SAVPF 96\r\na=inactive\r\n"
-                ),
-                false,
-            ),
-            (
-                format!("{HEAD}m=video 0 UDP/TLS/RTP/SAVPF 96\r\na=bundle-only\r\na=sendrecv\r\n"),
-                true,
-            ),
-            (
-                format!("{HEAD}m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n"),
-                false,
-            ),
-        ] {
-            assert_eq!(offers(&sdp), expected, "{sdp}");
-        }
+    fn of_those_who_only_receive_nothing_but_the_sdp_is_relayed() {
+        let sdp = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n";
+        let message = json!({
+            "type": "answer", "target_id": "v", "room_id": "x", "sdp": "x", "description": {"sdp": "x"},
+            "data": {"sdp": sdp, "type": "offer", "streams": ["x"]}
+        });
+        let expected = json!({"type": "answer", "target_id": "v", "sender_id": "u", "room_id": "s", "data": {"sdp": sdp}});
+        assert_eq!(receive_only(&message), Some(expected));
+        let message = json!({"type": "offer", "data": {"sdp": format!("{sdp}m=audio 9 UDP/TLS/RTP/SAVPF 111\r\n")}});
+        assert_eq!(receive_only(&message), None);
     }
 }

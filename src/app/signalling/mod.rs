@@ -9,6 +9,7 @@ mod hearing;
 mod ice;
 mod leaving;
 pub mod message;
+mod sdp;
 
 pub use close::CloseCode;
 pub use door::{NotLetIn, Pass};

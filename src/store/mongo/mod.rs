@@ -403,7 +403,9 @@ impl SessionStore for MongoStore {
         } else {
             self.archived(session_id, after, limit).await?
         };
-        let last = archived.last().map_or(after, |event: &EventRecord| event.sequence);
+        let last = archived
+            .last()
+            .map_or(after, |event: &EventRecord| event.sequence);
         let newest = tail
             .events
             .into_iter()

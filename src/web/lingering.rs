@@ -1,0 +1,157 @@
+//! Closes a connection without losing what was sent last.
+//!
+//! A socket that is closed while received bytes are still unread is reset, and the reset overtakes what was sent: a close
+//! code or a refusal does not arrive. So the write half is closed first, and what still comes is read and discarded until
+//! the client closes its side, within bounds (RFC 9112, section 9.6).
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
+
+use super::Place;
+
+/// How many bytes are discarded at once.
+const DISCARD_BYTES: usize = 4 * 1024;
+
+/// How much is read from a client whose connection is being closed before the connection is given up.
+#[derive(Debug, Clone, Copy)]
+pub struct LingerLimits {
+    /// The longest time.
+    pub time: Duration,
+    /// The most bytes.
+    pub bytes_max: usize,
+}
+
+/// A client's connection. If it is dropped before the client has closed its side, a task keeps the connection, and its
+/// place among those that may be open, until the client has closed it too.
+pub(super) struct LingeringStream {
+    /// `None` only while it is being dropped.
+    stream: Option<TcpStream>,
+    place: Option<Place>,
+    /// The client has closed its side, or the connection broke.
+    ended: bool,
+    limits: LingerLimits,
+    tasks: TaskTracker,
+    runtime: Handle,
+}
+
+impl LingeringStream {
+    /// Must be called within a runtime.
+    pub(super) fn new(
+        stream: TcpStream,
+        place: Place,
+        limits: LingerLimits,
+        tasks: TaskTracker,
+    ) -> Self {
+        Self {
+            stream: Some(stream),
+            place: Some(place),
+            ended: false,
+            limits,
+            tasks,
+            runtime: Handle::current(),
+        }
+    }
+
+    fn stream(&mut self) -> io::Result<Pin<&mut TcpStream>> {
+        let stream = self.stream.as_mut().map(Pin::new);
+        stream.ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    /// Notes whether the connection broke.
+    fn note<T>(&mut self, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        self.ended |= matches!(outcome, Poll::Ready(Err(_)));
+        outcome
+    }
+}
+
+impl AsyncRead for LingeringStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let (before, has_room) = (buf.filled().len(), buf.remaining() > 0);
+        let outcome = self.stream()?.poll_read(cx, buf);
+        if matches!(outcome, Poll::Ready(Ok(()))) && has_room && buf.filled().len() == before {
+            self.ended = true;
+        }
+        self.note(outcome)
+    }
+}
+
+impl AsyncWrite for LingeringStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let outcome = self.stream()?.poll_write(cx, buf);
+        self.note(outcome)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let outcome = self.stream()?.poll_write_vectored(cx, bufs);
+        self.note(outcome)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let outcome = self.stream()?.poll_flush(cx);
+        self.note(outcome)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let outcome = self.stream()?.poll_shutdown(cx);
+        self.note(outcome)
+    }
+}
+
+impl Drop for LingeringStream {
+    fn drop(&mut self) {
+        let (Some(stream), Some(place)) = (self.stream.take(), self.place.take()) else {
+            return;
+        };
+        if self.ended {
+            return;
+        }
+        let limits = self.limits;
+        let lingering = async move {
+            // A client that does not close its side in time is left.
+            let _ = timeout(limits.time, discard(stream, limits.bytes_max)).await;
+            drop(place);
+        };
+        self.tasks.spawn_on(lingering, &self.runtime);
+    }
+}
+
+/// Closes the write half; then reads until the client closes its side, the connection breaks, or `bytes_max` are read.
+async fn discard(mut stream: TcpStream, bytes_max: usize) {
+    if stream.shutdown().await.is_err() {
+        return;
+    }
+    let mut discarded = 0;
+    while discarded < bytes_max && stream.readable().await.is_ok() {
+        // On the stack and not across an await: a task that waits holds no buffer.
+        match stream.try_read(&mut [0; DISCARD_BYTES]) {
+            Ok(0) => return,
+            Ok(count) => discarded += count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return,
+        }
+    }
+}
