@@ -586,7 +586,7 @@ fn worker_config(env: &mut Env<'_>, store_timeout: Duration) -> worker::Config {
         probe_timeout: store_timeout,
         count_interval: Duration::from_secs(env.number("SESSION_COUNT_INTERVAL_SECS", 30, 1, 3600)),
         overdue_interval: millis(env, "OVERDUE_INTERVAL_MS", 500),
-        beat_interval: millis(env, "INSTANCE_BEAT_MS", 3000),
+        beat_interval: millis(env, "INSTANCE_BEAT_MS", 2000),
         lease_secs: env.number("INSTANCE_LEASE_SECS", 12, 1, 3600),
     };
     if Duration::from_secs(config.lease_secs) < 2 * config.beat_interval {
