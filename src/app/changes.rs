@@ -180,7 +180,7 @@ impl App {
     /// # Errors
     /// Those of `decide`; [`Error::SessionNotFound`]; [`Error::StoreUnavailable`] when the store does not answer for
     /// `store_timeout`; [`Error::Contention`] when other instances change the session first `commit_attempts_max` times, or
-    /// for `contention_wait`.
+    /// for `contention_wait`; [`Error::Overloaded`] when calls of this instance keep this one waiting for that long.
     pub(super) async fn change<T>(
         &self,
         session_id: &SessionId,
@@ -285,7 +285,15 @@ impl App {
             match waited {
                 Ok(turn) => return Ok(turn),
                 Err(_) if !store_answers => return Err(self.impatient()),
-                Err(_) if self.is_exhausted(patience) => return Err(self.contention()),
+                Err(_) if self.is_exhausted(patience) => {
+                    return Err(match asks {
+                        // No other instance stood in the way: there is more to do than this one gets done.
+                        Asks::First => Error::Overloaded {
+                            retry_after: self.config.retry_after,
+                        },
+                        Asks::Again => self.contention(),
+                    });
+                }
                 Err(_) => {}
             }
         }

@@ -1,7 +1,7 @@
 """A doctor and a patient without a browser, from docs/signalling.md alone: they open their join links, meet, exchange an
 offer, an answer and candidates, and the doctor ends the session.
 
-    signalling_client.py <the doctor's link> <the patient's link>
+    signalling_client.py <the doctor's link> <the patient's link> <the origin of CLIENT_BASE_URL>
 
 Needs Python 3.9 and `websockets`.
 """
@@ -18,8 +18,9 @@ import websockets
 class Participant:
     """One who opened their link and connected."""
 
-    def __init__(self, link):
+    def __init__(self, link, origin):
         self.link = urlsplit(link)
+        self.origin = origin
         self.socket = None
         self.user_id = None
 
@@ -38,7 +39,7 @@ class Participant:
         cookie, slot = self.open_link()
         self.socket = await websockets.connect(
             f"ws://{self.link.netloc}{self.link.path}/ws?p={slot}",
-            origin=f"http://{self.link.netloc}",
+            origin=self.origin,
             additional_headers={"Cookie": cookie},
         )
         connected = await self.expect("connected")
@@ -103,7 +104,7 @@ async def talk(doctor, patient):
 
 
 async def main():
-    doctor, patient = (Participant(link) for link in sys.argv[1:3])
+    doctor, patient = (Participant(link, sys.argv[3]) for link in sys.argv[1:3])
     await meet(doctor, patient)
     await negotiate(doctor, patient)
     await talk(doctor, patient)

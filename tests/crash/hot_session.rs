@@ -79,7 +79,11 @@ async fn join_repeatedly(mut client: Client, session_id: String) -> Vec<Result<(
 
 fn on(peer: &MongoPeer) -> Command {
     let mut command = program();
-    command.env("MONGO_URI", format!("mongodb://{}/hot", peer.addr));
+    command
+        .env("MONGO_URI", format!("mongodb://{}/hot", peer.addr))
+        // The peer speaks the protocol, not MongoDB's speed; what is tried here is contention.
+        .env("STORE_TIMEOUT_MS", "20000")
+        .env("CONTENTION_WAIT_MS", "20000");
     command
 }
 
@@ -87,7 +91,10 @@ fn on(peer: &MongoPeer) -> Command {
 async fn no_caller_of_a_hot_session_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let mut command = program();
-    command.env("DATA_DIR", dir.path());
+    command
+        .env("DATA_DIR", dir.path())
+        .env("STORE_TIMEOUT_MS", "20000")
+        .env("CONTENTION_WAIT_MS", "20000");
     let service = Service::start(command);
     let outcome = join_one_session(&[&service]).await;
     assert_eq!(outcome.joined, CALLERS * CALLS, "{:?}", outcome.refused);

@@ -7,9 +7,9 @@ use futures::future::{BoxFuture, FutureExt as _, join_all};
 use tonic::{Request, Status};
 use video_session::proto::v1::get_session_request::Key;
 use video_session::proto::v1::{
-    CreateSessionRequest, EndSessionRequest, GetSessionRequest, JoinSessionRequest,
-    ListSessionEventsRequest, ListSessionsRequest, Role, Session, UpdateSessionRequest,
-    WatchSessionRequest,
+    CreateSessionRequest, CreateSessionResponse, EndSessionRequest, GetSessionRequest,
+    JoinSessionRequest, ListSessionEventsRequest, ListSessionsRequest, Role, Session,
+    UpdateSessionRequest, WatchSessionRequest,
 };
 
 use crate::peers::MongoPeer;
@@ -270,16 +270,23 @@ async fn a_start_without_mongodb_waits_for_it() {
         let race = (0..20).map(|_| {
             let mut client = client.clone();
             async move {
-                client
-                    .create_session(create("race"))
-                    .await
-                    .unwrap()
-                    .into_inner()
+                loop {
+                    match client.create_session(create("race")).await {
+                        Ok(answer) => return answer.into_inner(),
+                        // A slow machine may take longer than the store's timeout: whether it was stored is not known then.
+                        Err(status) => assert_eq!(status.code(), tonic::Code::Unavailable),
+                    }
+                }
             }
         });
         let created = join_all(race).await;
-        assert_eq!(created.iter().filter(|answer| answer.created).count(), 1);
+        assert!(created.iter().filter(|answer| answer.created).count() <= 1);
         let session_id = created[0].session.clone().unwrap().session_id;
+        let is_it = |answer: &CreateSessionResponse| {
+            let session = answer.session.as_ref();
+            session.is_some_and(|session| session.session_id == session_id)
+        };
+        assert!(created.iter().all(is_it));
         client.join_session(join(&session_id)).await.unwrap();
     }
 }

@@ -6,7 +6,7 @@ use tokio::process::Command;
 use video_session::proto::v1::Role;
 
 use crate::harness::{patiently, tool};
-use crate::world::World;
+use crate::world::{BASE, World};
 
 #[tokio::test]
 #[ignore = "needs Python's websockets; .ci/run installs it"]
@@ -29,7 +29,7 @@ async fn a_plain_websocket_client_completes_an_exchange() {
         "/tests/clients/signalling_client.py"
     );
     let output = Command::new(python)
-        .args([script, &doctor, &patient])
+        .args([script, &doctor, &patient, BASE])
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();

@@ -324,6 +324,7 @@ async fn hundreds_of_pages_arrive_at_once_and_none_is_turned_away() {
         .set("HTTP_REQUESTS_PER_MINUTE", 100_000)
         // The peer speaks the protocol, not MongoDB's speed; what is tried here is contention.
         .set("STORE_TIMEOUT_MS", 20_000)
+        .set("CONTENTION_WAIT_MS", 20_000)
         .set("MAX_PARTICIPANTS", PAGES);
     let here = setup.start().await;
     let there = setup.start().await;
