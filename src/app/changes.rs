@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -51,16 +51,23 @@ impl Decision<Session> {
 /// The sessions that calls of this instance are changing.
 #[derive(Default)]
 pub(super) struct Changes {
-    queues: Mutex<HashMap<SessionId, Arc<Queue>>>,
+    queues: Mutex<HashMap<SessionId, InUse>>,
+}
+
+struct InUse {
+    queue: Arc<Queue>,
+    /// How many handles there are.
+    handles: usize,
 }
 
 /// The calls that change one session.
 struct Queue {
+    session_id: SessionId,
     turns: Arc<Turns>,
     /// What was decided and waits for the committer's turn.
     batch: Mutex<Option<Batch>>,
-    /// How often the store has answered.
-    answers: AtomicU64,
+    /// When the store last answered.
+    answered: Mutex<Instant>,
     /// How many batches in a row lost a race against another instance's.
     races_lost: AtomicU32,
 }
@@ -78,7 +85,6 @@ struct Batch {
 /// A queue in use. The last one to be dropped removes the queue.
 struct QueueHandle {
     changes: Arc<Changes>,
-    session_id: SessionId,
     queue: Arc<Queue>,
 }
 
@@ -105,18 +111,20 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Changes {
     fn queue(self: &Arc<Self>, session_id: &SessionId) -> QueueHandle {
         let mut queues = lock(&self.queues);
-        let queue = queues.entry(session_id.clone()).or_insert_with(|| {
-            Arc::new(Queue {
+        let in_use = queues.entry(session_id.clone()).or_insert_with(|| InUse {
+            queue: Arc::new(Queue {
+                session_id: session_id.clone(),
                 turns: Arc::default(),
                 batch: Mutex::default(),
-                answers: AtomicU64::new(0),
+                answered: Mutex::new(Instant::now()),
                 races_lost: AtomicU32::new(0),
-            })
+            }),
+            handles: 0,
         });
+        in_use.handles += 1;
         QueueHandle {
             changes: Arc::clone(self),
-            session_id: session_id.clone(),
-            queue: Arc::clone(queue),
+            queue: Arc::clone(&in_use.queue),
         }
     }
 }
@@ -124,9 +132,12 @@ impl Changes {
 impl Drop for QueueHandle {
     fn drop(&mut self) {
         let mut queues = lock(&self.changes.queues);
-        // The map's and this one: handles are only made under the lock.
-        if Arc::strong_count(&self.queue) == 2 {
-            queues.remove(&self.session_id);
+        let session_id = &self.queue.session_id;
+        if let Some(in_use) = queues.get_mut(session_id) {
+            in_use.handles -= 1;
+            if in_use.handles == 0 {
+                queues.remove(session_id);
+            }
         }
     }
 }
@@ -140,12 +151,12 @@ impl Queue {
         *lock(&self.batch) = Some(batch);
     }
 
-    fn answers(&self) -> u64 {
-        self.answers.load(Ordering::Relaxed)
+    fn answered(&self) -> Instant {
+        *lock(&self.answered)
     }
 
-    fn count_answer(&self) {
-        self.answers.fetch_add(1, Ordering::Relaxed);
+    fn note_answer(&self) {
+        *lock(&self.answered) = Instant::now();
     }
 }
 
@@ -222,9 +233,9 @@ impl App {
         let mut batch = match queue.take_batch() {
             Some(batch) => batch,
             None => {
-                let reading = self.read_session(&handle.session_id);
+                let reading = self.read_session(&handle.queue.session_id);
                 let session = self.until_impatient(patience, reading).await??;
-                queue.count_answer();
+                queue.note_answer();
                 Batch::of(session)
             }
         };
@@ -260,7 +271,7 @@ impl App {
         match outcome {
             Ok(Some(Ok(Committed::Stored))) => Ok(Attempt::Settled(answer)),
             Ok(Some(Ok(Committed::Conflict))) => Ok(Attempt::RaceLost),
-            Ok(Some(Err(error))) => Err(self.store_error(&error)),
+            Ok(Some(Err(error))) => Err(self.commit_error(&error)),
             // A committer that panicked leaves no outcome.
             Ok(None) | Err(_) => Err(Error::Internal),
         }
@@ -275,13 +286,11 @@ impl App {
     ) -> Result<Turn, Error> {
         let mut turn = pin!(queue.turns.wait(asks));
         loop {
-            let answers = queue.answers();
             let give_up = patience.progressed + self.config.store_timeout;
             let waited = timeout_at(give_up, turn.as_mut()).await;
-            let store_answers = queue.answers() != answers;
-            if store_answers {
-                patience.progressed = Instant::now();
-            }
+            let answered = queue.answered();
+            let store_answers = answered > patience.progressed;
+            patience.progressed = patience.progressed.max(answered);
             match waited {
                 Ok(turn) => return Ok(turn),
                 Err(_) if !store_answers => return Err(self.impatient()),
@@ -324,7 +333,7 @@ impl App {
     /// Starts what commits the batch once it is its turn, and tells of it: also when every caller has gone away meanwhile.
     /// Returns where to hand it a turn.
     fn spawn_committer(&self, handle: &QueueHandle) -> oneshot::Sender<Turn> {
-        let handle = handle.changes.queue(&handle.session_id);
+        let handle = handle.changes.queue(&handle.queue.session_id);
         let (store, bus) = (Arc::clone(&self.store), Arc::clone(&self.bus));
         let metrics = Arc::clone(&self.metrics);
         let (sender, handed_over) = oneshot::channel();
@@ -349,7 +358,7 @@ impl App {
                 bus.publish(&change.session.session_id);
             }
             let lost = matches!(committed, Ok(Committed::Conflict));
-            queue.count_answer();
+            queue.note_answer();
             outcome.send_replace(Some(committed.map_err(Arc::new)));
             if lost {
                 metrics.commit_conflicts.inc();

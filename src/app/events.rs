@@ -62,7 +62,7 @@ impl App {
         self.within_budget(async {
             let events = self.store.events(session_id, after, limit).await;
             events
-                .map_err(|error| self.events_error(&error))?
+                .map_err(|error| self.events_error(after, &error))?
                 .ok_or(Error::SessionNotFound)
         })
         .await

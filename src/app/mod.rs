@@ -191,9 +191,14 @@ impl App {
         self.error_about(Part::Record, error)
     }
 
-    /// As [`App::store_error`], of a read of events: whose session can be changed all the same.
-    fn events_error(&self, error: &StoreError) -> Error {
-        self.error_about(Part::Events, error)
+    /// As [`App::store_error`], of a read of the events after a sequence: whose session can be changed all the same.
+    fn events_error(&self, after: i64, error: &StoreError) -> Error {
+        self.error_about(Part::Events { after }, error)
+    }
+
+    /// As [`App::store_error`], of a commit.
+    fn commit_error(&self, error: &StoreError) -> Error {
+        self.error_about(Part::Commit, error)
     }
 
     fn error_about(&self, part: Part, error: &StoreError) -> Error {

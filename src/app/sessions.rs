@@ -74,12 +74,16 @@ impl App {
             if let Some(session) = &latest
                 && session.state != SessionState::Ended
             {
-                if session.is_past_window(&self.config.window, Timestamp::now()) {
+                let is_over = session.is_past_window(&self.config.window, Timestamp::now());
+                match session.matches(&request) {
+                    Ok(()) => {}
                     // What the worker is about to do must not stand in the way of a new session.
-                    self.end_if_over(&session.session_id).await?;
-                    continue;
+                    Err(_) if is_over => {
+                        self.end_if_over(&session.session_id).await?;
+                        continue;
+                    }
+                    Err(conflict) => return Err(conflict),
                 }
-                session.matches(&request)?;
                 return Ok(Created {
                     session: session.clone(),
                     created: false,

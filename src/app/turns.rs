@@ -46,10 +46,15 @@ impl Turns {
             let mut state = self.lock();
             if state.taken {
                 let (sender, waiting) = oneshot::channel();
-                match asks {
-                    Asks::First => state.asking.push_back(sender),
-                    Asks::Again => state.asking_again.push_back(sender),
+                let queue = match asks {
+                    Asks::First => &mut state.asking,
+                    Asks::Again => &mut state.asking_again,
+                };
+                // Those who have gone away leave the queue here too, lest it grow while a turn lasts.
+                while queue.front().is_some_and(oneshot::Sender::is_closed) {
+                    queue.pop_front();
                 }
+                queue.push_back(sender);
                 Some(waiting)
             } else {
                 state.taken = true;

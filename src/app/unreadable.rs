@@ -1,7 +1,7 @@
 //! Sessions that this instance could not read: damaged ones, and those that a newer version wrote. They are set aside, so
-//! that they stand before no others, and named in the log once.
+//! that they do not block others, and named in the log once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,10 +12,25 @@ use crate::telemetry::metrics::Metrics;
 /// What of a session cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
-    /// Its record, or it cannot be changed because of what is stored beside it.
+    /// Its record.
     Record,
-    /// One of its events. The session itself can be changed, and ended.
-    Events,
+    /// What is stored beside its record, so that it cannot be changed. Only a change can tell whether that was repaired.
+    Commit,
+    /// One of the events after this sequence. The session itself can be changed, and ended.
+    Events {
+        /// From where on they were read.
+        after: i64,
+    },
+}
+
+impl Part {
+    /// Whether background work can do nothing about the session.
+    fn blocks_changes(self) -> bool {
+        match self {
+            Self::Record | Self::Commit => true,
+            Self::Events { .. } => false,
+        }
+    }
 }
 
 /// How many there may be, and how long they stay.
@@ -40,6 +55,8 @@ pub(super) struct Unreadable {
 #[derive(Default)]
 struct Inner {
     entries: HashMap<SessionId, Entry>,
+    /// What the log has been told: the sessions, and whether they cannot be changed. As bounded as `entries`.
+    named: HashSet<(SessionId, bool)>,
     /// Whether the log has been told that it is full.
     full: bool,
 }
@@ -68,12 +85,11 @@ impl Unreadable {
     ) {
         let mut inner = self.lock();
         if let Some(entry) = inner.entries.get_mut(session_id) {
-            if part == Part::Record {
-                entry.part = part;
+            if entry.part.blocks_changes() || !part.blocks_changes() {
+                return;
             }
-            return;
-        }
-        if inner.entries.len() >= self.config.max {
+            entry.part = part;
+        } else if inner.entries.len() >= self.config.max {
             if !std::mem::replace(&mut inner.full, true) {
                 tracing::error!(
                     set_aside = inner.entries.len(),
@@ -81,21 +97,28 @@ impl Unreadable {
                 );
             }
             return;
+        } else {
+            let retry_at = now + self.config.retry;
+            let entry = Entry { part, retry_at };
+            inner.entries.insert(session_id.clone(), entry);
         }
-        let retry_at = now + self.config.retry;
-        inner
-            .entries
-            .insert(session_id.clone(), Entry { part, retry_at });
         self.metrics.unreadable_sessions(inner.entries.len());
+        if inner.named.len() >= 2 * self.config.max
+            || !inner
+                .named
+                .insert((session_id.clone(), part.blocks_changes()))
+        {
+            return;
+        }
         drop(inner);
         let error = error.chain();
         match part {
-            Part::Record => tracing::error!(
+            Part::Record | Part::Commit => tracing::error!(
                 session_id = session_id.as_str(),
                 error,
                 "a session cannot be read and is set aside"
             ),
-            Part::Events => tracing::error!(
+            Part::Events { .. } => tracing::error!(
                 session_id = session_id.as_str(),
                 error,
                 "an event of a session cannot be read"
@@ -112,7 +135,7 @@ impl Unreadable {
     pub(super) fn contains(&self, session_id: &SessionId) -> bool {
         let inner = self.lock();
         let entry = inner.entries.get(session_id);
-        entry.is_some_and(|entry| entry.part == Part::Record)
+        entry.is_some_and(|entry| entry.part.blocks_changes())
     }
 
     /// Sessions that are to be tried again, at most `limit`.
@@ -134,11 +157,24 @@ impl Unreadable {
         }
     }
 
+    /// A session is no longer left alone, since only a change can tell whether it can be changed again. The log is not told
+    /// anew if it cannot.
+    pub(super) fn readmit(&self, session_id: &SessionId) {
+        let mut inner = self.lock();
+        if inner.entries.remove(session_id).is_some() {
+            inner.full = false;
+            self.metrics.unreadable_sessions(inner.entries.len());
+        }
+    }
+
     /// A session can be read again, or is gone.
     pub(super) fn release(&self, session_id: &SessionId) {
         let mut inner = self.lock();
         if inner.entries.remove(session_id).is_some() {
             inner.full = false;
+            for blocks_changes in [true, false] {
+                inner.named.remove(&(session_id.clone(), blocks_changes));
+            }
             self.metrics.unreadable_sessions(inner.entries.len());
             drop(inner);
             tracing::info!(
@@ -198,10 +234,10 @@ mod tests {
     fn an_unreadable_event_keeps_no_session_from_being_changed() {
         let (unreadable, metrics) = registry(10);
         let (error, now) = (StoreError::corrupt("broken"), Instant::now());
-        unreadable.set_aside(&session(1), Part::Events, &error, now);
+        unreadable.set_aside(&session(1), Part::Events { after: 0 }, &error, now);
         assert!(!unreadable.contains(&session(1)) && counted(&metrics, 1));
         unreadable.set_aside(&session(1), Part::Record, &error, now);
-        unreadable.set_aside(&session(1), Part::Events, &error, now);
+        unreadable.set_aside(&session(1), Part::Events { after: 0 }, &error, now);
         assert!(unreadable.contains(&session(1)) && counted(&metrics, 1));
     }
 

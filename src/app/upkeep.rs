@@ -78,8 +78,12 @@ impl App {
         for (session_id, part) in self.unreadable.due(Instant::now(), RETRIES) {
             let read = match part {
                 Part::Record => self.store.get(&session_id).await.map(drop),
-                Part::Events => {
-                    let events = self.store.events(&session_id, 0, PAGE_SIZE_MAX);
+                Part::Commit => {
+                    self.unreadable.readmit(&session_id);
+                    continue;
+                }
+                Part::Events { after } => {
+                    let events = self.store.events(&session_id, after, PAGE_SIZE_MAX);
                     events.await.map(drop)
                 }
             };

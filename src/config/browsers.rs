@@ -29,8 +29,12 @@ pub(super) fn web_config(
     let allowed_origins = env.parse(
         "HTTP_ALLOWED_ORIGINS",
         "",
-        "must be origins, as in https://portal.example.com, separated by commas",
-        |text| list(text).map(parse_origin).collect::<Option<Vec<_>>>(),
+        "must be origins, as in https://portal.example.com, separated by commas; no wildcards",
+        |text| {
+            // A browser's Origin is compared as it is.
+            let exact = |origin: &str| parse_origin(origin).filter(|_| !origin.contains('*'));
+            list(text).map(exact).collect::<Option<Vec<_>>>()
+        },
     );
     let dev_origins = dev_port.map(|port| {
         ["localhost", "127.0.0.1", "[::1]"].map(|host| format!("http://{host}:{port}"))
@@ -39,21 +43,7 @@ pub(super) fn web_config(
         allowed.extend(dev_origins.into_iter().flatten());
         allowed
     });
-    let frame_ancestors = env.parse(
-        "FRAME_ANCESTORS",
-        "'none'",
-        "must be none, self or a list of origins separated by spaces",
-        |text| {
-            let source = |source: &str| match source {
-                // A `.env` takes the quotes off.
-                "none" | "'none'" => Some("'none'".to_owned()),
-                "self" | "'self'" => Some("'self'".to_owned()),
-                origin => parse_origin(origin),
-            };
-            let sources: Vec<_> = list(text).map(source).collect::<Option<_>>()?;
-            (!sources.is_empty()).then(|| sources.join(" "))
-        },
-    );
+    let frame_ancestors = frame_ancestors(env);
     let trusted_proxies = env.parse(
         "TRUSTED_PROXIES",
         "",
@@ -104,6 +94,26 @@ pub(super) fn web_config(
         connections,
         socket,
     })
+}
+
+fn frame_ancestors(env: &mut Env<'_>) -> Option<String> {
+    env.parse(
+        "FRAME_ANCESTORS",
+        "'none'",
+        "must be none, self or a list of origins separated by spaces",
+        |text| {
+            let source = |source: &str| match source {
+                // A `.env` takes the quotes off.
+                "none" | "'none'" => Some("'none'".to_owned()),
+                "self" | "'self'" => Some("'self'".to_owned()),
+                origin => parse_origin(origin),
+            };
+            let sources: Vec<_> = list(text).map(source).collect::<Option<_>>()?;
+            // Beside others, browsers ignore 'none'.
+            let is_plain = sources.len() == 1 || !sources.iter().any(|source| source == "'none'");
+            (!sources.is_empty() && is_plain).then(|| sources.join(" "))
+        },
+    )
 }
 
 /// Of the address for operators: the timeouts are the same as everywhere.

@@ -462,7 +462,7 @@ fn app_config(env: &mut Env<'_>, retry_after: Duration, store_timeout: Duration)
         store_timeout,
         retry_after,
         commit_attempts_max: env.number("COMMIT_ATTEMPTS_MAX", 64, 1, 10_000),
-        contention_wait: millis(env, "CONTENTION_WAIT_MS", 4000),
+        contention_wait: millis(env, "CONTENTION_WAIT_MS", 2500),
         watch_poll: millis(env, "WATCH_POLL_MS", 500),
         watch_streams_max: env.number("WATCH_STREAMS_MAX", 1000, 1, 1_000_000),
         stay_secs: env.number("JOIN_PAGE_TTL_SECS", 12 * 3600, 60, SECS_MAX),
@@ -794,6 +794,20 @@ mod tests {
             ("TURN_SECRET", SECRET),
         ];
         assert!(faulty(&turn).contains(&"TURN_URLS"));
+    }
+
+    #[test]
+    fn origins_that_no_browser_sends_are_refused() {
+        for (setting, value) in [
+            ("HTTP_ALLOWED_ORIGINS", "https://*.example.com"),
+            ("FRAME_ANCESTORS", "none https://portal.example.com"),
+        ] {
+            assert_eq!(faulty(&[(setting, value)]), [setting]);
+        }
+        assert_eq!(
+            faulty(&[("FRAME_ANCESTORS", "https://*.example.com")]),
+            [""; 0]
+        );
     }
 
     #[test]

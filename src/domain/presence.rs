@@ -206,7 +206,10 @@ impl Session {
         Ok(Some(self.changed(now, kinds, |session| {
             session.set_admitted(user_id);
             if !session.let_in.contains(user_id) {
-                session.let_in.push(user_id.clone());
+                let mut let_in = std::mem::take(&mut session.let_in);
+                let_in.retain(|admitted| session.is_entitled(admitted));
+                let_in.push(user_id.clone());
+                session.let_in = let_in;
             }
         })))
     }
@@ -379,6 +382,7 @@ impl Session {
         let kept_out = self.keeps_out(&invite.user_id);
         let full = standing.is_none() && self.invites.len() >= INVITES_MAX;
         let spent = full.then(|| self.spent_invite(now)).flatten();
+        let standing_since = standing.map(|standing| standing.since);
         let invite = Invite {
             since: match standing {
                 Some(standing) if !kept_out => standing.since,
@@ -414,6 +418,12 @@ impl Session {
             session.invites.retain(|standing| {
                 standing.user_id != invite.user_id && Some(&standing.user_id) != spent.as_ref()
             });
+            if standing_since != Some(invite.since) {
+                // An earlier invitation's admission does not hold for this one.
+                session
+                    .let_in
+                    .retain(|admitted| *admitted != invite.user_id);
+            }
             session.invites.push(invite);
         })))
     }

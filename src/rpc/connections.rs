@@ -1,7 +1,7 @@
 //! The open connections of a listener: so many in all, so many from one address.
 //!
 //! A connection is a stranger until a call on it shows the internal secret. Where there is no place left, the oldest stranger
-//! is cut in favour of the newcomer, so callers without the secret keep nobody out, not even clients at their own address.
+//! is cut in favour of the newcomer, so callers without the secret cannot block others, not even clients at their own address.
 //! Strangers that have never made a call go first: a probe that keeps its connection open outlives those who are silent.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -182,7 +182,7 @@ impl Peer {
         self.0.is_known.load(Ordering::Relaxed)
     }
 
-    /// A call was made, with or without the secret.
+    /// A call was let in: with the secret, or to ask for health.
     pub(super) fn note_call(&self) {
         if self.0.has_called.load(Ordering::Relaxed) {
             return;

@@ -72,13 +72,13 @@ impl Accepting {
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             };
-            let deadline = Instant::now() + self.hello_timeout;
             // An answer's end must not wait for the acknowledgement of its beginning, which a client delays by 40 ms.
             let _ = stream.set_nodelay(true);
             // Without a place, the stream is closed without a word.
             let Some(place) = connections.take_place(subscriber_of(address.ip())).await else {
                 continue;
             };
+            let deadline = Instant::now() + self.hello_timeout;
             match &self.tls {
                 None => self.hand_on(Either::Left(stream), place, deadline).await,
                 Some(tls) => {

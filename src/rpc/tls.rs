@@ -55,7 +55,9 @@ impl Tls {
             None => builder.with_no_client_auth(),
             Some(ca) => {
                 let mut roots = RootCertStore::empty();
-                roots.add_parsable_certificates(certificates(ca)?);
+                for certificate in certificates(ca)? {
+                    roots.add(certificate)?;
+                }
                 let verifier =
                     WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
                         .build()?;

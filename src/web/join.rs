@@ -7,6 +7,7 @@ use axum::http::header::{LOCATION, SET_COOKIE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use super::refusal::Refusal;
 use super::{Edge, cookie};
@@ -115,12 +116,6 @@ pub(super) async fn bearer(
         .await?)
 }
 
-/// What the page sends for somebody whose link came without a name.
-#[derive(Deserialize)]
-struct Named {
-    name: String,
-}
-
 /// `POST /join/{session_id}/name`: somebody whose link came without a name gives one, which the session keeps. It travels in a
 /// body, because addresses end up in the logs of proxies.
 pub(super) async fn name(
@@ -131,11 +126,29 @@ pub(super) async fn name(
     body: Body,
 ) -> Response {
     let (session_id, query) = (text(session_id), query.unwrap_or_default().0);
-    let outcome = match read_name(&edge, body).await {
-        Ok(name) => keep_name(&edge, session_id, query, name, &headers).await,
-        Err(fault) => return (StatusCode::UNPROCESSABLE_ENTITY, fault).into_response(),
+    let outcome = match namer(&edge, session_id, query, &headers).await {
+        Ok(pass) => match read_name(&edge, body).await {
+            Ok(name) => keep_name(&edge, &pass, &name).await,
+            Err(fault) => return (StatusCode::UNPROCESSABLE_ENTITY, fault).into_response(),
+        },
+        Err(refusal) => Err(refusal),
     };
     outcome.unwrap_or_else(|refusal| edge.assets.refuse(&refusal, &headers, &edge.config))
+}
+
+/// Who gives a name. Asked before the body is read, for which nobody else is waited.
+async fn namer(
+    edge: &Edge,
+    session_id: String,
+    query: JoinQuery,
+    headers: &HeaderMap,
+) -> Result<Pass, Refusal> {
+    if !edge.config.is_own_origin(headers) {
+        return Err(Refusal::Origin);
+    }
+    let session_id = SessionId::parse(session_id).map_err(|_| Refusal::UnknownSession)?;
+    let slot = query.p.ok_or(Refusal::MissingToken)?;
+    bearer(edge, &session_id, &slot, headers).await
 }
 
 async fn read_name(edge: &Edge, body: Body) -> Result<String, String> {
@@ -147,9 +160,10 @@ async fn read_name(edge: &Edge, body: Body) -> Result<String, String> {
         .await
         .map_err(|_| "the body took too long")?
         .map_err(|_| "the body is too large, or broke off")?;
-    let named: Named =
-        serde_json::from_slice(&body).map_err(|_| r#"the body must be {"name": "…"}, in JSON"#)?;
-    let name: String = named.name.chars().map(visible).collect();
+    let fault = r#"the body must be {"name": "…"}, in JSON"#;
+    let fields: Map<String, Value> = serde_json::from_slice(&body).map_err(|_| fault)?;
+    let name = fields.get("name").and_then(Value::as_str).ok_or(fault)?;
+    let name: String = name.chars().filter_map(visible).collect();
     let name = name.split_whitespace().collect::<Vec<_>>().join(" ");
     match text_fault(&name) {
         None if !name.contains(char::is_alphanumeric) => Err("name must have a letter".to_owned()),
@@ -158,43 +172,42 @@ async fn read_name(edge: &Edge, body: Body) -> Result<String, String> {
     }
 }
 
-/// What is not seen has no place in a name that somebody gave themselves: it hides, or turns the text around it.
-fn visible(c: char) -> char {
+/// What is not seen has no place in a name that somebody gave themselves: it hides, or turns the text around it. Joiners stay,
+/// which some scripts need.
+fn visible(c: char) -> Option<char> {
     match c {
         '\u{ad}'
         | '\u{34f}'
         | '\u{61c}'
         | '\u{115f}'
         | '\u{1160}'
-        | '\u{180e}'
-        | '\u{3164}'
-        | '\u{ffa0}'
-        | '\u{e0000}'..='\u{e0fff}'
+        | '\u{17b4}'..='\u{17b5}'
+        | '\u{180b}'..='\u{180f}'
         | '\u{200b}'
         | '\u{200e}'
         | '\u{200f}'
-        | '\u{2028}'..='\u{202e}'
+        | '\u{202a}'..='\u{202e}'
         | '\u{2060}'..='\u{206f}'
-        | '\u{feff}' => ' ',
-        c if c.is_control() => ' ',
-        c => c,
+        | '\u{2800}'
+        | '\u{3164}'
+        | '\u{fdd0}'..='\u{fdef}'
+        | '\u{feff}'
+        | '\u{ffa0}'
+        | '\u{fff0}'..='\u{fffb}'
+        | '\u{13430}'..='\u{1345f}'
+        | '\u{1bca0}'..='\u{1bca3}'
+        | '\u{1d173}'..='\u{1d17a}'
+        | '\u{e0000}'..='\u{e0fff}' => None,
+        // The last two of each plane are no characters.
+        c if u32::from(c) & 0xfffe == 0xfffe => None,
+        '\u{2028}' | '\u{2029}' => Some(' '),
+        c if c.is_control() => Some(' '),
+        c => Some(c),
     }
 }
 
-async fn keep_name(
-    edge: &Edge,
-    session_id: String,
-    query: JoinQuery,
-    name: String,
-    headers: &HeaderMap,
-) -> Result<Response, Refusal> {
-    if !edge.config.is_own_origin(headers) {
-        return Err(Refusal::Origin);
-    }
-    let session_id = SessionId::parse(session_id).map_err(|_| Refusal::UnknownSession)?;
-    let slot = query.p.ok_or(Refusal::MissingToken)?;
-    let pass = bearer(edge, &session_id, &slot, headers).await?;
-    match edge.app.name_participant(&pass, &name).await {
+async fn keep_name(edge: &Edge, pass: &Pass, name: &str) -> Result<Response, Refusal> {
+    match edge.app.name_participant(pass, name).await {
         Ok(()) => Ok(StatusCode::NO_CONTENT.into_response()),
         Err(Error::NameGiven) => {
             let told = "another name was given already, here or with the link";

@@ -119,7 +119,10 @@ impl Config {
 
     /// Whether the page that makes a request is one of ours: browsers send the cookie whoever makes it.
     fn is_own_origin(&self, headers: &HeaderMap) -> bool {
-        let origin = headers.get(ORIGIN).and_then(|value| value.to_str().ok());
+        let mut origins = headers.get_all(ORIGIN).iter();
+        // Browsers send one; of several, none says who asks.
+        let only = origins.next().filter(|_| origins.next().is_none());
+        let origin = only.and_then(|value| value.to_str().ok());
         origin.is_some_and(|origin| {
             origin == self.origin() || self.allowed_origins.iter().any(|allowed| allowed == origin)
         })

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use ipnet::IpNet;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -26,6 +28,8 @@ use crate::net::subscriber_of;
 
 /// The most that a request's headers may take, cookies of several participants included.
 const HEADER_BYTES_MAX: usize = 64 * 1024;
+/// How long a connection without a request in progress may take to close, once the service stops.
+const CLOSING_GRACE: Duration = Duration::from_secs(1);
 /// The pause after a failed accept: the process is out of file descriptors, and will be for a moment.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -85,10 +89,14 @@ fn serve_one(
 ) -> impl Future<Output = ()> + use<> {
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(limits.write_timeout));
+    let answering = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&answering);
     let service = hyper::service::service_fn(move |mut request: http::Request<Incoming>| {
         request.extensions_mut().insert(PeerAddress(address));
         let mut router = router.clone();
+        let counted = Answering::new(&counter);
         async move {
+            let _counted = counted;
             router
                 .call(request.map(axum::body::Body::new) as Request)
                 .await
@@ -108,9 +116,30 @@ fn serve_one(
             _ = connection.as_mut() => {}
             () = closing.cancelled() => {
                 connection.as_mut().graceful_shutdown();
-                let _ = connection.await;
+                // A client that has not sent a whole request is not waited for, nor one that does not take its answer.
+                while timeout(CLOSING_GRACE, connection.as_mut()).await.is_err() {
+                    if answering.load(Ordering::Relaxed) == 0 {
+                        break;
+                    }
+                }
             }
         }
+    }
+}
+
+/// Counts a request as being answered until it is dropped.
+struct Answering(Arc<AtomicUsize>);
+
+impl Answering {
+    fn new(counter: &Arc<AtomicUsize>) -> Self {
+        counter.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(counter))
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -3,6 +3,7 @@
 mod count_sessions;
 mod end_overdue;
 mod keep_alive;
+mod measure_clock;
 mod probe_store;
 
 use std::sync::Arc;
@@ -62,6 +63,10 @@ pub fn start(
     tasks.spawn(until(
         stop.clone(),
         count_sessions::run(config.clone(), parts.clone()),
+    ));
+    tasks.spawn(until(
+        stop.clone(),
+        measure_clock::run(config.clone(), parts.clone()),
     ));
     tasks.spawn(until(
         stop.clone(),

@@ -18,10 +18,6 @@ pub(super) async fn run(config: Config, parts: Parts) {
             told = Some(up);
             tell(&parts, up);
         }
-        if up {
-            // A failure has been logged by the store; the old measure stands until the next one.
-            let _ = timeout(config.probe_timeout, parts.app.measure_clock_skew()).await;
-        }
     }
 }
 

@@ -949,6 +949,15 @@ async fn a_session_past_its_window_makes_way_for_a_new_one() {
         .join_session(join(&over.session_id, Role::Doctor))
         .await;
     refused(outcome, Reason::JoinTooLate);
+    // Repeating the call gives the same session, as always.
+    let past = scheduled("appointment-1", Some(in_secs(-9000)), Some(in_secs(-3700)));
+    let again = v1::CreateSessionRequest {
+        scheduled_start_time: over.scheduled_start_time,
+        scheduled_end_time: over.scheduled_end_time,
+        ..past
+    };
+    let again = client.create_session(again).await.unwrap().into_inner();
+    assert!(!again.created);
     let next = scheduled("appointment-1", None, Some(in_secs(1800)));
     let answer = client.create_session(next).await.unwrap().into_inner();
     assert!(answer.created);

@@ -325,3 +325,25 @@ async fn frames_that_are_no_text_are_ignored() {
     doctor.expect("emoji").await;
     doctor.nothing_more().await;
 }
+
+#[tokio::test]
+async fn unfinished_requests_do_not_hold_up_the_end() {
+    let setup = setup()
+        .set("HTTP_HEADER_TIMEOUT_SECS", 600)
+        .set("DRAIN_TIMEOUT_SECS", 3600);
+    let mut world = World::with(&setup, create("appointment-1")).await;
+    let mut open = Vec::new();
+    for begun in [
+        "",
+        "GET /join/x HTTP/1.1\r\nHost",
+        "POST /join/sess_x/name?p=000000000000 HTTP/1.1\r\nHost: x\r\nContent-Length: 4000\r\n\r\n{",
+    ] {
+        let mut stream = TcpStream::connect(world.service.http).await.unwrap();
+        stream.write_all(begun.as_bytes()).await.unwrap();
+        open.push(stream);
+    }
+    // So that the service has taken them all in.
+    world.ticket(Role::Patient).await;
+    world.service.process.signal("TERM");
+    assert!(world.service.process.exit().await.success());
+}

@@ -78,9 +78,11 @@ async fn a_participant_without_a_name_gives_one_once() {
     for (body, fault) in [
         ("Rosa", "the body must be"),
         ("{}", "the body must be"),
+        (r#"["Rosa"]"#, "the body must be"),
+        (r#"{"name": 7}"#, "the body must be"),
         (r#"{"name": " "}"#, "name must have a letter"),
         (
-            "{\"name\": \"\u{200b}\u{2060}\\t\"}",
+            "{\"name\": \"\u{200b}\u{2060}\\t\u{2800}\u{fff9}\u{1d173}\"}",
             "name must have a letter",
         ),
         (&long, "name must have at most 256"),
@@ -93,6 +95,13 @@ async fn a_participant_without_a_name_gives_one_once() {
     let body = "{\"name\": \" Rosa\\t Pérez\u{202e} <b> \"}";
     let elsewhere = submit(http, &path, &from("https://evil.test"), body).await;
     assert_eq!((elsewhere.status, elsewhere.code()), (403, "origin"));
+    let several = [
+        ("origin", BASE),
+        ("origin", "https://evil.test"),
+        ("cookie", ticket.cookie.as_str()),
+    ];
+    let several = submit(http, &path, &several, body).await;
+    assert_eq!((several.status, several.code()), (403, "origin"));
     let stranger = submit(http, &path, &[("origin", BASE)], body).await;
     assert_eq!((stranger.status, stranger.code()), (401, "missing-token"));
 

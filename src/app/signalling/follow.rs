@@ -57,7 +57,14 @@ async fn follow(app: &Arc<App>, session_id: &SessionId, after: &mut i64) -> Resu
         let Some(event) = event else {
             return Ok(());
         };
-        let event = event?;
+        let event = match event {
+            Ok(event) => event,
+            Err(Error::Internal) => {
+                *after = send_pages_to_reconnect(app, session_id).await?;
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
         tell(app, session_id, &event).await?;
         *after = event.sequence;
         if app
@@ -68,6 +75,22 @@ async fn follow(app: &Arc<App>, session_id: &SessionId, after: &mut i64) -> Resu
             return Ok(());
         }
     }
+}
+
+/// An event that cannot be read, as one that a newer version wrote, may be a removal or the end. What it led to is in the
+/// session: so every page connects anew, and is told of the session as it is, or refused. Returns the version up to which
+/// nothing more is to be told.
+async fn send_pages_to_reconnect(app: &Arc<App>, session_id: &SessionId) -> Result<i64, Error> {
+    let key = SessionKey::Session(session_id.clone());
+    let version = app.get_session(&key).await?.version;
+    app.connections.with_room(session_id, |room| {
+        for peer in room.peers.iter().filter(|peer| peer.knows < version) {
+            let code = CloseCode::GoingAway.number();
+            peer.outbox.send(Outgoing::Close(code));
+        }
+        room.told = room.told.max(version);
+    });
+    Ok(version)
 }
 
 async fn tell(app: &Arc<App>, session_id: &SessionId, event: &Event) -> Result<(), Error> {

@@ -145,7 +145,7 @@ impl SessionStore for SqliteStore {
     async fn get(&self, session_id: &SessionId) -> Result<Option<Session>, StoreError> {
         let wanted = session_id.clone();
         let read = self.readers.read(move |db| queries::get(db, &wanted));
-        read.await.map_err(|error| error.about(session_id))
+        read.await.map_err(|error| about(error, session_id))
     }
 
     async fn latest(&self, appointment_id: &AppointmentId) -> Result<Option<Session>, StoreError> {
@@ -170,7 +170,7 @@ impl SessionStore for SqliteStore {
         let session_id = &change.session.session_id;
         let change = change.clone();
         let write = self.writer.write(move |db| queries::commit(db, &change));
-        write.await.map_err(|error| error.about(session_id))
+        write.await.map_err(|error| about(error, session_id))
     }
 
     async fn list(&self, query: &SessionQuery) -> Result<Vec<ListedSession>, StoreError> {
@@ -188,7 +188,7 @@ impl SessionStore for SqliteStore {
         let read = self
             .readers
             .read(move |db| queries::events(db, &wanted, after, limit));
-        read.await.map_err(|error| error.about(session_id))
+        read.await.map_err(|error| about(error, session_id))
     }
 
     async fn count_by_state(&self) -> Result<HashMap<SessionState, u64>, StoreError> {
@@ -250,6 +250,27 @@ impl SessionStore for SqliteStore {
         self.readers.close();
         self.lister.close();
         self.writer.close().await;
+    }
+}
+
+/// Names the session that an error is about, unless it is the file that is damaged.
+fn about(error: StoreError, session_id: &SessionId) -> StoreError {
+    let of_the_file = match &error {
+        StoreError::Corrupt { source, .. } => source
+            .downcast_ref::<rusqlite::Error>()
+            .and_then(rusqlite::Error::sqlite_error_code)
+            .is_some_and(|code| {
+                matches!(
+                    code,
+                    rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase
+                )
+            }),
+        _ => false,
+    };
+    if of_the_file {
+        error
+    } else {
+        error.about(session_id)
     }
 }
 

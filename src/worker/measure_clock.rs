@@ -1,0 +1,15 @@
+//! How far this machine's clock is from the store's.
+
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use super::{Config, Parts};
+
+pub(super) async fn run(config: Config, parts: Parts) {
+    let mut ticks = interval(config.probe_interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        // A failure has been logged by the store; the old measure stands until the next one.
+        let _ = timeout(config.probe_timeout, parts.app.measure_clock_skew()).await;
+    }
+}
