@@ -15,7 +15,8 @@ pub use liveness::{Liveness, LivenessTimes};
 pub use sessions::{Created, JoinGrant, JoinRequest, SessionKey};
 pub use unreadable::UnreadableConfig;
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
@@ -25,7 +26,7 @@ use tokio_util::task::TaskTracker;
 use crate::auth::token::Tokens;
 use crate::bus::Bus;
 use crate::domain::error::Error;
-use crate::domain::id::random_id;
+use crate::domain::id::{SessionId, random_id};
 use crate::domain::node::Rotation;
 use crate::domain::session::JoinWindow;
 use crate::hub::Hub;
@@ -84,6 +85,8 @@ pub struct App {
     changes: Arc<Changes>,
     watch_permits: Arc<Semaphore>,
     unreadable: Unreadable,
+    /// What was found over when sessions were last looked for, and did not end.
+    still_over: Mutex<HashSet<SessionId>>,
     clock_watch: ClockWatch,
     /// What the application does beside answering.
     tasks: TaskTracker,
@@ -130,6 +133,7 @@ impl App {
             tasks: TaskTracker::new(),
             instance_id: random_id(),
             unreadable: Unreadable::new(config.unreadable, Arc::clone(&metrics)),
+            still_over: Mutex::default(),
             clock_watch: ClockWatch::default(),
             store,
             bus,

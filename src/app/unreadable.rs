@@ -113,10 +113,15 @@ impl Unreadable {
         drop(inner);
         let error = error.chain();
         match part {
-            Part::Record | Part::Commit => tracing::error!(
+            Part::Record => tracing::error!(
                 session_id = session_id.as_str(),
                 error,
                 "a session cannot be read and is set aside"
+            ),
+            Part::Commit => tracing::error!(
+                session_id = session_id.as_str(),
+                error,
+                "a session cannot be changed and is set aside"
             ),
             Part::Events { .. } => tracing::error!(
                 session_id = session_id.as_str(),

@@ -1,6 +1,8 @@
 //! What becomes of sessions by themselves: those whose time is over end, and participants whose instance died are gone.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::changes::Decision;
@@ -40,17 +42,40 @@ impl App {
             .overdue(ends_before, empty_before, limit)
             .await
             .map_err(|error| self.store_error(&error))?;
+        let mut still_there = Vec::new();
         for session_id in self.without_set_aside(overdue) {
-            go_on(self.end_if_over(&session_id).await)?;
+            if !go_on(self.end_if_over(&session_id).await)?.unwrap_or(false) {
+                still_there.push(session_id);
+            }
         }
+        self.set_aside_what_stays(still_there);
         Ok(())
     }
 
-    /// Ends a session if its time is over.
+    /// A session that was found over twice in a row and did not end is not as the store's indexes have it, or cannot be
+    /// changed: however many there are of them, they must not be all that is found.
+    fn set_aside_what_stays(&self, still_there: Vec<SessionId>) {
+        let still_there: HashSet<_> = still_there.into_iter().collect();
+        let before = std::mem::replace(&mut *self.lock_still_over(), still_there.clone());
+        let damaged = StoreError::corrupt("its time is over, and it cannot be ended");
+        for session_id in before.intersection(&still_there) {
+            self.unreadable
+                .set_aside(session_id, Part::Commit, &damaged, Instant::now());
+        }
+    }
+
+    /// Nothing panics while it holds this lock.
+    fn lock_still_over(&self) -> MutexGuard<'_, HashSet<SessionId>> {
+        self.still_over
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends a session if its time is over; whether it has ended.
     ///
     /// # Errors
     /// [`Error::SessionNotFound`]; [`Error::StoreUnavailable`]
-    pub(super) async fn end_if_over(&self, session_id: &SessionId) -> Result<(), Error> {
+    pub(super) async fn end_if_over(&self, session_id: &SessionId) -> Result<bool, Error> {
         self.change(session_id, |session| {
             // As it is now: it may have been moved, or entered, since it was found.
             let Config {
@@ -63,8 +88,8 @@ impl App {
             let change =
                 cause.and_then(|cause| session.ended(cause, cause.reason().to_owned(), now));
             Ok(match change {
-                Some(change) => Decision::Commit(Box::new(change), ()),
-                None => Decision::Keep(()),
+                Some(change) => Decision::Commit(Box::new(change), true),
+                None => Decision::Keep(false),
             })
         })
         .await
@@ -199,10 +224,11 @@ impl App {
 }
 
 /// One session that cannot be read or changed does not stand in the way of the others; a store that is away does.
-fn go_on<T>(outcome: Result<T, Error>) -> Result<(), Error> {
+fn go_on<T>(outcome: Result<T, Error>) -> Result<Option<T>, Error> {
     match outcome {
+        Ok(outcome) => Ok(Some(outcome)),
         Err(error @ (Error::StoreUnavailable { .. } | Error::Overloaded { .. })) => Err(error),
-        _ => Ok(()),
+        Err(_) => Ok(None),
     }
 }
 

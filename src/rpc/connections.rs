@@ -2,15 +2,21 @@
 //!
 //! A connection is a stranger until a call on it shows the internal secret. Where there is no place left, the oldest stranger
 //! is cut in favour of the newcomer, so callers without the secret cannot block others, not even clients at their own address.
-//! Strangers that have never made a call go first: a probe that keeps its connection open outlives those who are silent.
+//! Strangers that have never made a call go first, so that a probe that keeps its connection open outlives those who are
+//! silent; but not before they had the time to make one.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
+
+/// How long a stranger may take to make its first call before it goes ahead of those that have made one.
+const FIRST_CALL_TIME: Duration = Duration::from_secs(1);
 
 /// All open connections of a listener.
 pub(super) struct Connections {
@@ -25,18 +31,23 @@ struct Table {
     /// How many were ever opened: numbers them by age.
     opened: u64,
     addresses: HashMap<IpAddr, Address>,
-    /// The addresses that have strangers, by their number.
-    by_strangers: BTreeSet<(usize, IpAddr)>,
+    /// The addresses that have strangers: the last one has most of them, and of several the one whose stranger goes first.
+    by_strangers: BTreeSet<(usize, Reverse<Rank>, IpAddr)>,
 }
 
 #[derive(Default)]
 struct Address {
     /// All connections that were not cut.
     open: usize,
-    strangers: BTreeMap<Rank, CancellationToken>,
+    strangers: BTreeMap<Rank, Stranger>,
 }
 
-/// Which stranger goes first: the least.
+struct Stranger {
+    opened: Instant,
+    cut: CancellationToken,
+}
+
+/// Which stranger goes first: the least, once it had the time to make a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
     has_called: bool,
@@ -122,7 +133,8 @@ impl Table {
                 number,
             };
             found.open += 1;
-            found.strangers.insert(rank, cut.clone());
+            let (opened, cut) = (Instant::now(), cut.clone());
+            found.strangers.insert(rank, Stranger { opened, cut });
         });
         Peer(Arc::new(PeerState {
             connections: Arc::clone(connections),
@@ -137,17 +149,17 @@ impl Table {
     /// Changes what is known of an address, and keeps the order of addresses true.
     fn change<T>(&mut self, address: IpAddr, change: impl FnOnce(&mut Address) -> T) -> T {
         let found = self.addresses.entry(address).or_default();
-        let before = found.strangers.len();
+        let before = found.place(address);
         let outcome = change(found);
-        let (open, after) = (found.open, found.strangers.len());
-        if open == 0 {
+        let after = found.place(address);
+        if found.open == 0 {
             self.addresses.remove(&address);
         }
         if before != after {
-            self.by_strangers.remove(&(before, address));
-            if after > 0 {
-                self.by_strangers.insert((after, address));
+            if let Some(before) = before {
+                self.by_strangers.remove(&before);
             }
+            self.by_strangers.extend(after);
         }
         outcome
     }
@@ -155,11 +167,11 @@ impl Table {
     /// Whether there was one.
     fn cut_oldest_stranger_of(&mut self, address: IpAddr) -> bool {
         self.change(address, |found| {
-            let Some((_, oldest)) = found.strangers.pop_first() else {
+            let Some(stranger) = found.take_stranger() else {
                 return false;
             };
             found.open -= 1;
-            oldest.cancel();
+            stranger.cut.cancel();
             true
         })
     }
@@ -167,7 +179,32 @@ impl Table {
     /// Cuts the oldest stranger of the address that has most of them. Whether there was one.
     fn cut_a_stranger(&mut self) -> bool {
         let most = self.by_strangers.last().copied();
-        most.is_some_and(|(_, address)| self.cut_oldest_stranger_of(address))
+        most.is_some_and(|(_, _, address)| self.cut_oldest_stranger_of(address))
+    }
+}
+
+impl Address {
+    /// Where it stands among the addresses that have strangers.
+    fn place(&self, address: IpAddr) -> Option<(usize, Reverse<Rank>, IpAddr)> {
+        let (first, _) = self.strangers.first_key_value()?;
+        Some((self.strangers.len(), Reverse(*first), address))
+    }
+
+    /// Takes off the stranger that goes first: the oldest that never made a call though it had the time to, or else the
+    /// oldest that made one, or else the oldest.
+    fn take_stranger(&mut self) -> Option<Stranger> {
+        let (silent, stranger) = self.strangers.first_key_value()?;
+        let had_time = stranger.opened.elapsed() >= FIRST_CALL_TIME;
+        let first_caller = Rank {
+            has_called: true,
+            number: 0,
+        };
+        let caller = self.strangers.range(first_caller..).next();
+        let goes_first = match caller {
+            Some((caller, _)) if !had_time => *caller,
+            _ => *silent,
+        };
+        self.strangers.remove(&goes_first)
     }
 }
 
@@ -192,8 +229,8 @@ impl Peer {
         self.0.has_called.store(true, Ordering::Relaxed);
         let after = self.rank();
         table.change(self.0.address, |found| {
-            if let Some(cut) = found.strangers.remove(&before) {
-                found.strangers.insert(after, cut);
+            if let Some(stranger) = found.strangers.remove(&before) {
+                found.strangers.insert(after, stranger);
             }
         });
     }
@@ -256,6 +293,18 @@ mod tests {
             .flatten()
     }
 
+    /// As if every stranger had been there for a while.
+    fn age_strangers(connections: &Connections) {
+        let long_ago = Instant::now()
+            .checked_sub(2 * FIRST_CALL_TIME)
+            .expect("up for long");
+        for address in connections.table().addresses.values_mut() {
+            for stranger in address.strangers.values_mut() {
+                stranger.opened = long_ago;
+            }
+        }
+    }
+
     fn is_cut(place: &Place) -> bool {
         place.peer().cut().is_cancelled()
     }
@@ -272,11 +321,16 @@ mod tests {
         let second = take(&connections, 1).expect("a place");
         let third = take(&connections, 1).expect("a place");
         assert_eq!([&first, &second, &third].map(is_cut), [true, false, false]);
-        // One that has called stays longer than one that has not.
+        // One that has not called yet had no time to, so one that has called makes way for it.
         second.peer().note_call();
         let fourth = take(&connections, 1).expect("a place");
-        assert_eq!([&second, &third, &fourth].map(is_cut), [false, true, false]);
-        drop((first, second, third, fourth));
+        assert_eq!([&second, &third, &fourth].map(is_cut), [true, false, false]);
+        // Once it had the time, it goes first.
+        third.peer().note_call();
+        age_strangers(&connections);
+        let fifth = take(&connections, 1).expect("a place");
+        assert_eq!([&third, &fourth, &fifth].map(is_cut), [false, true, false]);
+        drop((first, second, third, fourth, fifth));
         assert!(is_empty(&connections));
     }
 
@@ -314,6 +368,20 @@ mod tests {
         drop(oldest);
         let newcomer = take(&connections, 4).expect("a place");
         drop((known, few, other, newcomer));
+        assert!(is_empty(&connections));
+    }
+
+    #[test]
+    fn of_addresses_with_one_stranger_each_a_silent_one_makes_way() {
+        let connections = Connections::new(3, 3);
+        let probe = take(&connections, 9).expect("a place");
+        probe.peer().note_call();
+        let silent =
+            [take(&connections, 1), take(&connections, 2)].map(|place| place.expect("one"));
+        assert!(take(&connections, 3).is_none());
+        let [oldest, other] = silent;
+        assert_eq!([&probe, &oldest, &other].map(is_cut), [false, true, false]);
+        drop((probe, oldest, other));
         assert!(is_empty(&connections));
     }
 

@@ -173,6 +173,10 @@ fn health_server(health: Health) -> HealthServer<Health> {
 fn base_server(config: &Config) -> Server {
     let server = Server::builder()
         .max_concurrent_streams(config.streams_per_connection_max)
+        // A backend may cancel as many calls at once as it may make, without losing its connection.
+        .http2_max_pending_accept_reset_streams(
+            usize::try_from(config.streams_per_connection_max).ok(),
+        )
         .http2_keepalive_interval(Some(config.keepalive))
         .http2_keepalive_timeout(Some(config.keepalive));
     match config.connection_age_max {

@@ -155,3 +155,33 @@ async fn a_session_that_was_repaired_is_dealt_with_like_any_other() {
     let found: BTreeSet<_> = sessions.iter().collect();
     assert!(sessions.len() == 3 && found.contains(repaired));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_that_are_found_over_and_cannot_be_ended_do_not_block_others() {
+    let setup = setup();
+    let mut service = setup.start().await;
+    let mut client = service.client();
+    for n in 0..UNREADABLE {
+        created(&mut client, create(&format!("broken-{n}"))).await;
+    }
+    let over = created(&mut client, create("over")).await.session_id;
+    service.process.terminate().await;
+    // As after a repair by hand of the record or of the columns only.
+    database(&setup)
+        .execute_batch(
+            "UPDATE sessions SET scheduled_end_ms = 1;
+             UPDATE sessions SET body = json_set(body, '$.state', 'ended') WHERE n % 3 = 0;
+             UPDATE sessions SET version = version + 7 WHERE n % 3 = 1;
+             UPDATE sessions SET scheduled_end_ms = 1, version = 1,
+                 body = json_set(body, '$.scheduled_end_time_ms', 1, '$.state', 'created', '$.version', 1)
+                 WHERE appointment_id = 'over';",
+        )
+        .unwrap();
+    let service = setup.start().await;
+    let mut client = service.client();
+    until(async || get(&mut client, &over).await.unwrap().state() == SessionState::Ended).await;
+    until(async || {
+        metric(&service, "video_session_unreadable_sessions").await == UNREADABLE as u64
+    })
+    .await;
+}

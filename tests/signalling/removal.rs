@@ -579,3 +579,33 @@ async fn a_link_that_was_issued_after_the_backup_lets_nobody_in_once_it_is_resto
         assert!(ticket.connect(http).await.is_err());
     }
 }
+
+#[tokio::test]
+async fn pages_hear_of_a_removal_behind_an_event_that_cannot_be_read() {
+    let setup = setup();
+    let mut world = World::with(&setup, create("appointment-1")).await;
+    let mut doctor = world.admitted(Role::Doctor).await;
+    let ticket = world.ticket(Role::Patient).await;
+    let mut patient = world.connect(&ticket).await;
+    patient.until("existing-participants").await;
+    doctor.expect("user-joined").await;
+    // As a newer version beside this one may write.
+    let db = rusqlite::Connection::open(setup.path("data/video-session.db")).unwrap();
+    db.busy_timeout(Duration::from_secs(30)).unwrap();
+    db.execute_batch(
+        "BEGIN IMMEDIATE;
+         UPDATE sessions SET version = version + 1, body = json_set(body, '$.version', version + 1);
+         INSERT INTO events SELECT n, version, json_object('sequence', version, 'time_ms', 1, 'write_id', 'x',
+             'type', 'participant.from-the-future') FROM sessions;
+         COMMIT;",
+    )
+    .unwrap();
+    world.remove("patient-1", false).await;
+    assert_eq!(patient.closed_at_last().await, Some(1001));
+    assert_eq!(ticket.connect(world.service.http).await.err(), Some(403));
+    assert_eq!(doctor.closed_at_last().await, Some(1001));
+    let mut doctor = world.enter(Role::Doctor).await;
+    assert_eq!(doctor.expect("connected").await["resumed"], true);
+    let others = doctor.expect("existing-participants").await;
+    assert_eq!(others["participants"], json!([]));
+}

@@ -12,6 +12,10 @@ const DUPLICATE_KEY: i32 = 11000;
 /// The server's code for a command that it does not know.
 const COMMAND_NOT_FOUND: i32 = 59;
 
+/// The server's codes for updates that do not fit the document: BadValue, TypeMismatch, PathNotViable, ConflictingUpdateOperators,
+/// and two for documents that would become too large.
+const OF_THE_DOCUMENT: [i32; 6] = [2, 14, 28, 40, 10334, 17419];
+
 /// Runs one driver operation with a limit.
 ///
 /// The driver has no limit of its own for an operation, and drops its connection when the operation's future is dropped.
@@ -52,6 +56,14 @@ pub(super) fn store_error(error: &Error) -> StoreError {
             "MongoDB refused the command: {} ({})",
             error.code_name, error.code
         )),
+        ErrorKind::Write(WriteFailure::WriteError(error))
+            if OF_THE_DOCUMENT.contains(&error.code) =>
+        {
+            StoreError::corrupt(format!(
+                "MongoDB cannot change the document: code {}",
+                error.code
+            ))
+        }
         ErrorKind::Write(WriteFailure::WriteError(error)) => {
             StoreError::unavailable(format!("MongoDB refused the write: code {}", error.code))
         }

@@ -225,6 +225,9 @@ impl MongoStore {
     async fn ids(&self, filter: Document, limit: usize) -> Result<Vec<SessionId>, StoreError> {
         let sessions = self.sessions().await?;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let mut filter = filter;
+        // Others than texts are none of ours, and would take the places of those that are.
+        filter.insert("_id", doc! {"$gte": ""});
         let found = within(self.timeout, async move {
             let cursor = sessions
                 .find(filter)
@@ -276,7 +279,8 @@ impl MongoStore {
             let outcome = sessions.update_one(filter, update).await?;
             Ok(outcome.matched_count)
         })
-        .await?;
+        .await
+        .map_err(|error| error.about(&change.session.session_id))?;
         if matched == 1 {
             self.spill_if_due(change);
         }

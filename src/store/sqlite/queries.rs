@@ -206,7 +206,7 @@ pub(super) fn list(
 
 /// A row of `session_id` and `body`.
 fn listed(row: &Row<'_>) -> Result<ListedSession, StoreError> {
-    let session_id = SessionId::from_stored(row.get(0)?);
+    let session_id = SessionId::from_stored(text(row)?);
     // The body may also be no text at all.
     let body = row.get_ref(1)?.as_str().map_err(rusqlite::Error::from);
     let session = body.map_err(StoreError::from).and_then(parse_session);
@@ -310,8 +310,10 @@ pub(super) fn ping(db: &Connection) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// A text, in which U+FFFD stands for what is no UTF-8.
 fn text(row: &Row<'_>) -> rusqlite::Result<String> {
-    row.get(0)
+    let bytes = row.get_ref(0)?.as_bytes()?;
+    Ok(String::from_utf8_lossy(bytes).into_owned())
 }
 
 fn to_json(record: &impl serde::Serialize) -> Result<String, StoreError> {
