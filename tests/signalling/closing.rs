@@ -330,17 +330,23 @@ async fn refused(http: SocketAddr, request: String) -> Result<u16, String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn refusals_arrive_while_a_body_is_under_way() {
-    let world = World::with(&patient_setup(), create("appointment-1")).await;
+    let mut world = World::with(&patient_setup(), create("appointment-1")).await;
+    let ticket = world.ticket(Role::Patient).await;
     let limited = World::with(
         &patient_setup().set("HTTP_REQUESTS_PER_MINUTE", 1),
         create("appointment-1"),
     )
     .await;
-    let post = |path: &str, bytes: usize| {
+    let post_as = |origin: &str, path: &str, bytes: usize| {
         let body = "x".repeat(bytes);
-        format!("POST {path} HTTP/1.1\r\nhost: page.test\r\ncontent-length: {bytes}\r\n\r\n{body}")
+        let cookie = &ticket.cookie;
+        format!(
+            "POST {path} HTTP/1.1\r\nhost: page.test\r\norigin: {origin}\r\ncookie: {cookie}\r\n\
+             content-length: {bytes}\r\n\r\n{body}"
+        )
     };
-    let name = format!("/join/{}/name?p=x", world.session_id);
+    let post = |path: &str, bytes: usize| post_as(BASE, path, bytes);
+    let name = format!("/join/{}/name?p={}", ticket.session_id, ticket.slot);
     let headers = format!(
         "GET / HTTP/1.1\r\nhost: page.test\r\nx-a: {}\r\n\r\n",
         "x".repeat(BODY_BYTES)
@@ -350,6 +356,11 @@ async fn refusals_arrive_while_a_body_is_under_way() {
     drop(used);
     for (http, request, status) in [
         (world.service.http, post(&name, BODY_BYTES), 422),
+        (
+            world.service.http,
+            post_as("https://evil.test", &name, BODY_BYTES),
+            403,
+        ),
         (world.service.http, post("/nothing", BODY_BYTES), 404),
         (world.service.http, headers, 431),
         (limited.service.http, post(&name, BODY_BYTES), 429),

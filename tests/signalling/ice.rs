@@ -77,7 +77,7 @@ async fn settings_that_would_leave_nobody_a_way_are_refused() {
         (&[("CLIENT_BASE_URL", "ftp://page.test")], "CLIENT_BASE_URL"),
         (&[("MAX_PARTICIPANTS", "1")], "MAX_PARTICIPANTS"),
         (&[("WS_SILENCE_SECS", "2")], "WS_SILENCE_SECS"),
-        (&[("INSTANCE_LEASE_SECS", "5")], "INSTANCE_LEASE_SECS"),
+        (&[("INSTANCE_LEASE_SECS", "3")], "INSTANCE_LEASE_SECS"),
     ] {
         let (code, output) = check(settings).await;
         assert_eq!(code, Some(78), "{settings:?}");
