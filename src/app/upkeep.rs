@@ -44,8 +44,12 @@ impl App {
             .map_err(|error| self.store_error(&error))?;
         let mut still_there = Vec::new();
         for session_id in self.without_set_aside(overdue) {
-            if !go_on(self.end_if_over(&session_id).await)?.unwrap_or(false) {
-                still_there.push(session_id);
+            match self.end_if_over(&session_id).await {
+                Ok(true) => {}
+                // Others are changing it right now; it is found again.
+                Err(Error::Contention { .. } | Error::Overloaded { .. }) => {}
+                Err(error @ Error::StoreUnavailable { .. }) => return Err(error),
+                Ok(false) | Err(_) => still_there.push(session_id),
             }
         }
         self.set_aside_what_stays(still_there);
@@ -224,11 +228,10 @@ impl App {
 }
 
 /// One session that cannot be read or changed does not stand in the way of the others; a store that is away does.
-fn go_on<T>(outcome: Result<T, Error>) -> Result<Option<T>, Error> {
+fn go_on(outcome: Result<(), Error>) -> Result<(), Error> {
     match outcome {
-        Ok(outcome) => Ok(Some(outcome)),
-        Err(error @ (Error::StoreUnavailable { .. } | Error::Overloaded { .. })) => Err(error),
-        Err(_) => Ok(None),
+        Err(error @ Error::StoreUnavailable { .. }) => Err(error),
+        _ => Ok(()),
     }
 }
 

@@ -26,7 +26,8 @@ pub(super) fn read(request: &ListSessionsRequest) -> Option<SessionId> {
     if found != hash(request, last) {
         return None;
     }
-    SessionId::parse(last).ok()
+    // Whatever the store has for an id, so that a list gets past one that is damaged, too.
+    Some(SessionId::from_stored(last.to_owned()))
 }
 
 fn hash(request: &ListSessionsRequest, last: &str) -> Vec<u8> {
@@ -87,11 +88,11 @@ mod tests {
         }
 
         #[test]
-        fn a_token_that_holds_no_id_is_refused(place in "[^a-zA-Z0-9._:@-]{1,20}") {
+        fn any_place_is_read_back(place in ".{1,40}") {
             let request = request("ann", String::new());
             let token = mint(&request, &place);
             let with_token = ListSessionsRequest { page_token: token, ..request };
-            prop_assert_eq!(read(&with_token), None);
+            prop_assert_eq!(read(&with_token), Some(SessionId::from_stored(place)));
         }
     }
 }

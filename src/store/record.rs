@@ -14,6 +14,9 @@ use crate::domain::participant::{
 use crate::domain::session::{EndCause, Schedule, Session, SessionState};
 use crate::domain::time::Timestamp;
 
+/// The greatest version that is believed: no session has so many events, and numbers beyond it are not exact in JSON.
+const VERSION_MAX: i64 = 1 << 53;
+
 /// A stored session. Times are milliseconds since the epoch.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct SessionRecord {
@@ -376,6 +379,9 @@ impl TryFrom<SessionRecord> for Session {
     fn try_from(record: SessionRecord) -> Result<Self, StoreError> {
         let state = SessionState::from_name(&record.state)
             .ok_or_else(|| StoreError::corrupt("a session in an unknown state"))?;
+        if !(1..=VERSION_MAX).contains(&record.version) {
+            return Err(StoreError::corrupt("a session of an impossible version"));
+        }
         Ok(Self {
             session_id: SessionId::from_stored(record.session_id),
             appointment_id: AppointmentId::from_stored(record.appointment_id),

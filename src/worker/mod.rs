@@ -6,6 +6,7 @@ mod keep_alive;
 mod measure_clock;
 mod probe_store;
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,9 @@ use crate::app::App;
 use crate::rpc::Health;
 use crate::store::SessionStore;
 use crate::telemetry::metrics::Metrics;
+
+/// The pause before a task that broke off begins anew.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
 /// Settings of background work.
 #[derive(Debug, Clone)]
@@ -56,28 +60,47 @@ pub fn start(
     stop: &CancellationToken,
     closing: &CancellationToken,
 ) {
-    tasks.spawn(until(
-        stop.clone(),
-        probe_store::run(config.clone(), parts.clone()),
-    ));
-    tasks.spawn(until(
-        stop.clone(),
-        count_sessions::run(config.clone(), parts.clone()),
-    ));
-    tasks.spawn(until(
-        stop.clone(),
-        measure_clock::run(config.clone(), parts.clone()),
-    ));
-    tasks.spawn(until(
-        stop.clone(),
-        end_overdue::run(config.clone(), parts.clone()),
-    ));
-    tasks.spawn(until(
-        closing.clone(),
-        keep_alive::run(config.clone(), parts.clone()),
-    ));
+    let spawn = |stop: &CancellationToken, task: Task| {
+        tasks.spawn(supervise(stop.clone(), task, config.clone(), parts.clone()));
+    };
+    spawn(stop, |config, parts| {
+        Box::pin(probe_store::run(config, parts))
+    });
+    spawn(stop, |config, parts| {
+        Box::pin(count_sessions::run(config, parts))
+    });
+    spawn(stop, |config, parts| {
+        Box::pin(measure_clock::run(config, parts))
+    });
+    spawn(stop, |config, parts| {
+        Box::pin(end_overdue::run(config, parts))
+    });
+    spawn(closing, |config, parts| {
+        Box::pin(keep_alive::run(config, parts))
+    });
 }
 
-async fn until(stop: CancellationToken, task: impl Future<Output = ()>) {
-    let _ = stop.run_until_cancelled(task).await;
+type Task = fn(Config, Parts) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Runs a task until `stop` is cancelled. One that panics begins anew: nobody would notice that it is gone.
+async fn supervise(stop: CancellationToken, task: Task, config: Config, parts: Parts) {
+    loop {
+        let mut running = tokio::spawn(task(config.clone(), parts.clone()));
+        match stop.run_until_cancelled(&mut running).await {
+            Some(_) => tracing::error!("background work broke off, and begins anew"),
+            None => {
+                running.abort();
+                // Only aborting can have ended it.
+                let _ = running.await;
+                return;
+            }
+        }
+        if stop
+            .run_until_cancelled(tokio::time::sleep(RESTART_PAUSE))
+            .await
+            .is_none()
+        {
+            return;
+        }
+    }
 }

@@ -82,7 +82,21 @@ async fn follow(app: &Arc<App>, session_id: &SessionId, after: &mut i64) -> Resu
 /// nothing more is to be told.
 async fn send_pages_to_reconnect(app: &Arc<App>, session_id: &SessionId) -> Result<i64, Error> {
     let key = SessionKey::Session(session_id.clone());
-    let version = app.get_session(&key).await?.version;
+    let version = match app.get_session(&key).await {
+        Ok(session) => session.version,
+        Err(error) => {
+            if error == Error::Internal {
+                // Who may be here cannot be known: nobody stays who may have been removed.
+                app.connections.with_room(session_id, |room| {
+                    for peer in &room.peers {
+                        let code = CloseCode::Internal.number();
+                        peer.outbox.send(Outgoing::Close(code));
+                    }
+                });
+            }
+            return Err(error);
+        }
+    };
     app.connections.with_room(session_id, |room| {
         for peer in room.peers.iter().filter(|peer| peer.knows < version) {
             let code = CloseCode::GoingAway.number();

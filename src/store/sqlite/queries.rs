@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension as _, Row, Rows, params, params_from_iter};
 
 use super::presence;
 use crate::domain::event::{Event, EventKind};
@@ -19,11 +19,9 @@ use crate::store::record::{EventRecord, SessionRecord};
 use crate::store::{Committed, Inserted, ListedSession, StoreError, UnreadableSession};
 
 pub(super) fn get(db: &Connection, session_id: &SessionId) -> Result<Option<Session>, StoreError> {
-    let body: Option<String> = db
-        .prepare_cached("SELECT body FROM sessions WHERE session_id = ?1")?
-        .query_row([session_id.as_str()], |row| row.get(0))
-        .optional()?;
-    body.as_deref().map(parse_session).transpose()
+    let mut statement =
+        db.prepare_cached("SELECT session_id, version, body FROM sessions WHERE session_id = ?1")?;
+    first(statement.query([session_id.as_str()])?)
 }
 
 pub(super) fn latest(
@@ -31,9 +29,12 @@ pub(super) fn latest(
     appointment_id: &AppointmentId,
 ) -> Result<Option<Session>, StoreError> {
     let mut statement = db.prepare_cached(
-        "SELECT session_id, body FROM sessions WHERE appointment_id = ?1 ORDER BY incarnation DESC LIMIT 1",
+        "SELECT session_id, version, body FROM sessions WHERE appointment_id = ?1 ORDER BY incarnation DESC LIMIT 1",
     )?;
-    let mut rows = statement.query([appointment_id.as_str()])?;
+    first(statement.query([appointment_id.as_str()])?)
+}
+
+fn first(mut rows: Rows<'_>) -> Result<Option<Session>, StoreError> {
     let Some(row) = rows.next()? else {
         return Ok(None);
     };
@@ -204,12 +205,21 @@ pub(super) fn list(
     Ok(found)
 }
 
-/// A row of `session_id` and `body`.
+/// A row of `session_id`, `version` and `body`. A body that is another session's, or of another version than the row, is damaged:
+/// what it says would be answered, and changed, as if it were this session.
 fn listed(row: &Row<'_>) -> Result<ListedSession, StoreError> {
     let session_id = SessionId::from_stored(text(row)?);
+    let version: i64 = row.get(1)?;
     // The body may also be no text at all.
-    let body = row.get_ref(1)?.as_str().map_err(rusqlite::Error::from);
+    let body = row.get_ref(2)?.as_str().map_err(rusqlite::Error::from);
     let session = body.map_err(StoreError::from).and_then(parse_session);
+    let session = session.and_then(|session| {
+        if session.session_id == session_id && session.version == version {
+            Ok(session)
+        } else {
+            Err(StoreError::corrupt("a row whose columns and body differ"))
+        }
+    });
     Ok(session.map_err(|error| UnreadableSession {
         error: error.about(&session_id),
         session_id,
@@ -238,7 +248,7 @@ fn list_sql(query: &SessionQuery) -> (String, Vec<Value>) {
             format!("WHERE {}", conditions.join(" AND "))
         };
         format!(
-            "SELECT session_id, body FROM sessions {filter} ORDER BY session_id DESC LIMIT {limit}"
+            "SELECT session_id, version, body FROM sessions {filter} ORDER BY session_id DESC LIMIT {limit}"
         )
     };
     let Some(user_id) = &filter.user_id else {
@@ -246,7 +256,7 @@ fn list_sql(query: &SessionQuery) -> (String, Vec<Value>) {
     };
     values.push(Value::from(user_id.to_string()));
     let sql = format!(
-        "SELECT session_id, body FROM (SELECT * FROM ({}) UNION SELECT * FROM ({})) ORDER BY session_id DESC LIMIT {limit}",
+        "SELECT session_id, version, body FROM (SELECT * FROM ({}) UNION SELECT * FROM ({})) ORDER BY session_id DESC LIMIT {limit}",
         side(Some("doctor_id = ?")),
         side(Some("patient_id = ?")),
     );
