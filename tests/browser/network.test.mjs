@@ -7,12 +7,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { DESKTOP, PHONE, Service, Turn, Wire, accessible, browser, click, device, ended, freePort, goIn, hidden, meet, received, screen, seen, until, visible } from './support.mjs';
 
 const [service, chromium, turn] = await Promise.all([Service.start(), browser(), Turn.start()]);
-const relayed = await Service.start(turn.env);
+// A page over the wire has another origin than the service's own.
+const wirePort = await freePort();
+const relayed = await Service.start({ ...turn.env, HTTP_ALLOWED_ORIGINS: `http://127.0.0.1:${wirePort}` });
 
 /** A doctor, and a patient whose network can be cut: the way to the service, and that of the media. */
 async function meetOverWires(t) {
   const session = await relayed.session();
-  const wires = [await Wire.to(t, relayed.url), await Wire.to(t, `http://127.0.0.1:${turn.port}`)];
+  const wires = [await Wire.to(t, relayed.url, wirePort), await Wire.to(t, `http://127.0.0.1:${turn.port}`)];
   const doctor = await goIn(await device(t, chromium, DESKTOP), await session.doctor());
   const patient = await goIn(await device(t, chromium, { ...PHONE, script: turn.through(wires[1]) }), wires[0].link(await session.patient()));
   await Promise.all([screen(patient, 'call'), screen(doctor, 'call')]);

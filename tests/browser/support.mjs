@@ -343,15 +343,16 @@ export class Wire {
   #delayMs = 0;
   #pairs = new Set();
 
-  static async to(t, url) {
+  /** Near its end it listens on `near`, or on any free port. */
+  static async to(t, url, near = 0) {
     const wire = new Wire();
     const { hostname, port } = new URL(url);
-    const server = net.createServer((near) => {
-      if (wire.#cut) return near.destroy();
+    const server = net.createServer((socket) => {
+      if (wire.#cut) return socket.destroy();
       const far = net.connect(Number(port), hostname);
-      return wire.#join(near, far);
+      return wire.#join(socket, far);
     });
-    server.listen(0, '127.0.0.1');
+    server.listen(near, '127.0.0.1');
     await once(server, 'listening');
     wire.port = server.address().port;
     t.after(() => {
