@@ -185,3 +185,34 @@ async fn sessions_that_are_found_over_and_cannot_be_ended_do_not_block_others() 
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_with_another_sessions_body_is_answered_for_nobody() {
+    let setup = setup();
+    let mut service = setup.start().await;
+    let mut client = service.client();
+    let mine = created(&mut client, create("mine")).await.session_id;
+    let other = created(&mut client, create("other")).await.session_id;
+    let over = created(&mut client, create("over")).await.session_id;
+    let uncountable = created(&mut client, create("uncountable")).await.session_id;
+    service.process.terminate().await;
+    database(&setup)
+        .execute_batch(
+            "UPDATE sessions SET body = (SELECT body FROM sessions WHERE appointment_id = 'other')
+                 WHERE appointment_id = 'mine';
+             UPDATE sessions SET scheduled_end_ms = 1, body = json_set(body, '$.scheduled_end_time_ms', 1)
+                 WHERE appointment_id IN ('over', 'uncountable');
+             UPDATE sessions SET version = 9223372036854775807,
+                 body = json_set(body, '$.version', 9223372036854775807) WHERE appointment_id = 'uncountable';",
+        )
+        .unwrap();
+    let service = setup.start().await;
+    let mut client = service.client();
+    for damaged in [&mine, &uncountable] {
+        let refused = get(&mut client, damaged).await.unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::Internal);
+    }
+    let session = get(&mut client, &other).await.unwrap();
+    assert_eq!(session.appointment_id, "other");
+    until(async || get(&mut client, &over).await.unwrap().state() == SessionState::Ended).await;
+}
