@@ -2,9 +2,11 @@
 //!
 //! A call waits for its turn, decides over the session as those before it leave it, and joins their batch. The first call of a
 //! batch queues a committer behind everybody who waits by then, and the call that fills the batch hands its turn to the
-//! committer; so the turns themselves end the batch, and a caller that goes away leaves nothing undone. Instances do not wait for each other: their batches race, the store lets one of them pass, and
-//! the calls of the other decide anew over what it stored. Correctness rests on that comparison of versions alone; turns only
-//! spare calls of one instance from racing each other.
+//! committer; so the turns themselves end the batch, and a caller that goes away leaves nothing undone.
+//!
+//! Instances do not wait for each other: their batches race, the store lets one of them pass, and the calls of the other decide
+//! anew over what it stored. Correctness rests on that comparison of versions alone; turns only spare calls of one instance from
+//! racing each other.
 
 use std::collections::HashMap;
 use std::pin::pin;

@@ -61,7 +61,9 @@ pub fn start(
     closing: &CancellationToken,
 ) {
     let spawn = |stop: &CancellationToken, task: Task| {
-        tasks.spawn(supervise(stop.clone(), task, config.clone(), parts.clone()));
+        let (config, parts) = (config.clone(), parts.clone());
+        let begin = move || task(config.clone(), parts.clone());
+        tasks.spawn(supervise(stop.clone(), begin));
     };
     spawn(stop, |config, parts| {
         Box::pin(probe_store::run(config, parts))
@@ -83,9 +85,12 @@ pub fn start(
 type Task = fn(Config, Parts) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Runs a task until `stop` is cancelled. One that panics begins anew: nobody would notice that it is gone.
-async fn supervise(stop: CancellationToken, task: Task, config: Config, parts: Parts) {
+async fn supervise<T>(stop: CancellationToken, mut begin: impl FnMut() -> T)
+where
+    T: Future<Output = ()> + Send + 'static,
+{
     loop {
-        let mut running = tokio::spawn(task(config.clone(), parts.clone()));
+        let mut running = tokio::spawn(begin());
         match stop.run_until_cancelled(&mut running).await {
             Some(_) => tracing::error!("background work broke off, and begins anew"),
             None => {
@@ -102,5 +107,36 @@ async fn supervise(stop: CancellationToken, task: Task, config: Config, parts: P
         {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_panics_begins_anew_and_ends_when_told_to() {
+        let (stop, begun) = (CancellationToken::new(), AtomicUsize::new(0));
+        let (sender, mut second) = mpsc::channel::<()>(1);
+        let supervised = supervise(stop.clone(), || {
+            let is_first = begun.fetch_add(1, Ordering::Relaxed) == 0;
+            let sender = sender.clone();
+            async move {
+                assert!(!is_first, "as a fault would end it");
+                let _ = sender.send(()).await;
+                pending().await
+            }
+        });
+        let told = async {
+            second.recv().await.expect("it begins anew");
+            stop.cancel();
+        };
+        tokio::join!(supervised, told);
+        assert_eq!(begun.load(Ordering::Relaxed), 2);
     }
 }

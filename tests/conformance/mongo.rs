@@ -14,6 +14,7 @@ use mongodb::options::ClientOptions;
 use mongodb::{Client, Database};
 use secrecy::SecretString;
 use video_session::domain::id::{SessionId, random_id};
+use video_session::domain::time::Timestamp;
 use video_session::store::mongo::{Config, MongoStore, client_options};
 use video_session::store::{Committed, Inserted, SessionStore, StoreError};
 
@@ -444,6 +445,32 @@ async fn a_document_that_cannot_be_read_is_reported_as_such() {
         sessions.update_one(filter, no_version).await.unwrap();
         let read = store.get(&session.session_id).await;
         assert!(matches!(read, Err(StoreError::Corrupt { .. })), "{read:?}");
+        server.drop_database().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the MongoDB peer; .ci/run installs it"]
+async fn a_document_that_cannot_be_changed_is_named_and_foreign_ones_take_no_place() {
+    for server in servers() {
+        let store = server.store().await;
+        let session = insert(store.as_ref(), "unchangeable").await.session;
+        let raw = server.raw().await;
+        let sessions = raw.collection::<Document>("sessions");
+        let filter = doc! {"_id": session.session_id.as_str()};
+        let no_list = doc! {"$set": {"tail": "x", "scheduled_end_time_ms": 1_i64}};
+        sessions.update_one(filter, no_list).await.unwrap();
+        let committed = store.commit(&join(&session)).await;
+        let Err(StoreError::Corrupt { session_id, .. }) = committed else {
+            panic!("{committed:?}");
+        };
+        assert_eq!(session_id.as_ref(), Some(&session.session_id));
+        for n in 0..3 {
+            let foreign = doc! {"_id": n, "appointment_id": format!("foreign-{n}"), "state": "created", "scheduled_end_time_ms": 1_i64};
+            sessions.insert_one(foreign).await.unwrap();
+        }
+        let overdue = store.overdue(Timestamp::now(), None, 1).await.unwrap();
+        assert_eq!(overdue, [session.session_id]);
         server.drop_database().await;
     }
 }
