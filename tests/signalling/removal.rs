@@ -609,3 +609,25 @@ async fn pages_hear_of_a_removal_behind_an_event_that_cannot_be_read() {
     let others = doctor.expect("existing-participants").await;
     assert_eq!(others["participants"], json!([]));
 }
+
+#[tokio::test]
+async fn nobody_stays_in_a_session_that_cannot_be_read_any_more() {
+    let setup = setup();
+    let mut world = World::with(&setup, create("appointment-1")).await;
+    let (mut doctor, mut patient) = world.couple().await;
+    // As a newer version beside this one may write: who was removed by it cannot be known.
+    let db = rusqlite::Connection::open(setup.path("data/video-session.db")).unwrap();
+    db.busy_timeout(Duration::from_secs(30)).unwrap();
+    db.execute_batch(
+        "BEGIN IMMEDIATE;
+         UPDATE sessions SET version = version + 1,
+             body = json_set(body, '$.version', version + 1, '$.state', 'from-the-future');
+         INSERT INTO events SELECT n, version, json_object('sequence', version, 'time_ms', 1, 'write_id', 'x',
+             'type', 'participant.from-the-future') FROM sessions;
+         COMMIT;",
+    )
+    .unwrap();
+    // Found by the poll that makes up for lost hints.
+    assert_eq!(patient.closed_at_last().await, Some(1011));
+    assert_eq!(doctor.closed_at_last().await, Some(1011));
+}
