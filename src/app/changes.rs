@@ -19,9 +19,10 @@ use tokio::time::{Instant, timeout_at};
 
 use super::App;
 use super::turns::{Asks, Turn, Turns};
+use crate::domain::change::Change;
 use crate::domain::error::Error;
 use crate::domain::id::SessionId;
-use crate::domain::session::{Change, Session};
+use crate::domain::session::Session;
 use crate::store::{Committed, StoreError};
 
 /// A batch is committed once it holds that many events: it stays one small write.

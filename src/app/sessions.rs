@@ -7,12 +7,12 @@ use super::App;
 use super::changes::{Decision, back_off};
 use crate::auth::token::JoinToken;
 use crate::domain::access::{Action, Role, permit_by};
+use crate::domain::change::Change;
 use crate::domain::error::Error;
 use crate::domain::id::{AppointmentId, SessionId, UserId};
 use crate::domain::page::SessionQuery;
-use crate::domain::session::{
-    Change, EndCause, Session, SessionRequest, SessionState, SessionUpdate, UnplacedSession,
-};
+use crate::domain::rules::create::UnplacedSession;
+use crate::domain::session::{EndCause, Session, SessionRequest, SessionState, SessionUpdate};
 use crate::domain::time::Timestamp;
 use crate::store::Inserted;
 

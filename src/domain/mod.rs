@@ -1,6 +1,8 @@
 //! The nouns of a video consultation and the rules between them: no I/O, no async, no wire or database types.
 
 pub mod access;
+pub mod cause;
+pub mod change;
 pub mod error;
 pub mod event;
 pub mod id;
@@ -8,6 +10,7 @@ pub mod label;
 pub mod node;
 pub mod page;
 pub mod participant;
-pub mod presence;
+pub mod role;
+pub mod rules;
 pub mod session;
 pub mod time;

@@ -1,7 +1,8 @@
 //! The people of a session: who is connected, who is invited, who was removed.
 
-use super::access::Role;
+pub use super::cause::LeaveCause;
 use super::id::UserId;
+use super::role::Role;
 use super::time::Timestamp;
 
 /// How many may be invited to one session.
@@ -61,48 +62,6 @@ impl ParticipantStatus {
             Self::Waiting => "waiting",
             Self::Admitted => "admitted",
         }
-    }
-}
-
-/// Why a participant is gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LeaveCause {
-    /// They left.
-    Left,
-    /// Their connection was lost and did not come back in time.
-    Lost,
-    /// They were removed.
-    Removed,
-    /// The session ended.
-    SessionEnded,
-    /// They came again, in another role.
-    Replaced,
-}
-
-impl LeaveCause {
-    /// Every cause.
-    pub const ALL: [Self; 5] = [
-        Self::Left,
-        Self::Lost,
-        Self::Removed,
-        Self::SessionEnded,
-        Self::Replaced,
-    ];
-
-    /// Its name in stores and signalling.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Left => "left",
-            Self::Lost => "lost",
-            Self::Removed => "removed",
-            Self::SessionEnded => "session-ended",
-            Self::Replaced => "replaced",
-        }
-    }
-
-    /// The one of that name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|cause| cause.name() == name)
     }
 }
 

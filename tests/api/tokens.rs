@@ -14,7 +14,8 @@ use video_session::auth::token::{
 use video_session::domain::access::Role;
 use video_session::domain::id::{AppointmentId, NodeId, UserId};
 use video_session::domain::participant::Admission;
-use video_session::domain::session::{Schedule, SessionRequest, UnplacedSession, Wish};
+use video_session::domain::rules::create::UnplacedSession;
+use video_session::domain::session::{Schedule, SessionRequest, Wish};
 use video_session::domain::time::Timestamp;
 use video_session::proto::v1;
 

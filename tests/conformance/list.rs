@@ -2,7 +2,8 @@
 
 use video_session::domain::id::{NodeId, SessionId};
 use video_session::domain::page::{SessionFilter, SessionQuery};
-use video_session::domain::session::{Session, SessionState, SessionUpdate, UnplacedSession};
+use video_session::domain::rules::create::UnplacedSession;
+use video_session::domain::session::{Session, SessionState, SessionUpdate};
 use video_session::domain::time::Timestamp;
 use video_session::store::SessionStore;
 

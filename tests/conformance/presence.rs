@@ -3,14 +3,13 @@
 use std::collections::BTreeSet;
 
 use video_session::domain::access::Role;
+use video_session::domain::change::Change;
 use video_session::domain::event::EventKind;
 use video_session::domain::id::{SessionId, UserId, random_id};
 use video_session::domain::participant::{
     Admission, Arrival, Invite, LeaveCause, ParticipantStatus,
 };
-use video_session::domain::session::{
-    Change, Schedule, Session, SessionState, SessionUpdate, Wish,
-};
+use video_session::domain::session::{Schedule, Session, SessionState, SessionUpdate, Wish};
 use video_session::domain::time::Timestamp;
 use video_session::store::{Committed, SessionStore};
 

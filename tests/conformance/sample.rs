@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use video_session::domain::access::Role;
+use video_session::domain::change::Change;
 use video_session::domain::id::{AppointmentId, NodeId, SessionId, UserId, random_id};
 use video_session::domain::label::Labels;
 use video_session::domain::node::{Rotation, SfuNode};
 use video_session::domain::participant::Admission;
+use video_session::domain::rules::create::UnplacedSession;
 use video_session::domain::session::{
-    Change, EndCause, Schedule, Session, SessionRequest, SessionUpdate, UnplacedSession, Wish,
+    EndCause, Schedule, Session, SessionRequest, SessionUpdate, Wish,
 };
 use video_session::domain::time::Timestamp;
 use video_session::store::{Committed, Inserted, SessionStore};

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures::future::join_all;
+use video_session::domain::change::Change;
 use video_session::domain::id::{AppointmentId, SessionId};
 use video_session::domain::label::Labels;
 use video_session::domain::page::{SessionFilter, SessionQuery};
-use video_session::domain::session::{Change, Schedule, Session, SessionState, SessionUpdate};
+use video_session::domain::session::{Schedule, Session, SessionState, SessionUpdate};
 use video_session::domain::time::Timestamp;
 use video_session::store::{Committed, Inserted, SessionStore};
 

@@ -1,0 +1,49 @@
+//! How participants name themselves whose links came without a name.
+
+use crate::domain::change::Change;
+use crate::domain::error::Error;
+use crate::domain::event::EventKind;
+use crate::domain::id::UserId;
+use crate::domain::participant::GivenName;
+use crate::domain::role::Role;
+use crate::domain::session::Session;
+use crate::domain::time::Timestamp;
+
+impl Session {
+    /// A participant whose link came without a name gives one. `None` when they gave the same one before.
+    ///
+    /// # Errors
+    /// [`Error::SessionEnded`]; [`Error::NameGiven`] when they gave another one before.
+    pub fn named(
+        &self,
+        user_id: &UserId,
+        role: Role,
+        name: &str,
+        now: Timestamp,
+    ) -> Result<Option<Change>, Error> {
+        self.require_live()?;
+        match self.given_name(user_id) {
+            "" => {}
+            given if given == name => return Ok(None),
+            _ => return Err(Error::NameGiven),
+        }
+        let kind = EventKind::ParticipantNamed {
+            user_id: user_id.clone(),
+            role,
+        };
+        Ok(Some(self.changed(now, vec![kind], |session| {
+            let mut given_names = std::mem::take(&mut session.given_names);
+            given_names.retain(|given| session.is_entitled(&given.user_id));
+            given_names.push(GivenName {
+                user_id: user_id.clone(),
+                name: name.to_owned(),
+            });
+            session.given_names = given_names;
+            session.with_participant(user_id, |participant| {
+                if participant.display_name.is_empty() {
+                    name.clone_into(&mut participant.display_name);
+                }
+            });
+        })))
+    }
+}
