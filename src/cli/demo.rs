@@ -2,6 +2,7 @@
 
 use video_session::app::{App, JoinRequest};
 use video_session::domain::access::Role;
+use video_session::domain::actor::Actor;
 use video_session::domain::error::Error;
 use video_session::domain::id::{AppointmentId, UserId, random_id};
 use video_session::domain::label::Labels;
@@ -26,7 +27,12 @@ pub(super) async fn links(app: &App, client_base_url: &str) -> Result<String, De
         admission: Wish::none(Admission::default()),
         max_participants: Wish::none(8),
     };
-    let session_id = app.create_session(request).await?.session.session_id;
+    let session_id = app
+        .sessions
+        .create(&Actor::Backend, request)
+        .await?
+        .session
+        .session_id;
     let link = async |role, user_id, display_name: &str| {
         let request = JoinRequest {
             session_id: session_id.clone(),
@@ -34,7 +40,7 @@ pub(super) async fn links(app: &App, client_base_url: &str) -> Result<String, De
             user_id,
             display_name: display_name.to_owned(),
         };
-        let grant = app.join_session(&request).await?;
+        let grant = app.sessions.join(&Actor::Backend, &request).await?;
         let jwt = grant.token.jwt;
         Ok::<_, Error>(format!("{client_base_url}/join/{session_id}?token={jwt}"))
     };

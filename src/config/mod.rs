@@ -173,7 +173,7 @@ pub fn read(env: &mut Env<'_>, dev: bool) -> Option<Config> {
     if tls.is_some() && health_addr.is_none() {
         warnings.push("TLS is on and HEALTH_ADDR is not set: Kubernetes' gRPC probes and `healthcheck` speak plain text");
     }
-    let worker = worker_config(env, store_timeout);
+    let worker = worker_config(env, store_timeout, app.stay.reconnect_grace);
     let telemetry = telemetry_config(env, dev);
     let drain_delay_default = if dev { 0 } else { 5 };
     let drain_delay = env.number("DRAIN_DELAY_SECS", drain_delay_default, 0, 3600);
@@ -454,20 +454,31 @@ fn store(env: &mut Env<'_>, timeout: Duration) -> StoreConfig {
 fn app_config(env: &mut Env<'_>, retry_after: Duration, store_timeout: Duration) -> app::Config {
     let empty_timeout_secs = env.number("EMPTY_TIMEOUT_SECS", 0, 0, SECS_MAX);
     app::Config {
-        window: JoinWindow {
-            early_secs: env.number("JOIN_EARLY_SECS", 900, 0, SECS_MAX),
-            late_secs: env.number("JOIN_LATE_SECS", 3600, 0, SECS_MAX),
-        },
         token_ttl_secs: env.number("JOIN_TOKEN_TTL_SECS", 3600, 1, SECS_MAX),
-        store_timeout,
-        retry_after,
-        commit_attempts_max: env.number("COMMIT_ATTEMPTS_MAX", 64, 1, 10_000),
-        contention_wait: millis(env, "CONTENTION_WAIT_MS", 2500),
-        watch_poll: millis(env, "WATCH_POLL_MS", 500),
-        watch_streams_max: env.number("WATCH_STREAMS_MAX", 1000, 1, 1_000_000),
-        stay_secs: env.number("JOIN_PAGE_TTL_SECS", 12 * 3600, 60, SECS_MAX),
-        reconnect_grace: Duration::from_secs(env.number("RECONNECT_GRACE_SECS", 15, 0, 300)),
-        empty_timeout: (empty_timeout_secs > 0).then(|| Duration::from_secs(empty_timeout_secs)),
+        store: app::StorePatience {
+            timeout: store_timeout,
+            retry_after,
+        },
+        contention: app::ContentionConfig {
+            attempts_max: env.number("COMMIT_ATTEMPTS_MAX", 64, 1, 10_000),
+            wait: millis(env, "CONTENTION_WAIT_MS", 2500),
+        },
+        watch: app::WatchConfig {
+            poll: millis(env, "WATCH_POLL_MS", 500),
+            streams_max: env.number("WATCH_STREAMS_MAX", 1000, 1, 1_000_000),
+        },
+        stay: app::StayConfig {
+            secs: env.number("JOIN_PAGE_TTL_SECS", 12 * 3600, 60, SECS_MAX),
+            reconnect_grace: Duration::from_secs(env.number("RECONNECT_GRACE_SECS", 15, 0, 300)),
+        },
+        ending: app::EndingConfig {
+            window: JoinWindow {
+                early_secs: env.number("JOIN_EARLY_SECS", 900, 0, SECS_MAX),
+                late_secs: env.number("JOIN_LATE_SECS", 3600, 0, SECS_MAX),
+            },
+            empty_timeout: (empty_timeout_secs > 0)
+                .then(|| Duration::from_secs(empty_timeout_secs)),
+        },
         unreadable: app::UnreadableConfig {
             retry: Duration::from_secs(env.number("UNREADABLE_RETRY_SECS", 300, 1, 24 * 3600)),
             max: env.number("UNREADABLE_SESSIONS_MAX", 10_000, 1, 1_000_000),
@@ -580,7 +591,7 @@ fn tls(env: &mut Env<'_>) -> Option<Tls> {
     Some(tls)
 }
 
-fn worker_config(env: &mut Env<'_>, store_timeout: Duration) -> worker::Config {
+fn worker_config(env: &mut Env<'_>, store_timeout: Duration, grace: Duration) -> worker::Config {
     let config = worker::Config {
         probe_interval: millis(env, "STORE_PROBE_INTERVAL_MS", 1000),
         probe_timeout: store_timeout,
@@ -588,6 +599,7 @@ fn worker_config(env: &mut Env<'_>, store_timeout: Duration) -> worker::Config {
         overdue_interval: millis(env, "OVERDUE_INTERVAL_MS", 500),
         beat_interval: millis(env, "INSTANCE_BEAT_MS", 2000),
         lease_secs: env.number("INSTANCE_LEASE_SECS", 12, 1, 3600),
+        grace,
     };
     if Duration::from_secs(config.lease_secs) < 2 * config.beat_interval {
         env.fault(

@@ -1,7 +1,26 @@
 //! Why a session ended, and why a participant is gone.
 
+use serde::{Deserialize, Serialize};
+use strum::{EnumString, IntoStaticStr, VariantArray};
+
+use super::named::named;
+
 /// What ended a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    IntoStaticStr,
+    EnumString,
+    VariantArray,
+    Serialize,
+    Deserialize,
+)]
+#[strum(serialize_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum EndCause {
     /// The backend, by EndSession.
     Backend,
@@ -14,22 +33,9 @@ pub enum EndCause {
 }
 
 impl EndCause {
-    /// Every cause.
-    pub const ALL: [Self; 4] = [Self::Backend, Self::Host, Self::TimeOver, Self::Empty];
-
-    /// Its name in stores and signalling.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Backend => "backend",
-            Self::Host => "host",
-            Self::TimeOver => "time-over",
-            Self::Empty => "empty",
-        }
-    }
-
-    /// The one of that name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|cause| cause.name() == name)
+    /// What is taken for the cause where none was stored: there was only EndSession then.
+    pub fn of_former_versions() -> Self {
+        Self::Backend
     }
 
     /// The reason that is noted where nobody gave one.
@@ -44,7 +50,21 @@ impl EndCause {
 }
 
 /// Why a participant is gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    IntoStaticStr,
+    EnumString,
+    VariantArray,
+    Serialize,
+    Deserialize,
+)]
+#[strum(serialize_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum LeaveCause {
     /// They left.
     Left,
@@ -58,29 +78,4 @@ pub enum LeaveCause {
     Replaced,
 }
 
-impl LeaveCause {
-    /// Every cause.
-    pub const ALL: [Self; 5] = [
-        Self::Left,
-        Self::Lost,
-        Self::Removed,
-        Self::SessionEnded,
-        Self::Replaced,
-    ];
-
-    /// Its name in stores and signalling.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Left => "left",
-            Self::Lost => "lost",
-            Self::Removed => "removed",
-            Self::SessionEnded => "session-ended",
-            Self::Replaced => "replaced",
-        }
-    }
-
-    /// The one of that name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|cause| cause.name() == name)
-    }
-}
+named!(EndCause, LeaveCause);

@@ -1,5 +1,6 @@
 //! A session's next version, with the events that tell of it.
 
+use super::actor::Actor;
 use super::event::{Event, EventKind};
 use super::session::Session;
 use super::time::Timestamp;
@@ -36,6 +37,7 @@ impl Session {
     /// The only way from one version to the next. Times never run backwards, even where the instances' clocks differ.
     pub(super) fn changed(
         &self,
+        actor: &Actor,
         now: Timestamp,
         kinds: Vec<EventKind>,
         apply: impl FnOnce(&mut Session),
@@ -49,6 +51,7 @@ impl Session {
                     sequence,
                     session.session_id.clone(),
                     session.update_time,
+                    actor.clone(),
                     kind,
                 )
             })

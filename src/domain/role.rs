@@ -1,7 +1,26 @@
 //! What a participant is in a session, and what that allows.
 
+use serde::{Deserialize, Serialize};
+use strum::{EnumString, IntoStaticStr, VariantArray};
+
+use super::named::named;
+
 /// What a participant is in a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    IntoStaticStr,
+    EnumString,
+    VariantArray,
+    Serialize,
+    Deserialize,
+)]
+#[strum(serialize_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Role {
     /// The doctor: the host.
     Doctor,
@@ -16,7 +35,7 @@ pub enum Role {
 }
 
 /// What a participant may do to others, or to the session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray)]
 pub enum Action {
     /// Let in one who waits.
     Admit,
@@ -41,31 +60,6 @@ const PARTICIPANT: &str = "participant";
 const OBSERVER: &str = "observer";
 
 impl Role {
-    /// Every role.
-    pub const ALL: [Self; 5] = [
-        Self::Doctor,
-        Self::Patient,
-        Self::Guest,
-        Self::Interpreter,
-        Self::Observer,
-    ];
-
-    /// The role's name in tokens, events and stores.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Doctor => "doctor",
-            Self::Patient => "patient",
-            Self::Guest => "guest",
-            Self::Interpreter => "interpreter",
-            Self::Observer => "observer",
-        }
-    }
-
-    /// The role of that name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|role| role.name() == name)
-    }
-
     /// What a token of this role allows its bearer in the session.
     pub fn permissions(self) -> &'static [&'static str] {
         match self {
@@ -94,3 +88,5 @@ impl Role {
         }
     }
 }
+
+named!(Role);

@@ -12,6 +12,7 @@ use super::status::status;
 use super::{Config, page_token, wire};
 use crate::app::{App, JoinGrant, SessionKey};
 use crate::domain::access::Role;
+use crate::domain::actor::Actor;
 use crate::domain::id::SessionId;
 use crate::proto::v1;
 use crate::proto::v1::video_session_service_server::VideoSessionService;
@@ -19,6 +20,9 @@ use crate::proto::v1::video_session_service_server::VideoSessionService;
 /// A page ends early once it is this large: clients refuse messages over 4 MiB unless told otherwise, and one session can
 /// have 50 kB of labels.
 const PAGE_BYTES_MAX: usize = 3 * 1024 * 1024;
+
+/// Who holds the internal secret acts as the backend.
+const BACKEND: Actor = Actor::Backend;
 
 pub(super) struct SessionService {
     app: Arc<App>,
@@ -57,7 +61,12 @@ impl VideoSessionService for SessionService {
         request: Request<v1::CreateSessionRequest>,
     ) -> Result<Response<v1::CreateSessionResponse>, Status> {
         let request = wire::create(request.into_inner(), self.participants_max).map_err(status)?;
-        let outcome = self.app.create_session(request).await.map_err(status)?;
+        let outcome = self
+            .app
+            .sessions
+            .create(&BACKEND, request)
+            .await
+            .map_err(status)?;
         record(&outcome.session.session_id);
         Ok(Response::new(v1::CreateSessionResponse {
             session: Some(wire::session(outcome.session, &self.client_base_url)),
@@ -71,7 +80,12 @@ impl VideoSessionService for SessionService {
     ) -> Result<Response<v1::JoinSessionResponse>, Status> {
         let request = wire::join(request.into_inner()).map_err(status)?;
         record(&request.session_id);
-        let grant = self.app.join_session(&request).await.map_err(status)?;
+        let grant = self
+            .app
+            .sessions
+            .join(&BACKEND, &request)
+            .await
+            .map_err(status)?;
         Ok(Response::new(self.granted(grant, request.role)))
     }
 
@@ -83,7 +97,12 @@ impl VideoSessionService for SessionService {
         if let SessionKey::Session(session_id) = &key {
             record(session_id);
         }
-        let session = self.app.get_session(&key).await.map_err(status)?;
+        let session = self
+            .app
+            .sessions
+            .get(&BACKEND, &key)
+            .await
+            .map_err(status)?;
         if let SessionKey::Appointment(_) = key {
             record(&session.session_id);
         }
@@ -101,7 +120,12 @@ impl VideoSessionService for SessionService {
         let page_size = query.limit;
         // One more than asked for tells whether there is another page.
         query.limit += 1;
-        let mut found = self.app.list_sessions(&query).await.map_err(status)?;
+        let mut found = self
+            .app
+            .sessions
+            .list(&BACKEND, &query)
+            .await
+            .map_err(status)?;
         let mut more = found.len() > page_size;
         found.truncate(page_size);
         let mut page = v1::ListSessionsResponse::default();
@@ -146,7 +170,8 @@ impl VideoSessionService for SessionService {
         record(&session_id);
         let session = self
             .app
-            .update_session(&session_id, &update, expected_version)
+            .sessions
+            .update(&BACKEND, &session_id, &update, expected_version)
             .await
             .map_err(status)?;
         Ok(Response::new(v1::UpdateSessionResponse {
@@ -162,7 +187,8 @@ impl VideoSessionService for SessionService {
         record(&session_id);
         let session = self
             .app
-            .end_session(&session_id, &reason)
+            .sessions
+            .end(&BACKEND, &session_id, Some(&reason))
             .await
             .map_err(status)?;
         Ok(Response::new(v1::EndSessionResponse {
@@ -182,7 +208,8 @@ impl VideoSessionService for SessionService {
         record(&session_id);
         let events = self
             .app
-            .list_events(&session_id, after, limit)
+            .events
+            .list(&BACKEND, &session_id, after, limit)
             .await
             .map_err(status)?;
         Ok(Response::new(v1::ListSessionEventsResponse {
@@ -200,8 +227,10 @@ impl VideoSessionService for SessionService {
     ) -> Result<Response<Self::WatchSessionStream>, Status> {
         let (session_id, after) = wire::watch(request.into_inner()).map_err(status)?;
         record(&session_id);
-        let events = Arc::clone(&self.app)
-            .watch_session(session_id, after)
+        let events = self
+            .app
+            .events
+            .watch(&BACKEND, session_id, after)
             .await
             .map_err(status)?;
         let answers = events.map(|event| match event {
@@ -220,7 +249,12 @@ impl VideoSessionService for SessionService {
         let session_id = wire::list_participants(request.into_inner()).map_err(status)?;
         record(&session_id);
         let key = SessionKey::Session(session_id);
-        let session = self.app.get_session(&key).await.map_err(status)?;
+        let session = self
+            .app
+            .sessions
+            .get(&BACKEND, &key)
+            .await
+            .map_err(status)?;
         Ok(Response::new(v1::ListParticipantsResponse {
             invites: session
                 .standing_invites()
@@ -247,7 +281,8 @@ impl VideoSessionService for SessionService {
         record(&member.session_id);
         let participant = self
             .app
-            .admit_participant(&member.session_id, &member.user_id, None)
+            .participants
+            .admit(&BACKEND, &member.session_id, &member.user_id)
             .await
             .map_err(status)?;
         Ok(Response::new(v1::AdmitParticipantResponse {
@@ -268,7 +303,8 @@ impl VideoSessionService for SessionService {
         record(&member.session_id);
         let session = self
             .app
-            .remove_participant(&member.session_id, &member.user_id, None, keep_out)
+            .participants
+            .remove(&BACKEND, &member.session_id, &member.user_id, keep_out)
             .await
             .map_err(status)?;
         Ok(Response::new(v1::RemoveParticipantResponse {
@@ -288,7 +324,8 @@ impl VideoSessionService for SessionService {
         record(&member.session_id);
         let participant = self
             .app
-            .mute_participant(&member.session_id, &member.user_id, None)
+            .participants
+            .mute(&BACKEND, &member.session_id, &member.user_id)
             .await
             .map_err(status)?;
         Ok(Response::new(v1::MuteParticipantResponse {
@@ -304,7 +341,8 @@ impl VideoSessionService for SessionService {
         record(&session_id);
         let grant = self
             .app
-            .invite_participant(&session_id, &invite)
+            .participants
+            .invite(&BACKEND, &session_id, &invite)
             .await
             .map_err(status)?;
         let role = invite.role;
@@ -326,7 +364,8 @@ impl VideoSessionService for SessionService {
         record(&member.session_id);
         let session = self
             .app
-            .revoke_invite(&member.session_id, &member.user_id)
+            .participants
+            .revoke_invite(&BACKEND, &member.session_id, &member.user_id)
             .await
             .map_err(status)?;
         Ok(Response::new(v1::RevokeInviteResponse {

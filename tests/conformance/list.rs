@@ -1,5 +1,6 @@
 //! list: what it finds is compared with what a plain filter over all sessions finds.
 
+use video_session::domain::actor::Actor;
 use video_session::domain::id::{NodeId, SessionId};
 use video_session::domain::page::{SessionFilter, SessionQuery};
 use video_session::domain::rules::create::UnplacedSession;
@@ -24,6 +25,7 @@ fn made_at(time: Timestamp, appointment: &str, doctor: &str, patient: &str) -> U
         session_id: SessionId::generate(time),
         incarnation: 1,
         create_time: time,
+        actor: Actor::Backend,
         request,
     }
 }

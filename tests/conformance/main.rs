@@ -83,7 +83,7 @@ suite! {
     events::a_long_history_has_no_gap_from_anywhere,
     events::readers_see_no_gap_while_writers_write,
     presence::people_read_back_as_they_were_stored,
-    presence::every_role_and_cause_reads_back,
+    presence::every_kind_actor_role_and_cause_reads_back,
     presence::a_change_of_many_events_is_one_write,
     presence::an_instances_mark_is_the_last_that_it_left,
     presence::sessions_are_found_by_who_holds_their_connections,

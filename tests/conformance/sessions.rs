@@ -46,7 +46,7 @@ async fn of_appointment(store: &dyn SessionStore, appointment_id: &AppointmentId
 
 pub(crate) async fn what_is_unknown_is_none(backend: &Backend) {
     let store = &backend.store;
-    let session_id = SessionId::generate(Timestamp::now());
+    let session_id = SessionId::generate(crate::sample::now());
     assert_eq!(store.get(&session_id).await.unwrap(), None);
     assert_eq!(store.events(&session_id, 0, 10).await.unwrap(), None);
     let appointment_id = request("nobody-made-it").appointment_id;

@@ -1,7 +1,8 @@
 //! How waiting participants are admitted, and participants are asked to mute.
 
 use super::events::admitted;
-use crate::domain::access::{Action, permit_by};
+use crate::domain::access::{Action, permit};
+use crate::domain::actor::Actor;
 use crate::domain::change::Change;
 use crate::domain::error::Error;
 use crate::domain::event::EventKind;
@@ -18,19 +19,19 @@ impl Session {
     pub fn admitted_by(
         &self,
         user_id: &UserId,
-        by: Option<&UserId>,
+        actor: &Actor,
         now: Timestamp,
     ) -> Result<Option<Change>, Error> {
         self.require_live()?;
-        permit_by(self, by, Action::Admit)?;
+        permit(self, actor, Action::Admit)?;
         let participant = self
             .participant(user_id)
             .ok_or(Error::ParticipantNotFound)?;
         if participant.status == ParticipantStatus::Admitted {
             return Ok(None);
         }
-        let kinds = admitted(user_id, participant.role, by);
-        Ok(Some(self.changed(now, kinds, |session| {
+        let kinds = admitted(user_id, participant.role, actor.user_id());
+        Ok(Some(self.changed(actor, now, kinds, |session| {
             session.set_admitted(user_id);
             if !session.let_in.contains(user_id) {
                 let mut let_in = std::mem::take(&mut session.let_in);
@@ -48,18 +49,18 @@ impl Session {
     pub fn asked_to_mute(
         &self,
         user_id: &UserId,
-        by: Option<&UserId>,
+        actor: &Actor,
         now: Timestamp,
     ) -> Result<Change, Error> {
         self.require_live()?;
-        permit_by(self, by, Action::Mute)?;
+        permit(self, actor, Action::Mute)?;
         self.participant(user_id)
             .filter(|participant| participant.status == ParticipantStatus::Admitted)
             .ok_or(Error::ParticipantNotFound)?;
         let kind = EventKind::ParticipantMuted {
             user_id: user_id.clone(),
-            by: by.cloned(),
+            by: actor.user_id().cloned(),
         };
-        Ok(self.changed(now, vec![kind], |_| ()))
+        Ok(self.changed(actor, now, vec![kind], |_| ()))
     }
 }

@@ -1,6 +1,8 @@
 //! How participants connect, and how they leave.
 
 use super::events::{admitted, joined, left};
+use crate::domain::access::permit_departure;
+use crate::domain::actor::Actor;
 use crate::domain::change::Change;
 use crate::domain::error::Error;
 use crate::domain::event::EventKind;
@@ -15,8 +17,6 @@ use crate::domain::time::Timestamp;
 pub struct Arrived {
     /// The session with them in it; `None` when they were there already, on the same instance.
     pub change: Option<Change>,
-    /// Where they are.
-    pub status: ParticipantStatus,
     /// Whether they were there before.
     pub resumed: bool,
     /// Who was let in by their coming.
@@ -30,10 +30,14 @@ impl Session {
     /// [`Error::SessionEnded`]; [`Error::SessionFull`]
     pub fn arrived(&self, arrival: Arrival, now: Timestamp) -> Result<Arrived, Error> {
         self.require_live()?;
+        let actor = &Actor::Participant {
+            role: arrival.role,
+            user_id: arrival.user_id.clone(),
+        };
         // A guest who stands in for the doctor comes anew, as the host.
         let changed_role = match self.participant(&arrival.user_id) {
             Some(present) if present.role == arrival.role => {
-                return Ok(self.resumed(present.clone(), arrival, now));
+                return Ok(self.resumed(present.clone(), arrival, actor, now));
             }
             present => present,
         };
@@ -80,7 +84,7 @@ impl Session {
             kinds.extend(admitted(waiting, *waiting_role, None));
         }
         let let_in: Vec<_> = let_in.into_iter().map(|(user_id, _)| user_id).collect();
-        let change = self.changed(now, kinds, |session| {
+        let change = self.changed(actor, now, kinds, |session| {
             session.state = SessionState::Active;
             session.empty_since = None;
             session
@@ -100,7 +104,6 @@ impl Session {
         });
         Ok(Arrived {
             change: Some(change),
-            status,
             resumed: false,
             let_in,
         })
@@ -121,7 +124,13 @@ impl Session {
     }
 
     /// A participant who is there connects once more: nothing changes, unless another instance holds them now.
-    fn resumed(&self, present: Participant, arrival: Arrival, now: Timestamp) -> Arrived {
+    fn resumed(
+        &self,
+        present: Participant,
+        arrival: Arrival,
+        actor: &Actor,
+        now: Timestamp,
+    ) -> Arrived {
         let moved = present.instance_id != arrival.instance_id;
         let change = moved.then(|| {
             let kind = match present.status {
@@ -131,7 +140,7 @@ impl Session {
                 },
                 ParticipantStatus::Admitted => joined(&present.user_id, present.role, true),
             };
-            self.changed(now, vec![kind], |session| {
+            self.changed(actor, now, vec![kind], |session| {
                 session.with_participant(&present.user_id, |participant| {
                     participant.instance_id = arrival.instance_id;
                 });
@@ -139,28 +148,34 @@ impl Session {
         });
         Arrived {
             change,
-            status: present.status,
             resumed: true,
             let_in: Vec::new(),
         }
     }
 
-    /// Somebody is gone. `None` when they were not there, or another instance holds them by now.
+    /// A participant's stay ends: they left, or their connection is lost. `None` when they are not there, or another instance
+    /// holds their connection by now.
+    ///
+    /// # Errors
+    /// [`Error::NotAllowed`]
     pub fn departed(
         &self,
         user_id: &UserId,
         instance_id: &str,
-        cause: LeaveCause,
+        actor: &Actor,
         now: Timestamp,
-    ) -> Option<Change> {
-        self.require_live().ok()?;
-        let participant = self
+    ) -> Result<Option<Change>, Error> {
+        permit_departure(actor, user_id)?;
+        let held_here = self
             .participant(user_id)
-            .filter(|participant| participant.instance_id == instance_id)?;
-        let kind = left(participant, cause);
-        Some(self.changed(now, vec![kind], |session| {
+            .filter(|participant| participant.instance_id == instance_id);
+        let Some(participant) = held_here.filter(|_| self.state != SessionState::Ended) else {
+            return Ok(None);
+        };
+        let kind = left(participant, actor.leave_cause());
+        Ok(Some(self.changed(actor, now, vec![kind], |session| {
             session.drop_participants(now, |participant| participant.user_id == *user_id);
-        }))
+        })))
     }
 
     pub(super) fn set_admitted(&mut self, user_id: &UserId) {

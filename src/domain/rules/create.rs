@@ -1,5 +1,6 @@
 //! How a session comes to be.
 
+use crate::domain::actor::Actor;
 use crate::domain::change::Change;
 use crate::domain::error::Error;
 use crate::domain::event::{Event, EventKind};
@@ -17,17 +18,25 @@ pub struct UnplacedSession {
     pub incarnation: i64,
     /// When it is created.
     pub create_time: Timestamp,
+    /// Who creates it.
+    pub actor: Actor,
     /// What was asked for.
     pub request: SessionRequest,
 }
 
 impl UnplacedSession {
     /// The session that a request leads to. `previous` is the appointment's latest session, which must have ended.
-    pub fn new(request: SessionRequest, previous: Option<&Session>, now: Timestamp) -> Self {
+    pub fn new(
+        request: SessionRequest,
+        previous: Option<&Session>,
+        actor: Actor,
+        now: Timestamp,
+    ) -> Self {
         Self {
             session_id: SessionId::generate(now),
             incarnation: previous.map_or(1, |session| session.incarnation + 1),
             create_time: now,
+            actor,
             request,
         }
     }
@@ -38,7 +47,13 @@ impl UnplacedSession {
             appointment_id: self.request.appointment_id.clone(),
             sfu_node_id: sfu_node_id.clone(),
         };
-        let event = Event::new(1, self.session_id.clone(), self.create_time, kind);
+        let event = Event::new(
+            1,
+            self.session_id.clone(),
+            self.create_time,
+            self.actor,
+            kind,
+        );
         let session = Session {
             session_id: self.session_id,
             appointment_id: self.request.appointment_id,

@@ -1,5 +1,7 @@
 //! How users are invited.
 
+use crate::domain::access::permit_service;
+use crate::domain::actor::Actor;
 use crate::domain::change::Change;
 use crate::domain::error::Error;
 use crate::domain::event::EventKind;
@@ -12,9 +14,15 @@ impl Session {
     /// Somebody further may join. `None` when the same invitation stands already.
     ///
     /// # Errors
-    /// [`Error::SessionEnded`]; [`Error::Validation`] when the user has another role, or there are too many invitations.
-    pub fn invited(&self, invite: Invite, now: Timestamp) -> Result<Option<Change>, Error> {
+    /// [`Error::SessionEnded`]; [`Error::NotAllowed`]; [`Error::Validation`] when the user has another role, or there are too many invitations.
+    pub fn invited(
+        &self,
+        invite: Invite,
+        actor: &Actor,
+        now: Timestamp,
+    ) -> Result<Option<Change>, Error> {
         self.require_live()?;
+        permit_service(actor)?;
         if !invite.is_open(now) {
             return Err(Error::field("expire_time", "must lie in the future"));
         }
@@ -59,7 +67,7 @@ impl Session {
             user_id: invite.user_id.clone(),
             role: invite.role,
         };
-        Ok(Some(self.changed(now, vec![kind], |session| {
+        Ok(Some(self.changed(actor, now, vec![kind], |session| {
             // Whoever was kept out and is invited again may come; what they were given before stays dead.
             for removal in &mut session.removals {
                 removal.keep_out &= removal.user_id != invite.user_id;

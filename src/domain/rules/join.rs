@@ -1,6 +1,7 @@
 //! Who gets a join token, and when.
 
 use crate::domain::access::permit_join;
+use crate::domain::actor::Actor;
 use crate::domain::change::Change;
 use crate::domain::error::Error;
 use crate::domain::event::EventKind;
@@ -58,6 +59,7 @@ impl Session {
         role: Role,
         jti: String,
         expire_time: Timestamp,
+        actor: &Actor,
         now: Timestamp,
     ) -> Change {
         let kind = EventKind::Joined {
@@ -66,6 +68,6 @@ impl Session {
             jti,
             expire_time,
         };
-        self.changed(now, vec![kind], |_| ())
+        self.changed(actor, now, vec![kind], |_| ())
     }
 }

@@ -1,7 +1,8 @@
 //! How participants are removed, and what they were given becomes void.
 
 use super::events::left;
-use crate::domain::access::{Action, permit_by};
+use crate::domain::access::{Action, permit, permit_service};
+use crate::domain::actor::Actor;
 use crate::domain::change::Change;
 use crate::domain::error::Error;
 use crate::domain::event::EventKind;
@@ -19,12 +20,12 @@ impl Session {
     pub fn removed(
         &self,
         user_id: &UserId,
-        by: Option<&UserId>,
+        actor: &Actor,
         keep_out: bool,
         now: Timestamp,
     ) -> Result<Option<Change>, Error> {
         self.require_live()?;
-        permit_by(self, by, Action::Remove)?;
+        permit(self, actor, Action::Remove)?;
         if self.keeps_out(user_id) {
             return Ok(None);
         }
@@ -33,12 +34,12 @@ impl Session {
         }
         let mut kinds = vec![EventKind::ParticipantRemoved {
             user_id: user_id.clone(),
-            by: by.cloned(),
+            by: actor.user_id().cloned(),
             keep_out,
         }];
         let participant = self.participant(user_id);
         kinds.extend(participant.map(|participant| left(participant, LeaveCause::Removed)));
-        Ok(Some(self.changed(now, kinds, |session| {
+        Ok(Some(self.changed(actor, now, kinds, |session| {
             session.expel(user_id, self.version + 1, keep_out, now);
         })))
     }
@@ -50,12 +51,14 @@ impl Session {
     pub fn invite_revoked(
         &self,
         user_id: &UserId,
+        actor: &Actor,
         now: Timestamp,
     ) -> Result<Option<Change>, Error> {
+        permit_service(actor)?;
         if !self.invites.iter().any(|invite| invite.user_id == *user_id) {
             return Err(Error::ParticipantNotFound);
         }
-        self.removed(user_id, None, true, now)
+        self.removed(user_id, actor, true, now)
     }
 
     /// Takes somebody out, and everything from them that was issued until that event.

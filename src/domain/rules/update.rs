@@ -1,6 +1,8 @@
 //! How a session is moved, relabelled, or given another doctor.
 
 use super::events::left;
+use crate::domain::access::permit_service;
+use crate::domain::actor::Actor;
 use crate::domain::change::Change;
 use crate::domain::error::Error;
 use crate::domain::event::EventKind;
@@ -13,15 +15,17 @@ impl Session {
     /// The session after an update; `None` when it would change nothing.
     ///
     /// # Errors
-    /// [`Error::SessionEnded`]; [`Error::VersionMismatch`]; [`Error::Validation`] when start and end would be reversed,
+    /// [`Error::SessionEnded`]; [`Error::NotAllowed`]; [`Error::VersionMismatch`]; [`Error::Validation`] when start and end would be reversed,
     /// or the doctor would be the patient.
     pub fn updated(
         &self,
         update: SessionUpdate,
         expected_version: Option<i64>,
+        actor: &Actor,
         now: Timestamp,
     ) -> Result<Option<Change>, Error> {
         self.require_live()?;
+        permit_service(actor)?;
         if let Some(expected) = expected_version.filter(|expected| *expected != self.version) {
             return Err(Error::VersionMismatch {
                 expected,
@@ -67,12 +71,12 @@ impl Session {
         if let Some(doctor) = replaced.and_then(|doctor_id| self.participant(doctor_id)) {
             kinds.push(EventKind::ParticipantRemoved {
                 user_id: doctor.user_id.clone(),
-                by: None,
+                by: actor.user_id().cloned(),
                 keep_out: false,
             });
             kinds.push(left(doctor, LeaveCause::Removed));
         }
-        Ok(Some(self.changed(now, kinds, |session| {
+        Ok(Some(self.changed(actor, now, kinds, |session| {
             session.schedule = schedule;
             session.labels = labels;
             if let Some(replaced) = replaced {

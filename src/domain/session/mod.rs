@@ -3,6 +3,8 @@
 mod request;
 mod schedule;
 
+use strum::{EnumString, IntoStaticStr, VariantArray};
+
 pub use request::{SessionRequest, SessionUpdate, Wish};
 pub use schedule::{JoinWindow, Schedule};
 
@@ -10,12 +12,14 @@ pub use super::cause::EndCause;
 use super::error::Error;
 use super::id::{AppointmentId, NodeId, SessionId, UserId};
 use super::label::Labels;
+use super::named::named;
 use super::participant::{Admission, GivenName, Invite, Participant, ParticipantStatus, Removal};
 use super::role::Action;
 use super::time::Timestamp;
 
 /// Where a session is in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, IntoStaticStr, EnumString, VariantArray)]
+#[strum(serialize_all = "kebab-case")]
 pub enum SessionState {
     /// Created; nobody has connected yet.
     Created,
@@ -23,25 +27,6 @@ pub enum SessionState {
     Active,
     /// Ended for good.
     Ended,
-}
-
-impl SessionState {
-    /// Every state.
-    pub const ALL: [Self; 3] = [Self::Created, Self::Active, Self::Ended];
-
-    /// The state's name in stores and metrics.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Created => "created",
-            Self::Active => "active",
-            Self::Ended => "ended",
-        }
-    }
-
-    /// The state of that name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.name() == name)
-    }
 }
 
 /// A video consultation.
@@ -187,3 +172,5 @@ impl Session {
         self.is_entitled(user_id) || self.participant(user_id).is_some()
     }
 }
+
+named!(SessionState);

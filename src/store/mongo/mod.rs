@@ -428,7 +428,7 @@ impl SessionStore for MongoStore {
 
     async fn count_by_state(&self) -> Result<HashMap<SessionState, u64>, StoreError> {
         let mut counts = HashMap::new();
-        for state in SessionState::ALL {
+        for state in SessionState::ALL.iter().copied() {
             let sessions = self.sessions().await?;
             let count = within(self.timeout, async move {
                 sessions.count_documents(doc! {"state": state.name()}).await

@@ -1,11 +1,10 @@
-//! The stored form of an event.
+//! The stored form of an event: what surrounds an [`EventKind`], which is stored as it is.
 
 use serde::{Deserialize, Serialize};
 
-use super::{end_cause, end_cause_default, role};
+use crate::domain::actor::Actor;
 use crate::domain::event::{Event, EventKind};
-use crate::domain::id::{AppointmentId, NodeId, SessionId, UserId};
-use crate::domain::participant::LeaveCause;
+use crate::domain::id::SessionId;
 use crate::domain::time::Timestamp;
 use crate::store::StoreError;
 
@@ -15,247 +14,161 @@ pub(in crate::store) struct EventRecord {
     pub sequence: i64,
     pub time_ms: i64,
     pub write_id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    actor: Option<ActorRecord>,
     #[serde(flatten)]
     kind: KindRecord,
 }
 
-/// What happened, tagged with the event type's name.
+/// What happened, or the name of what a newer version wrote.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(tag = "type")]
-pub(super) enum KindRecord {
-    #[serde(rename = "session.created")]
-    Created {
-        appointment_id: String,
-        sfu_node_id: String,
+#[serde(untagged)]
+enum KindRecord {
+    Known(EventKind),
+    Other {
+        #[serde(rename = "type")]
+        name: String,
     },
-    #[serde(rename = "session.updated")]
-    Updated { fields: Vec<String> },
-    #[serde(rename = "session.joined")]
-    Joined {
-        user_id: String,
-        role: String,
-        jti: String,
-        expire_time_ms: i64,
-    },
-    #[serde(rename = "session.ended")]
-    Ended {
-        #[serde(default = "end_cause_default")]
-        cause: String,
-        reason: String,
-    },
-    #[serde(rename = "participant.waiting")]
-    ParticipantWaiting { user_id: String, role: String },
-    #[serde(rename = "participant.admitted")]
-    ParticipantAdmitted { user_id: String, by: Option<String> },
-    #[serde(rename = "participant.joined")]
-    ParticipantJoined {
-        user_id: String,
-        role: String,
-        resumed: bool,
-    },
-    #[serde(rename = "participant.left")]
-    ParticipantLeft {
-        user_id: String,
-        role: String,
-        cause: String,
-    },
-    #[serde(rename = "participant.removed")]
-    ParticipantRemoved {
-        user_id: String,
-        by: Option<String>,
-        keep_out: bool,
-    },
-    #[serde(rename = "participant.muted")]
-    ParticipantMuted { user_id: String, by: Option<String> },
-    #[serde(rename = "participant.invited")]
-    ParticipantInvited { user_id: String, role: String },
-    #[serde(rename = "participant.named")]
-    ParticipantNamed { user_id: String, role: String },
+}
+
+/// Who did it, or a kind of actor that only a newer version knows.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum ActorRecord {
+    Known(Actor),
+    #[serde(skip_serializing)]
+    Other(serde::de::IgnoredAny),
 }
 
 impl From<&Event> for EventRecord {
     fn from(event: &Event) -> Self {
-        let kind = match &event.kind {
-            EventKind::Created {
-                appointment_id,
-                sfu_node_id,
-            } => KindRecord::Created {
-                appointment_id: appointment_id.to_string(),
-                sfu_node_id: sfu_node_id.to_string(),
-            },
-            EventKind::Updated { fields } => KindRecord::Updated {
-                fields: fields.clone(),
-            },
-            EventKind::Joined {
-                user_id,
-                role,
-                jti,
-                expire_time,
-            } => KindRecord::Joined {
-                user_id: user_id.to_string(),
-                role: role.name().to_owned(),
-                jti: jti.clone(),
-                expire_time_ms: expire_time.as_millis(),
-            },
-            EventKind::Ended { cause, reason } => KindRecord::Ended {
-                cause: cause.name().to_owned(),
-                reason: reason.clone(),
-            },
-            EventKind::ParticipantWaiting { user_id, role } => KindRecord::ParticipantWaiting {
-                user_id: user_id.to_string(),
-                role: role.name().to_owned(),
-            },
-            EventKind::ParticipantAdmitted { user_id, by } => KindRecord::ParticipantAdmitted {
-                user_id: user_id.to_string(),
-                by: by.as_ref().map(ToString::to_string),
-            },
-            EventKind::ParticipantJoined {
-                user_id,
-                role,
-                resumed,
-            } => KindRecord::ParticipantJoined {
-                user_id: user_id.to_string(),
-                role: role.name().to_owned(),
-                resumed: *resumed,
-            },
-            EventKind::ParticipantLeft {
-                user_id,
-                role,
-                cause,
-            } => KindRecord::ParticipantLeft {
-                user_id: user_id.to_string(),
-                role: role.name().to_owned(),
-                cause: cause.name().to_owned(),
-            },
-            EventKind::ParticipantRemoved {
-                user_id,
-                by,
-                keep_out,
-            } => KindRecord::ParticipantRemoved {
-                user_id: user_id.to_string(),
-                by: by.as_ref().map(ToString::to_string),
-                keep_out: *keep_out,
-            },
-            EventKind::ParticipantMuted { user_id, by } => KindRecord::ParticipantMuted {
-                user_id: user_id.to_string(),
-                by: by.as_ref().map(ToString::to_string),
-            },
-            EventKind::ParticipantInvited { user_id, role } => KindRecord::ParticipantInvited {
-                user_id: user_id.to_string(),
-                role: role.name().to_owned(),
-            },
-            EventKind::ParticipantNamed { user_id, role } => KindRecord::ParticipantNamed {
-                user_id: user_id.to_string(),
-                role: role.name().to_owned(),
-            },
-        };
-        Self {
-            sequence: event.sequence,
-            time_ms: event.time.as_millis(),
-            write_id: event.write_id.clone(),
+        let Event {
+            sequence,
+            session_id: _,
+            time,
+            write_id,
+            actor,
             kind,
+        } = event;
+        Self {
+            sequence: *sequence,
+            time_ms: time.as_millis(),
+            write_id: write_id.clone(),
+            actor: actor.clone().map(ActorRecord::Known),
+            kind: KindRecord::Known(kind.clone()),
         }
     }
 }
 
 impl EventRecord {
     pub(in crate::store) fn into_event(self, session_id: &SessionId) -> Result<Event, StoreError> {
+        let kind = match self.kind {
+            KindRecord::Known(kind) => kind,
+            KindRecord::Other { name } if EventKind::is_known(&name) => {
+                return Err(StoreError::corrupt("an event without what its type needs"));
+            }
+            KindRecord::Other { name } => EventKind::Unknown { name },
+        };
+        let actor = match self.actor {
+            Some(ActorRecord::Known(actor)) => Some(actor),
+            Some(ActorRecord::Other(_)) | None => None,
+        };
         Ok(Event {
             sequence: self.sequence,
             session_id: session_id.clone(),
             time: Timestamp::from_millis(self.time_ms),
             write_id: self.write_id,
-            kind: self.kind.try_into()?,
+            actor,
+            kind,
         })
     }
 }
 
-impl TryFrom<KindRecord> for EventKind {
-    type Error = StoreError;
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
 
-    #[expect(clippy::too_many_lines, reason = "a list")]
-    fn try_from(record: KindRecord) -> Result<Self, StoreError> {
-        Ok(match record {
-            KindRecord::Created {
-                appointment_id,
-                sfu_node_id,
-            } => EventKind::Created {
-                appointment_id: AppointmentId::from_stored(appointment_id),
-                sfu_node_id: NodeId::from_stored(sfu_node_id),
-            },
-            KindRecord::Updated { fields } => EventKind::Updated { fields },
-            KindRecord::Joined {
-                user_id,
-                role: name,
-                jti,
-                expire_time_ms,
-            } => EventKind::Joined {
-                user_id: UserId::from_stored(user_id),
-                role: role(&name)?,
-                jti,
-                expire_time: Timestamp::from_millis(expire_time_ms),
-            },
-            KindRecord::Ended { cause, reason } => EventKind::Ended {
-                cause: end_cause(&cause)?,
-                reason,
-            },
-            KindRecord::ParticipantWaiting {
-                user_id,
-                role: name,
-            } => EventKind::ParticipantWaiting {
-                user_id: UserId::from_stored(user_id),
-                role: role(&name)?,
-            },
-            KindRecord::ParticipantAdmitted { user_id, by } => EventKind::ParticipantAdmitted {
-                user_id: UserId::from_stored(user_id),
-                by: by.map(UserId::from_stored),
-            },
-            KindRecord::ParticipantJoined {
-                user_id,
-                role: name,
-                resumed,
-            } => EventKind::ParticipantJoined {
-                user_id: UserId::from_stored(user_id),
-                role: role(&name)?,
-                resumed,
-            },
-            KindRecord::ParticipantLeft {
-                user_id,
-                role: name,
-                cause,
-            } => EventKind::ParticipantLeft {
-                user_id: UserId::from_stored(user_id),
-                role: role(&name)?,
-                cause: LeaveCause::from_name(&cause)
-                    .ok_or_else(|| StoreError::corrupt("an unknown cause of leaving"))?,
-            },
-            KindRecord::ParticipantRemoved {
-                user_id,
-                by,
-                keep_out,
-            } => EventKind::ParticipantRemoved {
-                user_id: UserId::from_stored(user_id),
-                by: by.map(UserId::from_stored),
-                keep_out,
-            },
-            KindRecord::ParticipantMuted { user_id, by } => EventKind::ParticipantMuted {
-                user_id: UserId::from_stored(user_id),
-                by: by.map(UserId::from_stored),
-            },
-            KindRecord::ParticipantInvited {
-                user_id,
-                role: name,
-            } => EventKind::ParticipantInvited {
-                user_id: UserId::from_stored(user_id),
-                role: role(&name)?,
-            },
-            KindRecord::ParticipantNamed {
-                user_id,
-                role: name,
-            } => EventKind::ParticipantNamed {
-                user_id: UserId::from_stored(user_id),
-                role: role(&name)?,
-            },
-        })
+    use super::*;
+
+    fn read(body: serde_json::Value) -> Result<Event, StoreError> {
+        let record: EventRecord = serde_json::from_value(body).expect("it can be parsed");
+        record.into_event(&SessionId::from_stored("sess_1".into()))
+    }
+
+    #[test]
+    fn every_kind_and_every_actor_survives_being_stored() {
+        let kinds = EventKind::examples().into_iter();
+        for (kind, actor) in kinds.flat_map(|kind| {
+            Actor::examples()
+                .into_iter()
+                .map(move |actor| (kind.clone(), actor))
+        }) {
+            let session_id = SessionId::from_stored("sess_1".into());
+            let event = Event::new(7, session_id, Timestamp::MIN, actor, kind);
+            let body = serde_json::to_value(EventRecord::from(&event)).expect("it can be written");
+            assert_eq!(read(body).expect("it can be read"), event);
+        }
+    }
+
+    /// As a former version wrote it: this must be read for ever.
+    #[test]
+    fn events_are_stored_in_the_form_that_former_versions_read() {
+        let user_id = crate::domain::id::UserId::from_stored("patient-1".into());
+        let kind = EventKind::ParticipantRemoved {
+            user_id,
+            by: None,
+            keep_out: true,
+        };
+        let session_id = SessionId::from_stored("sess_1".into());
+        let mut event = Event::new(
+            3,
+            session_id,
+            Timestamp::from_millis(5),
+            Actor::Backend,
+            kind,
+        );
+        event.write_id = "w".into();
+        let former = json!({
+            "sequence": 3, "time_ms": 5, "write_id": "w",
+            "type": "participant.removed", "user_id": "patient-1", "by": null, "keep_out": true,
+        });
+        let mut stored =
+            serde_json::to_value(EventRecord::from(&event)).expect("it can be written");
+        let actor = stored.as_object_mut().and_then(|body| body.remove("actor"));
+        assert_eq!(actor, Some(json!("backend")));
+        assert_eq!(stored, former);
+        event.actor = None;
+        assert_eq!(read(former).expect("it can be read"), event);
+    }
+
+    #[test]
+    fn what_only_a_newer_version_knows_is_passed_by() {
+        let body = json!({
+            "sequence": 3, "time_ms": 5, "write_id": "w", "actor": { "service": { "name": "billing" } },
+            "type": "recording.started", "recording": { "id": 1 },
+        });
+        let event = read(body).expect("it can be read");
+        assert_eq!(
+            event.kind,
+            EventKind::Unknown {
+                name: "recording.started".into()
+            }
+        );
+        assert_eq!((event.sequence, event.actor), (3, None));
+        let body = json!({
+            "sequence": 3, "time_ms": 5, "write_id": "w", "added_later": true,
+            "type": "participant.muted", "user_id": "patient-1", "by": null, "added_later_too": [1],
+        });
+        assert_eq!(
+            read(body).expect("it can be read").kind.name(),
+            "participant.muted"
+        );
+    }
+
+    #[test]
+    fn an_event_of_a_known_type_that_lacks_what_it_needs_is_damaged() {
+        let body =
+            json!({ "sequence": 3, "time_ms": 5, "write_id": "w", "type": "participant.muted" });
+        assert!(matches!(read(body), Err(StoreError::Corrupt { .. })));
     }
 }

@@ -308,7 +308,8 @@ fn conditions(filter: &SessionFilter) -> (Vec<&'static str>, Vec<Value>) {
 pub(super) fn count_by_state(db: &Connection) -> Result<HashMap<SessionState, u64>, StoreError> {
     let mut statement = db.prepare_cached("SELECT count(*) FROM sessions WHERE state = ?1")?;
     SessionState::ALL
-        .into_iter()
+        .iter()
+        .copied()
         .map(|state| {
             let count: i64 = statement.query_row([state.name()], |row| row.get(0))?;
             Ok((state, u64::try_from(count).unwrap_or(0)))

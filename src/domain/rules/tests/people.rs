@@ -5,18 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use crate::domain::access::{permit_entry, permit_join};
+use crate::domain::actor::{Actor, SystemCause};
 use crate::domain::change::Change;
 use crate::domain::error::Error;
 use crate::domain::event::EventKind;
 use crate::domain::id::{AppointmentId, NodeId, UserId};
 use crate::domain::label::Labels;
 use crate::domain::participant::{
-    Admission, Arrival, INVITES_MAX, Invite, LeaveCause, ParticipantStatus, REMOVALS_MAX,
+    Admission, Arrival, INVITES_MAX, Invite, ParticipantStatus, REMOVALS_MAX,
 };
 use crate::domain::role::{Action, Role};
 use crate::domain::rules::create::UnplacedSession;
 use crate::domain::session::{
-    EndCause, JoinWindow, Schedule, Session, SessionRequest, SessionState, SessionUpdate, Wish,
+    JoinWindow, Schedule, Session, SessionRequest, SessionState, SessionUpdate, Wish,
 };
 use crate::domain::time::Timestamp;
 
@@ -35,6 +36,21 @@ fn user(name: &str) -> UserId {
     UserId::from_stored(name.to_owned())
 }
 
+/// A participant, or the backend where there is none.
+fn acting(by: Option<&str>) -> Actor {
+    by.map_or(Actor::Backend, |name| Actor::Participant {
+        role: Role::Doctor,
+        user_id: user(name),
+    })
+}
+
+fn patient_acting(name: &str) -> Actor {
+    Actor::Participant {
+        role: Role::Patient,
+        user_id: user(name),
+    }
+}
+
 fn session(admission: Admission) -> Session {
     let request = SessionRequest {
         appointment_id: AppointmentId::from_stored("appointment".into()),
@@ -45,7 +61,7 @@ fn session(admission: Admission) -> Session {
         admission: Wish::of(admission),
         max_participants: Wish::of(MAX_PARTICIPANTS),
     };
-    UnplacedSession::new(request, None, NOW)
+    UnplacedSession::new(request, None, Actor::Backend, NOW)
         .place(NodeId::from_stored("sfu-1".into()))
         .session
 }
@@ -56,7 +72,7 @@ enum Step {
     Issue(&'static str, Option<Role>),
     /// The bearer of one of the credentials connects.
     Arrive(prop::sample::Index),
-    Depart(&'static str, LeaveCause),
+    Depart(&'static str, bool),
     Admit(&'static str, Option<&'static str>),
     Remove(&'static str, Option<&'static str>, bool),
     Mute(&'static str, Option<&'static str>),
@@ -72,13 +88,12 @@ fn step() -> impl Strategy<Value = Step> {
     let who = || prop::sample::select(USERS.to_vec());
     // Mostly the backend: few others may do anything.
     let by = || prop::option::weighted(0.3, prop::sample::select(USERS.to_vec()));
-    let role = || prop::sample::select(Role::ALL.to_vec());
+    let role = || prop::sample::select(Role::ALL);
     let own_or = move || prop::option::weighted(0.2, role());
-    let cause = || prop::sample::select(vec![LeaveCause::Left, LeaveCause::Lost]);
     prop_oneof![
         12 => (who(), own_or()).prop_map(|(who, role)| Step::Issue(who, role)),
         12 => any::<prop::sample::Index>().prop_map(Step::Arrive),
-        3 => (who(), cause()).prop_map(|(who, cause)| Step::Depart(who, cause)),
+        3 => (who(), any::<bool>()).prop_map(|(who, is_own_will)| Step::Depart(who, is_own_will)),
         3 => (who(), by()).prop_map(|(who, by)| Step::Admit(who, by)),
         6 => (who(), by(), any::<bool>()).prop_map(|(who, by, keep_out)| Step::Remove(who, by, keep_out)),
         1 => (who(), by()).prop_map(|(who, by)| Step::Mute(who, by)),
@@ -120,7 +135,7 @@ impl History {
                 session.may_join(role, &user(who), &ALWAYS_OPEN, NOW)?;
                 assert!(!self.kept_out.contains(&user(who)), "{who} is kept out");
                 let jti = "jti".to_owned();
-                let change = session.token_issued(user(who), role, jti, NOW, NOW);
+                let change = session.token_issued(user(who), role, jti, NOW, &Actor::Backend, NOW);
                 self.credentials.push(Credential {
                     user_id: user(who),
                     role,
@@ -149,11 +164,20 @@ impl History {
                 };
                 Ok(session.arrived(arrival, NOW)?.change)
             }
-            Step::Depart(who, cause) => Ok(session.departed(&user(who), "one", *cause, NOW)),
-            Step::Admit(who, by) => session.admitted_by(&user(who), by.map(user).as_ref(), NOW),
+            Step::Depart(who, is_own_will) => {
+                let actor = if *is_own_will {
+                    Actor::Participant {
+                        role: Role::Guest,
+                        user_id: user(who),
+                    }
+                } else {
+                    Actor::System(SystemCause::ConnectionLost)
+                };
+                session.departed(&user(who), "one", &actor, NOW)
+            }
+            Step::Admit(who, by) => session.admitted_by(&user(who), &acting(*by), NOW),
             Step::Remove(who, by, keep_out) => {
-                let by = by.map(user);
-                let change = session.removed(&user(who), by.as_ref(), *keep_out, NOW)?;
+                let change = session.removed(&user(who), &acting(*by), *keep_out, NOW)?;
                 self.void(|credential| credential.user_id == user(who));
                 if *keep_out {
                     self.kept_out.insert(user(who));
@@ -161,31 +185,31 @@ impl History {
                 Ok(change)
             }
             Step::Mute(who, by) => session
-                .asked_to_mute(&user(who), by.map(user).as_ref(), NOW)
+                .asked_to_mute(&user(who), &acting(*by), NOW)
                 .map(Some),
             Step::Invite(who, role) => {
                 if !role.is_invited() {
                     return Ok(None);
                 }
                 let invite = Invite::new(user(who), *role, String::new(), None);
-                let change = session.invited(invite, NOW)?;
+                let change = session.invited(invite, &Actor::Backend, NOW)?;
                 self.kept_out.remove(&user(who));
                 Ok(change)
             }
             Step::Revoke(who) => {
-                let change = session.invite_revoked(&user(who), NOW)?;
+                let change = session.invite_revoked(&user(who), &Actor::Backend, NOW)?;
                 self.void(|credential| credential.user_id == user(who));
                 self.kept_out.insert(user(who));
                 Ok(change)
             }
-            Step::Name(who, name) => session.named(&user(who), Role::Patient, name, NOW),
+            Step::Name(who, name) => session.named(name, &patient_acting(who), NOW),
             Step::StandIn(who) => {
                 let update = SessionUpdate {
                     doctor_id: Some(user(who)),
                     ..SessionUpdate::default()
                 };
                 let replaced = session.doctor_id.clone();
-                let change = session.updated(update, None, NOW)?;
+                let change = session.updated(update, None, &Actor::Backend, NOW)?;
                 if change.is_some() {
                     self.void(|credential| credential.user_id == replaced);
                     let new = user(who);
@@ -202,9 +226,9 @@ impl History {
                     labels: Some([("n".to_owned(), n.to_string())].into()),
                     ..SessionUpdate::default()
                 };
-                session.updated(update, None, NOW)
+                session.updated(update, None, &Actor::Backend, NOW)
             }
-            Step::End => Ok(session.ended(EndCause::Backend, String::new(), NOW)),
+            Step::End => session.ended(None, &Actor::Backend, NOW),
         }
     }
 
@@ -254,7 +278,8 @@ impl History {
             | EventKind::Ended { .. }
             | EventKind::ParticipantRemoved { .. }
             | EventKind::ParticipantInvited { .. }
-            | EventKind::ParticipantNamed { .. } => {}
+            | EventKind::ParticipantNamed { .. }
+            | EventKind::Unknown { .. } => {}
         }
     }
 
@@ -311,7 +336,7 @@ proptest! {
     #[test]
     fn whatever_happens_nobody_comes_back_and_the_events_tell_who_is_there(
         steps in prop::collection::vec(step(), 0..80),
-        admission in prop::sample::select(Admission::ALL.to_vec()),
+        admission in prop::sample::select(Admission::ALL),
     ) {
         let mut history = History {
             session: session(admission),
@@ -358,14 +383,18 @@ fn arrival(name: &str, role: Role) -> Arrival {
 fn only_removals_of_users_who_may_not_join_are_forgotten() {
     let mut session = session(Admission::Open);
     let remove = |session: &Session, name: &str| {
-        let change = session.removed(&user(name), None, true, NOW);
+        let change = session.removed(&user(name), &Actor::Backend, true, NOW);
         change.unwrap().unwrap().session
     };
     session = remove(&session, "patient");
     for n in 0..2 * REMOVALS_MAX {
         let name = format!("guest-{n}");
         let invite = Invite::new(user(&name), Role::Guest, String::new(), None);
-        session = session.invited(invite, NOW).unwrap().unwrap().session;
+        session = session
+            .invited(invite, &Actor::Backend, NOW)
+            .unwrap()
+            .unwrap()
+            .session;
         session = remove(&session, &name);
     }
     assert_eq!(session.removals.len(), REMOVALS_MAX);
@@ -393,11 +422,14 @@ fn a_full_session_takes_nobody_but_the_host() {
 fn a_name_is_given_once() {
     let session = session(Admission::Open);
     let patient = user("patient");
-    let named = session.named(&patient, Role::Patient, "Ana", NOW);
+    let named = session.named("Ana", &patient_acting("patient"), NOW);
     let named = named.unwrap().unwrap().session;
     assert_eq!(named.given_name(&patient), "Ana");
-    assert_eq!(named.named(&patient, Role::Patient, "Ana", NOW), Ok(None));
-    let refused = named.named(&patient, Role::Patient, "Rosa", NOW);
+    assert_eq!(
+        named.named("Ana", &patient_acting("patient"), NOW),
+        Ok(None)
+    );
+    let refused = named.named("Rosa", &patient_acting("patient"), NOW);
     assert_eq!(refused, Err(Error::NameGiven));
     let arrived = named
         .arrived(arrival("patient", Role::Patient), NOW)

@@ -3,6 +3,7 @@
 use proptest::option;
 use proptest::prelude::*;
 
+use crate::domain::actor::Actor;
 use crate::domain::change::Change;
 use crate::domain::error::Error;
 use crate::domain::id::{AppointmentId, NodeId, UserId};
@@ -11,7 +12,7 @@ use crate::domain::participant::Admission;
 use crate::domain::role::Role;
 use crate::domain::rules::create::UnplacedSession;
 use crate::domain::session::{
-    EndCause, JoinWindow, Schedule, Session, SessionRequest, SessionState, SessionUpdate, Wish,
+    JoinWindow, Schedule, Session, SessionRequest, SessionState, SessionUpdate, Wish,
 };
 use crate::domain::time::Timestamp;
 
@@ -38,7 +39,7 @@ fn request(schedule: Schedule) -> SessionRequest {
 }
 
 fn session(schedule: Schedule) -> Session {
-    UnplacedSession::new(request(schedule), None, at(0))
+    UnplacedSession::new(request(schedule), None, Actor::Backend, at(0))
         .place(NodeId::from_stored("sfu-1".into()))
         .session
 }
@@ -89,6 +90,7 @@ fn apply(session: &Session, step: &Step, now: Timestamp) -> Result<Option<Change
                 role,
                 "jti".into(),
                 now,
+                &Actor::Backend,
                 now,
             )))
         }
@@ -98,16 +100,16 @@ fn apply(session: &Session, step: &Step, now: Timestamp) -> Result<Option<Change
                 scheduled_end_time: Some(end.map(at)),
                 ..SessionUpdate::default()
             };
-            session.updated(update, None, now)
+            session.updated(update, None, &Actor::Backend, now)
         }
         Step::StandIn(n) => {
             let update = SessionUpdate {
                 doctor_id: Some(user(&format!("doctor-{n}"))),
                 ..SessionUpdate::default()
             };
-            session.updated(update, Some(session.version), now)
+            session.updated(update, Some(session.version), &Actor::Backend, now)
         }
-        Step::End => Ok(session.ended(EndCause::Backend, "done".into(), now)),
+        Step::End => session.ended(Some("done".into()), &Actor::Backend, now),
     }
 }
 
@@ -194,7 +196,8 @@ fn the_end_is_told_before_the_hour_and_the_hour_before_the_person() {
     let stranger = |session: &Session| session.may_join(Role::Doctor, &user("x"), &window(), at(0));
     assert!(matches!(stranger(&live), Err(Error::JoinTooEarly { .. })));
     let ended = live
-        .ended(EndCause::Backend, "done".into(), at(0))
+        .ended(Some("done".into()), &Actor::Backend, at(0))
+        .expect("the backend may")
         .expect("was live")
         .session;
     assert!(matches!(stranger(&ended), Err(Error::SessionEnded { .. })));
@@ -224,13 +227,13 @@ fn an_update_that_changes_nothing_is_no_change() {
         labels: Some(Labels::new()),
         ..SessionUpdate::default()
     };
-    assert_eq!(session.updated(same, None, NOW), Ok(None));
+    assert_eq!(session.updated(same, None, &Actor::Backend, NOW), Ok(None));
 }
 
 #[test]
 fn a_stale_version_is_refused() {
     let session = session(Schedule::default());
-    let refused = session.updated(SessionUpdate::default(), Some(7), NOW);
+    let refused = session.updated(SessionUpdate::default(), Some(7), &Actor::Backend, NOW);
     assert_eq!(
         refused,
         Err(Error::VersionMismatch {
@@ -246,6 +249,6 @@ fn a_patient_cannot_become_the_doctor() {
         doctor_id: Some(user("patient")),
         ..SessionUpdate::default()
     };
-    let refused = session(Schedule::default()).updated(update, None, NOW);
+    let refused = session(Schedule::default()).updated(update, None, &Actor::Backend, NOW);
     assert!(matches!(refused, Err(Error::Validation(_))));
 }
