@@ -272,7 +272,8 @@ mod tests {
     fn there_is_an_example_of_each_kind() {
         let examples = EventKind::examples();
         let names: BTreeSet<_> = examples.iter().map(EventKind::name).collect();
-        assert_eq!(names, EventKind::VARIANTS.iter().copied().collect());
+        let known = EventKind::VARIANTS.iter().copied();
+        assert_eq!(names, known.filter(|name| *name != "Unknown").collect());
         assert_eq!(names.len(), examples.len());
     }
 

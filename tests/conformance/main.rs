@@ -91,6 +91,7 @@ suite! {
     presence::one_who_waits_is_let_in,
     unreadable::an_unreadable_session_is_named,
     unreadable::an_unreadable_event_is_named,
+    unreadable::events_of_a_newer_version_are_passed_by,
     unreadable::fields_of_a_newer_version_are_passed_by,
     unreadable::unreadable_sessions_take_their_places_in_a_list,
     unreadable::unreadable_sessions_are_found_by_what_they_are_searched_by,
