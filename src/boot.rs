@@ -8,14 +8,14 @@ use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::app::signalling::Signalling;
+use crate::app::tickets::Tickets;
 use crate::app::{self, App};
 use crate::auth::secret::InternalSecrets;
 use crate::auth::token::{KeyError, Tokens};
 use crate::bus::local::LocalBus;
 use crate::config::{Config, StoreConfig};
 use crate::domain::error::Error;
-use crate::hub::LocalHub;
-use crate::hub::connections::Connections;
 use crate::rpc::{self, Health, Readiness, ServeError};
 use crate::store::mongo::{self, MongoStore};
 use crate::store::observed::ObservedStore;
@@ -113,15 +113,12 @@ impl Service {
         };
         let watches_max = config.rpc.health_watches_max;
         let health = Health::new(closing.clone(), shutting_down, watches_max);
-        let connections = Arc::new(Connections::default());
         let app_parts = app::Parts {
             store: Arc::clone(&store),
             bus: Arc::new(LocalBus::default()),
-            hub: Arc::new(LocalHub::new(Arc::clone(&connections))),
-            connections,
             tokens: Arc::clone(&tokens),
             rotation: Arc::new(config.rotation.clone()),
-            ice: config.ice.clone(),
+            tickets: Arc::new(Tickets::new(config.ice.clone())),
             metrics: Arc::clone(&metrics),
         };
         let app = Arc::new(App::new(app_parts, config.app.clone(), closing.clone()));
@@ -209,7 +206,7 @@ impl Service {
         tasks.spawn(web::serve(
             http,
             config.web.clone(),
-            Arc::clone(&app),
+            Arc::new(Signalling::new(Arc::clone(&app))),
             closing.clone(),
         ));
         let web_parts = web::admin::Parts { tokens, metrics };

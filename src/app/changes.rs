@@ -19,6 +19,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::App;
 use super::turns::{Asks, Turn, Turns};
+use crate::bus::Message;
 use crate::domain::error::Error;
 use crate::domain::id::SessionId;
 use crate::domain::session::{Change, Session};
@@ -357,7 +358,7 @@ impl App {
             };
             let committed = store.commit(&change).await;
             if matches!(committed, Ok(Committed::Stored)) {
-                bus.publish(&change.session.session_id);
+                bus.publish(Message::Changed(change.session.session_id));
             }
             let lost = matches!(committed, Ok(Committed::Conflict));
             queue.note_answer();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::stream::{BoxStream, StreamExt as _, unfold};
 
 use super::App;
-use crate::bus::Subscription;
+use crate::bus::ChangeSubscription;
 use crate::domain::error::Error;
 use crate::domain::event::Event;
 use crate::domain::id::SessionId;
@@ -28,7 +28,7 @@ struct Watcher {
     pending: VecDeque<Event>,
     /// The last page was full: there is more to take before waiting.
     more: bool,
-    news: Subscription,
+    news: ChangeSubscription,
     ended: bool,
 }
 
@@ -109,7 +109,7 @@ impl App {
 impl Watcher {
     fn new(app: Arc<App>, session_id: SessionId, after: i64) -> Self {
         Self {
-            news: app.bus.subscribe(&session_id),
+            news: app.bus.subscribe_changes(&session_id),
             app,
             session_id,
             after,
@@ -149,7 +149,7 @@ impl Watcher {
         };
         tokio::select! {
             () = self.app.closing.cancelled() => Err(self.app.shutting_down()),
-            () = self.news.heard() => Ok(()),
+            () = self.news.changed() => Ok(()),
             () = tokio::time::sleep(poll) => Ok(()),
         }
     }

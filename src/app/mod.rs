@@ -6,6 +6,7 @@ mod liveness;
 mod participants;
 mod sessions;
 pub mod signalling;
+pub mod tickets;
 mod turns;
 mod unreadable;
 mod upkeep;
@@ -29,12 +30,10 @@ use crate::domain::error::Error;
 use crate::domain::id::{SessionId, random_id};
 use crate::domain::node::Rotation;
 use crate::domain::session::JoinWindow;
-use crate::hub::Hub;
-use crate::hub::connections::Connections;
 use crate::store::{SessionStore, StoreError};
 use crate::telemetry::metrics::Metrics;
 use changes::Changes;
-use signalling::IceConfig;
+use tickets::Tickets;
 use unreadable::{Part, Unreadable};
 use upkeep::ClockWatch;
 
@@ -76,9 +75,7 @@ pub struct App {
     tokens: Arc<Tokens>,
     rotation: Arc<Rotation>,
     metrics: Arc<Metrics>,
-    connections: Arc<Connections>,
-    hub: Arc<dyn Hub>,
-    ice: IceConfig,
+    tickets: Arc<Tickets>,
     /// Names this process, for as long as it runs.
     instance_id: String,
     config: Config,
@@ -98,18 +95,14 @@ pub struct App {
 pub struct Parts {
     /// Where sessions are kept.
     pub store: Arc<dyn SessionStore>,
-    /// Carries news of changes.
+    /// Carries hints of changes, and what participants relay to each other.
     pub bus: Arc<dyn Bus>,
-    /// The connections of this process.
-    pub connections: Arc<Connections>,
-    /// Carries what participants say to each other.
-    pub hub: Arc<dyn Hub>,
     /// Issues and verifies credentials.
     pub tokens: Arc<Tokens>,
     /// The SFU nodes.
     pub rotation: Arc<Rotation>,
-    /// STUN and TURN.
-    pub ice: IceConfig,
+    /// Issues what participants need to exchange media.
+    pub tickets: Arc<Tickets>,
     /// Where things are counted.
     pub metrics: Arc<Metrics>,
 }
@@ -120,11 +113,9 @@ impl App {
         let Parts {
             store,
             bus,
-            connections,
-            hub,
             tokens,
             rotation,
-            ice,
+            tickets,
             metrics,
         } = parts;
         Self {
@@ -137,11 +128,9 @@ impl App {
             clock_watch: ClockWatch::default(),
             store,
             bus,
-            connections,
-            hub,
             tokens,
             rotation,
-            ice,
+            tickets,
             metrics,
             config,
             closing,

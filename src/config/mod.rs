@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use crate::app::signalling::IceConfig;
+use crate::app::tickets::IceConfig;
 use crate::auth::token::{KeySource, SECRET_BYTES_MIN};
 use crate::domain::id::{ID_RULE, NodeId, random_id};
 use crate::domain::node::{Rotation, SfuNode};

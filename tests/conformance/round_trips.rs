@@ -5,14 +5,12 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
-use video_session::app::signalling::{IceConfig, IcePolicy};
+use video_session::app::tickets::{IceConfig, IcePolicy, Tickets};
 use video_session::app::{App, Config, JoinRequest, Parts, SessionKey, UnreadableConfig};
 use video_session::auth::token::{self, KeySource, Tokens};
 use video_session::bus::local::LocalBus;
 use video_session::domain::access::Role;
 use video_session::domain::session::{JoinWindow, SessionUpdate};
-use video_session::hub::LocalHub;
-use video_session::hub::connections::Connections;
 use video_session::store::SessionStore;
 use video_session::store::observed::ObservedStore;
 use video_session::telemetry::metrics::Metrics;
@@ -51,21 +49,18 @@ fn app(store: Arc<dyn SessionStore>) -> App {
         },
         clock_skew_warn: long,
     };
-    let connections = Arc::new(Connections::default());
     let parts = Parts {
         store: Arc::new(ObservedStore::new(store, Arc::clone(&metrics))),
         bus: Arc::new(LocalBus::default()),
-        hub: Arc::new(LocalHub::new(Arc::clone(&connections))),
-        connections,
         tokens: Arc::new(tokens.unwrap()),
         rotation: rotation(3),
-        ice: IceConfig {
+        tickets: Arc::new(Tickets::new(IceConfig {
             stun_urls: Vec::new(),
             turn_urls: Vec::new(),
             turn_secret: None,
             turn_ttl_secs: 60,
             policy: IcePolicy::All,
-        },
+        })),
         metrics,
     };
     App::new(parts, config, CancellationToken::new())
