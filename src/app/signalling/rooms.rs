@@ -112,3 +112,97 @@ impl Rooms {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::signalling::outbox::Outbox;
+
+    fn session() -> SessionId {
+        SessionId::from_stored("sess_1".into())
+    }
+
+    fn user(name: &str) -> UserId {
+        UserId::from_stored(name.into())
+    }
+
+    fn connect(rooms: &Rooms, name: &str) -> (Added, Outbox) {
+        let (queue, outbox) = PageQueue::new(8);
+        let added = rooms.add_connection(&session(), &user(name), Role::Patient, &queue);
+        (added, outbox)
+    }
+
+    fn disconnect(added: &Added, name: &str) -> bool {
+        added.room.remove_member(&user(name), added.connection_id)
+    }
+
+    fn forget(rooms: &Rooms, added: &Added, name: &str) -> bool {
+        rooms.remove_lost(&added.room, &user(name), added.connection_id)
+    }
+
+    #[test]
+    fn a_room_stays_for_a_lost_participant_and_goes_with_the_last() {
+        let rooms = Rooms::default();
+        let (first, _outbox) = connect(&rooms, "a");
+        assert!(disconnect(&first, "a"));
+        let (second, _outbox) = connect(&rooms, "a");
+        assert!(Arc::ptr_eq(&first.room, &second.room));
+        // They reconnected: the grace of the first connection means nothing any more.
+        assert!(!forget(&rooms, &first, "a"));
+        assert!(second.room.is_current(second.connection_id));
+        assert!(disconnect(&second, "a"));
+        assert!(!forget(&rooms, &first, "a"));
+        assert_eq!(rooms.lock().len(), 1);
+        assert!(forget(&rooms, &second, "a"));
+        assert!(rooms.lock().is_empty());
+    }
+
+    #[test]
+    fn a_replaced_connection_is_not_lost() {
+        let rooms = Rooms::default();
+        let (first, _outbox) = connect(&rooms, "a");
+        let (second, _outbox) = connect(&rooms, "a");
+        assert!(first.replaced.is_none() && second.replaced.is_some());
+        assert!(!first.room.is_current(first.connection_id));
+        assert!(!disconnect(&first, "a"));
+        assert!(!forget(&rooms, &first, "a"));
+        assert!(second.room.is_current(second.connection_id));
+    }
+
+    #[test]
+    fn a_closed_room_takes_no_connection() {
+        let rooms = Rooms::default();
+        let (first, _outbox) = connect(&rooms, "a");
+        assert!(disconnect(&first, "a"));
+        // Closed, and not yet out of the table: what another thread can find in between.
+        first.room.remove_lost(&user("a"), first.connection_id);
+        assert!(first.room.close_if_unused());
+        assert!(!first.room.close_if_unused());
+        let (second, _outbox) = connect(&rooms, "a");
+        assert!(!Arc::ptr_eq(&first.room, &second.room));
+        rooms.remove_room(&first.room);
+        let (third, _outbox) = connect(&rooms, "b");
+        assert!(Arc::ptr_eq(&second.room, &third.room));
+    }
+
+    #[test]
+    fn connections_that_come_and_go_meet_in_one_room_and_leave_none_behind() {
+        let rooms = Rooms::default();
+        std::thread::scope(|scope| {
+            for name in ["a", "b", "c", "d"] {
+                let rooms = &rooms;
+                scope.spawn(move || {
+                    for _ in 0..2000 {
+                        let (added, _outbox) = connect(rooms, name);
+                        // As long as a connection is in a room, that room is the session's.
+                        let found = rooms.lock().get(&session()).map(Arc::clone);
+                        assert!(found.is_some_and(|found| Arc::ptr_eq(&found, &added.room)));
+                        assert!(disconnect(&added, name));
+                        assert!(forget(rooms, &added, name));
+                    }
+                });
+            }
+        });
+        assert!(rooms.lock().is_empty());
+    }
+}
