@@ -17,7 +17,7 @@ use super::refusal::Refusal;
 use super::{Edge, SocketConfig, join};
 use crate::app::signalling::message::ServerMessage;
 use crate::app::signalling::{CloseCode, Connection, Heard, Pass};
-use crate::domain::error::Error;
+use crate::domain::error::{Error, ParticipantError};
 use crate::domain::id::SessionId;
 use crate::hub::connections::{Outbox, Outgoing};
 
@@ -134,33 +134,20 @@ async fn hold(edge: &Edge, pass: &Pass, socket: &mut WebSocket) -> Ending {
 
 /// The close code for an error that came up while connecting, after the handshake.
 fn close_code(error: &Error) -> CloseCode {
-    match error {
-        Error::SessionEnded { .. } => CloseCode::Ended,
-        Error::ParticipantRemoved => CloseCode::Removed,
-        Error::SessionFull => CloseCode::Full,
-        Error::StoreUnavailable { .. } | Error::Overloaded { .. } => CloseCode::StoreAway,
-        // The store is there; the next attempt is likely to succeed, here or on another instance.
-        Error::Contention { .. } | Error::ShuttingDown { .. } => CloseCode::GoingAway,
-        Error::NotAParticipant { .. } | Error::JoinTooEarly { .. } | Error::JoinTooLate { .. } => {
-            CloseCode::NotLetIn
-        }
+    match error.for_participant() {
+        ParticipantError::SessionEnded => CloseCode::Ended,
+        ParticipantError::Removed => CloseCode::Removed,
+        ParticipantError::SessionFull => CloseCode::Full,
+        ParticipantError::Busy => CloseCode::StoreAway,
+        ParticipantError::TryAgain => CloseCode::GoingAway,
+        ParticipantError::NotInvited
+        | ParticipantError::NotOpenYet { .. }
+        | ParticipantError::WindowClosed => CloseCode::NotLetIn,
         // Connecting asks for nothing that these answer.
-        Error::Internal
-        | Error::Validation(_)
-        | Error::MessageMalformed
-        | Error::MessageTooLarge
-        | Error::RequestIncomplete
-        | Error::DeadlineExceeded
-        | Error::NameGiven
-        | Error::EncodingUnsupported
-        | Error::MethodUnknown
-        | Error::SecretMissing
-        | Error::SecretInvalid
-        | Error::SessionNotFound
-        | Error::ParticipantNotFound
-        | Error::NotAllowed
-        | Error::AppointmentConflict { .. }
-        | Error::VersionMismatch { .. } => CloseCode::Internal,
+        ParticipantError::SessionUnknown
+        | ParticipantError::NotAllowed
+        | ParticipantError::ParticipantUnknown
+        | ParticipantError::Fault => CloseCode::Internal,
     }
 }
 

@@ -4,7 +4,7 @@ use super::Connection;
 use super::message::{ClientMessage, Refusal, Refused, RelayKind, Relayed};
 use crate::app::App;
 use crate::domain::access::{Action, Role, permit_action};
-use crate::domain::error::Error;
+use crate::domain::error::{Error, ParticipantError};
 use crate::domain::id::UserId;
 use crate::hub::Relay;
 use crate::hub::connections::MediaState;
@@ -146,33 +146,18 @@ fn permitted(role: Role, relayed: Relayed) -> Result<Relayed, Refused> {
 }
 
 fn refused(error: Error) -> Refused {
-    let code = match &error {
-        Error::NotAllowed | Error::NotAParticipant { .. } | Error::ParticipantRemoved => {
+    let code = match error.for_participant() {
+        ParticipantError::NotAllowed | ParticipantError::NotInvited | ParticipantError::Removed => {
             Refusal::NotAllowed
         }
-        Error::ParticipantNotFound => Refusal::ParticipantNotFound,
-        Error::SessionEnded { .. } | Error::JoinTooLate { .. } => Refusal::SessionEnded,
-        Error::Contention { .. }
-        | Error::StoreUnavailable { .. }
-        | Error::Overloaded { .. }
-        | Error::ShuttingDown { .. } => Refusal::TryAgain,
-        // Whoever is connected is in a session that can be read and takes their commands: the rest is our fault.
-        Error::Internal
-        | Error::Validation(_)
-        | Error::MessageMalformed
-        | Error::MessageTooLarge
-        | Error::RequestIncomplete
-        | Error::DeadlineExceeded
-        | Error::NameGiven
-        | Error::EncodingUnsupported
-        | Error::MethodUnknown
-        | Error::SecretMissing
-        | Error::SecretInvalid
-        | Error::SessionNotFound
-        | Error::JoinTooEarly { .. }
-        | Error::SessionFull
-        | Error::AppointmentConflict { .. }
-        | Error::VersionMismatch { .. } => Refusal::Internal,
+        ParticipantError::ParticipantUnknown => Refusal::ParticipantNotFound,
+        ParticipantError::SessionEnded | ParticipantError::WindowClosed => Refusal::SessionEnded,
+        ParticipantError::Busy | ParticipantError::TryAgain => Refusal::TryAgain,
+        // A connected participant is in a session that is open, and does not ask to enter it.
+        ParticipantError::SessionUnknown
+        | ParticipantError::NotOpenYet { .. }
+        | ParticipantError::SessionFull
+        | ParticipantError::Fault => Refusal::Internal,
     };
     Refused {
         code,
