@@ -1,6 +1,6 @@
 //! The codes with which connections are closed; docs/signalling.md tells pages what to do about each.
 
-use crate::domain::error::Error;
+use crate::domain::error::{Error, ParticipantError};
 
 /// Why a connection is closed by the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,33 +68,20 @@ impl CloseCode {
 
     /// The code for an error that came up while connecting, after the handshake.
     pub fn of(error: &Error) -> Self {
-        match error {
-            Error::SessionEnded { .. } => Self::Ended,
-            Error::ParticipantRemoved => Self::Removed,
-            Error::SessionFull => Self::Full,
-            Error::StoreUnavailable { .. } | Error::Overloaded { .. } => Self::StoreAway,
-            // The store is there; the next attempt is likely to succeed, here or on another instance.
-            Error::Contention { .. } | Error::ShuttingDown { .. } => Self::GoingAway,
-            Error::NotAParticipant { .. }
-            | Error::JoinTooEarly { .. }
-            | Error::JoinTooLate { .. } => Self::EntryRefused,
+        match error.for_participant() {
+            ParticipantError::SessionEnded => Self::Ended,
+            ParticipantError::Removed => Self::Removed,
+            ParticipantError::SessionFull => Self::Full,
+            ParticipantError::Busy => Self::StoreAway,
+            ParticipantError::TryAgain => Self::GoingAway,
+            ParticipantError::NotInvited
+            | ParticipantError::NotOpenYet { .. }
+            | ParticipantError::WindowClosed => Self::EntryRefused,
             // Connecting asks for nothing that these answer.
-            Error::Internal
-            | Error::Validation(_)
-            | Error::MessageMalformed
-            | Error::MessageTooLarge
-            | Error::RequestIncomplete
-            | Error::DeadlineExceeded
-            | Error::NameGiven
-            | Error::EncodingUnsupported
-            | Error::MethodUnknown
-            | Error::SecretMissing
-            | Error::SecretInvalid
-            | Error::SessionNotFound
-            | Error::ParticipantNotFound
-            | Error::NotAllowed
-            | Error::AppointmentConflict { .. }
-            | Error::VersionMismatch { .. } => Self::Internal,
+            ParticipantError::SessionUnknown
+            | ParticipantError::NotAllowed
+            | ParticipantError::ParticipantUnknown
+            | ParticipantError::Fault => Self::Internal,
         }
     }
 }

@@ -8,7 +8,8 @@ use super::describe::{closes_at, existing_participants, user_joined, waiting};
 use super::follow::Follower;
 use super::message::{Connected, ServerMessage};
 use super::outbox::{Outbox, PageMessage, PageQueue};
-use super::room::{Introduced, Introduction, MediaStates};
+use super::room::Introduction;
+use super::room::{Introduced, MediaStates};
 use super::{
     AuthorizedParticipant, CloseCode, Departure, ParticipantConnection, ParticipantIdentity,
     Signalling,

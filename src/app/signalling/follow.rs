@@ -109,7 +109,9 @@ impl Follower {
     fn close_changed_pages(&mut self) {
         let is_due = |session: &mut Session| session.version <= self.after;
         if let Some(session) = self.resync.take_if(is_due) {
-            self.room.close_changed(&session, CloseCode::GoingAway);
+            let participants = &session.participants;
+            let code = CloseCode::GoingAway;
+            self.room.close_changed(session.version, participants, code);
         }
     }
 }

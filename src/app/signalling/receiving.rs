@@ -7,7 +7,7 @@ use super::room::MediaState;
 use super::{ParticipantConnection, Signalling};
 use crate::bus::{Message, RelayKind};
 use crate::domain::access::{Action, Role, permit_action};
-use crate::domain::error::Error;
+use crate::domain::error::{Error, ParticipantError};
 use crate::domain::id::UserId;
 use crate::domain::participant::ParticipantStatus;
 
@@ -157,33 +157,20 @@ fn permit_relay(role: Role, relay: ClientRelay) -> Result<ClientRelay, MessageEr
 }
 
 fn message_error(error: Error) -> MessageError {
-    let code = match &error {
-        Error::NotAllowed | Error::NotAParticipant { .. } | Error::ParticipantRemoved => {
+    let code = match error.for_participant() {
+        ParticipantError::NotAllowed | ParticipantError::NotInvited | ParticipantError::Removed => {
             MessageErrorCode::NotAllowed
         }
-        Error::ParticipantNotFound => MessageErrorCode::ParticipantNotFound,
-        Error::SessionEnded { .. } | Error::JoinTooLate { .. } => MessageErrorCode::SessionEnded,
-        Error::Contention { .. }
-        | Error::StoreUnavailable { .. }
-        | Error::Overloaded { .. }
-        | Error::ShuttingDown { .. } => MessageErrorCode::TryAgain,
-        // A connected participant is in a session that can be read and takes their messages: the rest is the service's fault.
-        Error::Internal
-        | Error::Validation(_)
-        | Error::MessageMalformed
-        | Error::MessageTooLarge
-        | Error::RequestIncomplete
-        | Error::DeadlineExceeded
-        | Error::NameGiven
-        | Error::EncodingUnsupported
-        | Error::MethodUnknown
-        | Error::SecretMissing
-        | Error::SecretInvalid
-        | Error::SessionNotFound
-        | Error::JoinTooEarly { .. }
-        | Error::SessionFull
-        | Error::AppointmentConflict { .. }
-        | Error::VersionMismatch { .. } => MessageErrorCode::Internal,
+        ParticipantError::ParticipantUnknown => MessageErrorCode::ParticipantNotFound,
+        ParticipantError::SessionEnded | ParticipantError::WindowClosed => {
+            MessageErrorCode::SessionEnded
+        }
+        ParticipantError::Busy | ParticipantError::TryAgain => MessageErrorCode::TryAgain,
+        // A connected participant is in a session that is open, and does not ask to enter it.
+        ParticipantError::SessionUnknown
+        | ParticipantError::NotOpenYet { .. }
+        | ParticipantError::SessionFull
+        | ParticipantError::Fault => MessageErrorCode::Internal,
     };
     MessageError {
         code,

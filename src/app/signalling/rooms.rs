@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::outbox::PageQueue;
-use super::room::{ConnectionId, Room, RoomMember};
+use super::room::Room;
+use super::room::{ConnectionId, RoomMember};
 use crate::domain::access::Role;
 use crate::domain::id::{SessionId, UserId};
 

@@ -4,79 +4,22 @@
 //! queued for its members before the lock is given back. Nothing slow happens under it: messages are queued as values, and
 //! their JSON is written by the connections.
 
+mod announcement;
+mod member;
+#[cfg(test)]
+mod tests;
+
+pub(super) use announcement::Announcement;
+pub(super) use member::{ConnectionId, Introduced, MediaState, MediaStates, RoomMember};
+
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::CloseCode;
-use super::message::ServerMessage;
 use super::outbox::{PageMessage, PageQueue};
 use crate::bus::Relay;
-use crate::domain::access::Role;
 use crate::domain::id::{SessionId, UserId};
-use crate::domain::participant::ParticipantStatus;
-use crate::domain::session::Session;
-
-/// Tells a connection from the other connections of this instance, also those of the same participant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct ConnectionId(pub(super) u64);
-
-impl fmt::Display for ConnectionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// A participant's current connection to this instance.
-pub(super) struct RoomMember {
-    pub(super) connection_id: ConnectionId,
-    pub(super) user_id: UserId,
-    pub(super) role: Role,
-    /// What the page knows of the session; `None` until its connection was introduced.
-    pub(super) introduced: Option<Introduced>,
-    pub(super) queue: PageQueue,
-}
-
-/// What a page was told of the session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Introduced {
-    /// The session's version in the introduction; later events are announced one by one.
-    pub(super) version: i64,
-    /// The participant's status as the page was last told.
-    pub(super) status: ParticipantStatus,
-}
-
-impl RoomMember {
-    /// Whether the page was told that it is in the call.
-    pub(super) fn is_admitted(&self) -> bool {
-        self.introduced
-            .is_some_and(|introduced| introduced.status == ParticipantStatus::Admitted)
-    }
-
-    /// Whether the page was introduced, and to an older version of the session.
-    fn is_behind(&self, version: i64) -> bool {
-        self.introduced
-            .is_some_and(|introduced| introduced.version < version)
-    }
-}
-
-/// What a page last said of its microphone and camera.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct MediaState {
-    pub(super) muted: bool,
-    pub(super) camera_off: bool,
-}
-
-/// The media states of a session's participants, also of those who are away for a moment.
-#[derive(Default)]
-pub(super) struct MediaStates(HashMap<UserId, MediaState>);
-
-impl MediaStates {
-    /// A participant's media state.
-    pub(super) fn of(&self, user_id: &UserId) -> MediaState {
-        self.0.get(user_id).copied().unwrap_or_default()
-    }
-}
+use crate::domain::participant::{Participant, ParticipantStatus};
 
 /// The connections of one session.
 pub(super) struct Room {
@@ -189,7 +132,7 @@ impl Room {
         }
         state.is_followed = false;
         // Without the session's events, the room cannot know who leaves and so loses their media state.
-        state.media.0.clear();
+        state.media.forget_all();
         true
     }
 
@@ -246,7 +189,7 @@ impl Room {
         let sender = state.members.iter().find(is_it)?;
         let status = sender.introduced?.status;
         if let Some(media) = media {
-            state.media.0.insert(user_id.clone(), media);
+            state.media.note(user_id, media);
         }
         Some(status)
     }
@@ -283,14 +226,21 @@ impl Room {
     }
 
     /// Closes the connections whose participant is no longer in the session as the page was told: gone from it, in another
-    /// role or with another status. The others go on.
-    pub(super) fn close_changed(&self, session: &Session, code: CloseCode) {
-        self.announce(session.version).close(code, |member| {
-            let status = member.introduced.map(|introduced| introduced.status);
-            let participant = session.participant(&member.user_id);
-            participant.is_none_or(|participant| {
-                participant.role != member.role || Some(participant.status) != status
-            })
+    /// role or with another status. The others go on. `version` is the session's.
+    pub(super) fn close_changed(
+        &self,
+        version: i64,
+        participants: &[Participant],
+        code: CloseCode,
+    ) {
+        self.announce(version).close(code, |member| {
+            let is_as_told = |participant: &Participant| {
+                let status = member.introduced.map(|introduced| introduced.status);
+                participant.user_id == member.user_id
+                    && participant.role == member.role
+                    && Some(participant.status) == status
+            };
+            !participants.iter().any(is_as_told)
         });
     }
 }
@@ -299,56 +249,5 @@ impl RoomState {
     fn has(&self, connection_id: ConnectionId) -> bool {
         let mut members = self.members.iter();
         members.any(|member| member.connection_id == connection_id)
-    }
-}
-
-/// The announcement of one event. Holds the room's lock, so that members hear all of it, or are introduced to what follows
-/// from it.
-pub(super) struct Announcement<'a> {
-    state: MutexGuard<'a, RoomState>,
-    sequence: i64,
-}
-
-impl Announcement<'_> {
-    pub(super) fn media(&self) -> &MediaStates {
-        &self.state.media
-    }
-
-    pub(super) fn forget_media(&mut self, user_id: &UserId) {
-        self.state.media.0.remove(user_id);
-    }
-
-    /// Sends a message to the members whom it concerns and who do not know yet.
-    pub(super) fn send(&self, message: ServerMessage, concerns: impl Fn(&RoomMember) -> bool) {
-        let message = PageMessage::from(message);
-        for member in self.audience().filter(|member| concerns(member)) {
-            member.queue.send(&message);
-        }
-    }
-
-    /// Closes the connections of members whom it concerns and who do not know yet.
-    pub(super) fn close(&self, code: CloseCode, concerns: impl Fn(&RoomMember) -> bool) {
-        for member in self.audience().filter(|member| concerns(member)) {
-            member.queue.close(code);
-        }
-    }
-
-    /// Tells a participant that they are in the call.
-    pub(super) fn admit(&mut self, user_id: &UserId, message: ServerMessage) {
-        let sequence = self.sequence;
-        let mut members = self.state.members.iter_mut();
-        let member =
-            members.find(|member| member.user_id == *user_id && member.is_behind(sequence));
-        if let Some(member) = member
-            && let Some(introduced) = &mut member.introduced
-        {
-            introduced.status = ParticipantStatus::Admitted;
-            member.queue.send(&message.into());
-        }
-    }
-
-    fn audience(&self) -> impl Iterator<Item = &RoomMember> {
-        let members = self.state.members.iter();
-        members.filter(|member| member.is_behind(self.sequence))
     }
 }
