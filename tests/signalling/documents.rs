@@ -57,9 +57,8 @@ fn view() -> ParticipantView {
     }
 }
 
-/// One message of every type, with everything that it can hold.
-fn examples() -> Vec<ServerMessage> {
-    let connected = Connected {
+fn connected() -> Connected {
+    Connected {
         user_id: "u".to_owned(),
         role: "guest",
         name: "n".to_owned(),
@@ -81,9 +80,13 @@ fn examples() -> Vec<ServerMessage> {
         server_time: String::new(),
         closes_at: Some(String::new()),
         message: "m",
-    };
+    }
+}
+
+/// One message of every type, with everything that it can hold.
+fn examples() -> Vec<ServerMessage> {
     let all = vec![
-        ServerMessage::Connected(Box::new(connected)),
+        ServerMessage::Connected(Box::new(connected())),
         ServerMessage::Waiting {
             user_id: "u".to_owned(),
             name: "n".to_owned(),

@@ -10,7 +10,7 @@ use crate::domain::error::Error;
 use crate::domain::event::{Event, EventKind};
 use crate::domain::id::UserId;
 use crate::domain::participant::{LeaveCause, Participant, ParticipantStatus};
-use crate::domain::session::Session;
+use crate::domain::session::{EndCause, Session};
 
 impl Signalling {
     /// Tells a room's members of an event. Where the event does not say enough, the session is read first, which may be
@@ -24,12 +24,7 @@ impl Signalling {
                 announce_waiting(&begin(), &session, user_id);
             }
             EventKind::ParticipantAdmitted { user_id, .. } => {
-                let message = ServerMessage::Admitted {
-                    user_id: user_id.to_string(),
-                };
-                begin().send(message, |member| {
-                    member.user_id == *user_id || member.role.may(Action::Admit)
-                });
+                announce_admitted(&begin(), user_id);
             }
             EventKind::ParticipantJoined {
                 user_id,
@@ -69,25 +64,13 @@ impl Signalling {
                 }
             },
             EventKind::ParticipantRemoved { user_id, .. } => {
-                let announcement = begin();
-                let is_removed = |member: &RoomMember| member.user_id == *user_id;
-                announcement.send(ServerMessage::Removed, is_removed);
-                announcement.close(CloseCode::Removed, is_removed);
+                announce_removed(&begin(), user_id);
             }
             EventKind::ParticipantMuted { user_id, by } => {
-                let message = ServerMessage::MuteRequest {
-                    sender_id: by.as_ref().map_or("", UserId::as_str).to_owned(),
-                };
-                begin().send(message, |member| member.user_id == *user_id);
+                announce_mute_request(&begin(), user_id, by.as_ref());
             }
             EventKind::Ended { cause, reason } => {
-                let message = ServerMessage::SessionEnded {
-                    cause: cause.name(),
-                    reason: reason.clone(),
-                };
-                let announcement = begin();
-                announcement.send(message, |_| true);
-                announcement.close(CloseCode::Ended, |_| true);
+                announce_end(&begin(), *cause, reason);
             }
             EventKind::Updated { fields } => {
                 if fields.iter().any(|field| field == "scheduled_end_time") {
@@ -116,6 +99,15 @@ fn announce_waiting(announcement: &Announcement<'_>, session: &Session, user_id:
         });
     }
     close_replaced(announcement, user_id);
+}
+
+fn announce_admitted(announcement: &Announcement<'_>, user_id: &UserId) {
+    let message = ServerMessage::Admitted {
+        user_id: user_id.to_string(),
+    };
+    announcement.send(message, |member| {
+        member.user_id == *user_id || member.role.may(Action::Admit)
+    });
 }
 
 /// A participant is in the call: they are told of the others there, and the others of them.
@@ -159,6 +151,29 @@ fn announce_left(
             announcement.close(CloseCode::GoingAway, |member| member.user_id == *user_id);
         }
     }
+}
+
+fn announce_removed(announcement: &Announcement<'_>, user_id: &UserId) {
+    let is_removed = |member: &RoomMember| member.user_id == *user_id;
+    announcement.send(ServerMessage::Removed, is_removed);
+    announcement.close(CloseCode::Removed, is_removed);
+}
+
+/// The host, or the backend (`None`), asks a participant to mute.
+fn announce_mute_request(announcement: &Announcement<'_>, user_id: &UserId, by: Option<&UserId>) {
+    let message = ServerMessage::MuteRequest {
+        sender_id: by.map_or("", UserId::as_str).to_owned(),
+    };
+    announcement.send(message, |member| member.user_id == *user_id);
+}
+
+fn announce_end(announcement: &Announcement<'_>, cause: EndCause, reason: &str) {
+    let message = ServerMessage::SessionEnded {
+        cause: cause.name(),
+        reason: reason.to_owned(),
+    };
+    announcement.send(message, |_| true);
+    announcement.close(CloseCode::Ended, |_| true);
 }
 
 /// The host came or went: that changes what each waiting participant waits for.
