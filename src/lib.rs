@@ -9,7 +9,6 @@ pub mod boot;
 pub mod bus;
 pub mod config;
 pub mod domain;
-pub mod hub;
 pub mod net;
 pub mod proto;
 pub mod rpc;

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use super::env::Env;
 use super::urls::{is_ice_url, parse_origin};
 use super::{SECS_MAX, secret};
-use crate::app::signalling::{IceConfig, IcePolicy};
+use crate::app::tickets::{IceConfig, IcePolicy};
 use crate::web::{Config, ConnectionLimits, LingerLimits, SocketConfig};
 
 /// What separates the entries of a list: spaces, as in a CSP source list, or commas.

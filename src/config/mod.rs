@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use crate::app::signalling::IceConfig;
+use crate::app::tickets::IceConfig;
 use crate::auth::token::{KeySource, SECRET_BYTES_MIN};
 use crate::domain::id::{ID_RULE, NodeId, random_id};
 use crate::domain::node::{Rotation, SfuNode};
@@ -468,7 +468,12 @@ fn app_config(env: &mut Env<'_>, retry_after: Duration, store_timeout: Duration)
             streams_max: env.number("WATCH_STREAMS_MAX", 1000, 1, 1_000_000),
         },
         stay: app::StayConfig {
-            secs: env.number("JOIN_PAGE_TTL_SECS", 12 * 3600, 60, SECS_MAX),
+            page_ttl: Duration::from_secs(env.number(
+                "JOIN_PAGE_TTL_SECS",
+                12 * 3600,
+                60,
+                SECS_MAX,
+            )),
             reconnect_grace: Duration::from_secs(env.number("RECONNECT_GRACE_SECS", 15, 0, 300)),
         },
         ending: app::EndingConfig {

@@ -1,9 +1,14 @@
 //! Everything that can go wrong for a caller: a closed set, ignorant of transport.
 //!
-//! [`Reason`] is the machine-readable half, [`Error::message`] the human one. What went wrong inside (a driver's error, a
-//! path) is logged where it happened and never becomes part of an [`Error`].
+//! `Error::facts` and `Error::text` are the two tables that a new error is entered in; the compiler asks for both. Every
+//! edge maps an [`ErrorClass`] or a [`ParticipantError`] and never the errors one by one. What went wrong inside (a driver's
+//! error, a path) is logged where it happened and never becomes part of an [`Error`].
+
+#![warn(clippy::wildcard_enum_match_arm)]
 
 use std::time::Duration;
+
+use strum::{EnumDiscriminants, IntoStaticStr, VariantArray};
 
 use super::access::Role;
 use super::id::SessionId;
@@ -19,9 +24,16 @@ pub struct Violation {
 }
 
 /// Why a call was refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, EnumDiscriminants)]
+#[strum_discriminants(
+    name(Reason),
+    doc = "The machine-readable name of an [`Error`]; never changes once published. Listed in docs/errors.md.",
+    derive(Hash, IntoStaticStr, VariantArray),
+    strum(serialize_all = "SCREAMING_SNAKE_CASE")
+)]
 pub enum Error {
     /// The request is malformed; all its faults.
+    #[strum_discriminants(strum(serialize = "VALIDATION_FAILED"))]
     Validation(Vec<Violation>),
     /// The bytes are not the message that the method takes.
     MessageMalformed,
@@ -43,7 +55,7 @@ pub enum Error {
     SessionNotFound,
     /// The session has ended.
     SessionEnded {
-        /// Which.
+        /// The session that has ended.
         session_id: SessionId,
     },
     /// The join window has not opened yet.
@@ -63,13 +75,13 @@ pub enum Error {
     },
     /// The user was removed from the session.
     ParticipantRemoved,
-    /// Nobody of that id is in the session.
+    /// The session has no participant with that id.
     ParticipantNotFound,
     /// The participant's role does not allow that.
     NotAllowed,
     /// The participant gave another name before.
     NameGiven,
-    /// As many as may be are connected.
+    /// The session is full.
     SessionFull,
     /// The appointment's live session differs from the one asked for.
     AppointmentConflict {
@@ -85,7 +97,7 @@ pub enum Error {
         /// The stored one.
         stored: i64,
     },
-    /// Others kept changing the session while this call tried to.
+    /// Other callers kept changing the session while this call tried to.
     Contention {
         /// When to try again.
         retry_after: Duration,
@@ -95,7 +107,7 @@ pub enum Error {
         /// When to try again.
         retry_after: Duration,
     },
-    /// The service has all the work that it takes.
+    /// The service is at one of its limits.
     Overloaded {
         /// When to try again.
         retry_after: Duration,
@@ -109,52 +121,115 @@ pub enum Error {
     Internal,
 }
 
-macro_rules! reasons {
-    ($($name:ident = $text:literal,)+) => {
-        /// The machine-readable name of an [`Error`]; never changes once published. Listed in docs/errors.md.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        #[expect(missing_docs, reason = "each is documented as the Error of the same name")]
-        pub enum Reason { $($name,)+ }
+impl Reason {
+    /// Every reason.
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
-        impl Reason {
-            /// Every reason.
-            pub const ALL: &[Self] = &[$(Self::$name,)+];
-
-            /// Its text in google.rpc.ErrorInfo.
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$name => $text,)+ }
-            }
-        }
-    };
+    /// Its text in google.rpc.ErrorInfo.
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
 }
 
-reasons! {
-    Validation = "VALIDATION_FAILED",
-    MessageMalformed = "MESSAGE_MALFORMED",
-    MessageTooLarge = "MESSAGE_TOO_LARGE",
-    EncodingUnsupported = "ENCODING_UNSUPPORTED",
-    MethodUnknown = "METHOD_UNKNOWN",
-    RequestIncomplete = "REQUEST_INCOMPLETE",
-    DeadlineExceeded = "DEADLINE_EXCEEDED",
-    SecretMissing = "SECRET_MISSING",
-    SecretInvalid = "SECRET_INVALID",
-    SessionNotFound = "SESSION_NOT_FOUND",
-    SessionEnded = "SESSION_ENDED",
-    JoinTooEarly = "JOIN_TOO_EARLY",
-    JoinTooLate = "JOIN_TOO_LATE",
-    NotAParticipant = "NOT_A_PARTICIPANT",
-    ParticipantRemoved = "PARTICIPANT_REMOVED",
-    ParticipantNotFound = "PARTICIPANT_NOT_FOUND",
-    NotAllowed = "NOT_ALLOWED",
-    NameGiven = "NAME_GIVEN",
-    SessionFull = "SESSION_FULL",
-    AppointmentConflict = "APPOINTMENT_CONFLICT",
-    VersionMismatch = "VERSION_MISMATCH",
-    Contention = "CONTENTION",
-    StoreUnavailable = "STORE_UNAVAILABLE",
-    Overloaded = "OVERLOADED",
-    ShuttingDown = "SHUTTING_DOWN",
-    Internal = "INTERNAL",
+/// What kind of answer an error is. Each edge maps a class to its protocol's status code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, VariantArray)]
+pub enum ErrorClass {
+    /// The request breaks a rule, whatever the state of the service.
+    Invalid,
+    /// What the request names does not exist.
+    NotFound,
+    /// What the request would make exists already, and differs.
+    AlreadyExists,
+    /// The session's state rules the request out.
+    WrongState,
+    /// The user may not do that.
+    Denied,
+    /// Another change came first.
+    Conflict,
+    /// A limit is reached.
+    LimitReached,
+    /// The service cannot answer now.
+    Unavailable,
+    /// A fault of the service.
+    Internal,
+}
+
+/// What an error means to a participant: what a page tells them, and what a connection does next. Each way of telling a
+/// participant (a page, a close code, an answer to a message) maps this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ParticipantError {
+    /// There is no such session.
+    SessionUnknown,
+    /// The join window has not opened yet.
+    NotOpenYet {
+        /// When it opens.
+        opens: Timestamp,
+    },
+    /// The join window has closed.
+    WindowClosed,
+    /// The session has ended.
+    SessionEnded,
+    /// The session does not expect this participant.
+    NotInvited,
+    /// The participant was removed.
+    Removed,
+    /// The participant's role does not allow that.
+    NotAllowed,
+    /// The other participant is not in the session.
+    ParticipantUnknown,
+    /// The session is full.
+    SessionFull,
+    /// The service cannot answer for a while.
+    Busy,
+    /// The next attempt is likely to succeed, here or on another instance.
+    TryAgain,
+    /// Participants do not cause this error. One that meets it met a fault of the service.
+    Fault,
+}
+
+/// What the rest of the service needs to know of an error.
+struct Facts {
+    class: ErrorClass,
+    participant: ParticipantError,
+    /// Set if the same request may succeed later.
+    retry_after: Option<Duration>,
+}
+
+/// What a developer is told of an error.
+struct Text {
+    message: String,
+    metadata: Vec<(&'static str, String)>,
+}
+
+impl Facts {
+    fn new(class: ErrorClass, participant: ParticipantError) -> Self {
+        Self {
+            class,
+            participant,
+            retry_after: None,
+        }
+    }
+
+    fn retry(self, after: Duration) -> Self {
+        Self {
+            retry_after: Some(after),
+            ..self
+        }
+    }
+}
+
+impl Text {
+    fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            metadata: Vec::new(),
+        }
+    }
+
+    fn with(mut self, key: &'static str, value: impl ToString) -> Self {
+        self.metadata.push((key, value.to_string()));
+        self
+    }
 }
 
 impl Error {
@@ -168,159 +243,213 @@ impl Error {
 
     /// Its machine-readable name.
     pub fn reason(&self) -> Reason {
-        match self {
-            Self::Validation(_) => Reason::Validation,
-            Self::MessageMalformed => Reason::MessageMalformed,
-            Self::MessageTooLarge => Reason::MessageTooLarge,
-            Self::EncodingUnsupported => Reason::EncodingUnsupported,
-            Self::MethodUnknown => Reason::MethodUnknown,
-            Self::RequestIncomplete => Reason::RequestIncomplete,
-            Self::DeadlineExceeded => Reason::DeadlineExceeded,
-            Self::SecretMissing => Reason::SecretMissing,
-            Self::SecretInvalid => Reason::SecretInvalid,
-            Self::SessionNotFound => Reason::SessionNotFound,
-            Self::SessionEnded { .. } => Reason::SessionEnded,
-            Self::JoinTooEarly { .. } => Reason::JoinTooEarly,
-            Self::JoinTooLate { .. } => Reason::JoinTooLate,
-            Self::NotAParticipant { .. } => Reason::NotAParticipant,
-            Self::ParticipantRemoved => Reason::ParticipantRemoved,
-            Self::ParticipantNotFound => Reason::ParticipantNotFound,
-            Self::NotAllowed => Reason::NotAllowed,
-            Self::NameGiven => Reason::NameGiven,
-            Self::SessionFull => Reason::SessionFull,
-            Self::AppointmentConflict { .. } => Reason::AppointmentConflict,
-            Self::VersionMismatch { .. } => Reason::VersionMismatch,
-            Self::Contention { .. } => Reason::Contention,
-            Self::StoreUnavailable { .. } => Reason::StoreUnavailable,
-            Self::Overloaded { .. } => Reason::Overloaded,
-            Self::ShuttingDown { .. } => Reason::ShuttingDown,
-            Self::Internal => Reason::Internal,
-        }
+        self.into()
+    }
+
+    /// What kind of answer it is.
+    pub fn class(&self) -> ErrorClass {
+        self.facts().class
+    }
+
+    /// What it means to a participant who meets it.
+    pub fn for_participant(&self) -> ParticipantError {
+        self.facts().participant
+    }
+
+    /// When to try again, if the same request may succeed then.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.facts().retry_after
     }
 
     /// What to tell a developer who reads the caller's log.
     pub fn message(&self) -> String {
+        self.text().message
+    }
+
+    /// The variable parts of the message, for machines. Published keys never disappear.
+    pub fn metadata(&self) -> Vec<(&'static str, String)> {
+        self.text().metadata
+    }
+
+    fn facts(&self) -> Facts {
+        use ErrorClass as Class;
+        use ParticipantError as Told;
+        match self {
+            Self::Validation(_) => Facts::new(Class::Invalid, Told::Fault),
+            Self::MessageMalformed
+            | Self::MessageTooLarge
+            | Self::EncodingUnsupported
+            | Self::MethodUnknown
+            | Self::RequestIncomplete
+            | Self::DeadlineExceeded
+            | Self::SecretMissing
+            | Self::SecretInvalid => Facts::new(Class::Invalid, Told::Fault),
+            Self::SessionNotFound => Facts::new(Class::NotFound, Told::SessionUnknown),
+            Self::SessionEnded { .. } => Facts::new(Class::WrongState, Told::SessionEnded),
+            Self::JoinTooEarly { opens } => {
+                Facts::new(Class::WrongState, Told::NotOpenYet { opens: *opens })
+            }
+            Self::JoinTooLate { .. } => Facts::new(Class::WrongState, Told::WindowClosed),
+            Self::NotAParticipant { .. } => Facts::new(Class::Denied, Told::NotInvited),
+            Self::ParticipantRemoved => Facts::new(Class::Denied, Told::Removed),
+            Self::ParticipantNotFound => Facts::new(Class::NotFound, Told::ParticipantUnknown),
+            Self::NotAllowed => Facts::new(Class::Denied, Told::NotAllowed),
+            Self::NameGiven => Facts::new(Class::AlreadyExists, Told::Fault),
+            Self::SessionFull => Facts::new(Class::LimitReached, Told::SessionFull),
+            Self::AppointmentConflict { .. } => Facts::new(Class::AlreadyExists, Told::Fault),
+            Self::VersionMismatch { .. } => Facts::new(Class::Conflict, Told::Fault),
+            Self::Contention { retry_after } => {
+                Facts::new(Class::Conflict, Told::TryAgain).retry(*retry_after)
+            }
+            Self::StoreUnavailable { retry_after } => {
+                Facts::new(Class::Unavailable, Told::Busy).retry(*retry_after)
+            }
+            Self::Overloaded { retry_after } => {
+                Facts::new(Class::LimitReached, Told::Busy).retry(*retry_after)
+            }
+            Self::ShuttingDown { retry_after } => {
+                Facts::new(Class::Unavailable, Told::TryAgain).retry(*retry_after)
+            }
+            Self::Internal => Facts::new(Class::Internal, Told::Fault),
+        }
+    }
+
+    fn text(&self) -> Text {
         match self {
             Self::Validation(violations) => {
                 let faults: Vec<_> = violations
                     .iter()
                     .map(|v| format!("{}: {}", v.field, v.description))
                     .collect();
-                faults.join("; ")
+                Text::new(faults.join("; "))
             }
-            Self::MessageMalformed => "the request is not a valid message of this method".into(),
-            Self::MessageTooLarge => "the request is larger than this service takes".into(),
-            Self::EncodingUnsupported => "send the request uncompressed".into(),
-            Self::MethodUnknown => "this service has no such method".into(),
-            Self::RequestIncomplete => "the request did not arrive in full in time".into(),
-            Self::DeadlineExceeded => {
-                "the call's deadline has passed; the change may or may not have been made".into()
+            Self::MessageMalformed => Text::new("the request is not a valid message of this method"),
+            Self::MessageTooLarge => Text::new("the request is larger than this service takes"),
+            Self::EncodingUnsupported => Text::new("send the request uncompressed"),
+            Self::MethodUnknown => Text::new("this service has no such method"),
+            Self::RequestIncomplete => Text::new("the request did not arrive in full in time"),
+            Self::DeadlineExceeded => Text::new("the call's deadline has passed; the change may or may not have been made"),
+            Self::SecretMissing => Text::new("the metadata x-internal-secret is missing"),
+            Self::SecretInvalid => Text::new("the metadata x-internal-secret is wrong"),
+            Self::SessionNotFound => Text::new("there is no such session"),
+            Self::SessionEnded { session_id } => {
+                Text::new("the session has ended; create a new one for the appointment")
+                    .with("session_id", session_id)
             }
-            Self::SecretMissing => "the metadata x-internal-secret is missing".into(),
-            Self::SecretInvalid => "the metadata x-internal-secret is wrong".into(),
-            Self::SessionNotFound => "there is no such session".into(),
-            Self::SessionEnded { .. } => {
-                "the session has ended; create a new one for the appointment".into()
+            Self::JoinTooEarly { opens } => {
+                Text::new(format!("the session can be joined from {opens} on"))
+                    .with("opens_at", opens)
             }
-            Self::JoinTooEarly { opens } => format!("the session can be joined from {opens} on"),
-            Self::JoinTooLate { closed } => format!("the session could be joined until {closed}"),
-            Self::NotAParticipant { role } => {
-                format!("the user is not the {} of this session", role.name())
+            Self::JoinTooLate { closed } => {
+                Text::new(format!("the session could be joined until {closed}"))
+                    .with("closed_at", closed)
             }
-            Self::ParticipantRemoved => {
-                "the user was removed from the session; what they were given before is no longer good".into()
+            Self::NotAParticipant { role } => Text::new(format!(
+                "the user is not the {} of this session",
+                role.name()
+            ))
+            .with("role", role.name()),
+            Self::ParticipantRemoved => Text::new(
+                "the user was removed from the session, and their earlier links and tokens are no longer valid",
+            ),
+            Self::ParticipantNotFound => {
+                Text::new("the session has no participant with that id")
             }
-            Self::ParticipantNotFound => "nobody of that id is in the session".into(),
-            Self::NotAllowed => "the participant's role does not allow that".into(),
-            Self::NameGiven => "the participant gave another name before".into(),
-            Self::SessionFull => "as many participants as may be are connected".into(),
-            Self::AppointmentConflict { session_id, fields } => format!(
+            Self::NotAllowed => Text::new("the participant's role does not allow that"),
+            Self::NameGiven => Text::new("the participant gave another name before"),
+            Self::SessionFull => Text::new("the session is full"),
+            Self::AppointmentConflict { session_id, fields } => Text::new(format!(
                 "the appointment has the live session {session_id} with another {}; change it with UpdateSession or end it",
                 fields.join(", ")
-            ),
-            Self::VersionMismatch { expected, stored } => {
-                format!("the session is at version {stored}, not {expected}; read it again")
-            }
+            ))
+            .with("session_id", session_id)
+            .with("field", fields.join(",")),
+            Self::VersionMismatch { expected, stored } => Text::new(format!(
+                "the session is at version {stored}, not {expected}; read it again"
+            ))
+            .with("expected_version", expected)
+            .with("stored_version", stored),
             Self::Contention { .. } => {
-                "others keep changing the session; nothing was changed, try again".into()
+                Text::new("other callers keep changing the session; nothing was changed, try again")
             }
-            Self::StoreUnavailable { .. } => {
-                "the store did not answer; the change may or may not have been made, try again"
-                    .into()
-            }
-            Self::Overloaded { .. } => "the service has too much to do; try again".into(),
-            Self::ShuttingDown { .. } => "this instance is shutting down; try again".into(),
-            Self::Internal => "a fault of the service; its log has more".into(),
+            Self::StoreUnavailable { .. } => Text::new(
+                "the store did not answer; the change may or may not have been made, try again",
+            ),
+            Self::Overloaded { .. } => Text::new("the service is overloaded; try again"),
+            Self::ShuttingDown { .. } => Text::new("this instance is shutting down; try again"),
+            Self::Internal => Text::new("a fault of the service; its log has more"),
         }
     }
 
-    /// The variable parts of the message, for machines. Published keys never disappear.
-    pub fn metadata(&self) -> Vec<(&'static str, String)> {
-        match self {
-            Self::SessionEnded { session_id } => vec![("session_id", session_id.to_string())],
-            Self::JoinTooEarly { opens } => vec![("opens_at", opens.to_string())],
-            Self::JoinTooLate { closed } => vec![("closed_at", closed.to_string())],
-            Self::NotAParticipant { role } => vec![("role", role.name().to_owned())],
-            Self::AppointmentConflict { session_id, fields } => vec![
-                ("session_id", session_id.to_string()),
-                ("field", fields.join(",")),
-            ],
-            Self::VersionMismatch { expected, stored } => vec![
-                ("expected_version", expected.to_string()),
-                ("stored_version", stored.to_string()),
-            ],
-            Self::Validation(_)
-            | Self::MessageMalformed
-            | Self::MessageTooLarge
-            | Self::EncodingUnsupported
-            | Self::MethodUnknown
-            | Self::RequestIncomplete
-            | Self::DeadlineExceeded
-            | Self::SecretMissing
-            | Self::SecretInvalid
-            | Self::SessionNotFound
-            | Self::ParticipantRemoved
-            | Self::ParticipantNotFound
-            | Self::NotAllowed
-            | Self::NameGiven
-            | Self::SessionFull
-            | Self::Contention { .. }
-            | Self::StoreUnavailable { .. }
-            | Self::Overloaded { .. }
-            | Self::ShuttingDown { .. }
-            | Self::Internal => Vec::new(),
+    /// One error of every reason, for tests and for checking documents.
+    pub fn examples() -> Vec<Self> {
+        Reason::ALL.iter().copied().map(Self::example).collect()
+    }
+
+    fn example(reason: Reason) -> Self {
+        let session_id = SessionId::from_stored("sess_1".into());
+        let retry_after = Duration::from_secs(1);
+        match reason {
+            Reason::Validation => Self::field("field", "is wrong"),
+            Reason::MessageMalformed => Self::MessageMalformed,
+            Reason::MessageTooLarge => Self::MessageTooLarge,
+            Reason::EncodingUnsupported => Self::EncodingUnsupported,
+            Reason::MethodUnknown => Self::MethodUnknown,
+            Reason::RequestIncomplete => Self::RequestIncomplete,
+            Reason::DeadlineExceeded => Self::DeadlineExceeded,
+            Reason::SecretMissing => Self::SecretMissing,
+            Reason::SecretInvalid => Self::SecretInvalid,
+            Reason::SessionNotFound => Self::SessionNotFound,
+            Reason::SessionEnded => Self::SessionEnded { session_id },
+            Reason::JoinTooEarly => Self::JoinTooEarly {
+                opens: Timestamp::MIN,
+            },
+            Reason::JoinTooLate => Self::JoinTooLate {
+                closed: Timestamp::MIN,
+            },
+            Reason::NotAParticipant => Self::NotAParticipant { role: Role::Doctor },
+            Reason::ParticipantRemoved => Self::ParticipantRemoved,
+            Reason::ParticipantNotFound => Self::ParticipantNotFound,
+            Reason::NotAllowed => Self::NotAllowed,
+            Reason::NameGiven => Self::NameGiven,
+            Reason::SessionFull => Self::SessionFull,
+            Reason::AppointmentConflict => Self::AppointmentConflict {
+                session_id,
+                fields: vec!["doctor_id"],
+            },
+            Reason::VersionMismatch => Self::VersionMismatch {
+                expected: 1,
+                stored: 2,
+            },
+            Reason::Contention => Self::Contention { retry_after },
+            Reason::StoreUnavailable => Self::StoreUnavailable { retry_after },
+            Reason::Overloaded => Self::Overloaded { retry_after },
+            Reason::ShuttingDown => Self::ShuttingDown { retry_after },
+            Reason::Internal => Self::Internal,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_spelled_as_published() {
+        let spelled: Vec<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
+        assert!(spelled.contains(&"VALIDATION_FAILED"));
+        assert!(spelled.contains(&"NOT_A_PARTICIPANT"));
+        for (error, reason) in Error::examples().iter().zip(Reason::ALL) {
+            assert_eq!(error.reason(), *reason);
         }
     }
 
-    /// When to try again, if trying again unchanged can help.
-    pub fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::Contention { retry_after }
-            | Self::StoreUnavailable { retry_after }
-            | Self::Overloaded { retry_after }
-            | Self::ShuttingDown { retry_after } => Some(*retry_after),
-            Self::Validation(_)
-            | Self::MessageMalformed
-            | Self::MessageTooLarge
-            | Self::EncodingUnsupported
-            | Self::MethodUnknown
-            | Self::RequestIncomplete
-            | Self::DeadlineExceeded
-            | Self::SecretMissing
-            | Self::SecretInvalid
-            | Self::SessionNotFound
-            | Self::SessionEnded { .. }
-            | Self::JoinTooEarly { .. }
-            | Self::JoinTooLate { .. }
-            | Self::NotAParticipant { .. }
-            | Self::ParticipantRemoved
-            | Self::ParticipantNotFound
-            | Self::NotAllowed
-            | Self::NameGiven
-            | Self::SessionFull
-            | Self::AppointmentConflict { .. }
-            | Self::VersionMismatch { .. }
-            | Self::Internal => None,
+    #[test]
+    fn errors_that_may_pass_say_when_to_try_again() {
+        for error in Error::examples() {
+            let told = error.for_participant();
+            let passes = matches!(told, ParticipantError::Busy | ParticipantError::TryAgain);
+            assert_eq!(error.retry_after().is_some(), passes, "{error:?}");
         }
     }
 }

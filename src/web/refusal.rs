@@ -2,8 +2,8 @@
 
 use axum::http::StatusCode;
 
-use crate::app::signalling::NotLetIn;
-use crate::domain::error::Error;
+use crate::app::signalling::EntryRefusal;
+use crate::domain::error::{Error, ParticipantError};
 use crate::domain::time::Timestamp;
 
 /// A refusal; its code names its texts in web/i18n.
@@ -63,46 +63,32 @@ impl Refusal {
     }
 }
 
-impl From<NotLetIn> for Refusal {
-    fn from(reason: NotLetIn) -> Self {
+impl From<EntryRefusal> for Refusal {
+    fn from(reason: EntryRefusal) -> Self {
         match reason {
-            NotLetIn::Expired => Self::Expired,
-            NotLetIn::Forged => Self::Forged,
-            NotLetIn::OtherSession => Self::OtherSession,
-            NotLetIn::Session(error) => Self::from(error),
+            EntryRefusal::Expired => Self::Expired,
+            EntryRefusal::Forged => Self::Forged,
+            EntryRefusal::OtherSession => Self::OtherSession,
+            EntryRefusal::Session(error) => Self::from(error),
         }
     }
 }
 
 impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
-        match error {
-            Error::SessionNotFound => Self::UnknownSession,
-            Error::SessionEnded { .. } => Self::Ended,
-            Error::JoinTooEarly { opens } => Self::TooEarly { opens },
-            Error::JoinTooLate { .. } => Self::TooLate,
-            Error::ParticipantRemoved => Self::Removed,
-            Error::NotAParticipant { .. } => Self::NotInvited,
-            Error::StoreUnavailable { .. }
-            | Error::Contention { .. }
-            | Error::Overloaded { .. }
-            | Error::ShuttingDown { .. } => Self::StoreAway,
-            Error::Internal
-            | Error::Validation(_)
-            | Error::MessageMalformed
-            | Error::MessageTooLarge
-            | Error::RequestIncomplete
-            | Error::DeadlineExceeded
-            | Error::NameGiven
-            | Error::EncodingUnsupported
-            | Error::MethodUnknown
-            | Error::SecretMissing
-            | Error::SecretInvalid
-            | Error::ParticipantNotFound
-            | Error::NotAllowed
-            | Error::SessionFull
-            | Error::AppointmentConflict { .. }
-            | Error::VersionMismatch { .. } => Self::Internal,
+        match error.for_participant() {
+            ParticipantError::SessionUnknown => Self::UnknownSession,
+            ParticipantError::SessionEnded => Self::Ended,
+            ParticipantError::NotOpenYet { opens } => Self::TooEarly { opens },
+            ParticipantError::WindowClosed => Self::TooLate,
+            ParticipantError::Removed => Self::Removed,
+            ParticipantError::NotInvited => Self::NotInvited,
+            ParticipantError::Busy | ParticipantError::TryAgain => Self::StoreAway,
+            // The page asks for nothing that these answer.
+            ParticipantError::NotAllowed
+            | ParticipantError::ParticipantUnknown
+            | ParticipantError::SessionFull
+            | ParticipantError::Fault => Self::Internal,
         }
     }
 }
