@@ -327,7 +327,7 @@ impl App {
     }
 
     async fn read_session(&self, session_id: &SessionId) -> Result<Session, Error> {
-        let found = self.store.get(session_id).await;
+        let found = self.stores.sessions.get(session_id).await;
         found
             .map_err(|error| self.store_error(&error))?
             .ok_or(Error::SessionNotFound)
@@ -337,7 +337,7 @@ impl App {
     /// Returns where to hand it a turn.
     fn spawn_committer(&self, handle: &QueueHandle) -> oneshot::Sender<Turn> {
         let handle = handle.changes.queue(&handle.queue.session_id);
-        let (store, bus) = (Arc::clone(&self.store), Arc::clone(&self.bus));
+        let (store, bus) = (Arc::clone(&self.stores.sessions), Arc::clone(&self.bus));
         let metrics = Arc::clone(&self.metrics);
         let (sender, handed_over) = oneshot::channel();
         self.tasks.spawn(async move {

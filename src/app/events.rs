@@ -7,14 +7,17 @@ use std::time::Duration;
 use futures::stream::{BoxStream, StreamExt as _, unfold};
 
 use super::App;
+use super::feed::Follower;
 use crate::bus::Subscription;
 use crate::domain::error::Error;
 use crate::domain::event::Event;
 use crate::domain::id::SessionId;
 use crate::domain::page::PAGE_SIZE_MAX;
 
-/// How often a store is looked at that no other instance can change: only lest a lost hint be lost for ever.
-const POLL_UNSHARED: Duration = Duration::from_secs(30);
+/// How often a session is looked at without a hint, only lest a lost hint be lost for ever.
+const LOOK_UNSHARED: Duration = Duration::from_secs(30);
+/// The same, where other instances change sessions, too. One of a former version leaves its changes out of the feed.
+const LOOK_SHARED: Duration = Duration::from_secs(10);
 
 /// Events in order; ends after the first error.
 pub type EventStream = BoxStream<'static, Result<Event, Error>>;
@@ -29,6 +32,8 @@ struct Watcher {
     /// The last page was full: there is more to take before waiting.
     more: bool,
     news: Subscription,
+    /// Its place among those whom the feed is read for.
+    follower: Follower,
     ended: bool,
 }
 
@@ -60,7 +65,7 @@ impl App {
         limit: usize,
     ) -> Result<Vec<Event>, Error> {
         self.within_budget(async {
-            let events = self.store.events(session_id, after, limit).await;
+            let events = self.stores.sessions.events(session_id, after, limit).await;
             events
                 .map_err(|error| self.events_error(after, &error))?
                 .ok_or(Error::SessionNotFound)
@@ -110,6 +115,7 @@ impl Watcher {
     fn new(app: Arc<App>, session_id: SessionId, after: i64) -> Self {
         Self {
             news: app.bus.subscribe(&session_id),
+            follower: app.followed.follow(&session_id, after),
             app,
             session_id,
             after,
@@ -142,15 +148,16 @@ impl Watcher {
 
     /// Until there may be something new, here or on another instance.
     async fn wait(&mut self) -> Result<(), Error> {
-        let poll = if self.app.store.is_shared() {
-            self.app.config.watch_poll
+        let safety = if self.app.stores.health.is_shared() {
+            LOOK_SHARED
         } else {
-            POLL_UNSHARED
+            LOOK_UNSHARED
         };
         tokio::select! {
             () = self.app.closing.cancelled() => Err(self.app.shutting_down()),
             () = self.news.heard() => Ok(()),
-            () = tokio::time::sleep(poll) => Ok(()),
+            () = self.follower.doubted() => Ok(()),
+            () = tokio::time::sleep(safety) => Ok(()),
         }
     }
 
@@ -166,6 +173,7 @@ impl Watcher {
     fn take(&mut self, events: Vec<Event>) {
         self.more = events.len() == PAGE_SIZE_MAX;
         self.after = events.last().map_or(self.after, |event| event.sequence);
+        self.follower.move_to(self.after);
         self.pending.extend(events);
     }
 }

@@ -2,7 +2,9 @@
 
 mod changes;
 mod events;
+mod feed;
 mod liveness;
+mod nodes;
 mod participants;
 mod sessions;
 pub mod signalling;
@@ -31,9 +33,10 @@ use crate::domain::node::Rotation;
 use crate::domain::session::JoinWindow;
 use crate::hub::Hub;
 use crate::hub::connections::Connections;
-use crate::store::{SessionStore, StoreError};
+use crate::store::{StoreError, Stores};
 use crate::telemetry::metrics::Metrics;
 use changes::Changes;
+use feed::Followed;
 use signalling::IceConfig;
 use unreadable::{Part, Unreadable};
 use upkeep::ClockWatch;
@@ -71,7 +74,7 @@ pub struct Config {
 
 /// The application: its ports and its limits.
 pub struct App {
-    store: Arc<dyn SessionStore>,
+    stores: Stores,
     bus: Arc<dyn Bus>,
     tokens: Arc<Tokens>,
     rotation: Arc<Rotation>,
@@ -83,6 +86,7 @@ pub struct App {
     instance_id: String,
     config: Config,
     changes: Arc<Changes>,
+    followed: Arc<Followed>,
     watch_permits: Arc<Semaphore>,
     unreadable: Unreadable,
     /// What was found over when sessions were last looked for, and did not end.
@@ -96,8 +100,8 @@ pub struct App {
 
 /// What an application stands on.
 pub struct Parts {
-    /// Where sessions are kept.
-    pub store: Arc<dyn SessionStore>,
+    /// Where things are kept.
+    pub stores: Stores,
     /// Carries news of changes.
     pub bus: Arc<dyn Bus>,
     /// The connections of this process.
@@ -118,7 +122,7 @@ impl App {
     /// An application over these ports. Cancelling `closing` ends its streams.
     pub fn new(parts: Parts, config: Config, closing: CancellationToken) -> Self {
         let Parts {
-            store,
+            stores,
             bus,
             connections,
             hub,
@@ -130,12 +134,13 @@ impl App {
         Self {
             watch_permits: Arc::new(Semaphore::new(config.watch_streams_max)),
             changes: Arc::default(),
+            followed: Arc::default(),
             tasks: TaskTracker::new(),
             instance_id: random_id(),
             unreadable: Unreadable::new(config.unreadable, Arc::clone(&metrics)),
             still_over: Mutex::default(),
             clock_watch: ClockWatch::default(),
-            store,
+            stores,
             bus,
             connections,
             hub,

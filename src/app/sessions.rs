@@ -67,7 +67,8 @@ impl App {
     async fn create_within_budget(&self, request: SessionRequest) -> Result<Created, Error> {
         for attempt in 0..self.config.commit_attempts_max {
             let latest = self
-                .store
+                .stores
+                .sessions
                 .latest(&request.appointment_id)
                 .await
                 .map_err(|error| self.store_error(&error))?;
@@ -93,7 +94,7 @@ impl App {
             let inserted = self.insert(unplaced).await?;
             if let Inserted::Stored(change) = inserted {
                 let Change { session, events: _ } = *change;
-                self.metrics.assignment(session.sfu_node_id.as_str());
+                self.metrics.assignment(session.place.node_id.as_str());
                 return Ok(Created {
                     session,
                     created: true,
@@ -162,8 +163,10 @@ impl App {
     pub async fn get_session(&self, key: &SessionKey) -> Result<Session, Error> {
         self.within_budget(async {
             let found = match key {
-                SessionKey::Session(session_id) => self.store.get(session_id).await,
-                SessionKey::Appointment(appointment_id) => self.store.latest(appointment_id).await,
+                SessionKey::Session(session_id) => self.stores.sessions.get(session_id).await,
+                SessionKey::Appointment(appointment_id) => {
+                    self.stores.sessions.latest(appointment_id).await
+                }
             };
             found
                 .map_err(|error| self.store_error(&error))?
@@ -181,7 +184,7 @@ impl App {
         query: &SessionQuery,
     ) -> Result<Vec<Result<Session, SessionId>>, Error> {
         self.within_budget(async {
-            let listed = self.store.list(query).await;
+            let listed = self.stores.sessions.list(query).await;
             let listed = listed.map_err(|error| self.store_error(&error))?;
             let rows = listed.into_iter().map(|row| {
                 row.map_err(|unreadable| {
@@ -246,8 +249,9 @@ impl App {
 
     /// Stores a new session, also when the caller goes away meanwhile.
     async fn insert(&self, unplaced: UnplacedSession) -> Result<Inserted, Error> {
-        let (store, rotation) = (Arc::clone(&self.store), Arc::clone(&self.rotation));
-        let inserting = tokio::spawn(async move { store.insert(unplaced, &rotation).await });
+        let sessions = Arc::clone(&self.stores.sessions);
+        let new = self.place_session(unplaced);
+        let inserting = tokio::spawn(async move { sessions.insert(new).await });
         let inserted = inserting.await.map_err(|_| Error::Internal)?;
         inserted.map_err(|error| self.store_error(&error))
     }

@@ -38,7 +38,8 @@ impl App {
         // However many of those that are found are set aside, a batch of others is found, too.
         let limit = BATCH + self.unreadable.len();
         let overdue = self
-            .store
+            .stores
+            .sessions
             .overdue(ends_before, empty_before, limit)
             .await
             .map_err(|error| self.store_error(&error))?;
@@ -106,13 +107,16 @@ impl App {
     pub async fn retry_unreadable_sessions(&self) -> Result<(), Error> {
         for (session_id, part) in self.unreadable.due(Instant::now(), RETRIES) {
             let read = match part {
-                Part::Record => self.store.get(&session_id).await.map(drop),
+                Part::Record => self.stores.sessions.get(&session_id).await.map(drop),
                 Part::Commit => {
                     self.unreadable.readmit(&session_id);
                     continue;
                 }
                 Part::Events { after } => {
-                    let events = self.store.events(&session_id, after, PAGE_SIZE_MAX);
+                    let events = self
+                        .stores
+                        .sessions
+                        .events(&session_id, after, PAGE_SIZE_MAX);
                     events.await.map(drop)
                 }
             };
@@ -133,7 +137,7 @@ impl App {
     /// [`Error::StoreUnavailable`]
     pub async fn beat(&self, liveness: &mut Liveness) -> Result<(), Error> {
         let mark = liveness.next_mark(Timestamp::now());
-        let beaten = self.store.beat(&self.instance_id, mark).await;
+        let beaten = self.stores.instances.beat(&self.instance_id, mark).await;
         beaten.map_err(|error| self.store_error(&error))
     }
 
@@ -142,7 +146,7 @@ impl App {
     /// # Errors
     /// [`Error::StoreUnavailable`]
     pub async fn find_dead_instances(&self, liveness: &mut Liveness) -> Result<Vec<String>, Error> {
-        let marks = self.store.instances(INSTANCES_MAX).await;
+        let marks = self.stores.instances.instances(INSTANCES_MAX).await;
         let mut marks = marks.map_err(|error| self.store_error(&error))?;
         marks.retain(|(instance_id, _)| *instance_id != self.instance_id);
         Ok(liveness.observe(marks, Instant::now()))
@@ -156,11 +160,11 @@ impl App {
     pub async fn sweep_dead_instances(&self, dead: &[String]) -> Result<(), Error> {
         for instance_id in dead {
             let limit = BATCH + self.unreadable.len();
-            let held = self.store.held_by(instance_id, limit).await;
+            let held = self.stores.instances.held_by(instance_id, limit).await;
             let held = held.map_err(|error| self.store_error(&error))?;
             // Only once nobody is left: what could not be changed now is found again.
             if held.is_empty() {
-                let forgotten = self.store.forget_instance(instance_id).await;
+                let forgotten = self.stores.instances.forget_instance(instance_id).await;
                 forgotten.map_err(|error| self.store_error(&error))?;
             }
             for session_id in self.without_set_aside(held) {
@@ -181,7 +185,7 @@ impl App {
     /// [`Error::StoreUnavailable`]
     pub async fn measure_clock_skew(&self) -> Result<(), Error> {
         let sent = Timestamp::now();
-        let clock = self.store.clock().await;
+        let clock = self.stores.health.clock().await;
         let received = Timestamp::now();
         let Some(clock) = clock.map_err(|error| self.store_error(&error))? else {
             return Ok(());

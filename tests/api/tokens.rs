@@ -14,6 +14,7 @@ use video_session::auth::token::{
 use video_session::domain::access::Role;
 use video_session::domain::id::{AppointmentId, NodeId, UserId};
 use video_session::domain::participant::Admission;
+use video_session::domain::place::Driver;
 use video_session::domain::rules::create::UnplacedSession;
 use video_session::domain::session::{Schedule, SessionRequest, Wish};
 use video_session::domain::time::Timestamp;
@@ -66,7 +67,8 @@ fn issue(tokens: &Tokens) -> String {
         max_participants: Wish::none(8),
     };
     let now = Timestamp::now();
-    let placed = UnplacedSession::new(request, None, now).place(NodeId::parse("sfu-1").unwrap());
+    let unplaced = UnplacedSession::new(request, None, now);
+    let placed = unplaced.place(NodeId::parse("sfu-1").unwrap(), Driver::Builtin);
     let expire_time = now.plus_secs(3600);
     let (role, user) = (Role::Patient, id("patient-1"));
     tokens

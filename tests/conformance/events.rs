@@ -3,12 +3,17 @@
 use std::sync::Arc;
 
 use futures::future::join_all;
+use video_session::domain::access::Role;
+use video_session::domain::change::Change;
 use video_session::domain::event::{Event, EventKind};
-use video_session::domain::session::{Session, SessionUpdate};
+use video_session::domain::id::{AppointmentId, NodeId};
+use video_session::domain::participant::LeaveCause;
+use video_session::domain::session::{EndCause, Session, SessionUpdate};
 use video_session::domain::time::Timestamp;
-use video_session::store::SessionStore;
+use video_session::store::{FeedCursor, SessionStore};
 
 use crate::backend::Backend;
+use crate::feed::Reader;
 use crate::sample::{commit, commit_in_a_loop, end, insert, join, update, user};
 
 /// A session with that many events, and the events.
@@ -61,6 +66,99 @@ pub(crate) async fn every_kind_reads_back_as_it_was_stored(backend: &Backend) {
         ]
     );
     assert!(matches!(expected[2].kind, EventKind::Updated { ref fields } if fields.len() == 2));
+}
+
+/// One of each kind. A new kind fails to compile here until it has an example.
+fn examples() -> Vec<EventKind> {
+    let (user_id, role) = (user("user-1"), Role::Patient);
+    let by = Some(user("doctor-1"));
+    let all = vec![
+        EventKind::Created {
+            appointment_id: AppointmentId::parse("appt-1").unwrap(),
+            sfu_node_id: NodeId::parse("sfu-1").unwrap(),
+        },
+        EventKind::Updated {
+            fields: vec!["labels".to_owned()],
+        },
+        EventKind::Joined {
+            user_id: user_id.clone(),
+            role,
+            jti: "jti".to_owned(),
+            expire_time: Timestamp::from_millis(1),
+        },
+        EventKind::Ended {
+            cause: EndCause::Empty,
+            reason: "ünd $more".to_owned(),
+        },
+        EventKind::ParticipantWaiting {
+            user_id: user_id.clone(),
+            role,
+        },
+        EventKind::ParticipantAdmitted {
+            user_id: user_id.clone(),
+            by: by.clone(),
+        },
+        EventKind::ParticipantJoined {
+            user_id: user_id.clone(),
+            role,
+            resumed: true,
+        },
+        EventKind::ParticipantLeft {
+            user_id: user_id.clone(),
+            role,
+            cause: LeaveCause::Lost,
+        },
+        EventKind::ParticipantRemoved {
+            user_id: user_id.clone(),
+            by: by.clone(),
+            keep_out: true,
+        },
+        EventKind::ParticipantMuted {
+            user_id: user_id.clone(),
+            by,
+        },
+        EventKind::ParticipantInvited {
+            user_id: user_id.clone(),
+            role,
+        },
+        EventKind::ParticipantNamed { user_id, role },
+    ];
+    let place = |kind: &EventKind| match kind {
+        EventKind::Created { .. } => 0,
+        EventKind::Updated { .. } => 1,
+        EventKind::Joined { .. } => 2,
+        EventKind::Ended { .. } => 3,
+        EventKind::ParticipantWaiting { .. } => 4,
+        EventKind::ParticipantAdmitted { .. } => 5,
+        EventKind::ParticipantJoined { .. } => 6,
+        EventKind::ParticipantLeft { .. } => 7,
+        EventKind::ParticipantRemoved { .. } => 8,
+        EventKind::ParticipantMuted { .. } => 9,
+        EventKind::ParticipantInvited { .. } => 10,
+        EventKind::ParticipantNamed { .. } => 11,
+    };
+    assert!(all.iter().map(place).eq(0..12));
+    all
+}
+
+pub(crate) async fn one_event_of_each_kind_reads_back(backend: &Backend) {
+    let store = backend.store.as_ref();
+    let mut session = insert(store, "each-kind").await.session;
+    let before = session.version;
+    let now = Timestamp::now();
+    let events: Vec<_> = (before + 1..)
+        .zip(examples())
+        .map(|(sequence, kind)| Event::new(sequence, session.session_id.clone(), now, kind))
+        .collect();
+    session.version = events.last().expect("there are some").sequence;
+    let change = Change { session, events };
+    commit(store, &change).await;
+    let session_id = &change.session.session_id;
+    let read = backend.other.events(session_id, before, 100).await;
+    assert_eq!(read.unwrap().unwrap(), change.events);
+    let mut reader = Reader::from(&backend.others, &FeedCursor::start(), 100);
+    reader.read_to_end().await;
+    assert_eq!(reader.events_of(session_id)[1..], change.events);
 }
 
 pub(crate) async fn any_part_can_be_read(backend: &Backend) {

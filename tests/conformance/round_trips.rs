@@ -13,14 +13,14 @@ use video_session::domain::access::Role;
 use video_session::domain::session::{JoinWindow, SessionUpdate};
 use video_session::hub::LocalHub;
 use video_session::hub::connections::Connections;
-use video_session::store::SessionStore;
 use video_session::store::observed::ObservedStore;
+use video_session::store::{StoreHealth as _, Stores};
 use video_session::telemetry::metrics::Metrics;
 
 use crate::mongo::servers;
 use crate::sample::{request, rotation, user};
 
-fn app(store: Arc<dyn SessionStore>) -> App {
+fn app(stores: Stores) -> App {
     let key = KeySource::Secret(SecretString::from("k".repeat(32)));
     let tokens = Tokens::new(&token::Config {
         current: key,
@@ -53,7 +53,7 @@ fn app(store: Arc<dyn SessionStore>) -> App {
     };
     let connections = Arc::new(Connections::default());
     let parts = Parts {
-        store: Arc::new(ObservedStore::new(store, Arc::clone(&metrics))),
+        stores: Stores::of(Arc::new(ObservedStore::new(stores, Arc::clone(&metrics)))),
         bus: Arc::new(LocalBus::default()),
         hub: Arc::new(LocalHub::new(Arc::clone(&connections))),
         connections,
@@ -77,12 +77,12 @@ async fn every_call_costs_the_round_trips_that_it_may() {
     for server in servers() {
         let (store, commands) = server.recorded_store().await;
         store.ping().await.unwrap();
-        let app = app(store);
+        let app = app(Stores::of(store));
         commands.take();
 
         let made = app.create_session(request("trips")).await.ok().unwrap();
         assert!(made.created);
-        let new = ["find sessions", "findAndModify counters", "insert sessions"];
+        let new = ["find sessions", "findAndModify counters", "update sessions"];
         assert_eq!(commands.take(), new);
 
         let replayed = app.create_session(request("trips")).await.ok().unwrap();
