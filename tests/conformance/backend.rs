@@ -168,13 +168,16 @@ pub(crate) fn observed() -> Backend {
 
 mod only_embedded {
     use super::*;
+    use crate::feed::Reader;
     use crate::sample::{commit, end, insert, join, request};
     use video_session::domain::id::AppointmentId;
     use video_session::domain::participant::Admission;
+    use video_session::domain::place::Driver;
     use video_session::domain::session::SessionState;
     use video_session::domain::time::Timestamp;
+    use video_session::domain::unknown::UnknownFields;
     use video_session::store::sqlite::OpenError;
-    use video_session::store::{Committed, StoreError, StoreHealth as _};
+    use video_session::store::{Committed, FeedCursor, StoreError, StoreHealth as _};
 
     #[tokio::test]
     async fn what_was_stored_is_there_when_the_store_is_opened_again() {
@@ -313,6 +316,54 @@ mod only_embedded {
         );
         let joined = commit(&store, &join(&change.session)).await;
         commit(&store, &end(&joined, "")).await;
+    }
+
+    /// A file as the version before the feed wrote it.
+    const SCHEMA_2: &str = include_str!("../fixtures/schema_2.sql");
+
+    #[tokio::test]
+    async fn a_file_of_the_second_schema_is_brought_up_to_date() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = rusqlite::Connection::open(dir.path().join("video-session.db")).unwrap();
+        db.execute_batch(SCHEMA_2).unwrap();
+        drop(db);
+        let live = SessionId::from_stored("sess_0192a0b1c2d37e4f8a5b6c7d8e9f0a1b".to_owned());
+        let ended = SessionId::from_stored("sess_0192a0b1c2d47e4f8a5b6c7d8e9f0a1c".to_owned());
+        // The second time, there is nothing left to do.
+        for _ in 0..2 {
+            let stores = Stores::of(Arc::new(open(dir.path())));
+            let mut reader = Reader::from(&stores, &FeedCursor::start(), 2);
+            reader.read_to_end().await;
+            for (session_id, length) in [(&live, 4), (&ended, 2)] {
+                let events = stores.sessions.events(session_id, 0, 10).await;
+                let events = events.unwrap().unwrap();
+                assert_eq!(events.len(), length);
+                assert_eq!(
+                    reader.events_of(session_id),
+                    events,
+                    "the feed has them, too"
+                );
+            }
+            let session = stores.sessions.get(&live).await.unwrap().unwrap();
+            assert_eq!(session.place.room_name, format!("room_{live}"));
+            assert_eq!(
+                (session.place.driver, session.place.generation),
+                (Driver::Builtin, 1)
+            );
+            assert_eq!(session.participants[0].display_name, "Dr. One");
+            assert_eq!(session.unknown_fields, UnknownFields::default());
+            let held = stores.instances.held_by("one", 10).await.unwrap();
+            assert_eq!(held, std::slice::from_ref(&live));
+            stores.health.close().await;
+        }
+        let stores = Stores::of(Arc::new(open(dir.path())));
+        let now = stores.feed.now().await.unwrap();
+        let session = stores.sessions.get(&live).await.unwrap().unwrap();
+        let change = join(&session);
+        commit(stores.sessions.as_ref(), &change).await;
+        let mut reader = Reader::from(&stores, &now, 10);
+        reader.read_to_end().await;
+        assert_eq!(reader.events_of(&live), change.events);
     }
 
     #[tokio::test]

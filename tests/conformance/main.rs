@@ -15,6 +15,7 @@ mod health;
 mod instances;
 mod list;
 mod mongo;
+mod mongo_feed;
 mod presence;
 mod round_trips;
 mod sample;

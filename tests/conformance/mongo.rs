@@ -90,6 +90,16 @@ impl Server {
         Arc::new(MongoStore::new(self.options().await, &self.config()).expect("good options"))
     }
 
+    /// A store whose feed does not look back, so that a test need not wait for it to go on.
+    pub(crate) async fn store_without_overlap(&self) -> Stores {
+        let config = Config {
+            feed_overlap: Duration::ZERO,
+            ..self.config()
+        };
+        let store = MongoStore::new(self.options().await, &config).expect("good options");
+        Stores::of(Arc::new(store))
+    }
+
     /// A store whose commands are recorded.
     pub(crate) async fn recorded_store(&self) -> (Arc<MongoStore>, Commands) {
         let (mut options, commands) = (self.options().await, Commands::default());
@@ -109,7 +119,7 @@ impl Server {
         Backend::new(first, second, Raw::Mongo(self.raw().await))
     }
 
-    async fn raw(&self) -> Database {
+    pub(crate) async fn raw(&self) -> Database {
         let client = Client::with_options(self.options().await).expect("good options");
         client.database(&self.database)
     }
