@@ -20,7 +20,7 @@ use crate::rpc::{self, Health, Readiness, ServeError};
 use crate::store::mongo::{self, MongoStore};
 use crate::store::observed::ObservedStore;
 use crate::store::sqlite::{OpenError, SqliteStore};
-use crate::store::{SessionStore, StoreError};
+use crate::store::{StoreError, Stores};
 use crate::telemetry::metrics::Metrics;
 use crate::{web, worker};
 
@@ -79,7 +79,7 @@ pub struct Service {
     http: TcpListener,
     health_only: Option<TcpListener>,
     app: Arc<App>,
-    store: Arc<dyn SessionStore>,
+    stores: Stores,
     tokens: Arc<Tokens>,
     metrics: Arc<Metrics>,
     rpc_parts: rpc::Parts,
@@ -103,10 +103,8 @@ impl Service {
         };
         let metrics = Arc::new(Metrics::default());
         let tokens = Arc::new(Tokens::new(&config.tokens)?);
-        let store: Arc<dyn SessionStore> = Arc::new(ObservedStore::new(
-            open_store(&config.store).await?,
-            Arc::clone(&metrics),
-        ));
+        let stores = open_stores(&config.store).await?;
+        let stores = Stores::of(Arc::new(ObservedStore::new(stores, Arc::clone(&metrics))));
         let closing = CancellationToken::new();
         let shutting_down = Error::ShuttingDown {
             retry_after: config.rpc.retry_after,
@@ -115,7 +113,7 @@ impl Service {
         let health = Health::new(closing.clone(), shutting_down, watches_max);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let app_parts = app::Parts {
-            store: Arc::clone(&store),
+            stores: stores.clone(),
             bus: Arc::new(LocalBus::default()),
             tokens: Arc::clone(&tokens),
             rotation: Arc::new(config.rotation.clone()),
@@ -141,7 +139,7 @@ impl Service {
             http,
             health_only,
             app,
-            store,
+            stores,
             tokens,
             metrics,
             rpc_parts,
@@ -182,7 +180,7 @@ impl Service {
             http,
             health_only,
             app,
-            store,
+            stores,
             tokens,
             metrics,
             rpc_parts,
@@ -194,7 +192,7 @@ impl Service {
         let stop_serving = CancellationToken::new();
         let worker_parts = worker::Parts {
             app: Arc::clone(&app),
-            store: Arc::clone(&store),
+            stores: stores.clone(),
             health: health.clone(),
             metrics: Arc::clone(&metrics),
         };
@@ -250,7 +248,7 @@ impl Service {
         {
             tracing::warn!("DRAIN_TIMEOUT_SECS passed before every call had finished");
         }
-        store.close().await;
+        stores.health.close().await;
         tracing::info!("stopped");
         Ok(())
     }
@@ -266,15 +264,15 @@ async fn bind(setting: &'static str, addr: SocketAddr) -> Result<TcpListener, Bo
         })
 }
 
-async fn open_store(config: &StoreConfig) -> Result<Arc<dyn SessionStore>, BootError> {
+async fn open_stores(config: &StoreConfig) -> Result<Stores, BootError> {
     Ok(match config {
-        StoreConfig::Embedded(config) => Arc::new(SqliteStore::open(config)?),
+        StoreConfig::Embedded(config) => Stores::of(Arc::new(SqliteStore::open(config)?)),
         StoreConfig::Mongo(config) => {
             let options = mongo::client_options(config)
                 .await
                 .map_err(BootError::Mongo)?;
-            let store = MongoStore::new(options, config.timeout, config.index_timeout);
-            Arc::new(store.map_err(BootError::Mongo)?)
+            let store = MongoStore::new(options, config).map_err(BootError::Mongo)?;
+            Stores::of(Arc::new(store))
         }
     })
 }

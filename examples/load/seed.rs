@@ -12,12 +12,13 @@ use video_session::domain::actor::Actor;
 use video_session::domain::id::{AppointmentId, NodeId, SessionId, UserId};
 use video_session::domain::node::{Rotation, SfuNode};
 use video_session::domain::participant::Admission;
+use video_session::domain::place::Driver;
 use video_session::domain::rules::create::UnplacedSession;
 use video_session::domain::session::{Schedule, Session, SessionRequest, Wish};
 use video_session::domain::time::Timestamp;
 use video_session::store::mongo::{self, MongoStore};
 use video_session::store::sqlite::{self, SqliteStore};
-use video_session::store::{Inserted, SessionStore};
+use video_session::store::{Inserted, NewSession, SessionStore, StoreHealth as _};
 
 use crate::Outcome;
 use crate::calls::{Draft, Known, doctor_id, labels};
@@ -51,16 +52,17 @@ pub(crate) async fn sqlite(data_dir: &Path, count: usize) -> Outcome<Vec<Known>>
 /// of its document with ids of their own, which the driver inserts many at a time.
 pub(crate) async fn mongo(uri: &str, count: usize) -> Outcome<Vec<Known>> {
     let timeout = Duration::from_secs(60);
-    let options = mongo::client_options(&mongo::Config {
+    let config = mongo::Config {
         uri: SecretString::from(uri),
         timeout,
         index_timeout: timeout,
         pool_max: 8,
         pool_min: 1,
         connecting_max: 8,
-    })
-    .await?;
-    let store = MongoStore::new(options.clone(), timeout, timeout)?;
+        feed_overlap: timeout,
+    };
+    let options = mongo::client_options(&config).await?;
+    let store = MongoStore::new(options.clone(), &config)?;
     let first = insert(&store, &rotation()?).await?;
     let client = mongodb::Client::with_options(options)?;
     let database = client
@@ -132,7 +134,12 @@ async fn insert(store: &impl SessionStore, rotation: &Arc<Rotation>) -> Outcome<
     };
     let unplaced =
         UnplacedSession::new(request, None::<&Session>, Actor::Backend, SystemClock.now());
-    match store.insert(unplaced, rotation).await? {
+    let rotation = Arc::clone(rotation);
+    let new = NewSession::new(move |turn| {
+        let node_id = rotation.select(turn).clone();
+        unplaced.clone().place(node_id, Driver::Builtin)
+    });
+    match store.insert(new).await? {
         Inserted::Stored(change) => Ok(Known {
             session_id: change.session.session_id.to_string(),
             doctor: draft.doctor,

@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::access::StoreAccess;
+use super::feed::{Followed, Follower};
 use crate::bus::{Bus, ChangeSubscription};
 use crate::domain::access::permit_service;
 use crate::domain::actor::Actor;
@@ -18,8 +19,10 @@ use crate::domain::id::SessionId;
 use crate::domain::page::PAGE_SIZE_MAX;
 use crate::telemetry::metrics::Metrics;
 
-/// How often a store is looked at that no other instance can change: only lest a lost hint be lost for ever.
-const POLL_UNSHARED: Duration = Duration::from_secs(30);
+/// How often a session is looked at without a hint, only because a hint may be lost.
+const LOOK_UNSHARED: Duration = Duration::from_secs(30);
+/// The same, where other instances change sessions, too. One of a former version leaves its changes out of the feed.
+const LOOK_SHARED: Duration = Duration::from_secs(10);
 
 /// Events in order; ends after the first error.
 pub type EventStream = BoxStream<'static, Result<Event, Error>>;
@@ -38,7 +41,8 @@ pub struct Events {
     access: Arc<StoreAccess>,
     bus: Arc<dyn Bus>,
     metrics: Arc<Metrics>,
-    poll: Duration,
+    followed: Arc<Followed>,
+    is_shared: bool,
     permits: Arc<Semaphore>,
     closing: CancellationToken,
 }
@@ -53,6 +57,8 @@ struct Watcher {
     /// The last page was full: there is more to take before waiting.
     more: bool,
     news: ChangeSubscription,
+    /// Its place among those whom the feed is read for.
+    follower: Follower,
     ended: bool,
 }
 
@@ -77,15 +83,18 @@ impl Events {
         access: Arc<StoreAccess>,
         bus: Arc<dyn Bus>,
         metrics: Arc<Metrics>,
-        config: WatchConfig,
+        followed: Arc<Followed>,
+        is_shared: bool,
+        streams_max: usize,
         closing: CancellationToken,
     ) -> Self {
         Self {
             access,
             bus,
             metrics,
-            poll: config.poll,
-            permits: Arc::new(Semaphore::new(config.streams_max)),
+            followed,
+            is_shared,
+            permits: Arc::new(Semaphore::new(streams_max)),
             closing,
         }
     }
@@ -147,6 +156,7 @@ impl Watcher {
     fn new(events: Arc<Events>, session_id: SessionId, after: i64) -> Self {
         Self {
             news: events.bus.subscribe_changes(&session_id),
+            follower: events.followed.follow(&session_id, after),
             events,
             session_id,
             after,
@@ -179,15 +189,16 @@ impl Watcher {
 
     /// Until there may be something new, here or on another instance.
     async fn wait(&mut self) -> Result<(), Error> {
-        let poll = if self.events.access.sessions.is_shared() {
-            self.events.poll
+        let safety = if self.events.is_shared {
+            LOOK_SHARED
         } else {
-            POLL_UNSHARED
+            LOOK_UNSHARED
         };
         tokio::select! {
             () = self.events.closing.cancelled() => Err(self.events.access.shutting_down()),
             () = self.news.changed() => Ok(()),
-            () = tokio::time::sleep(poll) => Ok(()),
+            () = self.follower.doubted() => Ok(()),
+            () = tokio::time::sleep(safety) => Ok(()),
         }
     }
 
@@ -204,6 +215,7 @@ impl Watcher {
     fn take(&mut self, events: Vec<Event>) {
         self.more = events.len() == PAGE_SIZE_MAX;
         self.after = events.last().map_or(self.after, |event| event.sequence);
+        self.follower.move_to(self.after);
         self.pending.extend(events);
     }
 }

@@ -5,8 +5,10 @@ mod access;
 mod changes;
 pub mod clock;
 mod events;
+mod feed;
 mod grants;
 mod liveness;
+mod nodes;
 mod participants;
 mod sessions;
 pub mod signalling;
@@ -18,8 +20,10 @@ mod upkeep;
 pub use access::StorePatience;
 pub use changes::ContentionConfig;
 pub use events::{EventStream, Events, WatchConfig};
+pub use feed::FeedReader;
 pub use grants::{JoinGrant, JoinRequest};
 pub use liveness::{Liveness, LivenessTimes};
+pub use nodes::Nodes;
 pub use participants::Participants;
 pub use sessions::{Created, EndingConfig, SessionKey, Sessions};
 pub use signalling::{Signalling, StayConfig};
@@ -37,11 +41,12 @@ use crate::bus::Bus;
 use crate::domain::error::Error;
 use crate::domain::id::random_id;
 use crate::domain::node::Rotation;
-use crate::store::SessionStore;
+use crate::store::Stores;
 use crate::telemetry::metrics::Metrics;
 use access::StoreAccess;
 use changes::Changes;
 use clock::Clock;
+use feed::Followed;
 use grants::Grants;
 use tickets::Tickets;
 use unreadable::Unreadable;
@@ -79,7 +84,10 @@ pub struct App {
     pub signalling: Arc<Signalling>,
     /// What becomes of sessions by themselves.
     pub upkeep: Arc<Upkeep>,
-    rotation: Arc<Rotation>,
+    /// The SFU nodes.
+    pub nodes: Arc<Nodes>,
+    /// What other instances do, for those who follow sessions here.
+    pub feed: Arc<FeedReader>,
     access: Arc<StoreAccess>,
     /// What the application does beside answering.
     tasks: TaskTracker,
@@ -89,8 +97,8 @@ pub struct App {
 
 /// What an application stands on.
 pub struct Parts {
-    /// Where sessions are kept.
-    pub store: Arc<dyn SessionStore>,
+    /// Where things are kept.
+    pub stores: Stores,
     /// Carries hints of changes, and what participants relay to each other.
     pub bus: Arc<dyn Bus>,
     /// Issues and verifies credentials.
@@ -110,7 +118,7 @@ impl App {
     /// An application over these ports. Cancelling `closing` ends its streams.
     pub fn new(parts: Parts, config: &Config, closing: CancellationToken) -> Self {
         let Parts {
-            store,
+            stores,
             bus,
             tokens,
             rotation,
@@ -121,7 +129,7 @@ impl App {
         let tasks = TaskTracker::new();
         let instance_id = random_id();
         let access = Arc::new(StoreAccess {
-            sessions: store,
+            sessions: Arc::clone(&stores.sessions),
             unreadable: Unreadable::new(config.unreadable, Arc::clone(&metrics)),
             patience: config.store,
         });
@@ -138,11 +146,12 @@ impl App {
             window: config.ending.window,
             token_ttl_secs: config.token_ttl_secs,
         });
+        let nodes = Arc::new(Nodes { rotation });
         let sessions = Arc::new(Sessions {
             access: Arc::clone(&access),
             changes: Arc::clone(&changes),
             grants: Arc::clone(&grants),
-            rotation: Arc::clone(&rotation),
+            nodes: Arc::clone(&nodes),
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),
             config: config.ending,
@@ -154,11 +163,22 @@ impl App {
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),
         });
+        let is_shared = stores.health.is_shared();
+        let followed = Arc::<Followed>::default();
+        let feed = Arc::new(FeedReader {
+            feed: stores.feed,
+            bus: Arc::clone(&bus),
+            followed: Arc::clone(&followed),
+            is_shared,
+            poll: config.watch.poll,
+        });
         let events = Arc::new(Events::new(
             Arc::clone(&access),
             Arc::clone(&bus),
             Arc::clone(&metrics),
-            config.watch,
+            Arc::clone(&followed),
+            is_shared,
+            config.watch.streams_max,
             closing.clone(),
         ));
         let signalling = Arc::new(Signalling {
@@ -181,6 +201,8 @@ impl App {
         });
         let upkeep = Arc::new(Upkeep {
             access: Arc::clone(&access),
+            instances: stores.instances,
+            store: stores.health,
             changes,
             sessions: Arc::clone(&sessions),
             clock,
@@ -199,7 +221,8 @@ impl App {
             events,
             signalling,
             upkeep,
-            rotation,
+            nodes,
+            feed,
             access,
             tasks,
             closing,
@@ -215,11 +238,6 @@ impl App {
     /// What is cancelled when connections are to end.
     pub fn closing(&self) -> &CancellationToken {
         &self.closing
-    }
-
-    /// The SFU nodes.
-    pub fn rotation(&self) -> &Rotation {
-        &self.rotation
     }
 
     /// What to say when the instance takes no more work because it drains.

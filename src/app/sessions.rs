@@ -7,12 +7,12 @@ use super::access::StoreAccess;
 use super::changes::{Changes, Decision, back_off};
 use super::clock::Clock;
 use super::grants::{Grants, JoinGrant, JoinRequest};
+use super::nodes::Nodes;
 use crate::domain::access::permit_service;
 use crate::domain::actor::Actor;
 use crate::domain::change::Change;
 use crate::domain::error::Error;
 use crate::domain::id::{AppointmentId, SessionId};
-use crate::domain::node::Rotation;
 use crate::domain::page::SessionQuery;
 use crate::domain::rules::create::UnplacedSession;
 use crate::domain::session::{JoinWindow, Session, SessionRequest, SessionState, SessionUpdate};
@@ -50,7 +50,7 @@ pub struct Sessions {
     pub(super) access: Arc<StoreAccess>,
     pub(super) changes: Arc<Changes>,
     pub(super) grants: Arc<Grants>,
-    pub(super) rotation: Arc<Rotation>,
+    pub(super) nodes: Arc<Nodes>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) config: EndingConfig,
@@ -107,7 +107,7 @@ impl Sessions {
             let inserted = self.insert(unplaced).await?;
             if let Inserted::Stored(change) = inserted {
                 let Change { session, events: _ } = *change;
-                self.metrics.assignment(session.sfu_node_id.as_str());
+                self.metrics.assignment(session.place.node_id.as_str());
                 return Ok(Created {
                     session,
                     created: true,
@@ -246,11 +246,9 @@ impl Sessions {
 
     /// Stores a new session, also when the caller goes away meanwhile.
     async fn insert(&self, unplaced: UnplacedSession) -> Result<Inserted, Error> {
-        let (store, rotation) = (
-            Arc::clone(&self.access.sessions),
-            Arc::clone(&self.rotation),
-        );
-        let inserting = tokio::spawn(async move { store.insert(unplaced, &rotation).await });
+        let sessions = Arc::clone(&self.access.sessions);
+        let new = self.nodes.place_session(unplaced);
+        let inserting = tokio::spawn(async move { sessions.insert(new).await });
         let inserted = inserting.await.map_err(|_| Error::Internal)?;
         inserted.map_err(|error| self.access.error(&error))
     }

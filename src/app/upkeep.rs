@@ -16,7 +16,7 @@ use crate::domain::error::Error;
 use crate::domain::id::SessionId;
 use crate::domain::page::PAGE_SIZE_MAX;
 use crate::domain::time::Timestamp;
-use crate::store::StoreError;
+use crate::store::{InstanceStore, StoreError, StoreHealth};
 use crate::telemetry::metrics::Metrics;
 
 /// How many sessions are dealt with at a time.
@@ -29,6 +29,8 @@ const INSTANCES_MAX: usize = 1000;
 /// Ends sessions that are over, and participants' stays whose instance is dead.
 pub struct Upkeep {
     pub(super) access: Arc<StoreAccess>,
+    pub(super) instances: Arc<dyn InstanceStore>,
+    pub(super) store: Arc<dyn StoreHealth>,
     pub(super) changes: Arc<Changes>,
     pub(super) sessions: Arc<Sessions>,
     pub(super) clock: Arc<dyn Clock>,
@@ -142,7 +144,7 @@ impl Upkeep {
     /// [`Error::StoreUnavailable`]
     pub async fn beat(&self, liveness: &mut Liveness) -> Result<(), Error> {
         let mark = liveness.next_mark(self.clock.now());
-        let beaten = self.access.sessions.beat(&self.instance_id, mark).await;
+        let beaten = self.instances.beat(&self.instance_id, mark).await;
         beaten.map_err(|error| self.access.error(&error))
     }
 
@@ -151,7 +153,7 @@ impl Upkeep {
     /// # Errors
     /// [`Error::StoreUnavailable`]
     pub async fn find_dead_instances(&self, liveness: &mut Liveness) -> Result<Vec<String>, Error> {
-        let marks = self.access.sessions.instances(INSTANCES_MAX).await;
+        let marks = self.instances.instances(INSTANCES_MAX).await;
         let mut marks = marks.map_err(|error| self.access.error(&error))?;
         marks.retain(|(instance_id, _)| *instance_id != self.instance_id);
         Ok(liveness.observe(marks, Instant::now()))
@@ -165,11 +167,11 @@ impl Upkeep {
     pub async fn sweep_dead_instances(&self, dead: &[String]) -> Result<(), Error> {
         for instance_id in dead {
             let limit = BATCH + self.access.unreadable.len();
-            let held = self.access.sessions.held_by(instance_id, limit).await;
+            let held = self.instances.held_by(instance_id, limit).await;
             let held = held.map_err(|error| self.access.error(&error))?;
             // Only once nobody is left: what could not be changed now is found again.
             if held.is_empty() {
-                let forgotten = self.access.sessions.forget_instance(instance_id).await;
+                let forgotten = self.instances.forget_instance(instance_id).await;
                 forgotten.map_err(|error| self.access.error(&error))?;
             }
             for session_id in self.without_set_aside(held) {
@@ -185,7 +187,7 @@ impl Upkeep {
     /// [`Error::StoreUnavailable`]
     pub async fn measure_clock_skew(&self) -> Result<(), Error> {
         let sent = self.clock.now();
-        let clock = self.access.sessions.clock().await;
+        let clock = self.store.clock().await;
         let received = self.clock.now();
         let Some(clock) = clock.map_err(|error| self.access.error(&error))? else {
             return Ok(());

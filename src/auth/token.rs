@@ -187,10 +187,10 @@ impl Tokens {
         let claims = Claims {
             sub: user_id.to_string(),
             session_id: session.session_id.to_string(),
-            room_name: session.room_name(),
+            room_name: session.place.room_name.clone(),
             role: role.name().to_owned(),
             permissions: role.permissions().iter().map(ToString::to_string).collect(),
-            sfu_node_id: session.sfu_node_id.to_string(),
+            sfu_node_id: session.place.node_id.to_string(),
             name: display_name.to_owned(),
             iss: self.issuer.clone(),
             aud: self.audience.clone(),

@@ -448,6 +448,7 @@ fn store(env: &mut Env<'_>, timeout: Duration) -> StoreConfig {
         pool_max,
         pool_min,
         connecting_max,
+        feed_overlap: millis(env, "MONGO_FEED_OVERLAP_MS", 5000),
     })
 }
 

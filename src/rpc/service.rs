@@ -42,7 +42,7 @@ impl SessionService {
 
 impl SessionService {
     fn granted(&self, grant: JoinGrant, role: Role) -> v1::JoinSessionResponse {
-        let sfu_url = self.app.rotation().url(&grant.session.sfu_node_id);
+        let sfu_url = self.app.nodes.url(&grant.session.place.node_id);
         wire::grant(grant, role, sfu_url, &self.client_base_url)
     }
 }

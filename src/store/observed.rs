@@ -6,26 +6,27 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 
-use super::{Committed, Inserted, ListedSession, SessionStore, StoreError};
+use super::{
+    Committed, EventFeed, FeedCursor, FeedError, FeedPage, Inserted, InstanceStore, ListedSession,
+    NewSession, SessionStore, StoreError, StoreHealth, Stores,
+};
 use crate::domain::change::Change;
 use crate::domain::event::Event;
 use crate::domain::id::{AppointmentId, SessionId};
-use crate::domain::node::Rotation;
 use crate::domain::page::SessionQuery;
-use crate::domain::rules::create::UnplacedSession;
 use crate::domain::session::{Session, SessionState};
 use crate::domain::time::Timestamp;
 use crate::telemetry::metrics::Metrics;
 
 /// A store that reports what it does.
 pub struct ObservedStore {
-    inner: Arc<dyn SessionStore>,
+    inner: Stores,
     metrics: Arc<Metrics>,
 }
 
 impl ObservedStore {
     /// Observes `inner`.
-    pub fn new(inner: Arc<dyn SessionStore>, metrics: Arc<Metrics>) -> Self {
+    pub fn new(inner: Stores, metrics: Arc<Metrics>) -> Self {
         Self { inner, metrics }
     }
 
@@ -82,29 +83,27 @@ impl Drop for Operation<'_> {
 #[async_trait]
 impl SessionStore for ObservedStore {
     async fn get(&self, session_id: &SessionId) -> Result<Option<Session>, StoreError> {
-        self.observe("get", self.inner.get(session_id)).await
-    }
-
-    async fn latest(&self, appointment_id: &AppointmentId) -> Result<Option<Session>, StoreError> {
-        self.observe("latest", self.inner.latest(appointment_id))
+        self.observe("get", self.inner.sessions.get(session_id))
             .await
     }
 
-    async fn insert(
-        &self,
-        session: UnplacedSession,
-        rotation: &Arc<Rotation>,
-    ) -> Result<Inserted, StoreError> {
-        self.observe("insert", self.inner.insert(session, rotation))
+    async fn latest(&self, appointment_id: &AppointmentId) -> Result<Option<Session>, StoreError> {
+        self.observe("latest", self.inner.sessions.latest(appointment_id))
+            .await
+    }
+
+    async fn insert(&self, new: NewSession) -> Result<Inserted, StoreError> {
+        self.observe("insert", self.inner.sessions.insert(new))
             .await
     }
 
     async fn commit(&self, change: &Change) -> Result<Committed, StoreError> {
-        self.observe("commit", self.inner.commit(change)).await
+        self.observe("commit", self.inner.sessions.commit(change))
+            .await
     }
 
     async fn list(&self, query: &SessionQuery) -> Result<Vec<ListedSession>, StoreError> {
-        self.observe("list", self.inner.list(query)).await
+        self.observe("list", self.inner.sessions.list(query)).await
     }
 
     async fn events(
@@ -113,12 +112,15 @@ impl SessionStore for ObservedStore {
         after: i64,
         limit: usize,
     ) -> Result<Option<Vec<Event>>, StoreError> {
-        self.observe("events", self.inner.events(session_id, after, limit))
-            .await
+        self.observe(
+            "events",
+            self.inner.sessions.events(session_id, after, limit),
+        )
+        .await
     }
 
     async fn count_by_state(&self) -> Result<HashMap<SessionState, u64>, StoreError> {
-        self.observe("count_by_state", self.inner.count_by_state())
+        self.observe("count_by_state", self.inner.sessions.count_by_state())
             .await
     }
 
@@ -130,43 +132,74 @@ impl SessionStore for ObservedStore {
     ) -> Result<Vec<SessionId>, StoreError> {
         self.observe(
             "overdue",
-            self.inner.overdue(ends_before, empty_before, limit),
+            self.inner
+                .sessions
+                .overdue(ends_before, empty_before, limit),
         )
         .await
     }
+}
 
+#[async_trait]
+impl InstanceStore for ObservedStore {
     async fn beat(&self, instance_id: &str, mark: i64) -> Result<(), StoreError> {
-        self.observe("beat", self.inner.beat(instance_id, mark))
+        self.observe("beat", self.inner.instances.beat(instance_id, mark))
             .await
     }
 
     async fn instances(&self, limit: usize) -> Result<Vec<(String, i64)>, StoreError> {
-        self.observe("instances", self.inner.instances(limit)).await
+        self.observe("instances", self.inner.instances.instances(limit))
+            .await
     }
 
     async fn held_by(&self, instance_id: &str, limit: usize) -> Result<Vec<SessionId>, StoreError> {
-        self.observe("held_by", self.inner.held_by(instance_id, limit))
+        self.observe("held_by", self.inner.instances.held_by(instance_id, limit))
             .await
     }
 
     async fn forget_instance(&self, instance_id: &str) -> Result<(), StoreError> {
-        self.observe("forget_instance", self.inner.forget_instance(instance_id))
-            .await
+        self.observe(
+            "forget_instance",
+            self.inner.instances.forget_instance(instance_id),
+        )
+        .await
+    }
+}
+
+#[async_trait]
+impl EventFeed for ObservedStore {
+    async fn now(&self) -> Result<FeedCursor, StoreError> {
+        self.observe("feed_now", self.inner.feed.now()).await
     }
 
+    async fn read(&self, from: &FeedCursor, limit: usize) -> Result<FeedPage, FeedError> {
+        let read = async {
+            match self.inner.feed.read(from, limit).await {
+                Ok(page) => Ok(Ok(page)),
+                Err(FeedError::Store(error)) => Err(error),
+                // The store did as it should.
+                Err(error @ FeedError::Cursor(_)) => Ok(Err(error)),
+            }
+        };
+        self.observe("feed_read", read).await?
+    }
+}
+
+#[async_trait]
+impl StoreHealth for ObservedStore {
     fn is_shared(&self) -> bool {
-        self.inner.is_shared()
+        self.inner.health.is_shared()
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        self.observe("ping", self.inner.ping()).await
+        self.observe("ping", self.inner.health.ping()).await
     }
 
     async fn clock(&self) -> Result<Option<Timestamp>, StoreError> {
-        self.observe("clock", self.inner.clock()).await
+        self.observe("clock", self.inner.health.clock()).await
     }
 
     async fn close(&self) {
-        self.inner.close().await;
+        self.inner.health.close().await;
     }
 }

@@ -2,6 +2,7 @@
 
 mod count_sessions;
 mod end_overdue;
+mod follow_feed;
 mod keep_alive;
 mod measure_clock;
 mod probe_store;
@@ -15,7 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::app::App;
 use crate::rpc::Health;
-use crate::store::SessionStore;
+use crate::store::Stores;
 use crate::telemetry::metrics::Metrics;
 
 /// The pause before a task that broke off begins anew.
@@ -46,7 +47,7 @@ pub struct Parts {
     /// The application.
     pub app: Arc<App>,
     /// The store.
-    pub store: Arc<dyn SessionStore>,
+    pub stores: Stores,
     /// Told whether the store answers.
     pub health: Health,
     /// Where counts go.
@@ -82,6 +83,7 @@ pub fn start(
     spawn(closing, |config, parts| {
         Box::pin(keep_alive::run(config, parts))
     });
+    spawn(closing, |_, parts| Box::pin(follow_feed::run(parts)));
 }
 
 type Task = fn(Config, Parts) -> Pin<Box<dyn Future<Output = ()> + Send>>;

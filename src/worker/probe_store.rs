@@ -11,7 +11,7 @@ pub(super) async fn run(config: Config, parts: Parts) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let answered = timeout(config.probe_timeout, parts.store.ping()).await;
+        let answered = timeout(config.probe_timeout, parts.stores.health.ping()).await;
         let up = matches!(answered, Ok(Ok(())));
         parts.metrics.store_up(up);
         if told != Some(up) {

@@ -16,6 +16,7 @@ use video_session::domain::access::Role;
 use video_session::domain::actor::Actor;
 use video_session::domain::id::{AppointmentId, NodeId, UserId};
 use video_session::domain::participant::Admission;
+use video_session::domain::place::Driver;
 use video_session::domain::rules::create::UnplacedSession;
 use video_session::domain::session::{Schedule, SessionRequest, Wish};
 use video_session::proto::v1;
@@ -68,7 +69,7 @@ fn issue(tokens: &Tokens) -> String {
     };
     let now = SystemClock.now();
     let placed = UnplacedSession::new(request, None, Actor::Backend, now)
-        .place(NodeId::parse("sfu-1").unwrap());
+        .place(NodeId::parse("sfu-1").unwrap(), Driver::Builtin);
     let expire_time = now.plus_secs(3600);
     let (role, user) = (Role::Patient, id("patient-1"));
     tokens

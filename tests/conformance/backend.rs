@@ -4,22 +4,26 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mongodb::Database;
-use mongodb::bson::{Document, doc, serialize_to_bson};
+use mongodb::bson::{Bson, Document, deserialize_from_bson, doc, serialize_to_bson};
 use rusqlite::params;
 use serde_json::Value;
 use tempfile::TempDir;
 use video_session::domain::id::SessionId;
-use video_session::store::SessionStore;
 use video_session::store::observed::ObservedStore;
 use video_session::store::sqlite::{Config, SqliteStore};
+use video_session::store::{SessionStore, Stores};
 use video_session::telemetry::metrics::Metrics;
 
 /// An empty store.
 pub(crate) struct Backend {
-    /// The store.
+    /// The sessions of `stores`.
     pub(crate) store: Arc<dyn SessionStore>,
-    /// Another handle on the same data, as another instance has it; the same handle where only one may exist.
+    /// The sessions of `others`.
     pub(crate) other: Arc<dyn SessionStore>,
+    /// The store.
+    pub(crate) stores: Stores,
+    /// Another handle on the same data, as another instance has it; the same handle where only one may exist.
+    pub(crate) others: Stores,
     raw: Raw,
 }
 
@@ -32,25 +36,57 @@ pub(crate) enum Raw {
 }
 
 impl Backend {
-    pub(crate) fn new(
-        store: Arc<dyn SessionStore>,
-        other: Arc<dyn SessionStore>,
-        raw: Raw,
-    ) -> Self {
-        Self { store, other, raw }
+    pub(crate) fn new(stores: Stores, others: Stores, raw: Raw) -> Self {
+        Self {
+            store: Arc::clone(&stores.sessions),
+            other: Arc::clone(&others.sessions),
+            stores,
+            others,
+            raw,
+        }
     }
 
-    /// Sets a field of a session's record behind the store's back.
+    /// Sets a field of a session's record behind the store's back: `name`, or `list.0.name`.
     pub(crate) async fn set_field(&self, session_id: &SessionId, field: &str, value: Value) {
         match &self.raw {
             Raw::Embedded(dir) => {
-                let sql = "UPDATE sessions SET body = json_set(body, '$.' || ?2, json(?3)) WHERE session_id = ?1";
-                let values = params![session_id.as_str(), field, value.to_string()];
+                let sql =
+                    "UPDATE sessions SET body = json_set(body, ?2, json(?3)) WHERE session_id = ?1";
+                let values = params![session_id.as_str(), json_path(field), value.to_string()];
                 assert_eq!(database(dir).execute(sql, values).unwrap(), 1);
             }
             Raw::Mongo(database) => {
                 let set = doc! {"$set": {field: serialize_to_bson(&value).unwrap()}};
                 update(database, session_id, set).await;
+            }
+        }
+    }
+
+    /// A field of a session's record as it is stored.
+    pub(crate) async fn field(&self, session_id: &SessionId, field: &str) -> Option<Value> {
+        match &self.raw {
+            Raw::Embedded(dir) => {
+                let sql = "SELECT body -> ?2 FROM sessions WHERE session_id = ?1";
+                let values = params![session_id.as_str(), json_path(field)];
+                let found: Option<String> = database(dir)
+                    .query_row(sql, values, |row| row.get(0))
+                    .unwrap();
+                found.map(|text| serde_json::from_str(&text).unwrap())
+            }
+            Raw::Mongo(database) => {
+                let sessions = database.collection::<Document>("sessions");
+                let filter = doc! {"_id": session_id.as_str()};
+                let document = sessions.find_one(filter).await.unwrap().unwrap();
+                let mut value: Value = deserialize_from_bson(Bson::Document(document)).unwrap();
+                field.split('.').try_for_each(|name| {
+                    let inner = match name.parse::<usize>() {
+                        Ok(index) => value.get_mut(index),
+                        Err(_) => value.get_mut(name),
+                    };
+                    value = inner?.take();
+                    Some(())
+                })?;
+                Some(value)
             }
         }
     }
@@ -83,6 +119,17 @@ impl Backend {
     }
 }
 
+/// `list.0.name` as SQLite writes it.
+fn json_path(field: &str) -> String {
+    field.split('.').fold("$".to_owned(), |path, name| {
+        if name.parse::<usize>().is_ok() {
+            format!("{path}[{name}]")
+        } else {
+            format!("{path}.{name}")
+        }
+    })
+}
+
 fn database(dir: &TempDir) -> rusqlite::Connection {
     rusqlite::Connection::open(dir.path().join("video-session.db")).unwrap()
 }
@@ -104,36 +151,35 @@ pub(crate) fn open(dir: &Path) -> SqliteStore {
     .expect("an empty directory can be used")
 }
 
-fn embedded(wrap: impl FnOnce(SqliteStore) -> Arc<dyn SessionStore>) -> Backend {
+fn embedded(wrap: impl FnOnce(Stores) -> Stores) -> Backend {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let store = wrap(open(dir.path()));
-    Backend {
-        other: Arc::clone(&store),
-        store,
-        raw: Raw::Embedded(dir),
-    }
+    let stores = wrap(Stores::of(Arc::new(open(dir.path()))));
+    Backend::new(stores.clone(), stores, Raw::Embedded(dir))
 }
 
 pub(crate) fn sqlite() -> Backend {
-    embedded(|store| Arc::new(store))
+    embedded(|stores| stores)
 }
 
 pub(crate) fn observed() -> Backend {
-    embedded(|store| {
+    embedded(|stores| {
         let metrics = Arc::new(Metrics::default());
-        Arc::new(ObservedStore::new(Arc::new(store), metrics))
+        Stores::of(Arc::new(ObservedStore::new(stores, metrics)))
     })
 }
 
 mod only_embedded {
     use super::*;
+    use crate::feed::Reader;
     use crate::sample::{commit, end, insert, join, request};
     use video_session::domain::id::AppointmentId;
     use video_session::domain::participant::Admission;
+    use video_session::domain::place::Driver;
     use video_session::domain::session::SessionState;
     use video_session::domain::time::Timestamp;
+    use video_session::domain::unknown::UnknownFields;
     use video_session::store::sqlite::OpenError;
-    use video_session::store::{Committed, StoreError};
+    use video_session::store::{Committed, FeedCursor, StoreError, StoreHealth as _};
 
     #[tokio::test]
     async fn what_was_stored_is_there_when_the_store_is_opened_again() {
@@ -146,7 +192,7 @@ mod only_embedded {
                 assert!(store.latest(&id).await.unwrap().is_some());
             }
             let change = insert(&store, &format!("reopen-{n}")).await;
-            nodes.push(change.session.sfu_node_id.to_string());
+            nodes.push(change.session.place.node_id.to_string());
             store.close().await;
         }
         assert_eq!(
@@ -203,7 +249,7 @@ mod only_embedded {
                 let store = Arc::clone(&store);
                 tokio::spawn(async move {
                     let unplaced = crate::sample::unplaced(request(&format!("close-{n}")), None);
-                    store.insert(unplaced, &crate::sample::rotation(3)).await
+                    store.insert(crate::sample::new_session(unplaced, 3)).await
                 })
             })
             .collect();
@@ -266,7 +312,7 @@ mod only_embedded {
         );
         let change = insert(&store, "appt-3").await;
         assert_eq!(
-            change.session.sfu_node_id.as_str(),
+            change.session.place.node_id.as_str(),
             "sfu-3",
             "the rotation goes on"
         );
@@ -274,10 +320,58 @@ mod only_embedded {
         commit(&store, &end(&joined, "")).await;
     }
 
+    /// A file as the version before the feed wrote it.
+    const SCHEMA_2: &str = include_str!("../fixtures/schema_2.sql");
+
+    #[tokio::test]
+    async fn a_file_of_the_second_schema_is_brought_up_to_date() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = rusqlite::Connection::open(dir.path().join("video-session.db")).unwrap();
+        db.execute_batch(SCHEMA_2).unwrap();
+        drop(db);
+        let live = SessionId::from_stored("sess_0192a0b1c2d37e4f8a5b6c7d8e9f0a1b".to_owned());
+        let ended = SessionId::from_stored("sess_0192a0b1c2d47e4f8a5b6c7d8e9f0a1c".to_owned());
+        // The second time, there is nothing left to do.
+        for _ in 0..2 {
+            let stores = Stores::of(Arc::new(open(dir.path())));
+            let mut reader = Reader::from(&stores, &FeedCursor::start(), 2);
+            reader.read_to_end().await;
+            for (session_id, length) in [(&live, 4), (&ended, 2)] {
+                let events = stores.sessions.events(session_id, 0, 10).await;
+                let events = events.unwrap().unwrap();
+                assert_eq!(events.len(), length);
+                assert_eq!(
+                    reader.events_of(session_id),
+                    events,
+                    "the feed has them, too"
+                );
+            }
+            let session = stores.sessions.get(&live).await.unwrap().unwrap();
+            assert_eq!(session.place.room_name, format!("room_{live}"));
+            assert_eq!(
+                (session.place.driver, session.place.generation),
+                (Driver::Builtin, 1)
+            );
+            assert_eq!(session.participants[0].display_name, "Dr. One");
+            assert_eq!(session.unknown_fields, UnknownFields::default());
+            let held = stores.instances.held_by("one", 10).await.unwrap();
+            assert_eq!(held, std::slice::from_ref(&live));
+            stores.health.close().await;
+        }
+        let stores = Stores::of(Arc::new(open(dir.path())));
+        let now = stores.feed.now().await.unwrap();
+        let session = stores.sessions.get(&live).await.unwrap().unwrap();
+        let change = join(&session);
+        commit(stores.sessions.as_ref(), &change).await;
+        let mut reader = Reader::from(&stores, &now, 10);
+        reader.read_to_end().await;
+        assert_eq!(reader.events_of(&live), change.events);
+    }
+
     #[tokio::test]
     async fn only_a_store_that_others_can_use_is_shared() {
-        assert!(!sqlite().store.is_shared());
-        assert!(!observed().store.is_shared());
+        assert!(!sqlite().stores.health.is_shared());
+        assert!(!observed().stores.health.is_shared());
     }
 
     #[tokio::test]

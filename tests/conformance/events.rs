@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use futures::future::join_all;
+use video_session::domain::actor::Actor;
+use video_session::domain::change::Change;
 use video_session::domain::event::{Event, EventKind};
 use video_session::domain::session::{Session, SessionUpdate};
 use video_session::domain::time::Timestamp;
-use video_session::store::SessionStore;
+use video_session::store::{FeedCursor, SessionStore};
 
 use crate::backend::Backend;
+use crate::feed::Reader;
 use crate::sample::{commit, commit_in_a_loop, end, insert, join, update, user};
 
 /// A session with that many events, and the events.
@@ -61,6 +64,29 @@ pub(crate) async fn every_kind_reads_back_as_it_was_stored(backend: &Backend) {
         ]
     );
     assert!(matches!(expected[2].kind, EventKind::Updated { ref fields } if fields.len() == 2));
+}
+
+pub(crate) async fn one_event_of_each_kind_reads_back(backend: &Backend) {
+    let store = backend.store.as_ref();
+    let mut session = insert(store, "each-kind").await.session;
+    let before = session.version;
+    let now = crate::sample::now();
+    let events: Vec<_> = (before + 1..)
+        .zip(EventKind::examples())
+        .map(|(sequence, kind)| {
+            let session_id = session.session_id.clone();
+            Event::new(sequence, session_id, now, Actor::Backend, kind)
+        })
+        .collect();
+    session.version = events.last().expect("there are some").sequence;
+    let change = Change { session, events };
+    commit(store, &change).await;
+    let session_id = &change.session.session_id;
+    let read = backend.other.events(session_id, before, 100).await;
+    assert_eq!(read.unwrap().unwrap(), change.events);
+    let mut reader = Reader::from(&backend.others, &FeedCursor::start(), 100);
+    reader.read_to_end().await;
+    assert_eq!(reader.events_of(session_id)[1..], change.events);
 }
 
 pub(crate) async fn any_part_can_be_read(backend: &Backend) {

@@ -85,7 +85,7 @@ fn matches(filter: &SessionFilter, session: &Session) -> bool {
             .is_none_or(|id| session.doctor_id == *id || session.patient_id == *id)
         && sfu_node_id
             .as_ref()
-            .is_none_or(|id| session.sfu_node_id == *id)
+            .is_none_or(|id| session.place.node_id == *id)
         && created_after.is_none_or(|time| session.create_time > time)
         && created_before.is_none_or(|time| session.create_time < time)
 }

@@ -10,13 +10,18 @@
 mod backend;
 mod buses;
 mod events;
+mod feed;
+mod health;
+mod instances;
 mod list;
 mod mongo;
+mod mongo_feed;
 mod presence;
-mod rotation;
 mod round_trips;
 mod sample;
 mod sessions;
+mod turns;
+mod unknown;
 mod unreadable;
 
 #[path = "../support/peers.rs"]
@@ -69,30 +74,39 @@ suite! {
     sessions::of_racing_commits_one_is_stored,
     sessions::racing_changes_leave_no_gap,
     sessions::sessions_are_counted_by_state,
-    sessions::a_store_that_is_there_answers,
-    rotation::turns_go_round_through_any_handle,
-    rotation::concurrent_inserts_take_one_turn_each,
-    rotation::every_list_of_nodes_is_served_by_the_same_turns,
+    health::a_store_that_is_there_answers,
+    turns::turns_go_round_through_any_handle,
+    turns::concurrent_inserts_take_one_turn_each,
+    turns::every_list_of_nodes_is_served_by_the_same_turns,
     list::every_combination_of_filters_finds_what_it_should,
     list::pages_follow_each_other_without_gap_or_overlap,
     list::bounds_of_time_are_exclusive,
     list::a_user_is_found_as_doctor_and_as_patient_once,
     list::a_doctor_who_was_replaced_is_not_found,
     events::every_kind_reads_back_as_it_was_stored,
+    events::one_event_of_each_kind_reads_back,
     events::any_part_can_be_read,
     events::a_long_history_has_no_gap_from_anywhere,
     events::readers_see_no_gap_while_writers_write,
+    feed::the_feed_has_every_event_in_its_sessions_order,
+    feed::a_long_history_comes_in_pages,
+    feed::an_idle_feed_is_empty,
+    feed::now_is_after_all_that_is_stored,
+    feed::a_reader_misses_nothing_while_writers_write,
+    feed::an_event_that_cannot_be_read_holds_up_none,
+    feed::what_is_no_cursor_is_refused,
     presence::people_read_back_as_they_were_stored,
     presence::every_kind_actor_role_and_cause_reads_back,
     presence::a_change_of_many_events_is_one_write,
-    presence::an_instances_mark_is_the_last_that_it_left,
-    presence::sessions_are_found_by_who_holds_their_connections,
+    instances::an_instances_mark_is_the_last_that_it_left,
+    instances::sessions_are_found_by_who_holds_their_connections,
     presence::what_is_over_by_the_clock_is_found,
     presence::one_who_waits_is_let_in,
     unreadable::an_unreadable_session_is_named,
     unreadable::an_unreadable_event_is_named,
     unreadable::events_of_a_newer_version_are_passed_by,
-    unreadable::fields_of_a_newer_version_are_passed_by,
+    unknown::fields_of_another_version_survive_changes,
+    unknown::a_place_reads_back_and_has_defaults,
     unreadable::unreadable_sessions_take_their_places_in_a_list,
     unreadable::unreadable_sessions_are_found_by_what_they_are_searched_by,
 }

@@ -15,15 +15,19 @@ use mongodb::{Client, Database};
 use secrecy::SecretString;
 use video_session::domain::id::{SessionId, random_id};
 use video_session::store::mongo::{Config, MongoStore, client_options};
-use video_session::store::{Committed, Inserted, SessionStore, StoreError};
+use video_session::store::{
+    Committed, Inserted, SessionStore as _, StoreError, StoreHealth as _, Stores,
+};
 
 use crate::backend::{Backend, Raw};
 use crate::events::history;
 use crate::peers::MongoPeer;
-use crate::sample::{commit, end, insert, join, request, rotation, unplaced};
+use crate::sample::{commit, end, insert, join, new_session, request, unplaced};
 
 /// Long enough for a machine under load: these tests are not about time.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// How much later than others a write may become visible.
+const OVERLAP: Duration = Duration::from_secs(5);
 
 /// A database of its own on some server.
 pub(crate) struct Server {
@@ -63,22 +67,36 @@ impl Commands {
 }
 
 impl Server {
-    pub(crate) async fn options(&self) -> ClientOptions {
-        let config = Config {
+    pub(crate) fn config(&self) -> Config {
+        Config {
             uri: SecretString::from(self.uri.clone()),
             timeout: TIMEOUT,
             index_timeout: TIMEOUT,
             pool_max: 32,
             pool_min: 0,
             connecting_max: 8,
-        };
-        let mut options = client_options(&config).await.expect("a good URI");
+            feed_overlap: OVERLAP,
+        }
+    }
+
+    pub(crate) async fn options(&self) -> ClientOptions {
+        let mut options = client_options(&self.config()).await.expect("a good URI");
         options.default_database = Some(self.database.clone());
         options
     }
 
     pub(crate) async fn store(&self) -> Arc<MongoStore> {
-        Arc::new(MongoStore::new(self.options().await, TIMEOUT, TIMEOUT).expect("good options"))
+        Arc::new(MongoStore::new(self.options().await, &self.config()).expect("good options"))
+    }
+
+    /// A store whose feed does not look back, so that a test need not wait for it to go on.
+    pub(crate) async fn store_without_overlap(&self) -> Stores {
+        let config = Config {
+            feed_overlap: Duration::ZERO,
+            ..self.config()
+        };
+        let store = MongoStore::new(self.options().await, &config).expect("good options");
+        Stores::of(Arc::new(store))
     }
 
     /// A store whose commands are recorded.
@@ -90,23 +108,24 @@ impl Server {
                 record.0.lock().unwrap().push(started.command);
             }
         }));
-        let store = MongoStore::new(options, TIMEOUT, TIMEOUT).expect("good options");
+        let store = MongoStore::new(options, &self.config()).expect("good options");
         (Arc::new(store), commands)
     }
 
     pub(crate) async fn backend(&self) -> Backend {
         let (first, second) = (self.store().await, self.store().await);
+        let (first, second) = (Stores::of(first), Stores::of(second));
         Backend::new(first, second, Raw::Mongo(self.raw().await))
     }
 
-    async fn raw(&self) -> Database {
+    pub(crate) async fn raw(&self) -> Database {
         let client = Client::with_options(self.options().await).expect("good options");
         client.database(&self.database)
     }
 
     pub(crate) async fn clean_up(self, backend: Backend) {
-        backend.store.close().await;
-        backend.other.close().await;
+        backend.stores.health.close().await;
+        backend.others.health.close().await;
         self.drop_database().await;
     }
 
@@ -373,11 +392,17 @@ async fn an_insert_whose_outcome_was_lost_is_recognised() {
     for server in servers() {
         let store = server.store().await;
         let unplaced = unplaced(request("lost-insert"), None);
-        let first = store.insert(unplaced.clone(), &rotation(3)).await.unwrap();
+        let first = store
+            .insert(new_session(unplaced.clone(), 3))
+            .await
+            .unwrap();
         assert!(matches!(first, Inserted::Stored(_)));
         let stored = store.get(&unplaced.session_id).await.unwrap();
         // Exactly the same session again, as the driver does when a connection breaks before the answer comes.
-        let again = store.insert(unplaced.clone(), &rotation(3)).await.unwrap();
+        let again = store
+            .insert(new_session(unplaced.clone(), 3))
+            .await
+            .unwrap();
         assert!(matches!(again, Inserted::Stored(_)), "it is our own");
         assert_eq!(store.get(&unplaced.session_id).await.unwrap(), stored);
         let events = crate::sessions::sequences(store.as_ref(), &unplaced.session_id).await;
@@ -415,7 +440,7 @@ async fn indexes_are_made_once_and_before_anything_else() {
         let raw = server.raw().await;
         let sessions = raw.collection::<Document>("sessions");
         let names = sessions.list_index_names().await.unwrap();
-        assert_eq!(names.len(), 9, "{names:?}");
+        assert_eq!(names.len(), 10, "{names:?}");
         // A second instance, and a later start, find them.
         let again = server.store().await;
         again.ping().await.unwrap();
@@ -485,10 +510,11 @@ async fn a_server_that_is_not_there_is_reported_in_time() {
         pool_max: 4,
         pool_min: 0,
         connecting_max: 2,
+        feed_overlap: OVERLAP,
     };
     let port = peer.addr.rsplit(':').next().unwrap().parse().unwrap();
     let options = client_options(&config).await.unwrap();
-    let store = MongoStore::new(options, config.timeout, config.index_timeout).unwrap();
+    let store = MongoStore::new(options, &config).unwrap();
     until("the peer has warmed up", async || store.ping().await.ok()).await;
     let session = insert(&store, "gone").await.session;
     drop(peer);

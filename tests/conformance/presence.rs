@@ -1,4 +1,4 @@
-//! Who is connected where, and what is over by the clock.
+//! Who is connected, and what is over by the clock.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use video_session::domain::access::Role;
 use video_session::domain::actor::Actor;
 use video_session::domain::change::Change;
 use video_session::domain::event::{Event, EventKind};
-use video_session::domain::id::{SessionId, UserId, random_id};
+use video_session::domain::id::{UserId, random_id};
 use video_session::domain::participant::{
     Admission, Arrival, Invite, LeaveCause, ParticipantStatus,
 };
@@ -14,14 +14,15 @@ use video_session::domain::session::{
     EndCause, Schedule, Session, SessionState, SessionUpdate, Wish,
 };
 use video_session::domain::time::Timestamp;
-use video_session::store::{Committed, SessionStore};
+use video_session::store::Committed;
 
 use crate::backend::Backend;
+use crate::instances::ids;
 use crate::sample::{commit, end, insert, join, now, request, stored, unplaced, update, user};
 
 const MANY: usize = 1000;
 
-fn arrival(name: &str, role: Role, instance: &str) -> Arrival {
+pub(crate) fn arrival(name: &str, role: Role, instance: &str) -> Arrival {
     Arrival {
         user_id: user(name),
         role,
@@ -31,7 +32,7 @@ fn arrival(name: &str, role: Role, instance: &str) -> Arrival {
 }
 
 /// The session once somebody has connected to it.
-fn arrived(session: &Session, name: &str, role: Role, instance: &str) -> Change {
+pub(crate) fn arrived(session: &Session, name: &str, role: Role, instance: &str) -> Change {
     session
         .arrived(arrival(name, role, instance), now())
         .expect("there is room")
@@ -39,7 +40,7 @@ fn arrived(session: &Session, name: &str, role: Role, instance: &str) -> Change 
         .expect("it changes something")
 }
 
-fn departed(session: &Session, name: &str, instance: &str) -> Change {
+pub(crate) fn departed(session: &Session, name: &str, instance: &str) -> Change {
     let actor = Actor::Participant {
         role: Role::Guest,
         user_id: user(name),
@@ -48,17 +49,6 @@ fn departed(session: &Session, name: &str, instance: &str) -> Change {
         .departed(&user(name), instance, &actor, now())
         .expect("participants may leave")
         .expect("they were there")
-}
-
-async fn held_by(store: &dyn SessionStore, instance: &str) -> BTreeSet<SessionId> {
-    let held = store.held_by(instance, MANY).await.unwrap();
-    let distinct: BTreeSet<_> = held.iter().cloned().collect();
-    assert_eq!(distinct.len(), held.len(), "each session once");
-    distinct
-}
-
-fn ids<const N: usize>(sessions: [&Session; N]) -> BTreeSet<SessionId> {
-    sessions.map(|session| session.session_id.clone()).into()
 }
 
 #[expect(clippy::too_many_lines, reason = "a step an event")]
@@ -258,59 +248,6 @@ pub(crate) async fn a_change_of_many_events_is_one_write(backend: &Backend) {
     let expected: Vec<_> = (1..=session.version).collect();
     assert_eq!(sequences, expected);
     assert!(session.participants.is_empty());
-}
-
-pub(crate) async fn an_instances_mark_is_the_last_that_it_left(backend: &Backend) {
-    let store = backend.store.as_ref();
-    let marks = async |limit| backend.other.instances(limit).await.unwrap();
-    let mark = |instance: &str, mark: i64| (instance.to_owned(), mark);
-    assert_eq!(marks(10).await, []);
-    store.beat("two", 2000).await.unwrap();
-    backend.other.beat("one", i64::MAX).await.unwrap();
-    assert_eq!(marks(10).await, [mark("one", i64::MAX), mark("two", 2000)]);
-    // Whether it is greater or not.
-    store.beat("one", -5).await.unwrap();
-    store.beat("two", 2001).await.unwrap();
-    assert_eq!(marks(10).await, [mark("one", -5), mark("two", 2001)]);
-    assert_eq!(marks(1).await, [mark("one", -5)]);
-    store.forget_instance("two").await.unwrap();
-    store.forget_instance("two").await.unwrap();
-    store.forget_instance("nobody").await.unwrap();
-    assert_eq!(marks(10).await, [mark("one", -5)]);
-    store.beat("two", 1).await.unwrap();
-    assert_eq!(marks(10).await, [mark("one", -5), mark("two", 1)]);
-}
-
-pub(crate) async fn sessions_are_found_by_who_holds_their_connections(backend: &Backend) {
-    let store = backend.store.as_ref();
-    let other = backend.other.as_ref();
-    let mut here = insert(store, "held-1").await.session;
-    let mut both = insert(store, "held-2").await.session;
-    insert(store, "held-3").await;
-    assert_eq!(held_by(store, "one").await, BTreeSet::new());
-
-    here = commit(store, &arrived(&here, "doctor-1", Role::Doctor, "one")).await;
-    here = commit(store, &arrived(&here, "patient-1", Role::Patient, "one")).await;
-    both = commit(store, &arrived(&both, "doctor-1", Role::Doctor, "one")).await;
-    both = commit(other, &arrived(&both, "patient-1", Role::Patient, "two")).await;
-    assert_eq!(held_by(other, "one").await, ids([&here, &both]));
-    assert_eq!(held_by(store, "two").await, ids([&both]));
-    assert_eq!(store.held_by("one", 1).await.unwrap().len(), 1);
-
-    // A token's issue moves nobody.
-    here = commit(store, &join(&here)).await;
-    assert_eq!(held_by(other, "one").await, ids([&here, &both]));
-    // The doctor's connection moves.
-    both = commit(other, &arrived(&both, "doctor-1", Role::Doctor, "two")).await;
-    assert_eq!(held_by(store, "one").await, ids([&here]));
-    assert_eq!(held_by(store, "two").await, ids([&both]));
-    here = commit(store, &departed(&here, "doctor-1", "one")).await;
-    assert_eq!(held_by(other, "one").await, ids([&here]));
-    here = commit(store, &departed(&here, "patient-1", "one")).await;
-    assert_eq!(held_by(other, "one").await, BTreeSet::new());
-    assert!(here.empty_since.is_some());
-    commit(store, &end(&both, "over")).await;
-    assert_eq!(held_by(store, "two").await, BTreeSet::new());
 }
 
 pub(crate) async fn what_is_over_by_the_clock_is_found(backend: &Backend) {

@@ -16,8 +16,8 @@ use video_session::bus::local::LocalBus;
 use video_session::domain::access::Role;
 use video_session::domain::actor::Actor;
 use video_session::domain::session::{JoinWindow, SessionUpdate};
-use video_session::store::SessionStore;
 use video_session::store::observed::ObservedStore;
+use video_session::store::{StoreHealth as _, Stores};
 use video_session::telemetry::metrics::Metrics;
 
 use crate::mongo::servers;
@@ -25,7 +25,7 @@ use crate::sample::{request, rotation, user};
 
 const BACKEND: Actor = Actor::Backend;
 
-fn app(store: Arc<dyn SessionStore>) -> App {
+fn app(stores: Stores) -> App {
     let key = KeySource::Secret(SecretString::from("k".repeat(32)));
     let tokens = Tokens::new(&token::Config {
         current: key,
@@ -75,7 +75,7 @@ fn app(store: Arc<dyn SessionStore>) -> App {
         policy: IcePolicy::All,
     };
     let parts = Parts {
-        store: Arc::new(ObservedStore::new(store, Arc::clone(&metrics))),
+        stores: Stores::of(Arc::new(ObservedStore::new(stores, Arc::clone(&metrics)))),
         bus: Arc::new(LocalBus::default()),
         tokens: Arc::new(tokens.unwrap()),
         rotation: rotation(3),
@@ -92,7 +92,7 @@ async fn every_call_costs_the_round_trips_that_it_may() {
     for server in servers() {
         let (store, commands) = server.recorded_store().await;
         store.ping().await.unwrap();
-        let app = app(store);
+        let app = app(Stores::of(store));
         commands.take();
 
         let made = app
@@ -102,7 +102,7 @@ async fn every_call_costs_the_round_trips_that_it_may() {
             .ok()
             .unwrap();
         assert!(made.created);
-        let new = ["find sessions", "findAndModify counters", "insert sessions"];
+        let new = ["find sessions", "findAndModify counters", "update sessions"];
         assert_eq!(commands.take(), new);
 
         let replayed = app

@@ -10,10 +10,11 @@ use video_session::domain::id::{AppointmentId, NodeId, SessionId, UserId, random
 use video_session::domain::label::Labels;
 use video_session::domain::node::{Rotation, SfuNode};
 use video_session::domain::participant::Admission;
+use video_session::domain::place::Driver;
 use video_session::domain::rules::create::UnplacedSession;
 use video_session::domain::session::{Schedule, Session, SessionRequest, SessionUpdate, Wish};
 use video_session::domain::time::Timestamp;
-use video_session::store::{Committed, Inserted, SessionStore};
+use video_session::store::{Committed, Inserted, NewSession, SessionStore};
 
 pub(crate) fn user(name: &str) -> UserId {
     UserId::parse(name).expect("a good id")
@@ -49,8 +50,17 @@ pub(crate) fn unplaced(request: SessionRequest, previous: Option<&Session>) -> U
     UnplacedSession::new(request, previous, Actor::Backend, now())
 }
 
+/// The session as the application gives it to a store, on the node whose turn it is of `sfu-1` to `sfu-<nodes>`.
+pub(crate) fn new_session(unplaced: UnplacedSession, nodes: usize) -> NewSession {
+    let rotation = rotation(nodes);
+    NewSession::new(move |turn| {
+        let node_id = rotation.select(turn).clone();
+        unplaced.clone().place(node_id, Driver::Builtin)
+    })
+}
+
 pub(crate) async fn stored(store: &dyn SessionStore, unplaced: UnplacedSession) -> Change {
-    match store.insert(unplaced, &rotation(3)).await.unwrap() {
+    match store.insert(new_session(unplaced, 3)).await.unwrap() {
         Inserted::Stored(change) => *change,
         Inserted::Taken => panic!("the incarnation was taken"),
     }

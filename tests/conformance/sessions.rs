@@ -1,4 +1,4 @@
-//! get, latest, insert, commit, count and ping.
+//! get, latest, insert, commit and count.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,13 +8,15 @@ use video_session::domain::change::Change;
 use video_session::domain::id::{AppointmentId, SessionId};
 use video_session::domain::label::Labels;
 use video_session::domain::page::{SessionFilter, SessionQuery};
+use video_session::domain::place::Driver;
 use video_session::domain::session::{Schedule, Session, SessionState, SessionUpdate};
 use video_session::domain::time::Timestamp;
 use video_session::store::{Committed, Inserted, SessionStore};
 
 use crate::backend::Backend;
 use crate::sample::{
-    commit, commit_in_a_loop, end, insert, join, request, rotation, stored, unplaced, update, user,
+    commit, commit_in_a_loop, end, insert, join, new_session, request, stored, unplaced, update,
+    user,
 };
 
 fn at(millis: i64) -> Timestamp {
@@ -69,7 +71,9 @@ pub(crate) async fn a_session_reads_back_as_it_was_stored(backend: &Backend) {
     for request in [bare, full, half] {
         let before = unplaced(request.clone(), None);
         let change = stored(backend.store.as_ref(), before.clone()).await;
-        let expected = before.place(change.session.sfu_node_id.clone()).session;
+        let expected = before
+            .place(change.session.place.node_id.clone(), Driver::Builtin)
+            .session;
         assert_eq!(change.session, expected);
         for store in [&backend.store, &backend.other] {
             let read = store.get(&expected.session_id).await.unwrap();
@@ -175,7 +179,7 @@ pub(crate) async fn an_incarnation_is_taken_once(backend: &Backend) {
     other.doctor_id = user("doctor-2");
     for handle in [&backend.store, &backend.other] {
         let late = unplaced(other.clone(), None);
-        let outcome = handle.insert(late.clone(), &rotation(3)).await.unwrap();
+        let outcome = handle.insert(new_session(late.clone(), 3)).await.unwrap();
         assert_eq!(outcome, Inserted::Taken);
         assert_eq!(handle.get(&late.session_id).await.unwrap(), None);
         assert_eq!(handle.events(&late.session_id, 0, 10).await.unwrap(), None);
@@ -211,7 +215,7 @@ pub(crate) async fn of_racing_inserts_one_is_stored(backend: &Backend) {
         let racers = (0..32).map(|n| {
             let store = Arc::clone(backend.handle(n));
             let unplaced = unplaced(request(&appointment), None);
-            tokio::spawn(async move { store.insert(unplaced, &rotation(3)).await.unwrap() })
+            tokio::spawn(async move { store.insert(new_session(unplaced, 3)).await.unwrap() })
         });
         let winners: Vec<_> = join_all(racers)
             .await
@@ -270,7 +274,8 @@ pub(crate) async fn a_commit_over_another_version_stores_nothing(backend: &Backe
         Committed::Conflict
     );
     // Of a session that nobody stored.
-    let nowhere = unplaced(request("nowhere"), None).place(first.sfu_node_id.clone());
+    let nowhere =
+        unplaced(request("nowhere"), None).place(first.place.node_id.clone(), Driver::Builtin);
     let outcome = store.commit(&join(&nowhere.session)).await.unwrap();
     assert_eq!(outcome, Committed::Conflict);
     assert_eq!(store.get(&nowhere.session.session_id).await.unwrap(), None);
@@ -356,9 +361,4 @@ pub(crate) async fn sessions_are_counted_by_state(backend: &Backend) {
         backend.other.count_by_state().await.unwrap(),
         counted(3, 0, 2)
     );
-}
-
-pub(crate) async fn a_store_that_is_there_answers(backend: &Backend) {
-    backend.store.ping().await.unwrap();
-    backend.other.ping().await.unwrap();
 }

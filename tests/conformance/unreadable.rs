@@ -81,18 +81,6 @@ pub(crate) async fn events_of_a_newer_version_are_passed_by(backend: &Backend) {
     commit(store, &join(&session)).await;
 }
 
-pub(crate) async fn fields_of_a_newer_version_are_passed_by(backend: &Backend) {
-    let store = backend.store.as_ref();
-    let session = insert(store, "newer").await.session;
-    let newer = json!({"of": ["a", "newer", "version"]});
-    backend
-        .set_field(&session.session_id, "from_the_future", newer)
-        .await;
-    let read = backend.other.get(&session.session_id).await.unwrap();
-    assert_eq!(read.as_ref(), Some(&session));
-    commit(store, &join(&session)).await;
-}
-
 pub(crate) async fn unreadable_sessions_take_their_places_in_a_list(backend: &Backend) {
     const COUNT: i64 = 12;
     let store = backend.store.as_ref();

@@ -5,10 +5,12 @@ use crate::domain::change::Change;
 use crate::domain::error::Error;
 use crate::domain::event::{Event, EventKind};
 use crate::domain::id::{NodeId, SessionId};
+use crate::domain::place::{Driver, Place};
 use crate::domain::session::{Session, SessionRequest, SessionState};
 use crate::domain::time::Timestamp;
+use crate::domain::unknown::UnknownFields;
 
-/// A session that has no SFU node yet: the store assigns one together with the turn that it takes.
+/// A session that has no place yet: it gets one with the turn that it takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnplacedSession {
     /// Its id.
@@ -41,11 +43,11 @@ impl UnplacedSession {
         }
     }
 
-    /// The session on its node, at version 1, and the event of its creation.
-    pub fn place(self, sfu_node_id: NodeId) -> Change {
+    /// The session on a node, at version 1, and the event of its creation.
+    pub fn place(self, node_id: NodeId, driver: Driver) -> Change {
         let kind = EventKind::Created {
             appointment_id: self.request.appointment_id.clone(),
-            sfu_node_id: sfu_node_id.clone(),
+            sfu_node_id: node_id.clone(),
         };
         let event = Event::new(
             1,
@@ -55,13 +57,13 @@ impl UnplacedSession {
             kind,
         );
         let session = Session {
+            place: Place::first(&self.session_id, node_id, driver),
             session_id: self.session_id,
             appointment_id: self.request.appointment_id,
             incarnation: self.incarnation,
             doctor_id: self.request.doctor_id,
             doctor_since: 1,
             patient_id: self.request.patient_id,
-            sfu_node_id,
             state: SessionState::Created,
             create_time: self.create_time,
             update_time: self.create_time,
@@ -79,6 +81,7 @@ impl UnplacedSession {
             removals: Vec::new(),
             given_names: Vec::new(),
             empty_since: None,
+            unknown_fields: UnknownFields::default(),
         };
         Change {
             session,

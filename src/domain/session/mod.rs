@@ -10,12 +10,14 @@ pub use schedule::{JoinWindow, Schedule};
 
 pub use super::cause::EndCause;
 use super::error::Error;
-use super::id::{AppointmentId, NodeId, SessionId, UserId};
+use super::id::{AppointmentId, SessionId, UserId};
 use super::label::Labels;
 use super::named::named;
 use super::participant::{Admission, GivenName, Invite, Participant, ParticipantStatus, Removal};
+use super::place::Place;
 use super::role::Action;
 use super::time::Timestamp;
+use super::unknown::UnknownFields;
 
 /// Where a session is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, IntoStaticStr, EnumString, VariantArray)]
@@ -45,8 +47,8 @@ pub struct Session {
     pub doctor_since: i64,
     /// Who may join as patient.
     pub patient_id: UserId,
-    /// The node it was placed on, for its whole life.
-    pub sfu_node_id: NodeId,
+    /// Where it takes place.
+    pub place: Place,
     /// Where it is in its life.
     pub state: SessionState,
     /// When it was created.
@@ -81,14 +83,11 @@ pub struct Session {
     pub given_names: Vec<GivenName>,
     /// Since when nobody is connected any more; unset before the first one was.
     pub empty_since: Option<Timestamp>,
+    /// What another version stored in it.
+    pub unknown_fields: UnknownFields,
 }
 
 impl Session {
-    /// The room's name on the SFU. Never reused, as session ids are not.
-    pub fn room_name(&self) -> String {
-        format!("room_{}", self.session_id)
-    }
-
     /// Who is connected under that id.
     pub fn participant(&self, user_id: &UserId) -> Option<&Participant> {
         self.participants

@@ -80,7 +80,6 @@ pub(super) fn end_cause(cause: EndCause) -> i32 {
 }
 
 pub(in crate::rpc) fn session(session: Session, client_base_url: &str) -> v1::Session {
-    let room_name = session.room_name();
     let Session {
         session_id,
         appointment_id,
@@ -88,7 +87,7 @@ pub(in crate::rpc) fn session(session: Session, client_base_url: &str) -> v1::Se
         doctor_id,
         doctor_since: _,
         patient_id,
-        sfu_node_id,
+        place,
         state,
         create_time,
         update_time,
@@ -106,6 +105,7 @@ pub(in crate::rpc) fn session(session: Session, client_base_url: &str) -> v1::Se
         removals: _,
         given_names: _,
         empty_since: _,
+        unknown_fields: _,
     } = session;
     let admission = match admission {
         Admission::Open => v1::Admission::Open,
@@ -123,8 +123,8 @@ pub(in crate::rpc) fn session(session: Session, client_base_url: &str) -> v1::Se
         appointment_id: appointment_id.to_string(),
         doctor_id: doctor_id.to_string(),
         patient_id: patient_id.to_string(),
-        room_name,
-        sfu_node_id: sfu_node_id.to_string(),
+        room_name: place.room_name,
+        sfu_node_id: place.node_id.to_string(),
         state: state.into(),
         create_time: Some(timestamp(create_time)),
         update_time: Some(timestamp(update_time)),
@@ -168,7 +168,7 @@ pub(in crate::rpc) fn grant(
             .map(ToString::to_string)
             .collect(),
         sfu: Some(v1::SfuNode {
-            node_id: session.sfu_node_id.to_string(),
+            node_id: session.place.node_id.to_string(),
             url: sfu_url.to_owned(),
         }),
     }

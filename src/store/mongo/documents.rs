@@ -1,50 +1,146 @@
 //! Records as MongoDB's documents, updates and filters.
 
-use mongodb::bson::{Document, doc, serialize_to_document};
+use mongodb::bson::{
+    Bson, Document, RawDocument, deserialize_from_document, deserialize_from_slice, doc,
+    serialize_to_document, serialize_to_vec,
+};
 
 use crate::domain::change::Change;
 use crate::domain::id::SessionId;
 use crate::domain::page::{SessionFilter, SessionQuery};
-use crate::store::StoreError;
+use crate::domain::session::Session;
+use crate::domain::unknown::UnknownFields;
+use crate::store::record::unknown::{Fields, lists, merge, split};
 use crate::store::record::{EventRecord, SessionRecord};
+use crate::store::{ListedSession, StoreError, UnreadableSession};
 
-/// The fields of a `SessionRecord` that are left out when they have no value.
-const OPTIONAL_FIELDS: [&str; 12] = [
-    "end_time_ms",
-    "scheduled_start_time_ms",
-    "scheduled_end_time_ms",
-    "end_cause",
-    "end_reason",
-    "labels",
-    "participants",
-    "let_in",
-    "invites",
-    "removals",
-    "given_names",
-    "empty_since_ms",
-];
+/// When a session last changed, by the server's clock.
+pub(super) const COMMIT_TIME: &str = "commit_time";
+/// When each event of the tail was committed, by the server's clock: the time of a change, under the version that it led to.
+pub(super) const COMMIT_TIMES: &str = "commit_times";
 
-/// A session's first document.
-pub(super) fn new_session(change: &Change) -> Result<Document, StoreError> {
-    let mut document = to_document(&SessionRecord::from(&change.session))?;
-    document.insert("tail", events(change)?);
-    Ok(document)
+/// The filter that finds nothing, and the update that therefore makes a session's first document. An update, because only an
+/// update can have the server note its time.
+pub(super) fn new_session(change: &Change) -> Result<(Document, Document), StoreError> {
+    let mut fields = session_fields(&change.session)?;
+    fields.insert("tail", events(change)?);
+    let filter = doc! {"_id": change.session.session_id.as_str(), "version": {"$lt": 1}};
+    let update = doc! {"$setOnInsert": fields, "$currentDate": commit_times(change)};
+    Ok((filter, update))
 }
 
 /// The update that brings a session's document to its next version.
 pub(super) fn update(change: &Change) -> Result<Document, StoreError> {
-    let mut set = to_document(&SessionRecord::from(&change.session))?;
-    set.remove("_id");
-    let unset: Document = OPTIONAL_FIELDS
-        .into_iter()
-        .filter(|field| !set.contains_key(field))
-        .map(|field| (field.to_owned(), "".into()))
+    let set = session_fields(&change.session)?;
+    let unset: Document = SessionRecord::field_names()
+        .iter()
+        .filter(|field| **field != "_id" && !set.contains_key(field))
+        .map(|field| ((*field).to_owned(), "".into()))
         .collect();
-    let mut update = doc! {"$set": set, "$push": {"tail": {"$each": events(change)?}}};
+    let mut update = doc! {
+        "$set": set,
+        "$push": {"tail": {"$each": events(change)?}},
+        "$currentDate": commit_times(change),
+    };
     if !unset.is_empty() {
         update.insert("$unset", unset);
     }
     Ok(update)
+}
+
+/// What the server notes its time in.
+fn commit_times(change: &Change) -> Document {
+    let version = change.session.version;
+    doc! {COMMIT_TIME: true, format!("{COMMIT_TIMES}.{version}"): true}
+}
+
+/// The fields of a session's record, but for its id.
+fn session_fields(session: &Session) -> Result<Document, StoreError> {
+    let mut fields = to_document(&SessionRecord::from(session))?;
+    fields.remove("_id");
+    if let Some(unknown) = session.unknown_fields.stored() {
+        let unknown = deserialize_from_slice(unknown)
+            .map_err(|_| StoreError::corrupt("unknown fields that are not BSON"))?;
+        merge(&mut fields, unknown);
+    }
+    Ok(fields)
+}
+
+/// What is read of a document when its events are not wanted.
+pub(super) fn only_record() -> Document {
+    doc! {"tail": 0, COMMIT_TIME: 0, COMMIT_TIMES: 0}
+}
+
+/// A session's document, which may be one that this version cannot read. `None` when it is none of ours: sessions are
+/// named by a text.
+pub(super) fn read_session(document: &RawDocument) -> Option<ListedSession> {
+    let session_id = SessionId::from_stored(document.get_str("_id").ok()?.to_owned());
+    let session = match deserialize_from_slice::<SessionRecord>(document.as_bytes()) {
+        Ok(record) => Session::try_from(record),
+        Err(_) => read_session_of_another_version(document)
+            // What the parser says can quote a value.
+            .unwrap_or_else(|| Err(StoreError::corrupt("a document of an unknown form"))),
+    };
+    Some(session.map_err(|error| UnreadableSession {
+        error: error.about(&session_id),
+        session_id,
+    }))
+}
+
+/// `None` when there is nothing in it that is unknown, or it cannot be read without that either.
+fn read_session_of_another_version(document: &RawDocument) -> Option<Result<Session, StoreError>> {
+    let mut fields = Document::try_from(document).ok()?;
+    let mut unknown = split(&mut fields)?;
+    let record: SessionRecord = deserialize_from_document(fields).ok()?;
+    // An update leaves the document's other fields as they are, but replaces its lists.
+    let lists = lists().map(|(list, _)| list);
+    unknown = unknown
+        .into_iter()
+        .filter(|(name, _)| lists.contains(&name.as_str()))
+        .collect();
+    let session = Session::try_from(record);
+    if unknown.is_empty() {
+        return Some(session);
+    }
+    let unknown = serialize_to_vec(&unknown).ok()?;
+    Some(session.map(|session| Session {
+        unknown_fields: UnknownFields::of_stored(unknown),
+        ..session
+    }))
+}
+
+impl Fields for Document {
+    type Value = Bson;
+
+    fn names(&self) -> Vec<String> {
+        self.keys().cloned().collect()
+    }
+
+    fn text(&self, name: &str) -> Option<&str> {
+        self.get_str(name).ok()
+    }
+
+    fn take(&mut self, name: &str) -> Option<Bson> {
+        self.remove(name)
+    }
+
+    fn put(&mut self, name: String, value: Bson) {
+        self.insert(name, value);
+    }
+
+    fn put_text(&mut self, name: &str, value: String) {
+        self.insert(name, value);
+    }
+
+    fn list(&mut self, name: &str) -> Vec<&mut Self> {
+        let list = self.get_array_mut(name).ok();
+        let records = list.into_iter().flatten();
+        records.filter_map(Bson::as_document_mut).collect()
+    }
+
+    fn put_list(&mut self, name: &str, records: Vec<Self>) {
+        self.insert(name, records);
+    }
 }
 
 fn events(change: &Change) -> Result<Vec<Document>, StoreError> {

@@ -4,15 +4,17 @@
 //! Events are copied to the archive before they leave the document, and readers look at the document first: whatever it no
 //! longer holds is in the archive by then.
 
-use mongodb::bson::{Document, doc};
+use mongodb::bson::{DateTime, Document, doc};
 use mongodb::error::{Error, ErrorKind};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::MongoStore;
+use super::documents::{COMMIT_TIME, COMMIT_TIMES};
 use super::error::within;
-use super::{EventRecord, MongoStore};
 use crate::domain::change::Change;
 use crate::domain::id::SessionId;
+use crate::store::record::EventRecord;
 use crate::store::{Committed, StoreError};
 
 /// The collection of older events.
@@ -39,6 +41,36 @@ pub(super) struct Tail<E = EventRecord> {
     version: i64,
     #[serde(rename = "tail", default = "Vec::new")]
     pub(super) events: Vec<E>,
+    #[serde(default)]
+    commit_times: CommitTimes,
+}
+
+/// When the events of a tail were committed, by the server's clock: times by the versions that their changes led to. A former version
+/// notes none.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(transparent)]
+pub(super) struct CommitTimes(pub(super) Document);
+
+impl CommitTimes {
+    /// When the change was committed that an event is of.
+    pub(super) fn of(&self, sequence: i64) -> Option<DateTime> {
+        let changes = self.0.iter().filter_map(|(version, time)| {
+            let version: i64 = version.parse().ok()?;
+            (version >= sequence).then_some((version, time.as_datetime()?))
+        });
+        let (_, time) = changes.min_by_key(|(version, _)| *version)?;
+        Some(*time)
+    }
+
+    /// The update that removes those of the events up to a sequence.
+    fn removed_up_to(&self, sequence: i64) -> Document {
+        let gone = self.0.keys().filter(|version| {
+            let version: Result<i64, _> = version.parse();
+            version.is_ok_and(|version| version <= sequence)
+        });
+        gone.map(|version| (format!("{COMMIT_TIMES}.{version}"), "".into()))
+            .collect()
+    }
 }
 
 /// What is known of any stored event.
@@ -91,7 +123,7 @@ impl MongoStore {
         &self,
         session_id: &SessionId,
     ) -> Result<Option<Tail<E>>, StoreError> {
-        self.find_tail(session_id, doc! {"version": 1, "tail": 1})
+        self.find_tail(session_id, doc! {"version": 1, "tail": 1, COMMIT_TIMES: 1})
             .await
     }
 
@@ -151,7 +183,7 @@ impl MongoStore {
             return Ok(Unmatched::Settled(Committed::Stored));
         }
         if tail.version == change.before() {
-            spill(self, session_id.clone(), tail.events).await?;
+            spill(self, session_id.clone(), tail).await?;
             return Ok(Unmatched::TailMoved);
         }
         Ok(Unmatched::Settled(Committed::Conflict))
@@ -181,7 +213,7 @@ impl MongoStore {
         let (store, session_id) = (self.clone(), change.session.session_id.clone());
         tokio::spawn(async move {
             let spilled = match store.tail(&session_id).await {
-                Ok(Some(tail)) => spill(&store, session_id, tail.events).await,
+                Ok(Some(tail)) => spill(&store, session_id, tail).await,
                 Ok(None) => Ok(()),
                 Err(error) => Err(error),
             };
@@ -198,17 +230,30 @@ impl MongoStore {
 async fn spill(
     store: &MongoStore,
     session_id: SessionId,
-    events: Vec<Document>,
+    tail: Tail<Document>,
 ) -> Result<(), StoreError> {
-    let Some(last) = events.last().map(StoredEvent::sequence) else {
+    let Some(last) = tail.events.last().map(StoredEvent::sequence) else {
         return Ok(());
     };
+    let Tail {
+        version: _,
+        events,
+        commit_times,
+    } = tail;
     let documents = events.into_iter().map(|mut event| {
+        if let Some(time) = commit_times.of(event.sequence()) {
+            event.insert(COMMIT_TIME, time);
+        }
         event.insert("_id", format!("{session_id}:{}", event.sequence()));
         event.insert("session_id", session_id.as_str());
         event
     });
     let documents: Vec<_> = documents.collect();
+    let mut moved = doc! {"$pull": {"tail": {"sequence": {"$lte": last}}}};
+    let unset = commit_times.removed_up_to(last);
+    if !unset.is_empty() {
+        moved.insert("$unset", unset);
+    }
     let archive = store.database.collection::<Document>(ARCHIVE);
     let sessions = store.database.collection::<Document>("sessions");
     within(store.timeout, async move {
@@ -217,7 +262,6 @@ async fn spill(
             Err(error) if only_duplicates(&error) => {}
             Err(error) => return Err(error),
         }
-        let moved = doc! {"$pull": {"tail": {"sequence": {"$lte": last}}}};
         sessions
             .update_one(doc! {"_id": session_id.as_str()}, moved)
             .await?;

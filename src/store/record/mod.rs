@@ -1,10 +1,13 @@
 //! How sessions and events are written down: the same fields as JSON in SQLite and as BSON in MongoDB.
 //!
-//! Field names are a stored format. Add fields with `#[serde(default)]`; never rename or reuse one.
+//! Field names are a stored format. Add fields with `#[serde(default)]`; never rename or reuse one. A version that does not know a
+//! field keeps it (`unknown`).
 
 mod event;
+mod names;
 mod participant;
 mod session;
+pub(super) mod unknown;
 
 pub(super) use event::EventRecord;
 pub(super) use session::SessionRecord;

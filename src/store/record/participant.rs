@@ -10,6 +10,7 @@ use crate::store::StoreError;
 
 /// A stored participant.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct ParticipantRecord {
     pub user_id: String,
     pub role: String,
@@ -22,6 +23,7 @@ pub(super) struct ParticipantRecord {
 
 /// A stored invitation.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct InviteRecord {
     pub user_id: String,
     pub role: String,
@@ -35,6 +37,7 @@ pub(super) struct InviteRecord {
 
 /// A stored name that a participant gave themselves.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct GivenNameRecord {
     pub user_id: String,
     pub name: String,
@@ -42,6 +45,7 @@ pub(super) struct GivenNameRecord {
 
 /// A stored removal.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct RemovalRecord {
     pub user_id: String,
     pub sequence: i64,

@@ -2,12 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::names::field_names;
 use super::participant::{GivenNameRecord, InviteRecord, ParticipantRecord, RemovalRecord};
 use super::{end_cause, end_cause_default};
 use crate::domain::id::{AppointmentId, NodeId, SessionId, UserId};
 use crate::domain::participant::{Admission, GivenName, Removal};
+use crate::domain::place::{Driver, Place};
 use crate::domain::session::{Schedule, Session, SessionState};
 use crate::domain::time::Timestamp;
+use crate::domain::unknown::UnknownFields;
 use crate::store::StoreError;
 
 /// The greatest version that is believed: no session has so many events, and numbers beyond it are not exact in JSON.
@@ -15,6 +18,7 @@ const VERSION_MAX: i64 = 1 << 53;
 
 /// A stored session. Times are milliseconds since the epoch.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(in crate::store) struct SessionRecord {
     #[serde(rename = "_id")]
     session_id: String,
@@ -23,6 +27,16 @@ pub(in crate::store) struct SessionRecord {
     doctor_id: String,
     patient_id: String,
     sfu_node_id: String,
+    #[serde(default = "driver_default", skip_serializing_if = "is_default_driver")]
+    driver: String,
+    /// Where it is not the one that follows from the id and the generation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    room_name: Option<String>,
+    #[serde(
+        default = "generation_default",
+        skip_serializing_if = "is_first_generation"
+    )]
+    place_generation: i64,
     state: String,
     create_time_ms: i64,
     update_time_ms: i64,
@@ -65,8 +79,32 @@ fn admission_default() -> String {
     Admission::default().name().to_owned()
 }
 
+/// What sessions have that were stored before there were drivers.
+fn driver_default() -> String {
+    Driver::default().name().to_owned()
+}
+
+fn is_default_driver(name: &String) -> bool {
+    name == Driver::default().name()
+}
+
+fn generation_default() -> i64 {
+    1
+}
+
+fn is_first_generation(generation: &i64) -> bool {
+    *generation == generation_default()
+}
+
 fn max_participants_default() -> u16 {
     8
+}
+
+impl SessionRecord {
+    /// The names of all fields, also of those that are left out when they have no value.
+    pub(in crate::store) fn field_names() -> &'static [&'static str] {
+        field_names::<Self>()
+    }
 }
 
 impl From<&Session> for SessionRecord {
@@ -78,7 +116,7 @@ impl From<&Session> for SessionRecord {
             doctor_id,
             doctor_since,
             patient_id,
-            sfu_node_id,
+            place,
             state,
             create_time,
             update_time,
@@ -96,14 +134,20 @@ impl From<&Session> for SessionRecord {
             removals,
             given_names,
             empty_since,
+            // Put in by the store, in whose form they are.
+            unknown_fields: _,
         } = session;
+        let room_name = Place::room_name_of(session_id, place.generation);
         Self {
             session_id: session_id.to_string(),
             appointment_id: appointment_id.to_string(),
             incarnation: *incarnation,
             doctor_id: doctor_id.to_string(),
             patient_id: patient_id.to_string(),
-            sfu_node_id: sfu_node_id.to_string(),
+            sfu_node_id: place.node_id.to_string(),
+            driver: place.driver.name().to_owned(),
+            room_name: (place.room_name != room_name).then(|| place.room_name.clone()),
+            place_generation: place.generation,
             state: state.name().to_owned(),
             create_time_ms: create_time.as_millis(),
             update_time_ms: update_time.as_millis(),
@@ -144,13 +188,23 @@ impl TryFrom<SessionRecord> for Session {
         if !(1..=VERSION_MAX).contains(&record.version) {
             return Err(StoreError::corrupt("a session of an impossible version"));
         }
+        let session_id = SessionId::from_stored(record.session_id);
+        let place = Place {
+            node_id: NodeId::from_stored(record.sfu_node_id),
+            driver: Driver::from_name(&record.driver)
+                .ok_or_else(|| StoreError::corrupt("an unknown driver"))?,
+            room_name: record
+                .room_name
+                .unwrap_or_else(|| Place::room_name_of(&session_id, record.place_generation)),
+            generation: record.place_generation,
+        };
         Ok(Self {
-            session_id: SessionId::from_stored(record.session_id),
+            session_id,
             appointment_id: AppointmentId::from_stored(record.appointment_id),
             incarnation: record.incarnation,
             doctor_id: UserId::from_stored(record.doctor_id),
             patient_id: UserId::from_stored(record.patient_id),
-            sfu_node_id: NodeId::from_stored(record.sfu_node_id),
+            place,
             state,
             create_time: Timestamp::from_millis(record.create_time_ms),
             update_time: Timestamp::from_millis(record.update_time_ms),
@@ -179,6 +233,7 @@ impl TryFrom<SessionRecord> for Session {
                 .map(GivenName::from)
                 .collect(),
             empty_since: record.empty_since_ms.map(Timestamp::from_millis),
+            unknown_fields: UnknownFields::default(),
         })
     }
 }

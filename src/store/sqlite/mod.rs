@@ -1,29 +1,23 @@
 //! The embedded store: one SQLite file, one writing thread that groups what many callers write into one sync, and a few
 //! reading threads, so that no disk is waited for on the runtime's threads.
 
-mod presence;
+mod feed;
+mod health;
+mod instance;
+mod json;
+mod list;
 mod queries;
 mod reader;
 mod schema;
+mod session;
 mod writer;
 
-use std::collections::HashMap;
 use std::fs::{DirBuilder, File, TryLockError};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use async_trait::async_trait;
-
-use super::{Committed, Inserted, ListedSession, SessionStore, StoreError};
-use crate::domain::change::Change;
-use crate::domain::event::Event;
-use crate::domain::id::{AppointmentId, SessionId};
-use crate::domain::node::Rotation;
-use crate::domain::page::SessionQuery;
-use crate::domain::rules::create::UnplacedSession;
-use crate::domain::session::{Session, SessionState};
-use crate::domain::time::Timestamp;
+use super::StoreError;
+use crate::domain::id::SessionId;
 use reader::Readers;
 use writer::Writer;
 
@@ -139,119 +133,6 @@ fn lock(path: &Path) -> Result<File, OpenError> {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse),
         Err(TryLockError::Error(error)) => Err(OpenError::Directory(error)),
-    }
-}
-
-#[async_trait]
-impl SessionStore for SqliteStore {
-    async fn get(&self, session_id: &SessionId) -> Result<Option<Session>, StoreError> {
-        let wanted = session_id.clone();
-        let read = self.readers.read(move |db| queries::get(db, &wanted));
-        read.await.map_err(|error| about(error, session_id))
-    }
-
-    async fn latest(&self, appointment_id: &AppointmentId) -> Result<Option<Session>, StoreError> {
-        let appointment_id = appointment_id.clone();
-        self.readers
-            .read(move |db| queries::latest(db, &appointment_id))
-            .await
-    }
-
-    async fn insert(
-        &self,
-        session: UnplacedSession,
-        rotation: &Arc<Rotation>,
-    ) -> Result<Inserted, StoreError> {
-        let rotation = Arc::clone(rotation);
-        self.writer
-            .write(move |db| queries::insert(db, &session, &rotation))
-            .await
-    }
-
-    async fn commit(&self, change: &Change) -> Result<Committed, StoreError> {
-        let session_id = &change.session.session_id;
-        let change = change.clone();
-        let write = self.writer.write(move |db| queries::commit(db, &change));
-        write.await.map_err(|error| about(error, session_id))
-    }
-
-    async fn list(&self, query: &SessionQuery) -> Result<Vec<ListedSession>, StoreError> {
-        let query = query.clone();
-        self.readers.read(move |db| queries::list(db, &query)).await
-    }
-
-    async fn events(
-        &self,
-        session_id: &SessionId,
-        after: i64,
-        limit: usize,
-    ) -> Result<Option<Vec<Event>>, StoreError> {
-        let wanted = session_id.clone();
-        let read = self
-            .readers
-            .read(move |db| queries::events(db, &wanted, after, limit));
-        read.await.map_err(|error| about(error, session_id))
-    }
-
-    async fn count_by_state(&self) -> Result<HashMap<SessionState, u64>, StoreError> {
-        self.lister.read(queries::count_by_state).await
-    }
-
-    async fn overdue(
-        &self,
-        ends_before: Timestamp,
-        empty_before: Option<Timestamp>,
-        limit: usize,
-    ) -> Result<Vec<SessionId>, StoreError> {
-        self.readers
-            .read(move |db| queries::overdue(db, ends_before, empty_before, limit))
-            .await
-    }
-
-    async fn beat(&self, instance_id: &str, mark: i64) -> Result<(), StoreError> {
-        let instance_id = instance_id.to_owned();
-        self.writer
-            .write(move |db| presence::beat(db, &instance_id, mark))
-            .await
-    }
-
-    async fn instances(&self, limit: usize) -> Result<Vec<(String, i64)>, StoreError> {
-        self.readers
-            .read(move |db| presence::instances(db, limit))
-            .await
-    }
-
-    async fn held_by(&self, instance_id: &str, limit: usize) -> Result<Vec<SessionId>, StoreError> {
-        let instance_id = instance_id.to_owned();
-        self.readers
-            .read(move |db| presence::held_by(db, &instance_id, limit))
-            .await
-    }
-
-    async fn forget_instance(&self, instance_id: &str) -> Result<(), StoreError> {
-        let instance_id = instance_id.to_owned();
-        self.writer
-            .write(move |db| presence::forget_instance(db, &instance_id))
-            .await
-    }
-
-    fn is_shared(&self) -> bool {
-        false
-    }
-
-    async fn ping(&self) -> Result<(), StoreError> {
-        self.readers.read(queries::ping).await?;
-        self.writer.probe().await
-    }
-
-    async fn clock(&self) -> Result<Option<Timestamp>, StoreError> {
-        Ok(None)
-    }
-
-    async fn close(&self) {
-        self.readers.close();
-        self.lister.close();
-        self.writer.close().await;
     }
 }
 

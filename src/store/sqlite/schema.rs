@@ -58,6 +58,20 @@ const MIGRATIONS: &[&str] = &[
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX presence_by_session ON presence (session);
 ",
+    // `n` is the order of the feed. Events are appended, and only the narrow index is written to in between.
+    "
+    ALTER TABLE events RENAME TO events_2;
+    CREATE TABLE events (
+        n        INTEGER PRIMARY KEY,
+        session  INTEGER NOT NULL REFERENCES sessions (n),
+        sequence INTEGER NOT NULL,
+        body     TEXT NOT NULL -- record, as JSON
+    ) STRICT;
+    INSERT INTO events (session, sequence, body)
+        SELECT session, sequence, body FROM events_2 ORDER BY session, sequence;
+    DROP TABLE events_2;
+    CREATE UNIQUE INDEX events_by_session ON events (session, sequence);
+",
 ];
 
 /// How long one connection waits for another's lock: only checkpoints and openings ever hold one that blocks.

@@ -14,6 +14,7 @@ use crate::domain::label::Labels;
 use crate::domain::participant::{
     Admission, Arrival, INVITES_MAX, Invite, ParticipantStatus, REMOVALS_MAX,
 };
+use crate::domain::place::Driver;
 use crate::domain::role::{Action, Role};
 use crate::domain::rules::create::UnplacedSession;
 use crate::domain::session::{
@@ -62,7 +63,7 @@ fn session(admission: Admission) -> Session {
         max_participants: Wish::of(MAX_PARTICIPANTS),
     };
     UnplacedSession::new(request, None, Actor::Backend, NOW)
-        .place(NodeId::from_stored("sfu-1".into()))
+        .place(NodeId::from_stored("sfu-1".into()), Driver::Builtin)
         .session
 }
 

@@ -9,6 +9,7 @@ use crate::domain::error::Error;
 use crate::domain::id::{AppointmentId, NodeId, UserId};
 use crate::domain::label::Labels;
 use crate::domain::participant::Admission;
+use crate::domain::place::Driver;
 use crate::domain::role::Role;
 use crate::domain::rules::create::UnplacedSession;
 use crate::domain::session::{
@@ -40,7 +41,7 @@ fn request(schedule: Schedule) -> SessionRequest {
 
 fn session(schedule: Schedule) -> Session {
     UnplacedSession::new(request(schedule), None, Actor::Backend, at(0))
-        .place(NodeId::from_stored("sfu-1".into()))
+        .place(NodeId::from_stored("sfu-1".into()), Driver::Builtin)
         .session
 }
 
@@ -135,8 +136,8 @@ proptest! {
             session = change.session;
         }
         prop_assert_eq!(
-            (&session.session_id, &session.appointment_id, &session.patient_id, &session.sfu_node_id),
-            (&fixed.session_id, &fixed.appointment_id, &fixed.patient_id, &fixed.sfu_node_id)
+            (&session.session_id, &session.appointment_id, &session.patient_id, &session.place),
+            (&fixed.session_id, &fixed.appointment_id, &fixed.patient_id, &fixed.place)
         );
     }
 

@@ -1,15 +1,45 @@
-//! Which instance holds whose connections, in SQL.
+//! Which instances live, and which of them holds whose connections.
 
 use std::collections::BTreeSet;
 
+use async_trait::async_trait;
 use rusqlite::{Connection, params};
 
+use super::SqliteStore;
 use crate::domain::id::SessionId;
 use crate::domain::session::Session;
-use crate::store::StoreError;
+use crate::store::{InstanceStore, StoreError};
+
+#[async_trait]
+impl InstanceStore for SqliteStore {
+    async fn beat(&self, instance_id: &str, mark: i64) -> Result<(), StoreError> {
+        let instance_id = instance_id.to_owned();
+        self.writer
+            .write(move |db| beat(db, &instance_id, mark))
+            .await
+    }
+
+    async fn instances(&self, limit: usize) -> Result<Vec<(String, i64)>, StoreError> {
+        self.readers.read(move |db| instances(db, limit)).await
+    }
+
+    async fn held_by(&self, instance_id: &str, limit: usize) -> Result<Vec<SessionId>, StoreError> {
+        let instance_id = instance_id.to_owned();
+        self.readers
+            .read(move |db| held_by(db, &instance_id, limit))
+            .await
+    }
+
+    async fn forget_instance(&self, instance_id: &str) -> Result<(), StoreError> {
+        let instance_id = instance_id.to_owned();
+        self.writer
+            .write(move |db| forget_instance(db, &instance_id))
+            .await
+    }
+}
 
 /// Notes which instances hold connections of a session.
-pub(super) fn set(db: &Connection, n: i64, session: &Session) -> Result<(), StoreError> {
+pub(super) fn set_holders(db: &Connection, n: i64, session: &Session) -> Result<(), StoreError> {
     db.prepare_cached("DELETE FROM presence WHERE session = ?1")?
         .execute([n])?;
     let instances: BTreeSet<_> = session
@@ -25,7 +55,7 @@ pub(super) fn set(db: &Connection, n: i64, session: &Session) -> Result<(), Stor
 }
 
 /// The column is called `expires_ms` because a former version kept the end of a lease in it.
-pub(super) fn beat(db: &Connection, instance_id: &str, mark: i64) -> Result<(), StoreError> {
+fn beat(db: &Connection, instance_id: &str, mark: i64) -> Result<(), StoreError> {
     db.prepare_cached(
         "INSERT INTO instances (instance_id, expires_ms) VALUES (?1, ?2) \
          ON CONFLICT (instance_id) DO UPDATE SET expires_ms = excluded.expires_ms",
@@ -34,7 +64,7 @@ pub(super) fn beat(db: &Connection, instance_id: &str, mark: i64) -> Result<(), 
     Ok(())
 }
 
-pub(super) fn instances(db: &Connection, limit: usize) -> Result<Vec<(String, i64)>, StoreError> {
+fn instances(db: &Connection, limit: usize) -> Result<Vec<(String, i64)>, StoreError> {
     let mut statement = db.prepare_cached(
         "SELECT instance_id, expires_ms FROM instances ORDER BY instance_id LIMIT ?1",
     )?;
@@ -43,11 +73,7 @@ pub(super) fn instances(db: &Connection, limit: usize) -> Result<Vec<(String, i6
     Ok(marks.collect::<Result<_, _>>()?)
 }
 
-pub(super) fn held_by(
-    db: &Connection,
-    instance_id: &str,
-    limit: usize,
-) -> Result<Vec<SessionId>, StoreError> {
+fn held_by(db: &Connection, instance_id: &str, limit: usize) -> Result<Vec<SessionId>, StoreError> {
     let mut statement = db.prepare_cached(
         "SELECT session_id FROM presence JOIN sessions ON n = session WHERE instance_id = ?1 LIMIT ?2",
     )?;
@@ -58,7 +84,7 @@ pub(super) fn held_by(
         .collect::<Result<_, _>>()?)
 }
 
-pub(super) fn forget_instance(db: &Connection, instance_id: &str) -> Result<(), StoreError> {
+fn forget_instance(db: &Connection, instance_id: &str) -> Result<(), StoreError> {
     db.prepare_cached("DELETE FROM instances WHERE instance_id = ?1")?
         .execute([instance_id])?;
     Ok(())

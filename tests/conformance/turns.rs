@@ -7,7 +7,7 @@ use futures::future::join_all;
 use video_session::store::Inserted;
 
 use crate::backend::Backend;
-use crate::sample::{insert, request, rotation, unplaced};
+use crate::sample::{insert, new_session, request, unplaced};
 
 pub(crate) async fn turns_go_round_through_any_handle(backend: &Backend) {
     let mut nodes = Vec::new();
@@ -15,7 +15,7 @@ pub(crate) async fn turns_go_round_through_any_handle(backend: &Backend) {
         // In pairs, then alternating.
         let handle = backend.handle(if n < 6 { n / 2 } else { n });
         let change = insert(handle.as_ref(), &format!("turn-{n}")).await;
-        nodes.push(change.session.sfu_node_id.to_string());
+        nodes.push(change.session.place.node_id.to_string());
     }
     let expected: Vec<_> = (0..10).map(|n| format!("sfu-{}", n % 3 + 1)).collect();
     assert_eq!(nodes, expected);
@@ -27,8 +27,8 @@ pub(crate) async fn concurrent_inserts_take_one_turn_each(backend: &Backend) {
         let store = Arc::clone(backend.handle(n));
         tokio::spawn(async move {
             let unplaced = unplaced(request(&format!("concurrent-{n}")), None);
-            match store.insert(unplaced, &rotation(NODES)).await.unwrap() {
-                Inserted::Stored(change) => change.session.sfu_node_id,
+            match store.insert(new_session(unplaced, NODES)).await.unwrap() {
+                Inserted::Stored(change) => change.session.place.node_id,
                 Inserted::Taken => panic!("nobody else makes it"),
             }
         })
@@ -48,11 +48,11 @@ pub(crate) async fn every_list_of_nodes_is_served_by_the_same_turns(backend: &Ba
         let unplaced = unplaced(request(&format!("nodes-{n}")), None);
         match backend
             .handle(n)
-            .insert(unplaced, &rotation(count))
+            .insert(new_session(unplaced, count))
             .await
             .unwrap()
         {
-            Inserted::Stored(change) => nodes.push(change.session.sfu_node_id.to_string()),
+            Inserted::Stored(change) => nodes.push(change.session.place.node_id.to_string()),
             Inserted::Taken => panic!("nobody else makes it"),
         }
     }

@@ -1,0 +1,224 @@
+//! What other instances do to the sessions that are followed here: one task an instance reads the events of all sessions, and
+//! tells the followers of those that have news. Runs only while anything is followed, and only if the store is shared.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::bus::{Bus, Message};
+use crate::domain::id::SessionId;
+use crate::domain::page::PAGE_SIZE_MAX;
+use crate::store::{EventFeed, FeedCursor, FeedError, FeedEvent};
+
+/// The sessions that are followed by this instance, and how far their followers are.
+pub(super) struct Followed {
+    sessions: Mutex<HashMap<SessionId, Vec<Arc<AtomicI64>>>>,
+    /// Whether there are any.
+    any: watch::Sender<bool>,
+    /// Changes when followers must look for themselves, because the feed may have missed something.
+    doubt: watch::Sender<()>,
+}
+
+impl Default for Followed {
+    fn default() -> Self {
+        Self {
+            sessions: Mutex::default(),
+            any: watch::Sender::new(false),
+            doubt: watch::Sender::new(()),
+        }
+    }
+}
+
+/// One who follows a session, until dropped.
+pub(super) struct Follower {
+    followed: Arc<Followed>,
+    session_id: SessionId,
+    position: Arc<AtomicI64>,
+    doubt: watch::Receiver<()>,
+}
+
+impl Followed {
+    /// Follows a session from the event after a sequence on.
+    pub(super) fn follow(self: &Arc<Self>, session_id: &SessionId, after: i64) -> Follower {
+        let position = Arc::new(AtomicI64::new(after));
+        let doubt = self.doubt.subscribe();
+        let mut sessions = self.lock();
+        let followers = sessions.entry(session_id.clone()).or_default();
+        followers.push(Arc::clone(&position));
+        self.any
+            .send_if_modified(|any| !std::mem::replace(any, true));
+        Follower {
+            followed: Arc::clone(self),
+            session_id: session_id.clone(),
+            position,
+            doubt,
+        }
+    }
+
+    /// Whether an event is news to a follower of its session. One that cannot be read always is.
+    fn is_news(&self, event: &FeedEvent) -> bool {
+        let (session_id, sequence) = match event {
+            Ok(event) => (&event.session_id, event.sequence),
+            Err(unreadable) => (&unreadable.session_id, i64::MAX),
+        };
+        let sessions = self.lock();
+        let mut followers = sessions.get(session_id).into_iter().flatten();
+        followers.any(|position| position.load(Ordering::Relaxed) < sequence)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Vec<Arc<AtomicI64>>>> {
+        // Nothing below panics while it holds the lock, and the map is sound at every step.
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Follower {
+    /// Notes how far the session's events are known.
+    pub(super) fn move_to(&self, sequence: i64) {
+        self.position.store(sequence, Ordering::Relaxed);
+    }
+
+    /// Waits until the feed may have missed something.
+    pub(super) async fn doubted(&mut self) {
+        if self.doubt.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        let mut sessions = self.followed.lock();
+        if let Some(followers) = sessions.get_mut(&self.session_id) {
+            followers.retain(|position| !Arc::ptr_eq(position, &self.position));
+            if followers.is_empty() {
+                sessions.remove(&self.session_id);
+            }
+        }
+        if sessions.is_empty() {
+            self.followed.any.send_replace(false);
+        }
+    }
+}
+
+/// Reads the feed for those who follow sessions here.
+pub struct FeedReader {
+    pub(super) feed: Arc<dyn EventFeed>,
+    pub(super) bus: Arc<dyn Bus>,
+    pub(super) followed: Arc<Followed>,
+    /// Whether other instances use the store, too.
+    pub(super) is_shared: bool,
+    /// How often the feed is read.
+    pub(super) poll: Duration,
+}
+
+impl FeedReader {
+    /// Tells those who follow sessions here what other instances do, for as long as it runs.
+    pub async fn run(&self) {
+        if !self.is_shared {
+            return std::future::pending().await;
+        }
+        let mut any = self.followed.any.subscribe();
+        loop {
+            // Its sender lives as long as the application.
+            let _ = any.wait_for(|any| *any).await;
+            let mut cursor = None;
+            while *any.borrow() {
+                let more = match self.read_feed(&mut cursor).await {
+                    Ok(more) => more,
+                    Err(error) => {
+                        if let FeedError::Cursor(_) = error {
+                            cursor = None;
+                        }
+                        // They find out for themselves whether the store is there.
+                        self.followed.doubt.send_replace(());
+                        false
+                    }
+                };
+                if !more {
+                    tokio::time::sleep(self.poll).await;
+                }
+            }
+        }
+    }
+
+    /// Reads the feed's next page, and tells of it; whether there is more at once.
+    async fn read_feed(&self, cursor: &mut Option<FeedCursor>) -> Result<bool, FeedError> {
+        let Some(from) = cursor else {
+            *cursor = Some(self.feed.now().await?);
+            // What came before is not in the feed from here on.
+            self.followed.doubt.send_replace(());
+            return Ok(true);
+        };
+        let page = self.feed.read(from, PAGE_SIZE_MAX).await?;
+        let news = page
+            .events
+            .iter()
+            .filter(|event| self.followed.is_news(event));
+        let mut told: Option<&SessionId> = None;
+        for event in news {
+            let session_id = match event {
+                Ok(event) => &event.session_id,
+                Err(unreadable) => &unreadable.session_id,
+            };
+            // A session's events come together.
+            if told != Some(session_id) {
+                self.bus.publish(Message::Changed(session_id.clone()));
+                told = Some(session_id);
+            }
+        }
+        *cursor = Some(page.next);
+        Ok(page.more)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::actor::Actor;
+    use crate::domain::event::{Event, EventKind};
+    use crate::domain::time::Timestamp;
+    use crate::store::{StoreError, UnreadableEvent};
+
+    fn event(session_id: &str, sequence: i64) -> FeedEvent {
+        let session_id = SessionId::from_stored(session_id.into());
+        let kind = EventKind::Updated { fields: Vec::new() };
+        Ok(Event::new(
+            sequence,
+            session_id,
+            Timestamp::MIN,
+            Actor::Backend,
+            kind,
+        ))
+    }
+
+    #[test]
+    fn news_is_what_a_follower_does_not_know() {
+        let followed = Arc::new(Followed::default());
+        let session_id = SessionId::from_stored("sess_1".into());
+        assert!(!followed.is_news(&event("sess_1", 5)));
+        let (ahead, behind) = (
+            followed.follow(&session_id, 5),
+            followed.follow(&session_id, 3),
+        );
+        assert!(*followed.any.borrow());
+        assert!(followed.is_news(&event("sess_1", 5)), "to the one behind");
+        assert!(!followed.is_news(&event("sess_2", 5)));
+        behind.move_to(5);
+        assert!(!followed.is_news(&event("sess_1", 5)));
+        assert!(followed.is_news(&event("sess_1", 6)));
+        assert!(followed.is_news(&Err(UnreadableEvent {
+            session_id: session_id.clone(),
+            sequence: 1,
+            error: StoreError::corrupt("damaged"),
+        })));
+        drop(behind);
+        assert!(*followed.any.borrow());
+        drop(ahead);
+        assert!(!*followed.any.borrow());
+        assert!(followed.lock().is_empty());
+    }
+}

@@ -1,0 +1,35 @@
+//! SFU nodes: which of them a session takes place on, and where participants reach it.
+
+use std::sync::Arc;
+
+use crate::domain::id::NodeId;
+use crate::domain::node::Rotation;
+use crate::domain::place::Driver;
+use crate::domain::rules::create::UnplacedSession;
+use crate::store::NewSession;
+
+/// The SFU nodes.
+pub struct Nodes {
+    pub(super) rotation: Arc<Rotation>,
+}
+
+impl Nodes {
+    /// A new session, on the node whose turn it is when the store takes the turn.
+    pub(super) fn place_session(&self, unplaced: UnplacedSession) -> NewSession {
+        let rotation = Arc::clone(&self.rotation);
+        NewSession::new(move |turn| {
+            let node_id = rotation.select(turn).clone();
+            unplaced.clone().place(node_id, Driver::Builtin)
+        })
+    }
+
+    /// Where participants reach a node; empty when it is unknown or has no address.
+    pub fn url(&self, node_id: &NodeId) -> &str {
+        self.rotation.url(node_id)
+    }
+
+    /// The nodes, in the order of the rotation.
+    pub fn rotation(&self) -> &Rotation {
+        &self.rotation
+    }
+}

@@ -1,0 +1,104 @@
+//! Where a session takes place: the SFU node, what drives it, and the room on it.
+
+use super::id::{NodeId, SessionId};
+
+/// What a node runs, and so how its rooms are made and entered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Driver {
+    /// Browsers connect to each other, helped by the service's own signalling.
+    #[default]
+    Builtin,
+}
+
+impl Driver {
+    /// Every driver.
+    pub const ALL: [Self; 1] = [Self::Builtin];
+
+    /// The driver's name in stores.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Builtin => "builtin",
+        }
+    }
+
+    /// The driver of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|driver| driver.name() == name)
+    }
+}
+
+/// A session's place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The node.
+    pub node_id: NodeId,
+    /// What the node runs.
+    pub driver: Driver,
+    /// The room's name on the node. Never used again, by this session or another.
+    pub room_name: String,
+    /// Counts the session's places from 1.
+    pub generation: i64,
+}
+
+impl Place {
+    /// The place that a session is created at.
+    pub fn first(session_id: &SessionId, node_id: NodeId, driver: Driver) -> Self {
+        const FIRST: i64 = 1;
+        Self {
+            node_id,
+            driver,
+            room_name: Self::room_name_of(session_id, FIRST),
+            generation: FIRST,
+        }
+    }
+
+    /// The place that a session moves to.
+    #[must_use]
+    pub fn next(&self, session_id: &SessionId, node_id: NodeId, driver: Driver) -> Self {
+        let generation = self.generation.saturating_add(1);
+        Self {
+            node_id,
+            driver,
+            room_name: Self::room_name_of(session_id, generation),
+            generation,
+        }
+    }
+
+    /// The room's name of a generation. Session ids are never used again, and so neither are these names.
+    pub fn room_name_of(session_id: &SessionId, generation: i64) -> String {
+        if generation <= 1 {
+            format!("room_{session_id}")
+        } else {
+            format!("room_{session_id}_{generation}")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn a_room_name_is_never_used_again() {
+        let session_id = SessionId::from_stored("sess_1".into());
+        let node = || NodeId::from_stored("sfu-1".into());
+        let mut place = Place::first(&session_id, node(), Driver::Builtin);
+        assert_eq!(place.room_name, "room_sess_1");
+        let mut names = HashSet::new();
+        for generation in 1..20 {
+            assert_eq!(place.generation, generation);
+            assert!(names.insert(place.room_name.clone()));
+            place = place.next(&session_id, node(), Driver::Builtin);
+        }
+        assert!(names.contains("room_sess_1_2"));
+    }
+
+    #[test]
+    fn every_driver_is_found_by_its_name() {
+        for driver in Driver::ALL {
+            assert_eq!(Driver::from_name(driver.name()), Some(driver));
+        }
+        assert_eq!(Driver::from_name("from-the-future"), None);
+    }
+}

@@ -1,0 +1,163 @@
+//! The events of one session that the feed has not given yet.
+
+use mongodb::bson::{Bson, DateTime, Document, deserialize_from_document, doc};
+
+use crate::domain::id::SessionId;
+use crate::store::mongo::MongoStore;
+use crate::store::mongo::documents::{COMMIT_TIME, COMMIT_TIMES};
+use crate::store::mongo::tail::{CommitTimes, StoredEvent};
+use crate::store::record::EventRecord;
+use crate::store::{FeedEvent, StoreError, UnreadableEvent};
+
+/// By how much the times may differ that one write notes, in milliseconds.
+const STAMP_SLACK: i64 = 1000;
+/// An event of a former version has no time of the server's. It counts by its own time, with this much allowed for the
+/// instances' clocks, in milliseconds.
+pub(super) const UNSTAMPED_SLACK: i64 = 3_600_000;
+
+/// Which of a session's events are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Since {
+    /// Those after this one.
+    Sequence(i64),
+    /// Those committed from this time on.
+    Time(i64),
+}
+
+impl Since {
+    fn wants(self, event: &Document, committed: Option<DateTime>) -> bool {
+        match (self, committed) {
+            (Self::Sequence(sequence), _) => event.sequence() > sequence,
+            (Self::Time(time), Some(committed)) => {
+                committed.timestamp_millis() >= time.saturating_sub(STAMP_SLACK)
+            }
+            // One without any time is damaged, and reported.
+            (Self::Time(time), None) => event
+                .get_i64("time_ms")
+                .map_or(true, |own| own >= time.saturating_sub(UNSTAMPED_SLACK)),
+        }
+    }
+
+    /// The archived events before a sequence that are wanted.
+    pub(super) fn archive_filter(self, session_id: &str, before: i64) -> Document {
+        match self {
+            Self::Sequence(after) => {
+                doc! {"session_id": session_id, "sequence": {"$gt": after, "$lt": before}}
+            }
+            Self::Time(time) => {
+                let committed = DateTime::from_millis(time.saturating_sub(STAMP_SLACK));
+                doc! {"session_id": session_id, "sequence": {"$lt": before}, "$or": [
+                    {COMMIT_TIME: {"$gte": committed}},
+                    {COMMIT_TIME: {"$exists": false}, "time_ms": {"$gte": time.saturating_sub(UNSTAMPED_SLACK)}},
+                ]}
+            }
+        }
+    }
+}
+
+/// What the feed reads of a session's document.
+pub(super) struct StoredSession {
+    pub(super) session_id: String,
+    version: i64,
+    tail: Vec<Document>,
+    commit_times: CommitTimes,
+}
+
+/// A document's version; of a damaged one, a number that no version is.
+pub(super) fn version_of(document: &Document) -> i64 {
+    document.get_i64("version").unwrap_or(-1)
+}
+
+impl StoredSession {
+    /// What can be read of a document, which may be damaged.
+    pub(super) fn of(document: Document) -> Option<Self> {
+        let mut document = document;
+        let tail = match document.remove("tail") {
+            Some(Bson::Array(events)) => events,
+            _ => Vec::new(),
+        };
+        let tail = tail.into_iter().filter_map(|event| match event {
+            Bson::Document(event) => Some(event),
+            _ => None,
+        });
+        let commit_times = match document.remove(COMMIT_TIMES) {
+            Some(Bson::Document(times)) => times,
+            _ => Document::new(),
+        };
+        Some(Self {
+            session_id: document.get_str("_id").ok()?.to_owned(),
+            version: version_of(&document),
+            tail: tail.collect(),
+            commit_times: CommitTimes(commit_times),
+        })
+    }
+}
+
+/// What became of a session's turn.
+pub(super) struct Dealt {
+    pub(super) events: Vec<FeedEvent>,
+    /// The last event that was given, or passed over as not wanted.
+    pub(super) up_to: i64,
+    /// Whether there are no more.
+    pub(super) complete: bool,
+}
+
+impl MongoStore {
+    /// A session's events that are wanted; of those that only the archive has, at most `limit`.
+    pub(super) async fn events_of(
+        &self,
+        session: StoredSession,
+        since: Since,
+        limit: usize,
+    ) -> Result<Dealt, StoreError> {
+        let StoredSession {
+            session_id,
+            version,
+            tail,
+            commit_times,
+        } = session;
+        let oldest = tail.first().map_or(version + 1, StoredEvent::sequence);
+        let wanted = |event: &Document| since.wants(event, commit_times.of(event.sequence()));
+        let may_be_archived = match since {
+            Since::Sequence(after) => after < oldest - 1,
+            Since::Time(_) => oldest > 1 && tail.first().is_none_or(wanted),
+        };
+        let archived = if may_be_archived {
+            self.archived_since(&session_id, oldest, since, limit)
+                .await?
+        } else {
+            Vec::new()
+        };
+        let session_id = SessionId::from_stored(session_id);
+        let event = |event| parse(&session_id, event);
+        // As many as were asked for: there may be more.
+        if archived.len() >= limit {
+            let up_to = archived.last().map_or(0, StoredEvent::sequence);
+            return Ok(Dealt {
+                events: archived.into_iter().map(event).collect(),
+                up_to,
+                complete: false,
+            });
+        }
+        let newest = tail.into_iter().filter(wanted);
+        Ok(Dealt {
+            events: archived.into_iter().chain(newest).map(event).collect(),
+            up_to: version,
+            complete: true,
+        })
+    }
+}
+
+fn parse(session_id: &SessionId, event: Document) -> FeedEvent {
+    let sequence = event.sequence();
+    let record: Result<EventRecord, _> = deserialize_from_document(event);
+    // What the parser says can quote a value.
+    let event = record
+        .map_err(|_| StoreError::corrupt("an event of an unknown form"))
+        .and_then(|record| record.into_event(session_id));
+    event.map_err(|error| UnreadableEvent {
+        session_id: session_id.clone(),
+        sequence,
+        error: error.about(session_id),
+    })
+}

@@ -1,0 +1,285 @@
+//! The events of all sessions. Each change has the server note its time (`commit_time`) in the same write, with an index on it;
+//! the feed goes through the sessions in the order of these times.
+//!
+//! A write may become visible after another one that has a later time. So a cursor stands behind the newest time by
+//! `feed_overlap`, and names the sessions after it that were dealt with already: those are looked at again only when their
+//! version has changed.
+//!
+//! A page is one query of the index, one of the documents that are new, and one of the archive when a session has more new
+//! events than its document holds.
+
+mod cursor;
+mod events;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use mongodb::bson::{DateTime, Document, doc};
+
+use super::MongoStore;
+use super::documents::{COMMIT_TIME, COMMIT_TIMES};
+use super::error::within;
+use crate::domain::time::Timestamp;
+use crate::store::{EventFeed, FeedCursor, FeedError, FeedPage, StoreError, StoreHealth as _};
+use cursor::{Position, Progress, Seen};
+use events::{Dealt, Since, StoredSession, UNSTAMPED_SLACK};
+
+/// How many documents a page reads at the most.
+const DOCUMENTS_MAX: usize = 100;
+/// How many sessions a cursor names at the most. When more change within the overlap, it is shortened to the newest of them.
+const SEEN_MAX: usize = 4096;
+
+/// What the index tells of a session.
+#[derive(Debug, Clone)]
+struct Entry {
+    session_id: String,
+    /// Also of a damaged document, which must not hold up others, some number.
+    version: i64,
+    commit_time: DateTime,
+}
+
+impl Entry {
+    fn of(document: &Document) -> Option<Self> {
+        Some(Self {
+            session_id: document.get_str("_id").ok()?.to_owned(),
+            version: events::version_of(document),
+            commit_time: *document.get_datetime(COMMIT_TIME).ok()?,
+        })
+    }
+
+    fn position(&self) -> Position {
+        Position {
+            time: self.commit_time.timestamp_millis(),
+            session_id: self.session_id.clone(),
+        }
+    }
+}
+
+#[async_trait]
+impl EventFeed for MongoStore {
+    async fn now(&self) -> Result<FeedCursor, StoreError> {
+        let Some(newest) = self.newest_entry().await? else {
+            // No change has a time yet.
+            let now = self.clock().await?.map_or(0, Timestamp::as_millis);
+            return Ok(Progress::begin(now - UNSTAMPED_SLACK, Position::default()).cursor());
+        };
+        let settled = millis_before(newest.commit_time, self.feed_overlap);
+        let before = Position {
+            time: settled,
+            session_id: String::new(),
+        };
+        let recent = self.entries_after(&before, SEEN_MAX).await?;
+        let mut progress = Progress::begin(settled, before);
+        progress.seen = recent
+            .iter()
+            .map(|entry| (entry.session_id.clone(), entry.version))
+            .collect();
+        Ok(progress.cursor())
+    }
+
+    async fn read(&self, from: &FeedCursor, limit: usize) -> Result<FeedPage, FeedError> {
+        let progress = Progress::parse(from)?;
+        let documents_max = limit.clamp(1, DOCUMENTS_MAX);
+        let entries_max = progress.seen.len() + documents_max + 1;
+        let entries = self.entries_after(&progress.after, entries_max).await?;
+        let is_end = entries.len() < entries_max;
+        let fresh: Vec<String> = entries
+            .iter()
+            .filter(|entry| progress.seen.get(&entry.session_id) != Some(&entry.version))
+            .map(|entry| entry.session_id.clone())
+            .take(documents_max)
+            .collect();
+        let mut stored = self.stored_sessions(fresh).await?;
+        let mut page = Page::new(progress, entries.len());
+        for entry in &entries {
+            let is_known = page.progress.seen.get(&entry.session_id) == Some(&entry.version);
+            let complete = if is_known {
+                page.pass(entry);
+                true
+            } else {
+                match stored.remove(&entry.session_id) {
+                    Some(session) if page.events.len() < limit => {
+                        let since = page.progress.since(&entry.session_id, entry.version);
+                        let dealt = self.events_of(session, since, limit).await?;
+                        page.add(entry, dealt)
+                    }
+                    // It was deleted meanwhile, or its turn comes with the next page.
+                    _ => false,
+                }
+            };
+            if !complete {
+                page.stop();
+                break;
+            }
+        }
+        Ok(page.finish(is_end, self.feed_overlap))
+    }
+}
+
+/// A page in the making.
+struct Page {
+    progress: Progress,
+    events: Vec<crate::store::FeedEvent>,
+    /// The entries that were dealt with, in order.
+    passed: Vec<Position>,
+    /// What the cursor names: the sessions that were dealt with.
+    seen: Seen,
+    stopped: bool,
+}
+
+impl Page {
+    fn new(progress: Progress, entries: usize) -> Self {
+        Self {
+            progress,
+            events: Vec::new(),
+            passed: Vec::with_capacity(entries),
+            seen: Seen::new(),
+            stopped: false,
+        }
+    }
+
+    /// Leaves a session out whose version is known.
+    fn pass(&mut self, entry: &Entry) {
+        self.passed.push(entry.position());
+        self.seen.insert(entry.session_id.clone(), entry.version);
+    }
+
+    /// Takes a session's events; whether that was all of them.
+    fn add(&mut self, entry: &Entry, dealt: Dealt) -> bool {
+        let Dealt {
+            events,
+            up_to,
+            complete,
+        } = dealt;
+        self.events.extend(events);
+        self.seen.insert(entry.session_id.clone(), up_to);
+        if complete {
+            self.passed.push(entry.position());
+        }
+        complete
+    }
+
+    fn stop(&mut self) {
+        self.stopped = true;
+    }
+
+    fn finish(self, is_end: bool, overlap: Duration) -> FeedPage {
+        let Self {
+            mut progress,
+            events,
+            passed,
+            mut seen,
+            stopped,
+        } = self;
+        let caught_up = is_end && !stopped;
+        if !caught_up {
+            // Those that were not looked at now come later.
+            for (session_id, version) in std::mem::take(&mut progress.seen) {
+                seen.entry(session_id).or_insert(version);
+            }
+        }
+        progress.advance(&passed, seen, overlap);
+        if caught_up {
+            progress.complete = progress.complete.max(progress.after.time);
+        }
+        FeedPage {
+            events,
+            next: progress.cursor(),
+            more: !caught_up,
+        }
+    }
+}
+
+fn millis_before(time: DateTime, overlap: Duration) -> i64 {
+    let overlap = i64::try_from(overlap.as_millis()).unwrap_or(i64::MAX);
+    time.timestamp_millis().saturating_sub(overlap)
+}
+
+impl MongoStore {
+    /// The session that changed last.
+    async fn newest_entry(&self) -> Result<Option<Entry>, StoreError> {
+        let sessions = self.sessions().await?.clone_with_type::<Document>();
+        let newest = within(self.timeout, async move {
+            sessions
+                .find_one(doc! {COMMIT_TIME: {"$gte": DateTime::from_millis(0)}})
+                .sort(doc! {COMMIT_TIME: -1, "_id": -1})
+                .projection(doc! {COMMIT_TIME: 1, "version": 1})
+                .await
+        })
+        .await?;
+        Ok(newest.as_ref().and_then(Entry::of))
+    }
+
+    /// What the index holds after a position.
+    async fn entries_after(
+        &self,
+        after: &Position,
+        limit: usize,
+    ) -> Result<Vec<Entry>, StoreError> {
+        let sessions = self.sessions().await?.clone_with_type::<Document>();
+        let time = DateTime::from_millis(after.time);
+        let filter = doc! {"$or": [
+            {COMMIT_TIME: time, "_id": {"$gt": after.session_id.as_str()}},
+            {COMMIT_TIME: {"$gt": time}, "_id": {"$gte": ""}},
+        ]};
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let found: Vec<Document> = within(self.timeout, async move {
+            let cursor = sessions
+                .find(filter)
+                .sort(doc! {COMMIT_TIME: 1, "_id": 1})
+                .projection(doc! {COMMIT_TIME: 1, "version": 1})
+                .limit(limit)
+                .await?;
+            futures::TryStreamExt::try_collect(cursor).await
+        })
+        .await?;
+        Ok(found.iter().filter_map(Entry::of).collect())
+    }
+
+    /// Documents by their ids, with the events in them.
+    async fn stored_sessions(
+        &self,
+        session_ids: Vec<String>,
+    ) -> Result<HashMap<String, StoredSession>, StoreError> {
+        if session_ids.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let sessions = self.sessions().await?.clone_with_type::<Document>();
+        let found: Vec<Document> = within(self.timeout, async move {
+            let cursor = sessions
+                .find(doc! {"_id": {"$in": session_ids}})
+                .projection(doc! {"version": 1, "tail": 1, COMMIT_TIMES: 1})
+                .await?;
+            futures::TryStreamExt::try_collect(cursor).await
+        })
+        .await?;
+        let by_id = found
+            .into_iter()
+            .filter_map(StoredSession::of)
+            .map(|session| (session.session_id.clone(), session));
+        Ok(by_id.collect())
+    }
+
+    /// A session's events that are not in its document any more.
+    async fn archived_since(
+        &self,
+        session_id: &str,
+        before: i64,
+        since: Since,
+        limit: usize,
+    ) -> Result<Vec<Document>, StoreError> {
+        let archive = self.database.collection::<Document>(super::tail::ARCHIVE);
+        let filter = since.archive_filter(session_id, before);
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        within(self.timeout, async move {
+            let cursor = archive
+                .find(filter)
+                .sort(doc! {"sequence": 1})
+                .limit(limit)
+                .await?;
+            futures::TryStreamExt::try_collect(cursor).await
+        })
+        .await
+    }
+}

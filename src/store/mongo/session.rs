@@ -1,0 +1,256 @@
+//! Sessions and their events.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use mongodb::bson::{Document, doc};
+use mongodb::options::ReturnDocument;
+
+use super::error::{is_duplicate_key, within};
+use super::tail::{self, Unmatched};
+use super::{MongoStore, documents};
+use crate::domain::change::Change;
+use crate::domain::event::Event;
+use crate::domain::id::{AppointmentId, SessionId};
+use crate::domain::page::SessionQuery;
+use crate::domain::session::{Session, SessionState};
+use crate::domain::time::Timestamp;
+use crate::store::record::EventRecord;
+use crate::store::{Committed, Inserted, ListedSession, NewSession, SessionStore, StoreError};
+
+/// The counter of turns.
+const ROTATION: &str = "rotation";
+
+impl MongoStore {
+    /// The ids of the sessions that a filter finds.
+    pub(super) async fn ids(
+        &self,
+        filter: Document,
+        limit: usize,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        let sessions = self.sessions().await?;
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let mut filter = filter;
+        // Others than texts are none of ours, and would take the places of those that are.
+        filter.insert("_id", doc! {"$gte": ""});
+        let found = within(self.timeout, async move {
+            let cursor = sessions
+                .find(filter)
+                .projection(doc! {"_id": 1})
+                .limit(limit)
+                .await?;
+            futures::TryStreamExt::try_collect::<Vec<_>>(cursor).await
+        })
+        .await?;
+        Ok(found
+            .iter()
+            .filter_map(|document| document.get_str("_id").ok())
+            .map(|id| SessionId::from_stored(id.to_owned()))
+            .collect())
+    }
+
+    /// The number that this caller incremented, and so nobody else's turn: findAndModify on one document is atomic.
+    async fn next_turn(&self) -> Result<u64, StoreError> {
+        let counters = self.database.collection::<Document>("counters");
+        let counter = within(self.timeout, async move {
+            counters
+                .find_one_and_update(doc! {"_id": ROTATION}, doc! {"$inc": {"turn": 1_i64}})
+                .upsert(true)
+                .return_document(ReturnDocument::Before)
+                .await
+        })
+        .await?;
+        // The very first turn finds no counter.
+        let Some(counter) = counter else {
+            return Ok(0);
+        };
+        let turn = counter
+            .get_i64("turn")
+            .map_err(|_| StoreError::corrupt("the rotation counter has no turn"))?;
+        Ok(u64::try_from(turn).unwrap_or(0))
+    }
+
+    /// Brings a session's document to its next version; false when the document is not at the version before, or has no room
+    /// for events.
+    async fn update_over_version(&self, change: &Change) -> Result<bool, StoreError> {
+        let sessions = self.sessions().await?.clone_with_type::<Document>();
+        let filter = doc! {
+            "_id": change.session.session_id.as_str(),
+            "version": change.before(),
+            tail::LAST_PLACE: {"$exists": false},
+        };
+        let update = documents::update(change)?;
+        let matched = within(self.timeout, async move {
+            let outcome = sessions.update_one(filter, update).await?;
+            Ok(outcome.matched_count)
+        })
+        .await
+        .map_err(|error| error.about(&change.session.session_id))?;
+        if matched == 1 {
+            self.spill_if_due(change);
+        }
+        Ok(matched == 1)
+    }
+
+    async fn find_one(
+        &self,
+        filter: Document,
+        sort: Option<Document>,
+    ) -> Result<Option<Session>, StoreError> {
+        let sessions = self.sessions().await?;
+        let found = within(self.timeout, async move {
+            let mut find = sessions
+                .find_one(filter)
+                .projection(documents::only_record());
+            if let Some(sort) = sort {
+                find = find.sort(sort);
+            }
+            find.await
+        })
+        .await?;
+        match found.as_deref().and_then(documents::read_session) {
+            None => Ok(None),
+            Some(Ok(session)) => Ok(Some(session)),
+            Some(Err(unreadable)) => Err(unreadable.error),
+        }
+    }
+}
+
+#[async_trait]
+impl SessionStore for MongoStore {
+    async fn get(&self, session_id: &SessionId) -> Result<Option<Session>, StoreError> {
+        self.find_one(doc! {"_id": session_id.as_str()}, None).await
+    }
+
+    async fn latest(&self, appointment_id: &AppointmentId) -> Result<Option<Session>, StoreError> {
+        self.find_one(
+            doc! {"appointment_id": appointment_id.as_str()},
+            Some(doc! {"incarnation": -1}),
+        )
+        .await
+    }
+
+    async fn insert(&self, new: NewSession) -> Result<Inserted, StoreError> {
+        let sessions = self.sessions().await?.clone_with_type::<Document>();
+        let change = new.at_turn(self.next_turn().await?);
+        let (filter, update) = documents::new_session(&change)?;
+        let inserted = within(self.timeout, async move {
+            match sessions.update_one(filter, update).upsert(true).await {
+                Ok(_) => Ok(true),
+                Err(error) if is_duplicate_key(&error) => Ok(false),
+                Err(error) => Err(error),
+            }
+        })
+        .await?;
+        if inserted {
+            return Ok(Inserted::Stored(Box::new(change)));
+        }
+        // A write that the driver repeated after a broken connection finds itself in its own way.
+        let own = self.get(&change.session.session_id).await?.is_some();
+        Ok(if own {
+            Inserted::Stored(Box::new(change))
+        } else {
+            Inserted::Taken
+        })
+    }
+
+    async fn commit(&self, change: &Change) -> Result<Committed, StoreError> {
+        if self.update_over_version(change).await? {
+            return Ok(Committed::Stored);
+        }
+        match self.settle_unmatched(change).await? {
+            Unmatched::Settled(committed) => Ok(committed),
+            Unmatched::TailMoved if self.update_over_version(change).await? => {
+                Ok(Committed::Stored)
+            }
+            Unmatched::TailMoved => match self.settle_unmatched(change).await? {
+                Unmatched::Settled(committed) => Ok(committed),
+                Unmatched::TailMoved => Ok(Committed::Conflict),
+            },
+        }
+    }
+
+    async fn list(&self, query: &SessionQuery) -> Result<Vec<ListedSession>, StoreError> {
+        let sessions = self.sessions().await?;
+        let filter = documents::filter(query);
+        let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
+        let documents = within(self.timeout, async move {
+            let cursor = sessions
+                .find(filter)
+                .sort(doc! {"_id": -1})
+                .limit(limit)
+                .projection(documents::only_record())
+                .await?;
+            futures::TryStreamExt::try_collect::<Vec<_>>(cursor).await
+        })
+        .await?;
+        let listed = documents.iter();
+        Ok(listed
+            .filter_map(|document| documents::read_session(document))
+            .collect())
+    }
+
+    async fn events(
+        &self,
+        session_id: &SessionId,
+        after: i64,
+        limit: usize,
+    ) -> Result<Option<Vec<Event>>, StoreError> {
+        let tail = if limit == 1 {
+            self.first_of_tail(session_id, after).await?
+        } else {
+            self.tail(session_id).await?
+        };
+        let Some(tail) = tail else {
+            return Ok(None);
+        };
+        let archived = if tail.reaches_back_to(after) {
+            Vec::new()
+        } else {
+            self.archived(session_id, after, limit).await?
+        };
+        let last = archived
+            .last()
+            .map_or(after, |event: &EventRecord| event.sequence);
+        let newest = tail
+            .events
+            .into_iter()
+            .filter(|event| event.sequence > last);
+        archived
+            .into_iter()
+            .chain(newest)
+            .take(limit)
+            .map(|event: EventRecord| event.into_event(session_id))
+            .collect::<Result<Vec<_>, _>>()
+            .map(Some)
+            .map_err(|error| error.about(session_id))
+    }
+
+    async fn count_by_state(&self) -> Result<HashMap<SessionState, u64>, StoreError> {
+        let mut counts = HashMap::new();
+        for state in SessionState::ALL.iter().copied() {
+            let sessions = self.sessions().await?;
+            let count = within(self.timeout, async move {
+                sessions.count_documents(doc! {"state": state.name()}).await
+            })
+            .await?;
+            counts.insert(state, count);
+        }
+        Ok(counts)
+    }
+
+    async fn overdue(
+        &self,
+        ends_before: Timestamp,
+        empty_before: Option<Timestamp>,
+        limit: usize,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        let mut over = vec![doc! {"scheduled_end_time_ms": {"$lt": ends_before.as_millis()}}];
+        if let Some(empty_before) = empty_before {
+            over.push(doc! {"empty_since_ms": {"$lt": empty_before.as_millis()}});
+        }
+        let live = vec![SessionState::Created.name(), SessionState::Active.name()];
+        self.ids(doc! {"state": {"$in": live}, "$or": over}, limit)
+            .await
+    }
+}

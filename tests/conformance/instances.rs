@@ -1,0 +1,92 @@
+//! Which instances live, and which of them holds whose connections.
+
+use std::collections::BTreeSet;
+
+use video_session::domain::access::Role;
+use video_session::domain::id::SessionId;
+use video_session::domain::session::Session;
+use video_session::store::Stores;
+
+use crate::backend::Backend;
+use crate::presence::{arrived, departed};
+use crate::sample::{commit, end, insert, join};
+
+const MANY: usize = 1000;
+
+async fn held_by(stores: &Stores, instance: &str) -> BTreeSet<SessionId> {
+    let held = stores.instances.held_by(instance, MANY).await.unwrap();
+    let distinct: BTreeSet<_> = held.iter().cloned().collect();
+    assert_eq!(distinct.len(), held.len(), "each session once");
+    distinct
+}
+
+pub(crate) fn ids<const N: usize>(sessions: [&Session; N]) -> BTreeSet<SessionId> {
+    sessions.map(|session| session.session_id.clone()).into()
+}
+
+pub(crate) async fn an_instances_mark_is_the_last_that_it_left(backend: &Backend) {
+    let store = &backend.stores.instances;
+    let marks = async |limit| backend.others.instances.instances(limit).await.unwrap();
+    let mark = |instance: &str, mark: i64| (instance.to_owned(), mark);
+    assert_eq!(marks(10).await, []);
+    store.beat("two", 2000).await.unwrap();
+    backend
+        .others
+        .instances
+        .beat("one", i64::MAX)
+        .await
+        .unwrap();
+    assert_eq!(marks(10).await, [mark("one", i64::MAX), mark("two", 2000)]);
+    // Whether it is greater or not.
+    store.beat("one", -5).await.unwrap();
+    store.beat("two", 2001).await.unwrap();
+    assert_eq!(marks(10).await, [mark("one", -5), mark("two", 2001)]);
+    assert_eq!(marks(1).await, [mark("one", -5)]);
+    store.forget_instance("two").await.unwrap();
+    store.forget_instance("two").await.unwrap();
+    store.forget_instance("nobody").await.unwrap();
+    assert_eq!(marks(10).await, [mark("one", -5)]);
+    store.beat("two", 1).await.unwrap();
+    assert_eq!(marks(10).await, [mark("one", -5), mark("two", 1)]);
+}
+
+pub(crate) async fn sessions_are_found_by_who_holds_their_connections(backend: &Backend) {
+    let store = backend.store.as_ref();
+    let other = backend.other.as_ref();
+    let mut here = insert(store, "held-1").await.session;
+    let mut both = insert(store, "held-2").await.session;
+    insert(store, "held-3").await;
+    assert_eq!(held_by(&backend.stores, "one").await, BTreeSet::new());
+
+    here = commit(store, &arrived(&here, "doctor-1", Role::Doctor, "one")).await;
+    here = commit(store, &arrived(&here, "patient-1", Role::Patient, "one")).await;
+    both = commit(store, &arrived(&both, "doctor-1", Role::Doctor, "one")).await;
+    both = commit(other, &arrived(&both, "patient-1", Role::Patient, "two")).await;
+    assert_eq!(held_by(&backend.others, "one").await, ids([&here, &both]));
+    assert_eq!(held_by(&backend.stores, "two").await, ids([&both]));
+    assert_eq!(
+        backend
+            .stores
+            .instances
+            .held_by("one", 1)
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
+
+    // A token's issue moves nobody.
+    here = commit(store, &join(&here)).await;
+    assert_eq!(held_by(&backend.others, "one").await, ids([&here, &both]));
+    // The doctor's connection moves.
+    both = commit(other, &arrived(&both, "doctor-1", Role::Doctor, "two")).await;
+    assert_eq!(held_by(&backend.stores, "one").await, ids([&here]));
+    assert_eq!(held_by(&backend.stores, "two").await, ids([&both]));
+    here = commit(store, &departed(&here, "doctor-1", "one")).await;
+    assert_eq!(held_by(&backend.others, "one").await, ids([&here]));
+    here = commit(store, &departed(&here, "patient-1", "one")).await;
+    assert_eq!(held_by(&backend.others, "one").await, BTreeSet::new());
+    assert!(here.empty_since.is_some());
+    commit(store, &end(&both, "over")).await;
+    assert_eq!(held_by(&backend.stores, "two").await, BTreeSet::new());
+}
