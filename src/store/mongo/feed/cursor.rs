@@ -85,9 +85,15 @@ impl Progress {
         let by_time = passed.partition_point(|entry| entry.time <= settled);
         let too_many = self.seen.len().saturating_sub(SEEN_MAX).min(passed.len());
         let behind = by_time.max(too_many);
+        let Some(last) = behind.checked_sub(1).and_then(|last| passed.get(last)) else {
+            return;
+        };
+        self.after = last.clone();
         for entry in &passed[..behind] {
-            self.seen.remove(&entry.session_id);
-            self.after = entry.clone();
+            // A server that keeps more than milliseconds finds the last of them again.
+            if entry.time < last.time || self.seen.len() > SEEN_MAX {
+                self.seen.remove(&entry.session_id);
+            }
         }
     }
 }
@@ -117,9 +123,9 @@ mod tests {
         progress.advance(&entries, seen, Duration::from_secs(3));
         assert_eq!(progress.after, entry(6000));
         let named: Vec<_> = progress.seen.keys().collect();
-        assert_eq!(named, ["sess_7000", "sess_8000", "sess_9000"]);
+        assert_eq!(named, ["sess_6000", "sess_7000", "sess_8000", "sess_9000"]);
         assert_eq!(progress.since("sess_8000", 2), Since::Sequence(1));
-        assert_eq!(progress.since("sess_6000", 2), Since::Time(0));
+        assert_eq!(progress.since("sess_5000", 2), Since::Time(0));
         assert_eq!(progress.since("sess_8000", 0), Since::Time(0));
     }
 
