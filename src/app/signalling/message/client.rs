@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::super::sdp;
+use crate::app::signalling::sdp;
 use crate::bus::{Relay, RelayKind};
 use crate::domain::id::{SessionId, UserId};
 
@@ -277,8 +277,8 @@ impl ClientRelay {
 
 #[cfg(test)]
 mod tests {
-    use super::super::relay_text;
     use super::*;
+    use crate::app::signalling::message::relay_text;
 
     fn receive_only(message: &Value) -> Option<Value> {
         match ClientMessage::parse(&message.to_string()) {
