@@ -8,6 +8,7 @@ use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::api::Api;
 use crate::app::{self, App};
 use crate::auth::secret::InternalSecrets;
 use crate::auth::token::{KeyError, Tokens};
@@ -16,7 +17,8 @@ use crate::config::{Config, StoreConfig};
 use crate::domain::error::Error;
 use crate::hub::LocalHub;
 use crate::hub::connections::Connections;
-use crate::rpc::{self, Health, Readiness, ServeError};
+use crate::readiness::{Readiness, ReadinessState};
+use crate::rpc::{self, Health, ServeError};
 use crate::store::mongo::{self, MongoStore};
 use crate::store::observed::ObservedStore;
 use crate::store::sqlite::{OpenError, SqliteStore};
@@ -83,7 +85,7 @@ pub struct Service {
     tokens: Arc<Tokens>,
     metrics: Arc<Metrics>,
     rpc_parts: rpc::Parts,
-    health: Health,
+    readiness: ReadinessState,
     /// Cancelled when streams are to end.
     closing: CancellationToken,
 }
@@ -112,7 +114,13 @@ impl Service {
             retry_after: config.rpc.retry_after,
         };
         let watches_max = config.rpc.health_watches_max;
-        let health = Health::new(closing.clone(), shutting_down, watches_max);
+        let readiness = ReadinessState::default();
+        let health = Health::new(
+            readiness.clone(),
+            closing.clone(),
+            shutting_down,
+            watches_max,
+        );
         let connections = Arc::new(Connections::default());
         let app_parts = app::Parts {
             store: Arc::clone(&store),
@@ -130,9 +138,9 @@ impl Service {
             config.internal_secret_previous.as_ref(),
         );
         let rpc_parts = rpc::Parts {
-            app: Arc::clone(&app),
+            api: Api::new(Arc::clone(&app), config.api.clone()),
             secrets: Arc::new(secrets),
-            health: health.clone(),
+            health,
             metrics: Arc::clone(&metrics),
         };
         Ok(Self {
@@ -146,7 +154,7 @@ impl Service {
             tokens,
             metrics,
             rpc_parts,
-            health,
+            readiness,
             closing,
         })
     }
@@ -187,7 +195,7 @@ impl Service {
             tokens,
             metrics,
             rpc_parts,
-            health,
+            readiness,
             closing,
         } = self;
         let tasks = TaskTracker::new();
@@ -196,7 +204,7 @@ impl Service {
         let worker_parts = worker::Parts {
             app: Arc::clone(&app),
             store: Arc::clone(&store),
-            health: health.clone(),
+            readiness: readiness.clone(),
             metrics: Arc::clone(&metrics),
         };
         worker::start(
@@ -220,7 +228,7 @@ impl Service {
             stop_serving.clone(),
         ));
         if let Some(listener) = health_only {
-            let (config, health) = (config.rpc.clone(), health.clone());
+            let (config, health) = (config.rpc.clone(), rpc_parts.health.clone());
             let stop = stop_serving.clone();
             tasks.spawn(async move { rpc::serve_health(listener, &config, health, stop).await });
         }
@@ -236,7 +244,7 @@ impl Service {
         }
         tracing::info!("draining");
         stop_workers.cancel();
-        health.set(Readiness::Draining);
+        readiness.set(Readiness::Draining);
         tokio::time::sleep(config.drain_delay).await;
         closing.cancel();
         stop_serving.cancel();

@@ -3,6 +3,7 @@
 //! A request moves one way: `rpc` parses it, `app` asks `domain` what follows, `store` commits that, and only then does
 //! `bus` tell of it. ARCHITECTURE.md has the whole map and the rules that tests/tidy.rs holds the modules to.
 
+pub mod api;
 pub mod app;
 pub mod auth;
 pub mod boot;
@@ -12,6 +13,7 @@ pub mod domain;
 pub mod hub;
 pub mod net;
 pub mod proto;
+pub mod readiness;
 pub mod rpc;
 pub mod store;
 pub mod telemetry;

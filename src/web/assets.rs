@@ -132,10 +132,10 @@ impl Assets {
             .get_file(template)
             .and_then(|file| file.contents_utf8())
             .unwrap_or("");
-        let assets = format!("{}/assets/{}", config.prefix(), self.version);
+        let assets = format!("{}/assets/{}", config.links.path_prefix(), self.version);
         let common = [
             ("lang", language),
-            ("base", config.prefix()),
+            ("base", config.links.path_prefix()),
             ("assets", assets.as_str()),
         ];
         common

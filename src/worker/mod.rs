@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::App;
-use crate::rpc::Health;
+use crate::readiness::ReadinessState;
 use crate::store::SessionStore;
 use crate::telemetry::metrics::Metrics;
 
@@ -46,7 +46,7 @@ pub struct Parts {
     /// The store.
     pub store: Arc<dyn SessionStore>,
     /// Told whether the store answers.
-    pub health: Health,
+    pub readiness: ReadinessState,
     /// Where counts go.
     pub metrics: Arc<Metrics>,
 }
