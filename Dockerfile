@@ -3,9 +3,9 @@
 FROM rust:1.95-bookworm AS build
 WORKDIR /build
 COPY . .
-# The registry and the compiled dependencies stay in the builder's caches, so a change of ours compiles only our crate.
-# Cargo tells what is stale by time stamps, and those of a checkout may be older than the cached build: hence the touch.
-# The protos are compiled in Rust and SQLite and AWS-LC by the C compiler of this image; nothing needs to be installed.
+# The registry and the compiled dependencies stay in the builder's caches, so a source change compiles only this crate.
+# Cargo detects stale files by timestamp, and a checkout's may be older than the cached build, hence the touch.
+# Rust code compiles the protos, and this image's C compiler builds SQLite and AWS-LC; nothing else is needed.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,target=/build/target,sharing=locked \
     find build.rs proto src web -type f -exec touch {} + \
@@ -16,23 +16,23 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
 # glibc, libgcc, CA certificates (for mongodb+srv:// and OTLP over TLS) and a user; no shell, no package manager.
 FROM gcr.io/distroless/cc-debian12:nonroot
 COPY --from=build /out/video-session /usr/local/bin/video-session
-# The only directory that is ever written to. A new volume mounted here takes over its owner.
+# The only directory that the service writes to. A new volume mounted here gets its owner.
 COPY --from=build --chown=65532:65532 /out/data /var/lib/video-session
 VOLUME /var/lib/video-session
 
-# By number, so that Kubernetes can tell that it is not root.
+# By number, so that Kubernetes can verify that it is not root.
 USER 65532:65532
-# Within a container, loopback would keep the metrics and the JWKS from everybody.
+# In a container, metrics and JWKS on loopback would be unreachable from outside.
 ENV DATA_DIR=/var/lib/video-session \
     ADMIN_ADDR=0.0.0.0:9464 \
     LOG_FORMAT=json
 # gRPC; metrics and JWKS; the join page.
 EXPOSE 50051 9464 4000
 
-# Liveness, asked by the binary itself since there is no shell. Kubernetes ignores this and has probes of its own.
+# Liveness, checked by the binary itself because there is no shell. Kubernetes ignores this and uses its own probes.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 \
     CMD ["/usr/local/bin/video-session", "healthcheck"]
-# Starts the drain; allow DRAIN_DELAY_SECS + DRAIN_TIMEOUT_SECS before a kill (docker stop --timeout 30).
+# Starts the drain. Allow DRAIN_DELAY_SECS + DRAIN_TIMEOUT_SECS before a kill (docker stop --timeout 30).
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["/usr/local/bin/video-session"]
 CMD ["serve"]

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::api::Api;
+use crate::app::clock::SystemClock;
 use crate::app::{self, App};
 use crate::auth::secret::InternalSecrets;
 use crate::auth::token::{KeyError, Tokens};
@@ -130,9 +131,10 @@ impl Service {
             tokens: Arc::clone(&tokens),
             rotation: Arc::new(config.rotation.clone()),
             ice: config.ice.clone(),
+            clock: Arc::new(SystemClock),
             metrics: Arc::clone(&metrics),
         };
-        let app = Arc::new(App::new(app_parts, config.app.clone(), closing.clone()));
+        let app = Arc::new(App::new(app_parts, &config.app, closing.clone()));
         let secrets = InternalSecrets::new(
             &config.internal_secret,
             config.internal_secret_previous.as_ref(),

@@ -7,10 +7,13 @@ use std::time::Duration;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use mongodb::bson::{Document, doc};
 use secrecy::SecretString;
+use video_session::app::clock::{Clock as _, SystemClock};
+use video_session::domain::actor::Actor;
 use video_session::domain::id::{AppointmentId, NodeId, SessionId, UserId};
 use video_session::domain::node::{Rotation, SfuNode};
 use video_session::domain::participant::Admission;
-use video_session::domain::session::{Schedule, Session, SessionRequest, UnplacedSession, Wish};
+use video_session::domain::rules::create::UnplacedSession;
+use video_session::domain::session::{Schedule, Session, SessionRequest, Wish};
 use video_session::domain::time::Timestamp;
 use video_session::store::mongo::{self, MongoStore};
 use video_session::store::sqlite::{self, SqliteStore};
@@ -90,7 +93,7 @@ pub(crate) async fn mongo(uri: &str, count: usize) -> Outcome<Vec<Known>> {
 /// A document as the template, of another session.
 fn copy(template: &Document) -> (Document, Known) {
     let draft = Draft::new();
-    let session_id = SessionId::generate(Timestamp::now()).to_string();
+    let session_id = SessionId::generate(SystemClock.now()).to_string();
     let mut document = template.clone();
     document.insert("_id", session_id.as_str());
     document.insert("appointment_id", draft.appointment_id);
@@ -127,7 +130,8 @@ async fn insert(store: &impl SessionStore, rotation: &Arc<Rotation>) -> Outcome<
         admission: Wish::none(Admission::default()),
         max_participants: Wish::none(8),
     };
-    let unplaced = UnplacedSession::new(request, None::<&Session>, Timestamp::now());
+    let unplaced =
+        UnplacedSession::new(request, None::<&Session>, Actor::Backend, SystemClock.now());
     match store.insert(unplaced, rotation).await? {
         Inserted::Stored(change) => Ok(Known {
             session_id: change.session.session_id.to_string(),

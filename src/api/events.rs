@@ -1,6 +1,7 @@
 //! Events, written.
 
 use super::answers::{end_cause, role, timestamp};
+use crate::domain::actor::{Actor, SystemCause};
 use crate::domain::event::{Event, EventKind};
 use crate::domain::id::UserId;
 use crate::domain::participant::LeaveCause;
@@ -28,47 +29,74 @@ pub(super) fn event(event: Event) -> v1::SessionEvent {
         session_id,
         time,
         write_id: _,
+        actor,
         kind,
     } = event;
-    let name = kind.name();
-    let detail = match kind {
+    let name = kind.name().to_owned();
+    v1::SessionEvent {
+        sequence,
+        r#type: name,
+        time: Some(timestamp(time)),
+        session_id: session_id.to_string(),
+        actor: actor.map(written_actor),
+        detail: detail(kind),
+    }
+}
+
+fn written_actor(actor: Actor) -> v1::Actor {
+    let (kind, user_id, taken, cause) = match actor {
+        Actor::Backend => (v1::ActorKind::Backend, None, None, None),
+        Actor::Participant { role, user_id } => {
+            (v1::ActorKind::Participant, Some(user_id), Some(role), None)
+        }
+        Actor::System(cause) => (v1::ActorKind::System, None, None, Some(cause)),
+    };
+    v1::Actor {
+        kind: kind.into(),
+        user_id: by_whom(user_id),
+        role: taken.map(role).unwrap_or_default(),
+        system_cause: cause.map(system_cause).unwrap_or_default(),
+    }
+}
+
+fn system_cause(cause: SystemCause) -> i32 {
+    match cause {
+        SystemCause::TimeOver => v1::SystemCause::TimeOver,
+        SystemCause::Empty => v1::SystemCause::Empty,
+        SystemCause::ConnectionLost => v1::SystemCause::ConnectionLost,
+        SystemCause::InstanceDead => v1::SystemCause::InstanceDead,
+    }
+    .into()
+}
+
+#[expect(clippy::too_many_lines, reason = "a list of kinds")]
+/// What the event's type needs; `None` for a type that only a newer version knows.
+fn detail(kind: EventKind) -> Option<Detail> {
+    Some(match kind {
+        EventKind::Unknown { name: _ } => return None,
         EventKind::Created {
             appointment_id,
             sfu_node_id,
-        } => Some(Detail::Created(v1::SessionCreated {
+        } => Detail::Created(v1::SessionCreated {
             appointment_id: appointment_id.to_string(),
             sfu_node_id: sfu_node_id.to_string(),
-        })),
-        EventKind::Updated { fields } => Some(Detail::Updated(v1::SessionUpdated { fields })),
+        }),
+        EventKind::Updated { fields } => Detail::Updated(v1::SessionUpdated { fields }),
         EventKind::Joined {
             user_id,
             role: joined_as,
             jti,
             expire_time,
-        } => Some(Detail::Joined(v1::SessionJoined {
+        } => Detail::Joined(v1::SessionJoined {
             user_id: user_id.to_string(),
             role: role(joined_as),
             jti,
             expire_time: Some(timestamp(expire_time)),
-        })),
-        EventKind::Ended { cause, reason } => Some(Detail::Ended(v1::SessionEnded {
+        }),
+        EventKind::Ended { cause, reason } => Detail::Ended(v1::SessionEnded {
             reason,
             cause: end_cause(cause),
-        })),
-        kind => participant_detail(kind),
-    };
-    v1::SessionEvent {
-        sequence,
-        r#type: name.to_owned(),
-        time: Some(timestamp(time)),
-        session_id: session_id.to_string(),
-        detail,
-    }
-}
-
-/// What the event of a participant needs.
-fn participant_detail(kind: EventKind) -> Option<Detail> {
-    Some(match kind {
+        }),
         EventKind::ParticipantWaiting {
             user_id,
             role: taken,
@@ -129,9 +157,47 @@ fn participant_detail(kind: EventKind) -> Option<Detail> {
             user_id: user_id.to_string(),
             role: role(taken),
         }),
-        EventKind::Created { .. }
-        | EventKind::Updated { .. }
-        | EventKind::Joined { .. }
-        | EventKind::Ended { .. } => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::id::SessionId;
+    use crate::domain::time::Timestamp;
+
+    fn written(actor: Actor, kind: EventKind) -> v1::SessionEvent {
+        let session_id = SessionId::from_stored("sess_1".into());
+        event(Event::new(1, session_id, Timestamp::MIN, actor, kind))
+    }
+
+    #[test]
+    fn every_kind_is_written_with_its_detail() {
+        for kind in EventKind::examples() {
+            let name = kind.name().to_owned();
+            let written = written(Actor::Backend, kind);
+            assert!(written.detail.is_some(), "{name} has no detail");
+            assert_eq!(written.r#type, name);
+        }
+    }
+
+    #[test]
+    fn every_actor_is_told_from_every_other() {
+        let kind = EventKind::Updated { fields: Vec::new() };
+        let actors = Actor::examples().into_iter();
+        let written: Vec<_> = actors
+            .map(|actor| written(actor, kind.clone()).actor)
+            .collect();
+        for (n, actor) in written.iter().enumerate() {
+            assert!(actor.as_ref().is_some_and(|actor| actor.kind != 0));
+            assert!(!written[..n].contains(actor), "{actor:?} twice");
+        }
+    }
+
+    #[test]
+    fn a_kind_that_only_a_newer_version_knows_has_its_name_and_no_detail() {
+        let name = "recording.started".to_owned();
+        let written = written(Actor::Backend, EventKind::Unknown { name: name.clone() });
+        assert_eq!((written.r#type, written.detail), (name, None));
+    }
 }

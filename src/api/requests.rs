@@ -86,7 +86,7 @@ pub(super) fn parse_join(request: v1::JoinSessionRequest) -> Result<JoinRequest,
         display_name,
     } = request;
     let mut faults = Faults::default();
-    let role = faults.role(role, &Role::ALL);
+    let role = faults.role(role, Role::ALL);
     let user_id = faults.required("user_id", user_id, UserId::parse);
     let session_id = faults.required("session_id", session_id, SessionId::parse);
     let display_name = faults.text("display_name", display_name);
@@ -303,7 +303,8 @@ pub(super) fn parse_invite(
     let mut faults = Faults::default();
     let session_id = faults.required("session_id", session_id, SessionId::parse);
     let invited: Vec<_> = Role::ALL
-        .into_iter()
+        .iter()
+        .copied()
         .filter(|role| role.is_invited())
         .collect();
     let role = faults.role(role, &invited);

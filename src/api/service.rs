@@ -10,10 +10,14 @@ use super::requests::{EventsQuery, ParticipantKey, Update};
 use super::{Config, answers, events, requests, session_page};
 use crate::app::{App, JoinGrant, SessionKey};
 use crate::domain::access::Role;
+use crate::domain::actor::Actor;
 use crate::domain::error::Error;
 use crate::domain::id::SessionId;
 use crate::domain::session::Session;
 use crate::proto::v1;
+
+/// The caller has shown the internal secret.
+const BACKEND: Actor = Actor::Backend;
 
 /// The answers of WatchSession. It ends with an error, or when its caller drops it.
 pub type EventStream = Pin<Box<dyn Stream<Item = Result<v1::WatchSessionResponse, Error>> + Send>>;
@@ -59,7 +63,7 @@ impl Api {
         request: v1::CreateSessionRequest,
     ) -> Result<v1::CreateSessionResponse, Error> {
         let request = requests::parse_create(request, self.config.participants_max)?;
-        let outcome = self.app.create_session(request).await?;
+        let outcome = self.app.sessions.create(&BACKEND, request).await?;
         record(&outcome.session.session_id);
         Ok(v1::CreateSessionResponse {
             session: self.session(outcome.session),
@@ -73,7 +77,7 @@ impl Api {
     ) -> Result<v1::JoinSessionResponse, Error> {
         let request = requests::parse_join(request)?;
         record(&request.session_id);
-        let grant = self.app.join_session(&request).await?;
+        let grant = self.app.sessions.join(&BACKEND, &request).await?;
         Ok(self.granted(grant, request.role))
     }
 
@@ -85,7 +89,7 @@ impl Api {
         if let SessionKey::Session(session_id) = &key {
             record(session_id);
         }
-        let session = self.app.get_session(&key).await?;
+        let session = self.app.sessions.get(&BACKEND, &key).await?;
         if let SessionKey::Appointment(_) = key {
             record(&session.session_id);
         }
@@ -102,7 +106,7 @@ impl Api {
         let page_size = query.limit;
         // One more than asked for tells whether there is another page.
         query.limit += 1;
-        let found = self.app.list_sessions(&query).await?;
+        let found = self.app.sessions.list(&BACKEND, &query).await?;
         Ok(session_page::fill(
             &request,
             page_size,
@@ -123,7 +127,8 @@ impl Api {
         record(&session_id);
         let session = self
             .app
-            .update_session(&session_id, &update, expected_version)
+            .sessions
+            .update(&BACKEND, &session_id, &update, expected_version)
             .await?;
         Ok(v1::UpdateSessionResponse {
             session: self.session(session),
@@ -136,7 +141,11 @@ impl Api {
     ) -> Result<v1::EndSessionResponse, Error> {
         let (session_id, reason) = requests::parse_end(request)?;
         record(&session_id);
-        let session = self.app.end_session(&session_id, &reason).await?;
+        let session = self
+            .app
+            .sessions
+            .end(&BACKEND, &session_id, Some(&reason))
+            .await?;
         Ok(v1::EndSessionResponse {
             session: self.session(session),
         })
@@ -152,7 +161,11 @@ impl Api {
             limit,
         } = requests::parse_list_events(request)?;
         record(&session_id);
-        let events = self.app.list_events(&session_id, after, limit).await?;
+        let events = self
+            .app
+            .events
+            .list(&BACKEND, &session_id, after, limit)
+            .await?;
         Ok(v1::ListSessionEventsResponse {
             next_sequence: events.last().map_or(after, |event| event.sequence),
             events: events.into_iter().map(events::event).collect(),
@@ -165,9 +178,7 @@ impl Api {
     ) -> Result<EventStream, Error> {
         let (session_id, after) = requests::parse_watch(request)?;
         record(&session_id);
-        let events = Arc::clone(&self.app)
-            .watch_session(session_id, after)
-            .await?;
+        let events = self.app.events.watch(&BACKEND, session_id, after).await?;
         let answers = events.map(|event| {
             event.map(|event| v1::WatchSessionResponse {
                 event: Some(events::event(event)),
@@ -183,7 +194,7 @@ impl Api {
         let session_id = requests::parse_list_participants(request)?;
         record(&session_id);
         let key = SessionKey::Session(session_id);
-        let session = self.app.get_session(&key).await?;
+        let session = self.app.sessions.get(&BACKEND, &key).await?;
         Ok(v1::ListParticipantsResponse {
             invites: session
                 .standing_invites()
@@ -213,7 +224,8 @@ impl Api {
         record(&session_id);
         let participant = self
             .app
-            .admit_participant(&session_id, &user_id, None)
+            .participants
+            .admit(&BACKEND, &session_id, &user_id)
             .await?;
         Ok(v1::AdmitParticipantResponse {
             participant: Some(answers::participant(participant)),
@@ -236,7 +248,8 @@ impl Api {
         record(&session_id);
         let session = self
             .app
-            .remove_participant(&session_id, &user_id, None, keep_out)
+            .participants
+            .remove(&BACKEND, &session_id, &user_id, keep_out)
             .await?;
         Ok(v1::RemoveParticipantResponse {
             session: self.session(session),
@@ -258,7 +271,8 @@ impl Api {
         record(&session_id);
         let participant = self
             .app
-            .mute_participant(&session_id, &user_id, None)
+            .participants
+            .mute(&BACKEND, &session_id, &user_id)
             .await?;
         Ok(v1::MuteParticipantResponse {
             participant: Some(answers::participant(participant)),
@@ -271,7 +285,11 @@ impl Api {
     ) -> Result<v1::InviteParticipantResponse, Error> {
         let (session_id, invite) = requests::parse_invite(request)?;
         record(&session_id);
-        let grant = self.app.invite_participant(&session_id, &invite).await?;
+        let grant = self
+            .app
+            .participants
+            .invite(&BACKEND, &session_id, &invite)
+            .await?;
         let role = invite.role;
         Ok(v1::InviteParticipantResponse {
             invite: Some(answers::invite(invite)),
@@ -292,7 +310,11 @@ impl Api {
             user_id,
         } = requests::parse_participant_key(session_id, user_id)?;
         record(&session_id);
-        let session = self.app.revoke_invite(&session_id, &user_id).await?;
+        let session = self
+            .app
+            .participants
+            .revoke_invite(&BACKEND, &session_id, &user_id)
+            .await?;
         Ok(v1::RevokeInviteResponse {
             session: self.session(session),
         })

@@ -16,13 +16,17 @@ use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, timeout_at};
+use tokio_util::task::TaskTracker;
 
-use super::App;
+use super::access::StoreAccess;
 use super::turns::{Asks, Turn, Turns};
+use crate::bus::Bus;
+use crate::domain::change::Change;
 use crate::domain::error::Error;
 use crate::domain::id::SessionId;
-use crate::domain::session::{Change, Session};
+use crate::domain::session::Session;
 use crate::store::{Committed, StoreError};
+use crate::telemetry::metrics::Metrics;
 
 /// A batch is committed once it holds that many events: it stays one small write.
 const BATCH_EVENTS_MAX: usize = 64;
@@ -50,10 +54,30 @@ impl Decision<Session> {
     }
 }
 
+/// How often, and for how long, a change is tried again.
+#[derive(Debug, Clone, Copy)]
+pub struct ContentionConfig {
+    /// How often a change is tried again when other instances change the same session.
+    pub attempts_max: u32,
+    /// For how long it is tried again.
+    pub wait: Duration,
+}
+
+/// Changes sessions.
+pub(super) struct Changes {
+    access: Arc<StoreAccess>,
+    bus: Arc<dyn Bus>,
+    metrics: Arc<Metrics>,
+    config: ContentionConfig,
+    /// Commits go on when their callers have gone away.
+    tasks: TaskTracker,
+    queues: Arc<Queues>,
+}
+
 /// The sessions that calls of this instance are changing.
 #[derive(Default)]
-pub(super) struct Changes {
-    queues: Mutex<HashMap<SessionId, InUse>>,
+struct Queues {
+    by_session: Mutex<HashMap<SessionId, InUse>>,
 }
 
 struct InUse {
@@ -86,7 +110,7 @@ struct Batch {
 
 /// A queue in use. The last one to be dropped removes the queue.
 struct QueueHandle {
-    changes: Arc<Changes>,
+    queues: Arc<Queues>,
     queue: Arc<Queue>,
 }
 
@@ -110,9 +134,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Changes {
+impl Queues {
     fn queue(self: &Arc<Self>, session_id: &SessionId) -> QueueHandle {
-        let mut queues = lock(&self.queues);
+        let mut queues = lock(&self.by_session);
         let in_use = queues.entry(session_id.clone()).or_insert_with(|| InUse {
             queue: Arc::new(Queue {
                 session_id: session_id.clone(),
@@ -125,7 +149,7 @@ impl Changes {
         });
         in_use.handles += 1;
         QueueHandle {
-            changes: Arc::clone(self),
+            queues: Arc::clone(self),
             queue: Arc::clone(&in_use.queue),
         }
     }
@@ -133,7 +157,7 @@ impl Changes {
 
 impl Drop for QueueHandle {
     fn drop(&mut self) {
-        let mut queues = lock(&self.changes.queues);
+        let mut queues = lock(&self.queues.by_session);
         let session_id = &self.queue.session_id;
         if let Some(in_use) = queues.get_mut(session_id) {
             in_use.handles -= 1;
@@ -187,7 +211,24 @@ impl Batch {
     }
 }
 
-impl App {
+impl Changes {
+    pub(super) fn new(
+        access: Arc<StoreAccess>,
+        bus: Arc<dyn Bus>,
+        metrics: Arc<Metrics>,
+        config: ContentionConfig,
+        tasks: TaskTracker,
+    ) -> Self {
+        Self {
+            access,
+            bus,
+            metrics,
+            config,
+            tasks,
+            queues: Arc::default(),
+        }
+    }
+
     /// Decides over a session as it is stored, and commits what was decided; again when another change came between.
     ///
     /// # Errors
@@ -199,7 +240,7 @@ impl App {
         session_id: &SessionId,
         decide: impl Fn(&Session) -> Result<Decision<T>, Error>,
     ) -> Result<T, Error> {
-        let handle = self.changes.queue(session_id);
+        let handle = self.queues.queue(session_id);
         let now = Instant::now();
         let mut patience = Patience {
             started: now,
@@ -217,8 +258,8 @@ impl App {
                 Attempt::RaceLost => races_lost += 1,
             }
             patience.progressed = Instant::now();
-            if races_lost >= self.config.commit_attempts_max || self.is_exhausted(&patience) {
-                return Err(self.contention());
+            if races_lost >= self.config.attempts_max || self.is_exhausted(&patience) {
+                return Err(self.access.contention());
             }
         }
     }
@@ -235,7 +276,7 @@ impl App {
         let mut batch = match queue.take_batch() {
             Some(batch) => batch,
             None => {
-                let reading = self.read_session(&handle.queue.session_id);
+                let reading = self.access.read_session(&queue.session_id);
                 let session = self.until_impatient(patience, reading).await??;
                 queue.note_answer();
                 Batch::of(session)
@@ -273,7 +314,7 @@ impl App {
         match outcome {
             Ok(Some(Ok(Committed::Stored))) => Ok(Attempt::Settled(answer)),
             Ok(Some(Ok(Committed::Conflict))) => Ok(Attempt::RaceLost),
-            Ok(Some(Err(error))) => Err(self.commit_error(&error)),
+            Ok(Some(Err(error))) => Err(self.access.commit_error(&error)),
             // A committer that panicked leaves no outcome.
             Ok(None) | Err(_) => Err(Error::Internal),
         }
@@ -288,21 +329,19 @@ impl App {
     ) -> Result<Turn, Error> {
         let mut turn = pin!(queue.turns.wait(asks));
         loop {
-            let give_up = patience.progressed + self.config.store_timeout;
+            let give_up = patience.progressed + self.access.patience.timeout;
             let waited = timeout_at(give_up, turn.as_mut()).await;
             let answered = queue.answered();
             let store_answers = answered > patience.progressed;
             patience.progressed = patience.progressed.max(answered);
             match waited {
                 Ok(turn) => return Ok(turn),
-                Err(_) if !store_answers => return Err(self.impatient()),
+                Err(_) if !store_answers => return Err(self.access.timed_out()),
                 Err(_) if self.is_exhausted(patience) => {
                     return Err(match asks {
                         // No other instance stood in the way: there is more to do than this one gets done.
-                        Asks::First => Error::Overloaded {
-                            retry_after: self.config.retry_after,
-                        },
-                        Asks::Again => self.contention(),
+                        Asks::First => self.access.overloaded(),
+                        Asks::Again => self.access.contention(),
                     });
                 }
                 Err(_) => {}
@@ -315,28 +354,21 @@ impl App {
         patience: &Patience,
         work: impl Future<Output = T>,
     ) -> Result<T, Error> {
-        let give_up = patience.progressed + self.config.store_timeout;
+        let give_up = patience.progressed + self.access.patience.timeout;
         timeout_at(give_up, work)
             .await
-            .map_err(|_| self.impatient())
+            .map_err(|_| self.access.timed_out())
     }
 
     fn is_exhausted(&self, patience: &Patience) -> bool {
-        patience.started.elapsed() >= self.config.contention_wait
-    }
-
-    async fn read_session(&self, session_id: &SessionId) -> Result<Session, Error> {
-        let found = self.store.get(session_id).await;
-        found
-            .map_err(|error| self.store_error(&error))?
-            .ok_or(Error::SessionNotFound)
+        patience.started.elapsed() >= self.config.wait
     }
 
     /// Starts what commits the batch once it is its turn, and tells of it: also when every caller has gone away meanwhile.
     /// Returns where to hand it a turn.
     fn spawn_committer(&self, handle: &QueueHandle) -> oneshot::Sender<Turn> {
-        let handle = handle.changes.queue(&handle.queue.session_id);
-        let (store, bus) = (Arc::clone(&self.store), Arc::clone(&self.bus));
+        let handle = handle.queues.queue(&handle.queue.session_id);
+        let (store, bus) = (Arc::clone(&self.access.sessions), Arc::clone(&self.bus));
         let metrics = Arc::clone(&self.metrics);
         let (sender, handed_over) = oneshot::channel();
         self.tasks.spawn(async move {
@@ -371,12 +403,6 @@ impl App {
             }
         });
         sender
-    }
-
-    pub(super) fn contention(&self) -> Error {
-        Error::Contention {
-            retry_after: self.config.retry_after,
-        }
     }
 }
 

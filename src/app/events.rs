@@ -5,13 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{BoxStream, StreamExt as _, unfold};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
-use super::App;
-use crate::bus::Subscription;
+use super::access::StoreAccess;
+use crate::bus::{Bus, Subscription};
+use crate::domain::access::permit_service;
+use crate::domain::actor::Actor;
 use crate::domain::error::Error;
 use crate::domain::event::Event;
 use crate::domain::id::SessionId;
 use crate::domain::page::PAGE_SIZE_MAX;
+use crate::telemetry::metrics::Metrics;
 
 /// How often a store is looked at that no other instance can change: only lest a lost hint be lost for ever.
 const POLL_UNSHARED: Duration = Duration::from_secs(30);
@@ -19,9 +24,28 @@ const POLL_UNSHARED: Duration = Duration::from_secs(30);
 /// Events in order; ends after the first error.
 pub type EventStream = BoxStream<'static, Result<Event, Error>>;
 
+/// How sessions are watched.
+#[derive(Debug, Clone, Copy)]
+pub struct WatchConfig {
+    /// How often a watched session is looked at for changes that other instances made.
+    pub poll: Duration,
+    /// How many sessions may be watched at once.
+    pub streams_max: usize,
+}
+
+/// Lists and watches what happened to sessions.
+pub struct Events {
+    access: Arc<StoreAccess>,
+    bus: Arc<dyn Bus>,
+    metrics: Arc<Metrics>,
+    poll: Duration,
+    permits: Arc<Semaphore>,
+    closing: CancellationToken,
+}
+
 /// One watcher of one session.
 struct Watcher {
-    app: Arc<App>,
+    events: Arc<Events>,
     session_id: SessionId,
     /// The sequence of the last event handed out or waiting in `pending`.
     after: i64,
@@ -33,61 +57,74 @@ struct Watcher {
 }
 
 /// Counts a stream as open until dropped.
-struct StreamCount(Arc<App>);
+struct StreamCount(Arc<Metrics>);
 
 impl StreamCount {
-    fn new(app: Arc<App>) -> Self {
-        app.metrics.watch_streams.inc();
-        Self(app)
+    fn new(metrics: Arc<Metrics>) -> Self {
+        metrics.watch_streams.inc();
+        Self(metrics)
     }
 }
 
 impl Drop for StreamCount {
     fn drop(&mut self) {
-        self.0.metrics.watch_streams.dec();
+        self.0.watch_streams.dec();
     }
 }
 
-impl App {
+impl Events {
+    pub(super) fn new(
+        access: Arc<StoreAccess>,
+        bus: Arc<dyn Bus>,
+        metrics: Arc<Metrics>,
+        config: WatchConfig,
+        closing: CancellationToken,
+    ) -> Self {
+        Self {
+            access,
+            bus,
+            metrics,
+            poll: config.poll,
+            permits: Arc::new(Semaphore::new(config.streams_max)),
+            closing,
+        }
+    }
+
     /// The events after a sequence, oldest first, at most `limit`.
     ///
     /// # Errors
-    /// [`Error::SessionNotFound`]; [`Error::StoreUnavailable`]
-    pub async fn list_events(
+    /// [`Error::NotAllowed`]; [`Error::SessionNotFound`]; [`Error::StoreUnavailable`]
+    pub async fn list(
         &self,
+        actor: &Actor,
         session_id: &SessionId,
         after: i64,
         limit: usize,
     ) -> Result<Vec<Event>, Error> {
-        self.within_budget(async {
-            let events = self.store.events(session_id, after, limit).await;
-            events
-                .map_err(|error| self.events_error(after, &error))?
-                .ok_or(Error::SessionNotFound)
-        })
-        .await
+        permit_service(actor)?;
+        self.access.events(session_id, after, limit).await
     }
 
     /// The events after a sequence, and then those to come.
     ///
     /// # Errors
-    /// [`Error::SessionNotFound`]; [`Error::StoreUnavailable`]; [`Error::Overloaded`] when too many sessions are watched.
-    /// The stream ends with [`Error::StoreUnavailable`] when the store is lost and with [`Error::ShuttingDown`] when the
-    /// instance goes away.
-    pub async fn watch_session(
-        self: Arc<Self>,
+    /// [`Error::NotAllowed`]; [`Error::SessionNotFound`]; [`Error::StoreUnavailable`]; [`Error::Overloaded`] when too many
+    /// sessions are watched. The stream ends with [`Error::StoreUnavailable`] when the store is lost and with
+    /// [`Error::ShuttingDown`] when the instance drains.
+    pub async fn watch(
+        self: &Arc<Self>,
+        actor: &Actor,
         session_id: SessionId,
         after: i64,
     ) -> Result<EventStream, Error> {
-        let permit = Arc::clone(&self.watch_permits)
+        permit_service(actor)?;
+        let permit = Arc::clone(&self.permits)
             .try_acquire_owned()
-            .map_err(|_| Error::Overloaded {
-                retry_after: self.config.retry_after,
-            })?;
+            .map_err(|_| self.access.overloaded())?;
         // Subscribing before the first look leaves no gap between the two.
-        let mut watcher = Watcher::new(Arc::clone(&self), session_id, after);
+        let mut watcher = Watcher::new(Arc::clone(self), session_id, after);
         watcher.look().await?;
-        let counted = (StreamCount::new(self), permit);
+        let counted = (StreamCount::new(Arc::clone(&self.metrics)), permit);
         let events = unfold(watcher, Watcher::step);
         Ok(events
             .map(move |event| {
@@ -97,9 +134,9 @@ impl App {
             .boxed())
     }
 
-    /// As [`App::watch_session`], for the service's own use: of a session that exists, and without counting.
-    pub(super) fn follow_events(self: Arc<Self>, session_id: SessionId, after: i64) -> EventStream {
-        let mut watcher = Watcher::new(self, session_id, after);
+    /// As [`Events::watch`], for the service's own use: of a session that exists, and without counting.
+    pub(super) fn follow(self: &Arc<Self>, session_id: SessionId, after: i64) -> EventStream {
+        let mut watcher = Watcher::new(Arc::clone(self), session_id, after);
         // What was committed between the caller's look and the subscription is looked for at once.
         watcher.more = true;
         unfold(watcher, Watcher::step).boxed()
@@ -107,10 +144,10 @@ impl App {
 }
 
 impl Watcher {
-    fn new(app: Arc<App>, session_id: SessionId, after: i64) -> Self {
+    fn new(events: Arc<Events>, session_id: SessionId, after: i64) -> Self {
         Self {
-            news: app.bus.subscribe(&session_id),
-            app,
+            news: events.bus.subscribe(&session_id),
+            events,
             session_id,
             after,
             pending: VecDeque::new(),
@@ -142,13 +179,13 @@ impl Watcher {
 
     /// Until there may be something new, here or on another instance.
     async fn wait(&mut self) -> Result<(), Error> {
-        let poll = if self.app.store.is_shared() {
-            self.app.config.watch_poll
+        let poll = if self.events.access.sessions.is_shared() {
+            self.events.poll
         } else {
             POLL_UNSHARED
         };
         tokio::select! {
-            () = self.app.closing.cancelled() => Err(self.app.shutting_down()),
+            () = self.events.closing.cancelled() => Err(self.events.access.shutting_down()),
             () = self.news.heard() => Ok(()),
             () = tokio::time::sleep(poll) => Ok(()),
         }
@@ -156,9 +193,10 @@ impl Watcher {
 
     async fn look(&mut self) -> Result<(), Error> {
         let page = self
-            .app
-            .list_events(&self.session_id, self.after, PAGE_SIZE_MAX)
-            .await?;
+            .events
+            .access
+            .events(&self.session_id, self.after, PAGE_SIZE_MAX);
+        let page = page.await?;
         self.take(page);
         Ok(())
     }

@@ -1,7 +1,11 @@
-//! What the service does, once a request has been understood and before anything is stored: one file a noun.
+//! What the service does, once a request has been understood and before anything is stored: one file for each noun. Everything
+//! is done by an [`Actor`](crate::domain::actor::Actor).
 
+mod access;
 mod changes;
+pub mod clock;
 mod events;
+mod grants;
 mod liveness;
 mod participants;
 mod sessions;
@@ -10,84 +14,74 @@ mod turns;
 mod unreadable;
 mod upkeep;
 
-pub use events::EventStream;
+pub use access::StorePatience;
+pub use changes::ContentionConfig;
+pub use events::{EventStream, Events, WatchConfig};
+pub use grants::{JoinGrant, JoinRequest};
 pub use liveness::{Liveness, LivenessTimes};
-pub use sessions::{Created, JoinGrant, JoinRequest, SessionKey};
+pub use participants::Participants;
+pub use sessions::{Created, EndingConfig, SessionKey, Sessions};
+pub use signalling::{Signalling, StayConfig};
 pub use unreadable::UnreadableConfig;
+pub use upkeep::{Upkeep, UpkeepConfig};
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::token::Tokens;
 use crate::bus::Bus;
 use crate::domain::error::Error;
-use crate::domain::id::{SessionId, random_id};
+use crate::domain::id::random_id;
 use crate::domain::node::Rotation;
-use crate::domain::session::JoinWindow;
 use crate::hub::Hub;
 use crate::hub::connections::Connections;
-use crate::store::{SessionStore, StoreError};
+use crate::store::SessionStore;
 use crate::telemetry::metrics::Metrics;
+use access::StoreAccess;
 use changes::Changes;
+use clock::Clock;
+use grants::Grants;
 use signalling::IceConfig;
-use unreadable::{Part, Unreadable};
-use upkeep::ClockWatch;
+use unreadable::Unreadable;
 
 /// The limits and times that the application keeps to.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// How much earlier and later than scheduled a session may be joined.
-    pub window: JoinWindow,
     /// How long a join token is good.
     pub token_ttl_secs: u64,
-    /// How long a call may wait for the store, all its operations together.
-    pub store_timeout: Duration,
-    /// What a caller is told to wait before it tries again.
-    pub retry_after: Duration,
-    /// How often a change is tried again when other instances change the same session.
-    pub commit_attempts_max: u32,
-    /// For how long it is tried again.
-    pub contention_wait: Duration,
-    /// How often a watched session is looked at for changes that other instances made.
-    pub watch_poll: Duration,
-    /// How many sessions may be watched at once.
-    pub watch_streams_max: usize,
-    /// How long a page may stay, or come back, without a new join link.
-    pub stay_secs: u64,
-    /// How long a participant whose connection was lost is still taken to be there.
-    pub reconnect_grace: Duration,
-    /// How long a session may be empty before it ends; `None`: for ever.
-    pub empty_timeout: Option<Duration>,
+    /// How long calls wait for the store.
+    pub store: StorePatience,
+    /// How changes that race others are tried again.
+    pub contention: ContentionConfig,
+    /// How sessions are watched.
+    pub watch: WatchConfig,
+    /// How long participants stay without a new join link, and without a connection.
+    pub stay: StayConfig,
+    /// When sessions end by themselves.
+    pub ending: EndingConfig,
     /// What becomes of sessions that cannot be read.
     pub unreadable: UnreadableConfig,
     /// How far this machine's clock and the store's may differ without a warning.
     pub clock_skew_warn: Duration,
 }
 
-/// The application: its ports and its limits.
+/// The application, by its nouns.
 pub struct App {
-    store: Arc<dyn SessionStore>,
-    bus: Arc<dyn Bus>,
-    tokens: Arc<Tokens>,
+    /// Sessions as a whole.
+    pub sessions: Arc<Sessions>,
+    /// The people of a session, as the backend and the host deal with them.
+    pub participants: Arc<Participants>,
+    /// What happened.
+    pub events: Arc<Events>,
+    /// Participants' connections.
+    pub signalling: Arc<Signalling>,
+    /// What becomes of sessions by themselves.
+    pub upkeep: Arc<Upkeep>,
     rotation: Arc<Rotation>,
-    metrics: Arc<Metrics>,
-    connections: Arc<Connections>,
-    hub: Arc<dyn Hub>,
-    ice: IceConfig,
-    /// Names this process, for as long as it runs.
-    instance_id: String,
-    config: Config,
-    changes: Arc<Changes>,
-    watch_permits: Arc<Semaphore>,
-    unreadable: Unreadable,
-    /// What was found over when sessions were last looked for, and did not end.
-    still_over: Mutex<HashSet<SessionId>>,
-    clock_watch: ClockWatch,
+    access: Arc<StoreAccess>,
     /// What the application does beside answering.
     tasks: TaskTracker,
     /// Cancelled when streams are to end.
@@ -110,13 +104,16 @@ pub struct Parts {
     pub rotation: Arc<Rotation>,
     /// STUN and TURN.
     pub ice: IceConfig,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
     /// Where things are counted.
     pub metrics: Arc<Metrics>,
 }
 
 impl App {
+    #[expect(clippy::too_many_lines, reason = "a list of parts")]
     /// An application over these ports. Cancelling `closing` ends its streams.
-    pub fn new(parts: Parts, config: Config, closing: CancellationToken) -> Self {
+    pub fn new(parts: Parts, config: &Config, closing: CancellationToken) -> Self {
         let Parts {
             store,
             bus,
@@ -125,25 +122,93 @@ impl App {
             tokens,
             rotation,
             ice,
+            clock,
             metrics,
         } = parts;
-        Self {
-            watch_permits: Arc::new(Semaphore::new(config.watch_streams_max)),
-            changes: Arc::default(),
-            tasks: TaskTracker::new(),
-            instance_id: random_id(),
+        let tasks = TaskTracker::new();
+        let instance_id = random_id();
+        let access = Arc::new(StoreAccess {
+            sessions: store,
             unreadable: Unreadable::new(config.unreadable, Arc::clone(&metrics)),
-            still_over: Mutex::default(),
-            clock_watch: ClockWatch::default(),
-            store,
+            patience: config.store,
+        });
+        let changes = Arc::new(Changes::new(
+            Arc::clone(&access),
+            Arc::clone(&bus),
+            Arc::clone(&metrics),
+            config.contention,
+            tasks.clone(),
+        ));
+        let grants = Arc::new(Grants {
+            tokens: Arc::clone(&tokens),
+            clock: Arc::clone(&clock),
+            window: config.ending.window,
+            token_ttl_secs: config.token_ttl_secs,
+        });
+        let sessions = Arc::new(Sessions {
+            access: Arc::clone(&access),
+            changes: Arc::clone(&changes),
+            grants: Arc::clone(&grants),
+            rotation: Arc::clone(&rotation),
+            clock: Arc::clone(&clock),
+            metrics: Arc::clone(&metrics),
+            config: config.ending,
+            attempts_max: config.contention.attempts_max,
+        });
+        let participants = Arc::new(Participants {
+            changes: Arc::clone(&changes),
+            grants,
+            clock: Arc::clone(&clock),
+            metrics: Arc::clone(&metrics),
+        });
+        let events = Arc::new(Events::new(
+            Arc::clone(&access),
             bus,
+            Arc::clone(&metrics),
+            config.watch,
+            closing.clone(),
+        ));
+        let signalling = Arc::new(Signalling {
+            access: Arc::clone(&access),
+            changes: Arc::clone(&changes),
+            events: Arc::clone(&events),
+            sessions: Arc::clone(&sessions),
+            participants: Arc::clone(&participants),
             connections,
             hub,
             tokens,
-            rotation,
             ice,
+            clock: Arc::clone(&clock),
+            metrics: Arc::clone(&metrics),
+            window: config.ending.window,
+            stay: config.stay,
+            instance_id: instance_id.clone(),
+            tasks: tasks.clone(),
+            closing: closing.clone(),
+        });
+        let upkeep = Arc::new(Upkeep {
+            access: Arc::clone(&access),
+            changes,
+            sessions: Arc::clone(&sessions),
+            clock,
             metrics,
-            config,
+            config: UpkeepConfig {
+                ending: config.ending,
+                clock_skew_warn: config.clock_skew_warn,
+            },
+            instance_id,
+            still_over: std::sync::Mutex::default(),
+            clock_watch: upkeep::ClockWatch::default(),
+        });
+        Self {
+            sessions,
+            participants,
+            events,
+            signalling,
+            upkeep,
+            rotation,
+            access,
+            tasks,
             closing,
         }
     }
@@ -164,59 +229,8 @@ impl App {
         &self.rotation
     }
 
-    /// What to say when the instance takes no more work because it goes away.
+    /// What to say when the instance takes no more work because it drains.
     pub fn shutting_down(&self) -> Error {
-        Error::ShuttingDown {
-            retry_after: self.config.retry_after,
-        }
-    }
-
-    /// Gives up on a call's store operations, taken together, after `store_timeout`.
-    async fn within_budget<T>(
-        &self,
-        work: impl Future<Output = Result<T, Error>>,
-    ) -> Result<T, Error> {
-        tokio::time::timeout(self.config.store_timeout, work)
-            .await
-            .unwrap_or_else(|_| Err(self.impatient()))
-    }
-
-    /// What a caller is told when the store took too long.
-    fn impatient(&self) -> Error {
-        tracing::warn!("the store did not answer within STORE_TIMEOUT_MS");
-        Error::StoreUnavailable {
-            retry_after: self.config.retry_after,
-        }
-    }
-
-    /// What a caller is told of a store's failure; what happened inside has been logged by the store. A session that
-    /// cannot be read is set aside.
-    fn store_error(&self, error: &StoreError) -> Error {
-        self.error_about(Part::Record, error)
-    }
-
-    /// As [`App::store_error`], of a read of the events after a sequence: whose session can be changed all the same.
-    fn events_error(&self, after: i64, error: &StoreError) -> Error {
-        self.error_about(Part::Events { after }, error)
-    }
-
-    /// As [`App::store_error`], of a commit.
-    fn commit_error(&self, error: &StoreError) -> Error {
-        self.error_about(Part::Commit, error)
-    }
-
-    fn error_about(&self, part: Part, error: &StoreError) -> Error {
-        let retry_after = self.config.retry_after;
-        match error {
-            StoreError::Unavailable(_) => Error::StoreUnavailable { retry_after },
-            StoreError::Overloaded => Error::Overloaded { retry_after },
-            StoreError::Corrupt { session_id, .. } => {
-                if let Some(session_id) = session_id {
-                    self.unreadable
-                        .set_aside(session_id, part, error, Instant::now());
-                }
-                Error::Internal
-            }
-        }
+        self.access.shutting_down()
     }
 }

@@ -3,29 +3,41 @@
 //! Nobody's page is told of anything here: what is committed reaches every page, on whichever instance, through the
 //! session's events.
 
-use super::App;
-use super::changes::Decision;
-use super::sessions::{JoinGrant, JoinRequest};
+use std::sync::Arc;
+
+use super::changes::{Changes, Decision};
+use super::clock::Clock;
+use super::grants::{Grants, JoinGrant, JoinRequest};
+use crate::domain::actor::Actor;
 use crate::domain::error::Error;
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::participant::{Invite, Participant};
 use crate::domain::session::Session;
-use crate::domain::time::Timestamp;
+use crate::telemetry::metrics::Metrics;
 
-impl App {
-    /// Lets in one who waits; `by` is the host, or `None` for the backend.
+/// Admits, removes, mutes and invites participants.
+pub struct Participants {
+    pub(super) changes: Arc<Changes>,
+    pub(super) grants: Arc<Grants>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+impl Participants {
+    /// Admits a waiting participant.
     ///
     /// # Errors
-    /// [`Error::SessionNotFound`]; [`Error::SessionEnded`]; [`Error::ParticipantNotFound`]; [`Error::StoreUnavailable`]
-    pub async fn admit_participant(
+    /// [`Error::NotAllowed`]; [`Error::SessionNotFound`]; [`Error::SessionEnded`]; [`Error::ParticipantNotFound`]; [`Error::StoreUnavailable`]
+    pub async fn admit(
         &self,
+        actor: &Actor,
         session_id: &SessionId,
         user_id: &UserId,
-        by: Option<&UserId>,
     ) -> Result<Participant, Error> {
         let session = self
+            .changes
             .change(session_id, |session| {
-                let change = session.admitted_by(user_id, by, Timestamp::now())?;
+                let change = session.admitted_by(user_id, actor, self.clock.now())?;
                 Ok(Decision::of(change, session))
             })
             .await?;
@@ -35,34 +47,36 @@ impl App {
     /// Disconnects a participant and revokes what they were given.
     ///
     /// # Errors
-    /// [`Error::SessionNotFound`]; [`Error::SessionEnded`]; [`Error::ParticipantNotFound`]; [`Error::StoreUnavailable`]
-    pub async fn remove_participant(
+    /// [`Error::NotAllowed`]; [`Error::SessionNotFound`]; [`Error::SessionEnded`]; [`Error::ParticipantNotFound`]; [`Error::StoreUnavailable`]
+    pub async fn remove(
         &self,
+        actor: &Actor,
         session_id: &SessionId,
         user_id: &UserId,
-        by: Option<&UserId>,
         keep_out: bool,
     ) -> Result<Session, Error> {
-        self.change(session_id, |session| {
-            let change = session.removed(user_id, by, keep_out, Timestamp::now())?;
-            Ok(Decision::of(change, session))
-        })
-        .await
+        self.changes
+            .change(session_id, |session| {
+                let change = session.removed(user_id, actor, keep_out, self.clock.now())?;
+                Ok(Decision::of(change, session))
+            })
+            .await
     }
 
     /// Asks a participant's page to mute.
     ///
     /// # Errors
-    /// [`Error::SessionNotFound`]; [`Error::SessionEnded`]; [`Error::ParticipantNotFound`]; [`Error::StoreUnavailable`]
-    pub async fn mute_participant(
+    /// [`Error::NotAllowed`]; [`Error::SessionNotFound`]; [`Error::SessionEnded`]; [`Error::ParticipantNotFound`]; [`Error::StoreUnavailable`]
+    pub async fn mute(
         &self,
+        actor: &Actor,
         session_id: &SessionId,
         user_id: &UserId,
-        by: Option<&UserId>,
     ) -> Result<Participant, Error> {
         let session = self
+            .changes
             .change(session_id, |session| {
-                let change = session.asked_to_mute(user_id, by, Timestamp::now())?;
+                let change = session.asked_to_mute(user_id, actor, self.clock.now())?;
                 Ok(Decision::of(Some(change), session))
             })
             .await?;
@@ -72,9 +86,10 @@ impl App {
     /// Invites somebody, or somebody again, and issues their link.
     ///
     /// # Errors
-    /// [`Error::SessionNotFound`]; those of [`Session::invited`] and of [`Session::may_join`]; [`Error::StoreUnavailable`]
-    pub async fn invite_participant(
+    /// [`Error::NotAllowed`]; [`Error::SessionNotFound`]; those of [`Session::invited`] and of [`Session::may_join`]; [`Error::StoreUnavailable`]
+    pub async fn invite(
         &self,
+        actor: &Actor,
         session_id: &SessionId,
         invite: &Invite,
     ) -> Result<JoinGrant, Error> {
@@ -85,13 +100,14 @@ impl App {
             display_name: invite.display_name.clone(),
         };
         let grant = self
+            .changes
             .change(session_id, |session| {
                 // One write: an invitation without its link would be of no use to anybody.
-                let now = Timestamp::now();
-                let invited = session.invited(invite.clone(), now)?;
+                let now = self.clock.now();
+                let invited = session.invited(invite.clone(), actor, now)?;
                 let session = invited.as_ref().map_or(session, |change| &change.session);
                 // Links are handed out ahead of time; until the door opens, theirs says when that is.
-                let opens = self.config.window.opens(&session.schedule);
+                let opens = self.grants.window.opens(&session.schedule);
                 let good_from = opens.map_or(now, |opens| opens.max(now));
                 if invite
                     .expire_time
@@ -99,16 +115,18 @@ impl App {
                 {
                     return Err(Error::field("expire_time", "must lie after the door opens"));
                 }
-                Ok(match self.grant(&request, session, good_from)? {
-                    Decision::Commit(joined, grant) => {
-                        let change = match invited.clone() {
-                            Some(invited) => invited.then(*joined),
-                            None => *joined,
-                        };
-                        Decision::Commit(Box::new(change), grant)
-                    }
-                    Decision::Keep(grant) => Decision::Keep(grant),
-                })
+                Ok(
+                    match self.grants.grant(&request, session, actor, good_from)? {
+                        Decision::Commit(joined, grant) => {
+                            let change = match invited.clone() {
+                                Some(invited) => invited.then(*joined),
+                                None => *joined,
+                            };
+                            Decision::Commit(Box::new(change), grant)
+                        }
+                        Decision::Keep(grant) => Decision::Keep(grant),
+                    },
+                )
             })
             .await?;
         self.metrics.token_issued(invite.role.name());
@@ -118,18 +136,20 @@ impl App {
     /// Takes an invitation back, and removes who came by it.
     ///
     /// # Errors
-    /// [`Error::SessionNotFound`]; [`Error::SessionEnded`]; [`Error::ParticipantNotFound`] when there is no such
+    /// [`Error::NotAllowed`]; [`Error::SessionNotFound`]; [`Error::SessionEnded`]; [`Error::ParticipantNotFound`] when there is no such
     /// invitation; [`Error::StoreUnavailable`]
     pub async fn revoke_invite(
         &self,
+        actor: &Actor,
         session_id: &SessionId,
         user_id: &UserId,
     ) -> Result<Session, Error> {
-        self.change(session_id, |session| {
-            let change = session.invite_revoked(user_id, Timestamp::now())?;
-            Ok(Decision::of(change, session))
-        })
-        .await
+        self.changes
+            .change(session_id, |session| {
+                let change = session.invite_revoked(user_id, actor, self.clock.now())?;
+                Ok(Decision::of(change, session))
+            })
+            .await
     }
 }
 

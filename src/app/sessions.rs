@@ -3,18 +3,30 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::App;
-use super::changes::{Decision, back_off};
-use crate::auth::token::JoinToken;
-use crate::domain::access::{Action, Role, permit_by};
+use super::access::StoreAccess;
+use super::changes::{Changes, Decision, back_off};
+use super::clock::Clock;
+use super::grants::{Grants, JoinGrant, JoinRequest};
+use crate::domain::access::permit_service;
+use crate::domain::actor::Actor;
+use crate::domain::change::Change;
 use crate::domain::error::Error;
-use crate::domain::id::{AppointmentId, SessionId, UserId};
+use crate::domain::id::{AppointmentId, SessionId};
+use crate::domain::node::Rotation;
 use crate::domain::page::SessionQuery;
-use crate::domain::session::{
-    Change, EndCause, Session, SessionRequest, SessionState, SessionUpdate, UnplacedSession,
-};
-use crate::domain::time::Timestamp;
+use crate::domain::rules::create::UnplacedSession;
+use crate::domain::session::{JoinWindow, Session, SessionRequest, SessionState, SessionUpdate};
 use crate::store::Inserted;
+use crate::telemetry::metrics::Metrics;
+
+/// When sessions end by themselves.
+#[derive(Debug, Clone, Copy)]
+pub struct EndingConfig {
+    /// How much earlier and later than scheduled a session may be joined.
+    pub window: JoinWindow,
+    /// How long a session may be empty before it ends; `None`: for ever.
+    pub empty_timeout: Option<Duration>,
+}
 
 /// How a session is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,48 +45,45 @@ pub struct Created {
     pub created: bool,
 }
 
-/// Who wants to join what.
-pub struct JoinRequest {
-    /// The session.
-    pub session_id: SessionId,
-    /// The role asked for.
-    pub role: Role,
-    /// The user.
-    pub user_id: UserId,
-    /// The name to show; may be empty.
-    pub display_name: String,
+/// Creates, joins, finds, changes and ends sessions.
+pub struct Sessions {
+    pub(super) access: Arc<StoreAccess>,
+    pub(super) changes: Arc<Changes>,
+    pub(super) grants: Arc<Grants>,
+    pub(super) rotation: Arc<Rotation>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) config: EndingConfig,
+    pub(super) attempts_max: u32,
 }
 
-/// A join that was granted.
-pub struct JoinGrant {
-    /// The session.
-    pub session: Session,
-    /// The token to hand to the participant.
-    pub token: JoinToken,
-    /// How long the token is good from now on.
-    pub expires_in: Duration,
-}
-
-impl App {
+impl Sessions {
     /// The appointment's live session: the one that exists, or a new one on the node whose turn it is.
     ///
     /// # Errors
     /// [`Error::AppointmentConflict`]; [`Error::StoreUnavailable`]
-    pub async fn create_session(&self, request: SessionRequest) -> Result<Created, Error> {
-        self.within_budget(self.create_within_budget(request)).await
+    pub async fn create(&self, actor: &Actor, request: SessionRequest) -> Result<Created, Error> {
+        permit_service(actor)?;
+        let created = self.create_within_budget(actor, request);
+        self.access.within_budget(created).await
     }
 
-    async fn create_within_budget(&self, request: SessionRequest) -> Result<Created, Error> {
-        for attempt in 0..self.config.commit_attempts_max {
+    async fn create_within_budget(
+        &self,
+        actor: &Actor,
+        request: SessionRequest,
+    ) -> Result<Created, Error> {
+        for attempt in 0..self.attempts_max {
             let latest = self
-                .store
+                .access
+                .sessions
                 .latest(&request.appointment_id)
                 .await
-                .map_err(|error| self.store_error(&error))?;
+                .map_err(|error| self.access.error(&error))?;
             if let Some(session) = &latest
                 && session.state != SessionState::Ended
             {
-                let is_over = session.is_past_window(&self.config.window, Timestamp::now());
+                let is_over = session.is_past_window(&self.config.window, self.clock.now());
                 match session.matches(&request) {
                     Ok(()) => {}
                     // What the worker is about to do must not stand in the way of a new session.
@@ -89,7 +98,12 @@ impl App {
                     created: false,
                 });
             }
-            let unplaced = UnplacedSession::new(request.clone(), latest.as_ref(), Timestamp::now());
+            let unplaced = UnplacedSession::new(
+                request.clone(),
+                latest.as_ref(),
+                actor.clone(),
+                self.clock.now(),
+            );
             let inserted = self.insert(unplaced).await?;
             if let Inserted::Stored(change) = inserted {
                 let Change { session, events: _ } = *change;
@@ -101,154 +115,143 @@ impl App {
             }
             tokio::time::sleep(back_off(attempt)).await;
         }
-        Err(self.contention())
+        Err(self.access.contention())
     }
 
     /// Lets a participant in: issues a token and records that it was issued.
     ///
     /// # Errors
     /// In this order: [`Error::SessionNotFound`], and those of [`Session::may_join`]; [`Error::StoreUnavailable`]
-    pub async fn join_session(&self, request: &JoinRequest) -> Result<JoinGrant, Error> {
+    pub async fn join(&self, actor: &Actor, request: &JoinRequest) -> Result<JoinGrant, Error> {
+        permit_service(actor)?;
         let grant = self
+            .changes
             .change(&request.session_id, |session| {
-                self.grant(request, session, Timestamp::now())
+                self.grants.grant(request, session, actor, self.clock.now())
             })
             .await?;
         self.metrics.token_issued(request.role.name());
         Ok(grant)
     }
 
-    /// Issues a token for who may join at `good_from`: it lives from then on as long as any.
-    pub(super) fn grant(
-        &self,
-        request: &JoinRequest,
-        session: &Session,
-        good_from: Timestamp,
-    ) -> Result<Decision<JoinGrant>, Error> {
-        let JoinRequest {
-            session_id: _,
-            role,
-            user_id,
-            display_name,
-        } = request;
-        let now = Timestamp::now();
-        let closes = session.may_join(*role, user_id, &self.config.window, good_from)?;
-        let lived = good_from.plus_secs(self.config.token_ttl_secs);
-        let expire_time = closes.map_or(lived, |closes| closes.min(lived));
-        let token = self
-            .tokens
-            .issue(session, *role, user_id, display_name, now, expire_time)
-            .map_err(|_| Error::Internal)?;
-        let change = session.token_issued(
-            user_id.clone(),
-            *role,
-            token.jti.clone(),
-            token.expire_time,
-            now,
-        );
-        let grant = JoinGrant {
-            session: change.session.clone(),
-            // From the token's own `iat`, so that it is the whole number of seconds that was configured.
-            expires_in: token.expire_time.since(now.floor_to_secs()),
-            token,
-        };
-        Ok(Decision::Commit(Box::new(change), grant))
-    }
-
     /// One session.
     ///
     /// # Errors
     /// [`Error::SessionNotFound`]; [`Error::StoreUnavailable`]
-    pub async fn get_session(&self, key: &SessionKey) -> Result<Session, Error> {
-        self.within_budget(async {
-            let found = match key {
-                SessionKey::Session(session_id) => self.store.get(session_id).await,
-                SessionKey::Appointment(appointment_id) => self.store.latest(appointment_id).await,
-            };
-            found
-                .map_err(|error| self.store_error(&error))?
-                .ok_or(Error::SessionNotFound)
-        })
-        .await
+    pub async fn get(&self, actor: &Actor, key: &SessionKey) -> Result<Session, Error> {
+        permit_service(actor)?;
+        match key {
+            SessionKey::Session(session_id) => self.access.session(session_id).await,
+            SessionKey::Appointment(appointment_id) => {
+                self.access
+                    .within_budget(async {
+                        let found = self.access.sessions.latest(appointment_id).await;
+                        found
+                            .map_err(|error| self.access.error(&error))?
+                            .ok_or(Error::SessionNotFound)
+                    })
+                    .await
+            }
+        }
     }
 
     /// Sessions, newest first; in the place of one that cannot be read, its id.
     ///
     /// # Errors
     /// [`Error::StoreUnavailable`]
-    pub async fn list_sessions(
+    pub async fn list(
         &self,
+        actor: &Actor,
         query: &SessionQuery,
     ) -> Result<Vec<Result<Session, SessionId>>, Error> {
-        self.within_budget(async {
-            let listed = self.store.list(query).await;
-            let listed = listed.map_err(|error| self.store_error(&error))?;
-            let rows = listed.into_iter().map(|row| {
-                row.map_err(|unreadable| {
-                    self.store_error(&unreadable.error);
-                    unreadable.session_id
-                })
-            });
-            Ok(rows.collect())
-        })
-        .await
+        permit_service(actor)?;
+        self.access
+            .within_budget(async {
+                let listed = self.access.sessions.list(query).await;
+                let listed = listed.map_err(|error| self.access.error(&error))?;
+                let rows = listed.into_iter().map(|row| {
+                    row.map_err(|unreadable| {
+                        self.access.error(&unreadable.error);
+                        unreadable.session_id
+                    })
+                });
+                Ok(rows.collect())
+            })
+            .await
     }
 
     /// Moves an appointment, or replaces its doctor or labels.
     ///
     /// # Errors
     /// [`Error::SessionNotFound`], and those of [`Session::updated`]; [`Error::StoreUnavailable`]
-    pub async fn update_session(
+    pub async fn update(
         &self,
+        actor: &Actor,
         session_id: &SessionId,
         update: &SessionUpdate,
         expected_version: Option<i64>,
     ) -> Result<Session, Error> {
-        self.change(session_id, |session| {
-            let change = session.updated(update.clone(), expected_version, Timestamp::now())?;
-            Ok(Decision::of(change, session))
-        })
-        .await
+        self.changes
+            .change(session_id, |session| {
+                let change =
+                    session.updated(update.clone(), expected_version, actor, self.clock.now())?;
+                Ok(Decision::of(change, session))
+            })
+            .await
     }
 
-    /// Ends a session for good; one that has ended stays as it is.
-    ///
-    /// # Errors
-    /// [`Error::SessionNotFound`]; [`Error::StoreUnavailable`]
-    pub async fn end_session(
-        &self,
-        session_id: &SessionId,
-        reason: &str,
-    ) -> Result<Session, Error> {
-        self.change(session_id, |session| {
-            let cause = EndCause::Backend;
-            let change = session.ended(cause, reason.to_owned(), Timestamp::now());
-            Ok(Decision::of(change, session))
-        })
-        .await
-    }
-
-    /// Ends a session for everybody, as its host.
+    /// Ends a session for good; one that has ended stays as it is. Without a `reason`, the words for the cause are noted.
     ///
     /// # Errors
     /// [`Error::NotAllowed`]; [`Error::SessionNotFound`]; [`Error::StoreUnavailable`]
-    pub async fn end_by_host(&self, session_id: &SessionId, by: &UserId) -> Result<Session, Error> {
-        self.change(session_id, |session| {
-            let cause = EndCause::Host;
-            let change = session.ended(cause, cause.reason().to_owned(), Timestamp::now());
-            if change.is_some() {
-                permit_by(session, Some(by), Action::EndSession)?;
-            }
-            Ok(Decision::of(change, session))
-        })
-        .await
+    pub async fn end(
+        &self,
+        actor: &Actor,
+        session_id: &SessionId,
+        reason: Option<&str>,
+    ) -> Result<Session, Error> {
+        self.changes
+            .change(session_id, |session| {
+                let reason = reason.map(ToOwned::to_owned);
+                let change = session.ended(reason, actor, self.clock.now())?;
+                Ok(Decision::of(change, session))
+            })
+            .await
+    }
+
+    /// Ends a session if its time is over, and says whether it has ended.
+    ///
+    /// # Errors
+    /// [`Error::SessionNotFound`]; [`Error::StoreUnavailable`]
+    pub(super) async fn end_if_over(&self, session_id: &SessionId) -> Result<bool, Error> {
+        self.changes
+            .change(session_id, |session| {
+                // As it is now: it may have been moved, or entered, since it was found.
+                let EndingConfig {
+                    window,
+                    empty_timeout,
+                } = &self.config;
+                let now = self.clock.now();
+                let Some(cause) = session.due_end(window, *empty_timeout, now) else {
+                    return Ok(Decision::Keep(false));
+                };
+                let change = session.ended(None, &Actor::System(cause), now)?;
+                Ok(match change {
+                    Some(change) => Decision::Commit(Box::new(change), true),
+                    None => Decision::Keep(false),
+                })
+            })
+            .await
     }
 
     /// Stores a new session, also when the caller goes away meanwhile.
     async fn insert(&self, unplaced: UnplacedSession) -> Result<Inserted, Error> {
-        let (store, rotation) = (Arc::clone(&self.store), Arc::clone(&self.rotation));
+        let (store, rotation) = (
+            Arc::clone(&self.access.sessions),
+            Arc::clone(&self.rotation),
+        );
         let inserting = tokio::spawn(async move { store.insert(unplaced, &rotation).await });
         let inserted = inserting.await.map_err(|_| Error::Internal)?;
-        inserted.map_err(|error| self.store_error(&error))
+        inserted.map_err(|error| self.access.error(&error))
     }
 }

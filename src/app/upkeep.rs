@@ -2,19 +2,22 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::changes::Decision;
+use super::access::StoreAccess;
+use super::changes::{Changes, Decision};
+use super::clock::Clock;
 use super::liveness::Liveness;
+use super::sessions::{EndingConfig, Sessions};
 use super::unreadable::Part;
-use super::{App, Config};
+use crate::domain::actor::{Actor, SystemCause};
 use crate::domain::error::Error;
 use crate::domain::id::SessionId;
 use crate::domain::page::PAGE_SIZE_MAX;
-use crate::domain::participant::LeaveCause;
 use crate::domain::time::Timestamp;
 use crate::store::StoreError;
+use crate::telemetry::metrics::Metrics;
 
 /// How many sessions are dealt with at a time.
 const BATCH: usize = 100;
@@ -23,28 +26,54 @@ const RETRIES: usize = 10;
 /// How many instances are watched. Those that nobody needs to hear of any more are forgotten, and make room.
 const INSTANCES_MAX: usize = 1000;
 
-impl App {
+/// Ends sessions that are over, and participants' stays whose instance is dead.
+pub struct Upkeep {
+    pub(super) access: Arc<StoreAccess>,
+    pub(super) changes: Arc<Changes>,
+    pub(super) sessions: Arc<Sessions>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) config: UpkeepConfig,
+    /// Names this process, for as long as it runs.
+    pub(super) instance_id: String,
+    /// What was found over when sessions were last looked for, and did not end.
+    pub(super) still_over: Mutex<HashSet<SessionId>>,
+    pub(super) clock_watch: ClockWatch,
+}
+
+/// What upkeep goes by.
+#[derive(Debug, Clone, Copy)]
+pub struct UpkeepConfig {
+    /// When sessions end by themselves.
+    pub ending: EndingConfig,
+    /// How far this machine's clock and the store's may differ without a warning.
+    pub clock_skew_warn: Duration,
+}
+
+impl Upkeep {
     /// Ends the sessions whose time is over.
     ///
     /// # Errors
     /// [`Error::StoreUnavailable`]; what is left is found again the next time.
     pub async fn end_overdue(&self) -> Result<(), Error> {
-        let now = Timestamp::now();
-        let ends_before = now.minus_secs(self.config.window.late_secs);
+        let now = self.clock.now();
+        let ends_before = now.minus_secs(self.config.ending.window.late_secs);
         let empty_before = self
             .config
+            .ending
             .empty_timeout
             .map(|timeout| now.minus_secs(timeout.as_secs()));
         // However many of those that are found are set aside, a batch of others is found, too.
-        let limit = BATCH + self.unreadable.len();
+        let limit = BATCH + self.access.unreadable.len();
         let overdue = self
-            .store
+            .access
+            .sessions
             .overdue(ends_before, empty_before, limit)
             .await
-            .map_err(|error| self.store_error(&error))?;
+            .map_err(|error| self.access.error(&error))?;
         let mut still_there = Vec::new();
         for session_id in self.without_set_aside(overdue) {
-            match self.end_if_over(&session_id).await {
+            match self.sessions.end_if_over(&session_id).await {
                 Ok(true) => {}
                 // Others are changing it right now; it is found again.
                 Err(Error::Contention { .. } | Error::Overloaded { .. }) => {}
@@ -63,7 +92,8 @@ impl App {
         let before = std::mem::replace(&mut *self.lock_still_over(), still_there.clone());
         let damaged = StoreError::corrupt("its time is over, and it cannot be ended");
         for session_id in before.intersection(&still_there) {
-            self.unreadable
+            self.access
+                .unreadable
                 .set_aside(session_id, Part::Commit, &damaged, Instant::now());
         }
     }
@@ -75,53 +105,32 @@ impl App {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends a session if its time is over; whether it has ended.
-    ///
-    /// # Errors
-    /// [`Error::SessionNotFound`]; [`Error::StoreUnavailable`]
-    pub(super) async fn end_if_over(&self, session_id: &SessionId) -> Result<bool, Error> {
-        self.change(session_id, |session| {
-            // As it is now: it may have been moved, or entered, since it was found.
-            let Config {
-                window,
-                empty_timeout,
-                ..
-            } = &self.config;
-            let now = Timestamp::now();
-            let cause = session.ends_by_itself(window, *empty_timeout, now);
-            let change =
-                cause.and_then(|cause| session.ended(cause, cause.reason().to_owned(), now));
-            Ok(match change {
-                Some(change) => Decision::Commit(Box::new(change), true),
-                None => Decision::Keep(false),
-            })
-        })
-        .await
-    }
-
     /// Tries sessions again that could not be read: an operator may have repaired them.
     ///
     /// # Errors
     /// [`Error::StoreUnavailable`]
     pub async fn retry_unreadable_sessions(&self) -> Result<(), Error> {
-        for (session_id, part) in self.unreadable.due(Instant::now(), RETRIES) {
+        for (session_id, part) in self.access.unreadable.due(Instant::now(), RETRIES) {
             let read = match part {
-                Part::Record => self.store.get(&session_id).await.map(drop),
+                Part::Record => self.access.sessions.get(&session_id).await.map(drop),
                 Part::Commit => {
-                    self.unreadable.readmit(&session_id);
+                    self.access.unreadable.readmit(&session_id);
                     continue;
                 }
                 Part::Events { after } => {
-                    let events = self.store.events(&session_id, after, PAGE_SIZE_MAX);
+                    let events = self
+                        .access
+                        .sessions
+                        .events(&session_id, after, PAGE_SIZE_MAX);
                     events.await.map(drop)
                 }
             };
             match read {
-                Ok(()) => self.unreadable.release(&session_id),
+                Ok(()) => self.access.unreadable.release(&session_id),
                 Err(StoreError::Corrupt { .. }) => {
-                    self.unreadable.postpone(&session_id, Instant::now());
+                    self.access.unreadable.postpone(&session_id, Instant::now());
                 }
-                Err(error) => return Err(self.store_error(&error)),
+                Err(error) => return Err(self.access.error(&error)),
             }
         }
         Ok(())
@@ -132,9 +141,9 @@ impl App {
     /// # Errors
     /// [`Error::StoreUnavailable`]
     pub async fn beat(&self, liveness: &mut Liveness) -> Result<(), Error> {
-        let mark = liveness.next_mark(Timestamp::now());
-        let beaten = self.store.beat(&self.instance_id, mark).await;
-        beaten.map_err(|error| self.store_error(&error))
+        let mark = liveness.next_mark(self.clock.now());
+        let beaten = self.access.sessions.beat(&self.instance_id, mark).await;
+        beaten.map_err(|error| self.access.error(&error))
     }
 
     /// Looks at the marks of the other instances, and returns the instances that are dead.
@@ -142,8 +151,8 @@ impl App {
     /// # Errors
     /// [`Error::StoreUnavailable`]
     pub async fn find_dead_instances(&self, liveness: &mut Liveness) -> Result<Vec<String>, Error> {
-        let marks = self.store.instances(INSTANCES_MAX).await;
-        let mut marks = marks.map_err(|error| self.store_error(&error))?;
+        let marks = self.access.sessions.instances(INSTANCES_MAX).await;
+        let mut marks = marks.map_err(|error| self.access.error(&error))?;
         marks.retain(|(instance_id, _)| *instance_id != self.instance_id);
         Ok(liveness.observe(marks, Instant::now()))
     }
@@ -155,13 +164,13 @@ impl App {
     /// [`Error::StoreUnavailable`]; what is left is found again the next time.
     pub async fn sweep_dead_instances(&self, dead: &[String]) -> Result<(), Error> {
         for instance_id in dead {
-            let limit = BATCH + self.unreadable.len();
-            let held = self.store.held_by(instance_id, limit).await;
-            let held = held.map_err(|error| self.store_error(&error))?;
+            let limit = BATCH + self.access.unreadable.len();
+            let held = self.access.sessions.held_by(instance_id, limit).await;
+            let held = held.map_err(|error| self.access.error(&error))?;
             // Only once nobody is left: what could not be changed now is found again.
             if held.is_empty() {
-                let forgotten = self.store.forget_instance(instance_id).await;
-                forgotten.map_err(|error| self.store_error(&error))?;
+                let forgotten = self.access.sessions.forget_instance(instance_id).await;
+                forgotten.map_err(|error| self.access.error(&error))?;
             }
             for session_id in self.without_set_aside(held) {
                 go_on(self.remove_participants_of(&session_id, instance_id).await)?;
@@ -170,20 +179,15 @@ impl App {
         Ok(())
     }
 
-    /// How long a participant may be away.
-    pub fn grace(&self) -> Duration {
-        self.config.reconnect_grace
-    }
-
     /// Compares this machine's clock with the store's, where the store has one of its own.
     ///
     /// # Errors
     /// [`Error::StoreUnavailable`]
     pub async fn measure_clock_skew(&self) -> Result<(), Error> {
-        let sent = Timestamp::now();
-        let clock = self.store.clock().await;
-        let received = Timestamp::now();
-        let Some(clock) = clock.map_err(|error| self.store_error(&error))? else {
+        let sent = self.clock.now();
+        let clock = self.access.sessions.clock().await;
+        let received = self.clock.now();
+        let Some(clock) = clock.map_err(|error| self.access.error(&error))? else {
             return Ok(());
         };
         let skew = ClockSkew::of(sent, clock, received);
@@ -194,7 +198,7 @@ impl App {
 
     fn without_set_aside(&self, found: Vec<SessionId>) -> Vec<SessionId> {
         let mut found = found;
-        found.retain(|session_id| !self.unreadable.contains(session_id));
+        found.retain(|session_id| !self.access.unreadable.contains(session_id));
         found
     }
 
@@ -205,15 +209,19 @@ impl App {
     ) -> Result<(), Error> {
         loop {
             let left = self
+                .changes
                 .change(session_id, |session| {
                     let lost = session
                         .participants
                         .iter()
                         .find(|participant| participant.instance_id == instance_id);
-                    let change = lost.and_then(|participant| {
-                        let user_id = &participant.user_id;
-                        session.departed(user_id, instance_id, LeaveCause::Lost, Timestamp::now())
-                    });
+                    let Some(participant) = lost else {
+                        return Ok(Decision::Keep(false));
+                    };
+                    let user_id = &participant.user_id;
+                    let actor = Actor::System(SystemCause::InstanceDead);
+                    let now = self.clock.now();
+                    let change = session.departed(user_id, instance_id, &actor, now)?;
                     Ok(match change {
                         Some(change) => Decision::Commit(Box::new(change), true),
                         None => Decision::Keep(false),

@@ -3,6 +3,7 @@
 use video_session::api::links::Links;
 use video_session::app::{App, JoinRequest};
 use video_session::domain::access::Role;
+use video_session::domain::actor::Actor;
 use video_session::domain::error::Error;
 use video_session::domain::id::{AppointmentId, UserId, random_id};
 use video_session::domain::label::Labels;
@@ -27,7 +28,12 @@ pub(super) async fn create_session(app: &App, links: &Links) -> Result<String, D
         admission: Wish::none(Admission::default()),
         max_participants: Wish::none(8),
     };
-    let session_id = app.create_session(request).await?.session.session_id;
+    let session_id = app
+        .sessions
+        .create(&Actor::Backend, request)
+        .await?
+        .session
+        .session_id;
     let link = async |role, user_id, display_name: &str| {
         let request = JoinRequest {
             session_id: session_id.clone(),
@@ -35,7 +41,7 @@ pub(super) async fn create_session(app: &App, links: &Links) -> Result<String, D
             user_id,
             display_name: display_name.to_owned(),
         };
-        let grant = app.join_session(&request).await?;
+        let grant = app.sessions.join(&Actor::Backend, &request).await?;
         Ok::<_, Error>(links.join(&session_id, &grant.token.jwt))
     };
     let for_doctor = link(Role::Doctor, doctor, "Dr. Demo").await?;

@@ -6,7 +6,7 @@ use super::env::Env;
 use super::millis;
 use crate::worker::Config;
 
-pub(super) fn read(env: &mut Env<'_>, store_timeout: Duration) -> Config {
+pub(super) fn read(env: &mut Env<'_>, store_timeout: Duration, grace: Duration) -> Config {
     let config = Config {
         probe_interval: millis(env, "STORE_PROBE_INTERVAL_MS", 1000),
         probe_timeout: store_timeout,
@@ -14,6 +14,7 @@ pub(super) fn read(env: &mut Env<'_>, store_timeout: Duration) -> Config {
         overdue_interval: millis(env, "OVERDUE_INTERVAL_MS", 500),
         beat_interval: millis(env, "INSTANCE_BEAT_MS", 2000),
         lease_secs: env.number("INSTANCE_LEASE_SECS", 12, 1, 3600),
+        grace,
     };
     if Duration::from_secs(config.lease_secs) < 2 * config.beat_interval {
         env.fault(

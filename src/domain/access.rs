@@ -1,105 +1,12 @@
 //! Who may do what. All policy on people stands here, and nowhere else.
 
+use super::actor::{Actor, SystemCause};
 use super::error::Error;
 use super::event::{Event, EventKind};
 use super::id::UserId;
+pub use super::role::{Action, Role};
 use super::session::Session;
 use super::time::Timestamp;
-
-/// What a participant is in a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Role {
-    /// The doctor: the host.
-    Doctor,
-    /// The patient.
-    Patient,
-    /// Somebody whom the backend invited.
-    Guest,
-    /// An interpreter whom the backend invited.
-    Interpreter,
-    /// Somebody who looks on and publishes nothing.
-    Observer,
-}
-
-/// What a participant may do to others, or to the session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
-    /// Let in one who waits.
-    Admit,
-    /// Ask one to mute.
-    Mute,
-    /// Remove one.
-    Remove,
-    /// End the session for everybody.
-    EndSession,
-    /// Send audio or video, and tell of it.
-    Publish,
-    /// Pass the waiting room.
-    SkipWaiting,
-    /// Be there when the session is full.
-    SkipLimit,
-}
-
-const HOST: &str = "host";
-const MUTE_OTHERS: &str = "mute-others";
-const END_CALL: &str = "end-call";
-const PARTICIPANT: &str = "participant";
-const OBSERVER: &str = "observer";
-
-impl Role {
-    /// Every role.
-    pub const ALL: [Self; 5] = [
-        Self::Doctor,
-        Self::Patient,
-        Self::Guest,
-        Self::Interpreter,
-        Self::Observer,
-    ];
-
-    /// The role's name in tokens, events and stores.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Doctor => "doctor",
-            Self::Patient => "patient",
-            Self::Guest => "guest",
-            Self::Interpreter => "interpreter",
-            Self::Observer => "observer",
-        }
-    }
-
-    /// The role of that name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|role| role.name() == name)
-    }
-
-    /// What a token of this role allows its bearer in the session.
-    pub fn permissions(self) -> &'static [&'static str] {
-        match self {
-            Self::Doctor => &[HOST, MUTE_OTHERS, END_CALL],
-            Self::Patient | Self::Guest | Self::Interpreter => &[PARTICIPANT],
-            Self::Observer => &[OBSERVER],
-        }
-    }
-
-    /// Whether the role allows an action.
-    pub fn may(self, action: Action) -> bool {
-        let has = |permission| self.permissions().contains(&permission);
-        match action {
-            Action::Admit | Action::Remove | Action::SkipWaiting | Action::SkipLimit => has(HOST),
-            Action::Mute => has(MUTE_OTHERS),
-            Action::EndSession => has(END_CALL),
-            Action::Publish => !has(OBSERVER),
-        }
-    }
-
-    /// Whether the backend gives the role by inviting.
-    pub fn is_invited(self) -> bool {
-        match self {
-            Self::Guest | Self::Interpreter | Self::Observer => true,
-            Self::Doctor | Self::Patient => false,
-        }
-    }
-}
 
 /// A user may take a role in a session only if the session stores that user for it, or an invitation does that has not
 /// expired; and not after having been removed for good.
@@ -189,25 +96,69 @@ pub fn tells_of_issue(event: &Event, role: Role, user_id: &UserId, jti: &str) ->
     }
 }
 
-/// Whoever acts on the session or on others does so as the backend (`None`), or as one who is in the call, in a role that
-/// allows it. That is looked at when it is decided: a host who was removed a moment ago, on another instance, is none.
+/// Whether an actor may do something that concerns no one session, or that only the backend does.
 ///
 /// # Errors
 /// [`Error::NotAllowed`]
-pub fn permit_by(session: &Session, by: Option<&UserId>, action: Action) -> Result<(), Error> {
-    let is_entitled = |user_id: &UserId| {
-        session
+pub fn permit_service(actor: &Actor) -> Result<(), Error> {
+    match actor {
+        Actor::Backend => Ok(()),
+        Actor::Participant { .. } | Actor::System(_) => Err(Error::NotAllowed),
+    }
+}
+
+/// Whether an actor may do something to a session, or to others in it. The backend may do everything. A participant must be
+/// in the call, in a role that allows it, when it is decided: a host whom another instance removed a moment ago is none. The
+/// service itself only ends what is over.
+///
+/// # Errors
+/// [`Error::NotAllowed`]
+pub fn permit(session: &Session, actor: &Actor, action: Action) -> Result<(), Error> {
+    let is_permitted = match actor {
+        Actor::Backend => true,
+        Actor::Participant { role: _, user_id } => session
             .admitted()
-            .any(|who| who.user_id == *user_id && who.role.may(action))
+            .any(|participant| participant.user_id == *user_id && participant.role.may(action)),
+        Actor::System(cause) => permits_system(*cause, action),
     };
-    if by.is_none_or(is_entitled) {
+    if is_permitted {
         Ok(())
     } else {
         Err(Error::NotAllowed)
     }
 }
 
-/// A participant may act on the session or on others only as their role allows.
+fn permits_system(cause: SystemCause, action: Action) -> bool {
+    match cause {
+        SystemCause::TimeOver | SystemCause::Empty => action == Action::EndSession,
+        SystemCause::ConnectionLost | SystemCause::InstanceDead => false,
+    }
+}
+
+/// Whether an actor may end a participant's stay: participants leave by themselves, and the service drops those whose
+/// connection is lost.
+///
+/// # Errors
+/// [`Error::NotAllowed`]
+pub fn permit_departure(actor: &Actor, user_id: &UserId) -> Result<(), Error> {
+    let is_permitted = match actor {
+        Actor::Backend => false,
+        Actor::Participant {
+            user_id: leaving, ..
+        } => leaving == user_id,
+        Actor::System(cause) => match cause {
+            SystemCause::ConnectionLost | SystemCause::InstanceDead => true,
+            SystemCause::TimeOver | SystemCause::Empty => false,
+        },
+    };
+    if is_permitted {
+        Ok(())
+    } else {
+        Err(Error::NotAllowed)
+    }
+}
+
+/// Whether a role ever allows something, asked before a session is read for it.
 ///
 /// # Errors
 /// [`Error::NotAllowed`]
@@ -221,43 +172,56 @@ pub fn permit_action(role: Role, action: Action) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use strum::VariantArray as _;
 
-    const ACTIONS: [Action; 7] = [
-        Action::Admit,
-        Action::Mute,
-        Action::Remove,
-        Action::EndSession,
-        Action::Publish,
-        Action::SkipWaiting,
-        Action::SkipLimit,
-    ];
+    use super::*;
 
     #[test]
     fn each_role_may_do_what_is_documented_and_no_more() {
-        for role in Role::ALL {
-            let may: Vec<_> = ACTIONS
-                .into_iter()
+        for role in Role::ALL.iter().copied() {
+            let may: Vec<_> = Action::VARIANTS
+                .iter()
+                .copied()
                 .filter(|action| role.may(*action))
                 .collect();
             let expected: &[Action] = match role {
-                Role::Doctor => &ACTIONS,
+                Role::Doctor => Action::VARIANTS,
                 Role::Patient | Role::Guest | Role::Interpreter => &[Action::Publish],
                 Role::Observer => &[],
             };
             assert_eq!(may, expected, "{role:?}");
-            for action in ACTIONS {
-                assert_eq!(permit_action(role, action).is_ok(), role.may(action));
+            for action in Action::VARIANTS {
+                assert_eq!(permit_action(role, *action).is_ok(), role.may(*action));
             }
         }
     }
 
     #[test]
-    fn every_role_has_a_name_of_its_own() {
-        for role in Role::ALL {
-            assert_eq!(Role::from_name(role.name()), Some(role));
+    fn only_the_backend_acts_on_sessions_that_it_is_not_in() {
+        for actor in Actor::examples() {
+            let is_backend = actor == Actor::Backend;
+            assert_eq!(permit_service(&actor).is_ok(), is_backend, "{actor:?}");
         }
-        assert_eq!(Role::from_name("host"), None);
+    }
+
+    #[test]
+    fn participants_end_their_own_stay_and_the_service_only_that_of_the_lost() {
+        let doctor = UserId::from_stored("doctor-1".into());
+        let permitted: Vec<_> = Actor::examples()
+            .into_iter()
+            .filter(|actor| permit_departure(actor, &doctor).is_ok())
+            .collect();
+        let expected = [
+            Actor::Participant {
+                role: Role::Doctor,
+                user_id: doctor.clone(),
+            },
+            Actor::System(SystemCause::ConnectionLost),
+            Actor::System(SystemCause::InstanceDead),
+        ];
+        assert_eq!(permitted, expected);
+        let other = UserId::from_stored("patient-1".into());
+        assert!(permit_departure(&expected[0], &other).is_err());
     }
 
     #[test]
@@ -274,6 +238,7 @@ mod tests {
                 2,
                 crate::domain::id::SessionId::from_stored("sess_1".into()),
                 Timestamp::MIN,
+                Actor::Backend,
                 kind,
             )
         };

@@ -1,13 +1,18 @@
 //! The nouns of a video consultation and the rules between them: no I/O, no async, no wire or database types.
 
 pub mod access;
+pub mod actor;
+pub mod cause;
+pub mod change;
 pub mod error;
 pub mod event;
 pub mod id;
 pub mod label;
+mod named;
 pub mod node;
 pub mod page;
 pub mod participant;
-pub mod presence;
+pub mod role;
+pub mod rules;
 pub mod session;
 pub mod time;

@@ -1,7 +1,11 @@
 //! The people of a session: who is connected, who is invited, who was removed.
 
-use super::access::Role;
+use strum::{EnumString, IntoStaticStr, VariantArray};
+
+pub use super::cause::LeaveCause;
 use super::id::UserId;
+use super::named::named;
+use super::role::Role;
 use super::time::Timestamp;
 
 /// How many may be invited to one session.
@@ -13,7 +17,8 @@ pub const INVITES_MAX: usize = 32;
 pub const REMOVALS_MAX: usize = 256;
 
 /// Who gets past the waiting room by themselves. The host always does.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, IntoStaticStr, EnumString, VariantArray)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Admission {
     /// Everybody, at once.
     Open,
@@ -24,86 +29,14 @@ pub enum Admission {
     Manual,
 }
 
-impl Admission {
-    /// Every kind.
-    pub const ALL: [Self; 3] = [Self::Open, Self::WhenHostPresent, Self::Manual];
-
-    /// Its name in stores.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::WhenHostPresent => "when-host-present",
-            Self::Manual => "manual",
-        }
-    }
-
-    /// The one of that name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|admission| admission.name() == name)
-    }
-}
-
 /// Where a connected participant is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, EnumString, VariantArray)]
+#[strum(serialize_all = "kebab-case")]
 pub enum ParticipantStatus {
     /// In the waiting room.
     Waiting,
     /// In the call.
     Admitted,
-}
-
-impl ParticipantStatus {
-    /// Its name in stores and signalling.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Waiting => "waiting",
-            Self::Admitted => "admitted",
-        }
-    }
-}
-
-/// Why a participant is gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LeaveCause {
-    /// They left.
-    Left,
-    /// Their connection was lost and did not come back in time.
-    Lost,
-    /// They were removed.
-    Removed,
-    /// The session ended.
-    SessionEnded,
-    /// They came again, in another role.
-    Replaced,
-}
-
-impl LeaveCause {
-    /// Every cause.
-    pub const ALL: [Self; 5] = [
-        Self::Left,
-        Self::Lost,
-        Self::Removed,
-        Self::SessionEnded,
-        Self::Replaced,
-    ];
-
-    /// Its name in stores and signalling.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Left => "left",
-            Self::Lost => "lost",
-            Self::Removed => "removed",
-            Self::SessionEnded => "session-ended",
-            Self::Replaced => "replaced",
-        }
-    }
-
-    /// The one of that name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|cause| cause.name() == name)
-    }
 }
 
 /// Somebody connected to a session, or away for no longer than the grace allows.
@@ -193,3 +126,5 @@ pub struct Arrival {
     /// The instance that holds the connection.
     pub instance_id: String,
 }
+
+named!(Admission, ParticipantStatus);

@@ -111,7 +111,7 @@ impl Assets {
             .get(ACCEPT_LANGUAGE)
             .and_then(|header| header.to_str().ok())
             .unwrap_or("");
-        let mut wanted: Vec<_> = accepted.split(',').map(wish).collect();
+        let mut wanted: Vec<_> = accepted.split(',').map(parse_language).collect();
         // Stable: of those with one weight, the first is wanted most.
         wanted.sort_by(|(_, one), (_, other)| other.total_cmp(one));
         wanted
@@ -148,7 +148,7 @@ impl Assets {
 }
 
 /// A language without its region, and its weight (RFC 9110, section 12.5.4).
-fn wish(entry: &str) -> (String, f32) {
+fn parse_language(entry: &str) -> (String, f32) {
     let (tag, parameters) = entry.split_once(';').unwrap_or((entry, ""));
     let weight = parameters
         .trim()

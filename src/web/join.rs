@@ -62,15 +62,18 @@ pub(super) fn text(part: Result<Path<String>, PathRejection>) -> String {
 /// Also done before the door opens and while the store is away: a page that tries again must not have the token in its
 /// address.
 async fn exchange(edge: &Edge, session_id: &SessionId, token: &str) -> Result<Response, Refusal> {
-    let pass = edge.app.recognise(token, Purpose::Join, session_id)?;
-    if let Err(reason) = edge.app.session_of(&pass).await {
+    let pass = edge
+        .app
+        .signalling
+        .recognise(token, Purpose::Join, session_id)?;
+    if let Err(reason) = edge.app.signalling.session_of(&pass).await {
         match Refusal::from(reason) {
             Refusal::StoreAway => {}
             refusal => return Err(refusal),
         }
     }
     let slot = cookie::slot(session_id, &pass.user_id);
-    let (credential, good_for) = edge.app.stay_credential(&pass)?;
+    let (credential, good_for) = edge.app.signalling.stay_credential(&pass)?;
     let set_cookie = cookie::set(&edge.config, session_id, &slot, &credential, good_for);
     let location = edge.config.links.slot_path(session_id, &slot);
     let headers = [(LOCATION, location), (SET_COOKIE, set_cookie)];
@@ -112,6 +115,7 @@ pub(super) async fn bearer(
     let credential = cookie::read(headers, slot).ok_or(Refusal::MissingToken)?;
     Ok(edge
         .app
+        .signalling
         .let_in(credential, Purpose::Stay, session_id)
         .await?)
 }
@@ -167,7 +171,7 @@ async fn read_name(edge: &Edge, body: Body) -> Result<String, String> {
 }
 
 async fn keep_name(edge: &Edge, pass: &Pass, name: &str) -> Result<Response, Refusal> {
-    match edge.app.name_participant(pass, name).await {
+    match edge.app.signalling.name_participant(pass, name).await {
         Ok(()) => Ok(StatusCode::NO_CONTENT.into_response()),
         Err(Error::NameGiven) => {
             let told = "another name was given already, here or with the link";

@@ -100,7 +100,7 @@ struct Edge {
 }
 
 impl Config {
-    /// Whether the page that makes a request is one of ours: browsers send the cookie whoever makes it.
+    /// Whether the page that makes a request is one of ours: browsers send the cookie with requests of any page.
     fn is_own_origin(&self, headers: &HeaderMap) -> bool {
         let mut origins = headers.get_all(ORIGIN).iter();
         // Browsers send one; of several, none says who asks.
@@ -159,8 +159,8 @@ pub async fn serve(
     .await;
 }
 
-/// A connection's place among those that may be open at once, until it is dropped.
-struct Place {
+/// What lets a connection be open, until it is dropped.
+struct ConnectionPermit {
     #[expect(dead_code, reason = "held, not used")]
     permit: OwnedSemaphorePermit,
     #[expect(dead_code, reason = "held, not used")]

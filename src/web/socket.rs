@@ -83,14 +83,14 @@ enum Ending {
 }
 
 async fn converse(edge: Edge, pass: Pass, mut socket: WebSocket) {
-    let _counted = edge.app.count_connection();
+    let _counted = edge.app.signalling.count_connection();
     let began = Instant::now();
     let code = match hold(&edge, &pass, &mut socket).await {
         Ending::Left => Some(CloseCode::Left.number()),
         Ending::Close(code) => Some(code),
         Ending::Lost => None,
     };
-    edge.app.count_ending(code);
+    edge.app.signalling.count_ending(code);
     tracing::info!(
         session_id = %pass.session_id,
         role = pass.role.name(),
@@ -112,7 +112,7 @@ async fn hold(edge: &Edge, pass: &Pass, socket: &mut WebSocket) -> Ending {
         queue,
         too_slow: too_slow.clone(),
     };
-    let connection = match edge.app.connect(pass, outbox).await {
+    let connection = match edge.app.signalling.connect(pass, outbox).await {
         Ok(connection) => connection,
         Err(error) => return Ending::Close(close_code(&error).number()),
     };
@@ -128,7 +128,7 @@ async fn hold(edge: &Edge, pass: &Pass, socket: &mut WebSocket) -> Ending {
     let ending = conversation.run().await;
     let heard = conversation.heard;
     let left = matches!(ending, Ending::Left);
-    edge.app.disconnect(connection, left, heard);
+    edge.app.signalling.disconnect(connection, left, heard);
     ending
 }
 
@@ -235,7 +235,7 @@ impl Conversation<'_> {
         let Message::Text(text) = message else {
             return None;
         };
-        match self.edge.app.hear(self.connection, &text).await {
+        match self.edge.app.signalling.hear(self.connection, &text).await {
             Ok(Heard::Continue) => None,
             Ok(Heard::Pinged) => self.send(Message::text(&*ServerMessage::Pong.text())).await,
             Ok(Heard::Leave) => Some(Ending::Left),

@@ -10,6 +10,6 @@ pub(super) async fn run(config: Config, parts: Parts) {
     loop {
         ticks.tick().await;
         // A failure has been logged by the store; the old measure stands until the next one.
-        let _ = timeout(config.probe_timeout, parts.app.measure_clock_skew()).await;
+        let _ = timeout(config.probe_timeout, parts.app.upkeep.measure_clock_skew()).await;
     }
 }

@@ -36,6 +36,8 @@ pub struct Config {
     pub beat_interval: Duration,
     /// How long it is believed to live without saying so.
     pub lease_secs: u64,
+    /// How long the participants of a dead instance have to come back.
+    pub grace: Duration,
 }
 
 /// What the tasks work with.

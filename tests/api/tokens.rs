@@ -8,14 +8,16 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use secrecy::SecretString;
 use serde_json::{Value, json};
+use video_session::app::clock::{Clock as _, SystemClock};
 use video_session::auth::token::{
     Claims, Config, InvalidToken, KeyError, KeySource, Purpose, Tokens,
 };
 use video_session::domain::access::Role;
+use video_session::domain::actor::Actor;
 use video_session::domain::id::{AppointmentId, NodeId, UserId};
 use video_session::domain::participant::Admission;
-use video_session::domain::session::{Schedule, SessionRequest, UnplacedSession, Wish};
-use video_session::domain::time::Timestamp;
+use video_session::domain::rules::create::UnplacedSession;
+use video_session::domain::session::{Schedule, SessionRequest, Wish};
 use video_session::proto::v1;
 
 use crate::harness::{JWT_SECRET, Setup, create, created, join, jwt_part, patiently, tool};
@@ -64,8 +66,9 @@ fn issue(tokens: &Tokens) -> String {
         admission: Wish::none(Admission::default()),
         max_participants: Wish::none(8),
     };
-    let now = Timestamp::now();
-    let placed = UnplacedSession::new(request, None, now).place(NodeId::parse("sfu-1").unwrap());
+    let now = SystemClock.now();
+    let placed = UnplacedSession::new(request, None, Actor::Backend, now)
+        .place(NodeId::parse("sfu-1").unwrap());
     let expire_time = now.plus_secs(3600);
     let (role, user) = (Role::Patient, id("patient-1"));
     tokens
@@ -83,7 +86,7 @@ fn encoded(json: &Value) -> String {
 }
 
 fn now() -> i64 {
-    Timestamp::now().as_secs()
+    SystemClock.now().as_secs()
 }
 
 /// A token that is signed as asked, with the genuine `kid` and genuine claims but for what `change` does to them.

@@ -14,15 +14,15 @@ const failing = (name, condition) => `if (navigator.mediaDevices) {
 }`;
 
 const CASES = [
-  ['permission refused', failing('NotAllowedError', '() => true'), 'refused', 'Go in without camera and microphone'],
-  ['permission refused by the device', "if (navigator.mediaDevices) navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('Permission denied by system', 'NotAllowedError'));", 'refused-system', 'Go in without camera and microphone'],
-  ['no camera', failing('NotFoundError', '({ video }) => video'), 'missing-camera', 'Go in with sound only'],
-  ['no microphone', failing('NotFoundError', '({ audio }) => audio'), 'missing-microphone', 'Go in with picture only'],
-  ['neither', failing('NotFoundError', '() => true'), 'missing', 'Go in without camera and microphone'],
-  ['camera in use', failing('NotReadableError', '({ video }) => video'), 'busy-camera', 'Go in with sound only'],
-  ['microphone in use', failing('NotReadableError', '({ audio }) => audio'), 'busy-microphone', 'Go in with picture only'],
-  ['something unheard of', failing('UnknownError', '({ video }) => video'), 'failed-camera', 'Go in with sound only'],
-  ['address not secure', "Object.defineProperty(window, 'isSecureContext', { value: false });", 'insecure', 'Go in without camera and microphone'],
+  ['permission refused', failing('NotAllowedError', '() => true'), 'refused', 'Join without camera and microphone'],
+  ['permission refused by the device', "if (navigator.mediaDevices) navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('Permission denied by system', 'NotAllowedError'));", 'refused-system', 'Join without camera and microphone'],
+  ['no camera', failing('NotFoundError', '({ video }) => video'), 'missing-camera', 'Join with sound only'],
+  ['no microphone', failing('NotFoundError', '({ audio }) => audio'), 'missing-microphone', 'Join with video only'],
+  ['neither', failing('NotFoundError', '() => true'), 'missing', 'Join without camera and microphone'],
+  ['camera in use', failing('NotReadableError', '({ video }) => video'), 'busy-camera', 'Join with sound only'],
+  ['microphone in use', failing('NotReadableError', '({ audio }) => audio'), 'busy-microphone', 'Join with video only'],
+  ['something unheard of', failing('UnknownError', '({ video }) => video'), 'failed-camera', 'Join with sound only'],
+  ['address not secure', "Object.defineProperty(window, 'isSecureContext', { value: false });", 'insecure', 'Join without camera and microphone'],
 ];
 
 for (const [what, script, failure, way] of CASES) {
@@ -51,7 +51,7 @@ test('wishes that cannot be met are dropped', async (t) => {
   const patient = await open(await device(t, chromium, { ...SMALL, script }), await session.patient());
   await until('own picture', () => patient.getByTestId('preview').evaluate((video) => video.videoWidth > 0));
   assert.equal(await patient.locator('.failure').count(), 0);
-  assert.equal(await patient.getByTestId('start').textContent(), 'Go in');
+  assert.equal(await patient.getByTestId('start').textContent(), 'Join');
 });
 
 test('trying again after allowing', async (t) => {

@@ -56,16 +56,18 @@ impl Backend {
     }
 
     /// Gives a session's first event a type that nobody knows.
-    pub(crate) async fn spoil_first_event(&self, session_id: &SessionId) {
+    pub(crate) async fn set_type_of_first_event(&self, session_id: &SessionId, name: &str) {
         match &self.raw {
             Raw::Embedded(dir) => {
-                let sql = "UPDATE events SET body = json_set(body, '$.type', 'from.the.future') WHERE sequence = 1 \
+                let sql = "UPDATE events SET body = json_set(body, '$.type', ?2) WHERE sequence = 1 \
                            AND session = (SELECT n FROM sessions WHERE session_id = ?1)";
-                let changed = database(dir).execute(sql, [session_id.as_str()]).unwrap();
+                let changed = database(dir)
+                    .execute(sql, [session_id.as_str(), name])
+                    .unwrap();
                 assert_eq!(changed, 1);
             }
             Raw::Mongo(database) => {
-                let set = doc! {"$set": {"tail.0.type": "from.the.future"}};
+                let set = doc! {"$set": {"tail.0.type": name}};
                 update(database, session_id, set).await;
             }
         }

@@ -1,8 +1,10 @@
 //! list: what it finds is compared with what a plain filter over all sessions finds.
 
+use video_session::domain::actor::Actor;
 use video_session::domain::id::{NodeId, SessionId};
 use video_session::domain::page::{SessionFilter, SessionQuery};
-use video_session::domain::session::{Session, SessionState, SessionUpdate, UnplacedSession};
+use video_session::domain::rules::create::UnplacedSession;
+use video_session::domain::session::{Session, SessionState, SessionUpdate};
 use video_session::domain::time::Timestamp;
 use video_session::store::SessionStore;
 
@@ -23,6 +25,7 @@ fn made_at(time: Timestamp, appointment: &str, doctor: &str, patient: &str) -> U
         session_id: SessionId::generate(time),
         incarnation: 1,
         create_time: time,
+        actor: Actor::Backend,
         request,
     }
 }

@@ -14,7 +14,6 @@ use mongodb::options::ClientOptions;
 use mongodb::{Client, Database};
 use secrecy::SecretString;
 use video_session::domain::id::{SessionId, random_id};
-use video_session::domain::time::Timestamp;
 use video_session::store::mongo::{Config, MongoStore, client_options};
 use video_session::store::{Committed, Inserted, SessionStore, StoreError};
 
@@ -469,7 +468,7 @@ async fn a_document_that_cannot_be_changed_is_named_and_foreign_ones_take_no_pla
             let foreign = doc! {"_id": n, "appointment_id": format!("foreign-{n}"), "state": "created", "scheduled_end_time_ms": 1_i64};
             sessions.insert_one(foreign).await.unwrap();
         }
-        let overdue = store.overdue(Timestamp::now(), None, 1).await.unwrap();
+        let overdue = store.overdue(crate::sample::now(), None, 1).await.unwrap();
         assert_eq!(overdue, [session.session_id]);
         server.drop_database().await;
     }

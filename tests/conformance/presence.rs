@@ -3,19 +3,21 @@
 use std::collections::BTreeSet;
 
 use video_session::domain::access::Role;
-use video_session::domain::event::EventKind;
+use video_session::domain::actor::Actor;
+use video_session::domain::change::Change;
+use video_session::domain::event::{Event, EventKind};
 use video_session::domain::id::{SessionId, UserId, random_id};
 use video_session::domain::participant::{
     Admission, Arrival, Invite, LeaveCause, ParticipantStatus,
 };
 use video_session::domain::session::{
-    Change, Schedule, Session, SessionState, SessionUpdate, Wish,
+    EndCause, Schedule, Session, SessionState, SessionUpdate, Wish,
 };
 use video_session::domain::time::Timestamp;
 use video_session::store::{Committed, SessionStore};
 
 use crate::backend::Backend;
-use crate::sample::{commit, end, insert, join, request, stored, unplaced, update, user};
+use crate::sample::{commit, end, insert, join, now, request, stored, unplaced, update, user};
 
 const MANY: usize = 1000;
 
@@ -31,15 +33,20 @@ fn arrival(name: &str, role: Role, instance: &str) -> Arrival {
 /// The session once somebody has connected to it.
 fn arrived(session: &Session, name: &str, role: Role, instance: &str) -> Change {
     session
-        .arrived(arrival(name, role, instance), Timestamp::now())
+        .arrived(arrival(name, role, instance), now())
         .expect("there is room")
         .change
         .expect("it changes something")
 }
 
 fn departed(session: &Session, name: &str, instance: &str) -> Change {
+    let actor = Actor::Participant {
+        role: Role::Guest,
+        user_id: user(name),
+    };
     session
-        .departed(&user(name), instance, LeaveCause::Left, Timestamp::now())
+        .departed(&user(name), instance, &actor, now())
+        .expect("participants may leave")
         .expect("they were there")
 }
 
@@ -66,7 +73,7 @@ pub(crate) async fn people_read_back_as_they_were_stored(backend: &Backend) {
         (session.admission, session.max_participants),
         (Admission::Manual, 3)
     );
-    let now = Timestamp::now();
+    let now = now();
     let (doctor, patient, observer) = (user("doctor-1"), user("patient-1"), user("observer-1"));
     let invite = Invite::new(
         observer.clone(),
@@ -74,29 +81,39 @@ pub(crate) async fn people_read_back_as_they_were_stored(backend: &Backend) {
         "Olé".to_owned(),
         Some(now.plus_secs(60)),
     );
+    let host = Actor::Participant {
+        role: Role::Doctor,
+        user_id: doctor.clone(),
+    };
+    let patient_acting = Actor::Participant {
+        role: Role::Patient,
+        user_id: patient.clone(),
+    };
     type Step<'a> = Box<dyn Fn(&Session) -> Change + 'a>;
     let steps: Vec<Step<'_>> = vec![
-        Box::new(|session| session.invited(invite.clone(), now).unwrap().unwrap()),
         Box::new(|session| {
-            let named = session.named(&patient, Role::Patient, "Søren", now);
+            session
+                .invited(invite.clone(), &Actor::Backend, now)
+                .unwrap()
+                .unwrap()
+        }),
+        Box::new(|session| {
+            let named = session.named("Søren", &patient_acting, now);
             named.unwrap().unwrap()
         }),
         Box::new(|session| arrived(session, "patient-1", Role::Patient, "one")),
         Box::new(|session| arrived(session, "doctor-1", Role::Doctor, "two")),
-        Box::new(|session| {
-            let by = Some(&doctor);
-            session.admitted_by(&patient, by, now).unwrap().unwrap()
-        }),
+        Box::new(|session| session.admitted_by(&patient, &host, now).unwrap().unwrap()),
         Box::new(|session| arrived(session, "patient-1", Role::Patient, "two")),
-        Box::new(|session| session.asked_to_mute(&patient, Some(&doctor), now).unwrap()),
+        Box::new(|session| session.asked_to_mute(&patient, &host, now).unwrap()),
         Box::new(|session| {
             session
-                .removed(&observer, None, true, now)
+                .removed(&observer, &Actor::Backend, true, now)
                 .unwrap()
                 .unwrap()
         }),
         Box::new(|session| {
-            let removed = session.removed(&patient, Some(&doctor), false, now);
+            let removed = session.removed(&patient, &host, false, now);
             removed.unwrap().unwrap()
         }),
         Box::new(|session| departed(session, "doctor-1", "two")),
@@ -139,35 +156,63 @@ pub(crate) async fn people_read_back_as_they_were_stored(backend: &Backend) {
     );
 }
 
-pub(crate) async fn every_role_and_cause_reads_back(backend: &Backend) {
+/// A new kind, role or cause that a store does not know must not get in.
+pub(crate) async fn every_kind_actor_role_and_cause_reads_back(backend: &Backend) {
     let store = backend.store.as_ref();
-    let mut session = insert(store, "roles").await.session;
-    for role in Role::ALL.into_iter().filter(|role| role.is_invited()) {
+    let mut session = insert(store, "kinds").await.session;
+    let roles = Role::ALL.iter().copied();
+    for role in roles.clone().filter(|role| role.is_invited()) {
         let invite = Invite::new(user(role.name()), role, String::new(), None);
-        let invited = session.invited(invite, Timestamp::now()).unwrap().unwrap();
-        session = commit(store, &invited).await;
+        let invited = session.invited(invite, &Actor::Backend, now());
+        session = commit(store, &invited.unwrap().unwrap()).await;
     }
-    for cause in LeaveCause::ALL {
-        for role in Role::ALL {
-            let change = arrived(&session, role.name(), role, "one");
-            session = commit(store, &change).await;
-            let left = session.departed(&user(role.name()), "one", cause, Timestamp::now());
-            session = commit(store, &left.unwrap()).await;
-        }
+    for role in roles {
+        let change = arrived(&session, role.name(), role, "one");
+        session = commit(store, &change).await;
+    }
+    let leave_causes = LeaveCause::ALL
+        .iter()
+        .map(|cause| EventKind::ParticipantLeft {
+            user_id: user("patient-1"),
+            role: Role::Patient,
+            cause: *cause,
+        });
+    let end_causes = EndCause::ALL.iter().map(|cause| EventKind::Ended {
+        cause: *cause,
+        reason: String::new(),
+    });
+    let kinds = EventKind::examples().into_iter();
+    let mut expected = Vec::new();
+    for kind in kinds.chain(leave_causes).chain(end_causes) {
+        let actors = Actor::examples().into_iter().zip(session.version + 1..);
+        let events: Vec<_> = actors
+            .map(|(actor, sequence)| {
+                let session_id = session.session_id.clone();
+                Event::new(
+                    sequence,
+                    session_id,
+                    session.update_time,
+                    actor,
+                    kind.clone(),
+                )
+            })
+            .collect();
+        session.version += i64::try_from(events.len()).unwrap();
+        expected.extend(events.iter().cloned());
+        let change = Change {
+            session: session.clone(),
+            events,
+        };
+        session = commit(store, &change).await;
     }
     let read = backend.other.get(&session.session_id).await.unwrap();
     assert_eq!(read.as_ref(), Some(&session));
-    let events = backend.other.events(&session.session_id, 0, MANY).await;
-    let left: BTreeSet<_> = events
-        .unwrap()
-        .unwrap()
-        .into_iter()
-        .filter_map(|event| match event.kind {
-            EventKind::ParticipantLeft { role, cause, .. } => Some((role.name(), cause.name())),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(left.len(), Role::ALL.len() * LeaveCause::ALL.len());
+    let before = expected[0].sequence - 1;
+    let events = backend
+        .other
+        .events(&session.session_id, before, MANY)
+        .await;
+    assert_eq!(events.unwrap().unwrap(), expected);
 }
 
 /// Ten wait for the doctor, whose coming is twenty-one events in one write.

@@ -5,11 +5,16 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
+use video_session::app::clock::SystemClock;
 use video_session::app::signalling::{IceConfig, IcePolicy};
-use video_session::app::{App, Config, JoinRequest, Parts, SessionKey, UnreadableConfig};
+use video_session::app::{
+    App, Config, ContentionConfig, EndingConfig, JoinRequest, Parts, SessionKey, StayConfig,
+    StorePatience, UnreadableConfig, WatchConfig,
+};
 use video_session::auth::token::{self, KeySource, Tokens};
 use video_session::bus::local::LocalBus;
 use video_session::domain::access::Role;
+use video_session::domain::actor::Actor;
 use video_session::domain::session::{JoinWindow, SessionUpdate};
 use video_session::hub::LocalHub;
 use video_session::hub::connections::Connections;
@@ -19,6 +24,8 @@ use video_session::telemetry::metrics::Metrics;
 
 use crate::mongo::servers;
 use crate::sample::{request, rotation, user};
+
+const BACKEND: Actor = Actor::Backend;
 
 fn app(store: Arc<dyn SessionStore>) -> App {
     let key = KeySource::Secret(SecretString::from("k".repeat(32)));
@@ -31,20 +38,30 @@ fn app(store: Arc<dyn SessionStore>) -> App {
     let metrics = Arc::new(Metrics::default());
     let long = Duration::from_secs(30);
     let config = Config {
-        window: JoinWindow {
-            early_secs: 0,
-            late_secs: 0,
-        },
         token_ttl_secs: 60,
-        store_timeout: long,
-        retry_after: long,
-        commit_attempts_max: 8,
-        contention_wait: Duration::from_secs(4),
-        watch_poll: long,
-        watch_streams_max: 8,
-        stay_secs: 60,
-        reconnect_grace: long,
-        empty_timeout: None,
+        store: StorePatience {
+            timeout: long,
+            retry_after: long,
+        },
+        contention: ContentionConfig {
+            attempts_max: 8,
+            wait: Duration::from_secs(4),
+        },
+        watch: WatchConfig {
+            poll: long,
+            streams_max: 8,
+        },
+        stay: StayConfig {
+            secs: 60,
+            reconnect_grace: long,
+        },
+        ending: EndingConfig {
+            window: JoinWindow {
+                early_secs: 0,
+                late_secs: 0,
+            },
+            empty_timeout: None,
+        },
         unreadable: UnreadableConfig {
             retry: long,
             max: 8,
@@ -66,9 +83,10 @@ fn app(store: Arc<dyn SessionStore>) -> App {
             turn_ttl_secs: 60,
             policy: IcePolicy::All,
         },
+        clock: Arc::new(SystemClock),
         metrics,
     };
-    App::new(parts, config, CancellationToken::new())
+    App::new(parts, &config, CancellationToken::new())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -80,12 +98,22 @@ async fn every_call_costs_the_round_trips_that_it_may() {
         let app = app(store);
         commands.take();
 
-        let made = app.create_session(request("trips")).await.ok().unwrap();
+        let made = app
+            .sessions
+            .create(&BACKEND, request("trips"))
+            .await
+            .ok()
+            .unwrap();
         assert!(made.created);
         let new = ["find sessions", "findAndModify counters", "insert sessions"];
         assert_eq!(commands.take(), new);
 
-        let replayed = app.create_session(request("trips")).await.ok().unwrap();
+        let replayed = app
+            .sessions
+            .create(&BACKEND, request("trips"))
+            .await
+            .ok()
+            .unwrap();
         assert!(!replayed.created);
         assert_eq!(commands.take(), ["find sessions"]);
 
@@ -94,7 +122,7 @@ async fn every_call_costs_the_round_trips_that_it_may() {
             SessionKey::Session(session_id.clone()),
             SessionKey::Appointment(made.session.appointment_id),
         ] {
-            app.get_session(&key).await.unwrap();
+            app.sessions.get(&BACKEND, &key).await.unwrap();
             assert_eq!(commands.take(), ["find sessions"]);
         }
 
@@ -106,7 +134,7 @@ async fn every_call_costs_the_round_trips_that_it_may() {
                 user_id: user("doctor-1"),
                 display_name: String::new(),
             };
-            app.join_session(&join).await.ok().unwrap();
+            app.sessions.join(&BACKEND, &join).await.ok().unwrap();
             assert_eq!(commands.take(), ["find sessions", "update sessions"]);
         }
 
@@ -114,25 +142,34 @@ async fn every_call_costs_the_round_trips_that_it_may() {
             doctor_id: Some(user("doctor-2")),
             ..SessionUpdate::default()
         };
-        app.update_session(&session_id, &update, None)
+        app.sessions
+            .update(&BACKEND, &session_id, &update, None)
             .await
             .unwrap();
         assert_eq!(commands.take(), ["find sessions", "update sessions"]);
 
-        app.list_events(&session_id, 0, 500).await.unwrap();
+        app.events
+            .list(&BACKEND, &session_id, 0, 500)
+            .await
+            .unwrap();
         assert_eq!(
             commands.take(),
             ["find sessions"],
             "the archive is not asked"
         );
 
-        app.end_session(&session_id, "over").await.unwrap();
+        app.sessions.end(&BACKEND, &session_id, None).await.unwrap();
         assert_eq!(commands.take(), ["find sessions", "update sessions"]);
-        app.end_session(&session_id, "over").await.unwrap();
+        app.sessions.end(&BACKEND, &session_id, None).await.unwrap();
         assert_eq!(commands.take(), ["find sessions"]);
 
         // The next session of an appointment costs what its first did.
-        let next = app.create_session(request("trips")).await.ok().unwrap();
+        let next = app
+            .sessions
+            .create(&BACKEND, request("trips"))
+            .await
+            .ok()
+            .unwrap();
         assert!(next.created);
         assert_eq!(commands.take(), new);
         server.drop_database().await;

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
+use video_session::app::clock::{Clock as _, SystemClock};
 use video_session::domain::access::Role;
+use video_session::domain::actor::Actor;
+use video_session::domain::change::Change;
 use video_session::domain::id::{AppointmentId, NodeId, SessionId, UserId, random_id};
 use video_session::domain::label::Labels;
 use video_session::domain::node::{Rotation, SfuNode};
 use video_session::domain::participant::Admission;
-use video_session::domain::session::{
-    Change, EndCause, Schedule, Session, SessionRequest, SessionUpdate, UnplacedSession, Wish,
-};
+use video_session::domain::rules::create::UnplacedSession;
+use video_session::domain::session::{Schedule, Session, SessionRequest, SessionUpdate, Wish};
 use video_session::domain::time::Timestamp;
 use video_session::store::{Committed, Inserted, SessionStore};
 
@@ -38,8 +40,13 @@ pub(crate) fn request(appointment: &str) -> SessionRequest {
     }
 }
 
+/// The time of day.
+pub(crate) fn now() -> Timestamp {
+    SystemClock.now()
+}
+
 pub(crate) fn unplaced(request: SessionRequest, previous: Option<&Session>) -> UnplacedSession {
-    UnplacedSession::new(request, previous, Timestamp::now())
+    UnplacedSession::new(request, previous, Actor::Backend, now())
 }
 
 pub(crate) async fn stored(store: &dyn SessionStore, unplaced: UnplacedSession) -> Change {
@@ -55,26 +62,28 @@ pub(crate) async fn insert(store: &dyn SessionStore, appointment: &str) -> Chang
 }
 
 pub(crate) fn join(session: &Session) -> Change {
-    let now = Timestamp::now();
+    let now = now();
     session.token_issued(
         session.doctor_id.clone(),
         Role::Doctor,
         random_id(),
         now.plus_secs(60),
+        &Actor::Backend,
         now,
     )
 }
 
 pub(crate) fn update(session: &Session, update: SessionUpdate) -> Change {
     session
-        .updated(update, None, Timestamp::now())
+        .updated(update, None, &Actor::Backend, now())
         .unwrap()
         .expect("it changes something")
 }
 
 pub(crate) fn end(session: &Session, reason: &str) -> Change {
     session
-        .ended(EndCause::Backend, reason.to_owned(), Timestamp::now())
+        .ended(Some(reason.to_owned()), &Actor::Backend, now())
+        .expect("the backend may")
         .expect("it is live")
 }
 

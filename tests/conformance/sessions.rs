@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures::future::join_all;
+use video_session::domain::change::Change;
 use video_session::domain::id::{AppointmentId, SessionId};
 use video_session::domain::label::Labels;
 use video_session::domain::page::{SessionFilter, SessionQuery};
-use video_session::domain::session::{Change, Schedule, Session, SessionState, SessionUpdate};
+use video_session::domain::session::{Schedule, Session, SessionState, SessionUpdate};
 use video_session::domain::time::Timestamp;
 use video_session::store::{Committed, Inserted, SessionStore};
 
@@ -45,7 +46,7 @@ async fn of_appointment(store: &dyn SessionStore, appointment_id: &AppointmentId
 
 pub(crate) async fn what_is_unknown_is_none(backend: &Backend) {
     let store = &backend.store;
-    let session_id = SessionId::generate(Timestamp::now());
+    let session_id = SessionId::generate(crate::sample::now());
     assert_eq!(store.get(&session_id).await.unwrap(), None);
     assert_eq!(store.events(&session_id, 0, 10).await.unwrap(), None);
     let appointment_id = request("nobody-made-it").appointment_id;

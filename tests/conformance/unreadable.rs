@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use serde_json::json;
+use video_session::domain::event::EventKind;
 use video_session::domain::id::SessionId;
 use video_session::domain::page::{SessionFilter, SessionQuery};
 use video_session::domain::session::Schedule;
@@ -45,7 +46,10 @@ pub(crate) async fn an_unreadable_event_is_named(backend: &Backend) {
     let store = backend.store.as_ref();
     let created = insert(store, "broken-event").await.session;
     let session = commit(store, &join(&created)).await;
-    backend.spoil_first_event(&session.session_id).await;
+    // Of a known type, and without what that needs.
+    backend
+        .set_type_of_first_event(&session.session_id, "participant.muted")
+        .await;
     for limit in [1, 10] {
         let read = store.events(&session.session_id, 0, limit).await;
         assert_eq!(named(&read.unwrap_err()), Some(&session.session_id));
@@ -55,6 +59,26 @@ pub(crate) async fn an_unreadable_event_is_named(backend: &Backend) {
     assert_eq!(read.as_ref(), Some(&session));
     let second = store.events(&session.session_id, 1, 1).await.unwrap();
     assert_eq!(second.unwrap()[0].sequence, 2);
+}
+
+/// As an instance of a newer version beside this one may write.
+pub(crate) async fn events_of_a_newer_version_are_passed_by(backend: &Backend) {
+    let store = backend.store.as_ref();
+    let created = insert(store, "newer-event").await.session;
+    let session = commit(store, &join(&created)).await;
+    let name = "recording.started".to_owned();
+    backend
+        .set_type_of_first_event(&session.session_id, &name)
+        .await;
+    let events = store.events(&session.session_id, 0, 10).await.unwrap();
+    let kinds: Vec<_> = events
+        .unwrap()
+        .into_iter()
+        .map(|event| event.kind)
+        .collect();
+    assert_eq!(kinds[0], EventKind::Unknown { name });
+    assert_eq!(kinds.len(), 2);
+    commit(store, &join(&session)).await;
 }
 
 pub(crate) async fn fields_of_a_newer_version_are_passed_by(backend: &Backend) {

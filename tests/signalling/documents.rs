@@ -268,12 +268,18 @@ fn the_values_of_statuses_reasons_causes_and_roles_are_named() {
     says("From the server", "waiting", 2, reasons.map(written).into());
     // The end of the session is said once, to everybody.
     let causes = LeaveCause::ALL
-        .into_iter()
-        .filter(|cause| *cause != LeaveCause::SessionEnded);
+        .iter()
+        .filter(|cause| **cause != LeaveCause::SessionEnded);
     let causes = causes.map(|cause| cause.name().to_owned()).collect();
     says("From the server", "user-left", 2, causes);
-    let causes = EndCause::ALL.map(|cause| cause.name().to_owned()).into();
+    let causes = EndCause::ALL
+        .iter()
+        .map(|cause| cause.name().to_owned())
+        .collect();
     says("From the server", "session-ended", 2, causes);
-    let roles = Role::ALL.map(|role| role.name().to_owned()).into();
+    let roles = Role::ALL
+        .iter()
+        .map(|role| role.name().to_owned())
+        .collect();
     says("A participant", "role", 1, roles);
 }

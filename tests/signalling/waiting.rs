@@ -175,3 +175,51 @@ async fn whoever_gives_up_waiting_is_gone() {
     doctor.about("admit", "patient-1");
     assert_eq!(doctor.refused().await, "participant-not-found");
 }
+
+#[tokio::test]
+async fn every_event_names_its_actor() {
+    let mut world = World::admitting(v1::Admission::Manual).await;
+    let mut doctor = world.admitted(Role::Doctor).await;
+    let mut patient = world.enter(Role::Patient).await;
+    doctor.until("waiting").await;
+    doctor.about("admit", "patient-1");
+    patient.until("admitted").await;
+    doctor.about("mute-request", "patient-1");
+    patient.until("mute-request").await;
+    patient.ask("leave");
+    world.until(|session| session.participants.len() == 1).await;
+    world.remove("doctor-1", false).await;
+    doctor.closed_at_last().await;
+
+    let doctor = ("participant", "doctor-1");
+    let patient = ("participant", "patient-1");
+    let backend = ("backend", "");
+    let expected = [
+        ("session.created", backend),
+        ("session.joined", backend),
+        ("participant.joined", doctor),
+        ("session.joined", backend),
+        ("participant.waiting", patient),
+        ("participant.admitted", doctor),
+        ("participant.joined", doctor),
+        ("participant.muted", doctor),
+        ("participant.left", patient),
+        ("participant.removed", backend),
+        ("participant.left", backend),
+    ];
+    let events = world.events().await;
+    let told: Vec<_> = events
+        .iter()
+        .map(|event| {
+            let actor = event.actor.as_ref().expect("each has an actor");
+            let kind = match actor.kind() {
+                v1::ActorKind::Backend => "backend",
+                v1::ActorKind::Participant => "participant",
+                v1::ActorKind::System => "system",
+                v1::ActorKind::Unspecified => "unspecified",
+            };
+            (event.r#type.as_str(), (kind, actor.user_id.as_str()))
+        })
+        .collect();
+    assert_eq!(told, expected);
+}

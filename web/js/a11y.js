@@ -1,4 +1,4 @@
-// What somebody notices who does not see the page, or does not use a pointer: where the focus is, and what is said.
+// Accessibility: focus and screen reader announcements.
 
 import { byId } from './dom.js';
 
@@ -14,12 +14,12 @@ export function show(screen, title) {
   document.querySelector(`[data-screen-for="${screen}"] h1`)?.focus({ preventScroll: true });
 }
 
-// Several things said at once would overwrite each other in a live region: they queue, each for long enough to be read.
+// Simultaneous announcements would overwrite each other in a live region, so they queue, each long enough to be read.
 const HELD_MS = 1200;
 const queue = [];
 let speaking = false;
 
-/** Says something to a screen reader when it is next free. */
+/** Queues an announcement for screen readers. */
 export function say(text) {
   queue.push(text);
   if (!speaking) next();
@@ -30,7 +30,7 @@ function next() {
   speaking = text !== undefined;
   if (!speaking) return;
   const region = byId('status');
-  // The same words twice are two announcements only if the region changes in between.
+  // Screen readers announce the same text twice only if the region changes in between.
   region.textContent = '';
   setTimeout(() => {
     region.textContent = text;
@@ -38,7 +38,7 @@ function next() {
   }, 50);
 }
 
-/** Says something at once. */
+/** Announces something at once. */
 export function alert(text) {
   const region = byId('alert');
   region.textContent = '';
@@ -62,7 +62,7 @@ export function disclose(button, target, { onChange = () => {} } = {}) {
   return set;
 }
 
-/** Opens a dialog and tells which of its buttons was pressed; `null` for Escape. */
+/** Opens a dialog and returns which button was pressed; `null` for Escape. */
 export function ask(dialog, buttons) {
   return new Promise((resolve) => {
     const away = new AbortController();

@@ -1,4 +1,4 @@
-// The third screen: the others, oneself in a corner, and the controls.
+// The third screen: the others' videos, your own in a corner, and the controls.
 
 import { attach, byId, face } from './dom.js';
 import { alert, ask, disclose, say } from './a11y.js';
@@ -36,7 +36,7 @@ export class Call {
     this.#buttons(signal);
   }
 
-  /** The call begins, or goes on after waiting. */
+  /** The call starts, or continues after waiting. */
   open() {
     this.#count();
     this.#stayAwake();
@@ -113,7 +113,7 @@ export class Call {
 
   async #mute() {
     const { media, words } = this;
-    // Without a microphone, the button tries to get one.
+    // Without a microphone, the button requests one.
     if (!media.audio) {
       media.muted = false;
       await media.acquire();
@@ -174,7 +174,7 @@ export class Call {
 
   async #count() {
     const cameras = (await this.media.devices()).video.length;
-    // Only where turning means something: a device in the hand, with cameras on both sides.
+    // Only on handheld devices with cameras on both sides.
     this.#flips = cameras > 1 && window.matchMedia('(pointer: coarse)').matches;
     this.#controls();
   }
@@ -188,13 +188,13 @@ export class Call {
     }
   }
 
-  /** A phone's screen must not go dark in the middle of a consultation. */
+  /** Keeps a phone's screen on during the consultation. */
   async #stayAwake() {
     try {
       if (!this.#lock || this.#lock.released) this.#lock = await navigator.wakeLock?.request('screen');
       if (this.away.signal.aborted) await this.#lock?.release();
     } catch {
-      // Low battery, or a browser that cannot: the call goes on without.
+      // Low battery, or an unsupported browser: continue without it.
     }
   }
 }

@@ -1,11 +1,11 @@
-// The page's words. One file a language.
+// The page's texts, one file per language.
 
 const FALLBACK = 'en';
-// Letters that run from right to left, and the characters that say so of others.
+// Right-to-left letters, and direction marks.
 const TURNS = /[\u0590-\u08ff\u200e\u200f\u202a-\u202e\u2066-\u2069\ufb1d-\ufdff\ufe70-\ufefc]/;
 const RIGHT_TO_LEFT = new Set(['ar', 'fa', 'he', 'ur']);
 
-/** A name in another direction than the sentence must not turn the sentence around. */
+/** Isolates a name, so that its text direction does not reorder the sentence. */
 const isolated = (text) => (TURNS.test(text) ? `\u2068${text}\u2069` : text);
 
 async function read(assets, language) {
@@ -17,7 +17,7 @@ async function read(assets, language) {
   }
 }
 
-/** The catalogue of the page's language, which the service chose, with English behind it for what it lacks. */
+/** The texts of the page's language, chosen by the service, with English for missing ones. */
 export async function load(assets) {
   const language = document.documentElement.lang;
   const [fallback, words] = await Promise.all([read(assets, FALLBACK), language === FALLBACK ? null : read(assets, language)]);
@@ -34,7 +34,7 @@ export class Catalogue {
     return Object.hasOwn(this.words, key);
   }
 
-  /** The words of a key, with `{name}`s put in. */
+  /** The text of a key, with its `{placeholders}` filled in. */
   text(key, values = {}) {
     const words = this.has(key) ? this.words[key] : key;
     return words.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? isolated(String(values[name])) : whole));
@@ -44,12 +44,12 @@ export class Catalogue {
     return this.text(this.has(`role.${role}`) ? `role.${role}` : 'role.other');
   }
 
-  /** What to call a participant. */
+  /** The name shown for a participant. */
   who({ name, role }) {
     return name || this.role(role);
   }
 
-  /** Puts the words into everything that is marked for it. */
+  /** Fills in the texts of all marked elements. */
   apply(root = document) {
     document.documentElement.dir = RIGHT_TO_LEFT.has(this.language) ? 'rtl' : 'ltr';
     for (const element of root.querySelectorAll('[data-i18n]')) {

@@ -1,4 +1,4 @@
-// What the server wrote into the page. Nothing in it is secret.
+// Values that the server wrote into the page. None is secret.
 
 export function config() {
   const { base, assets, session, slot, name, publishes, askName } = document.documentElement.dataset;

@@ -1,4 +1,4 @@
-// Making and finding elements. Text from the server becomes text nodes only.
+// Creates and finds elements. Text from the server becomes text nodes only.
 
 const SVG = 'http://www.w3.org/2000/svg';
 
@@ -25,7 +25,7 @@ export function icon(name) {
   return svg;
 }
 
-/** Gives a control button its icon and its words. Only what changed is touched: a screen reader reads changes. */
+/** Sets a control button's icon and text. Touches only what changed, because screen readers announce changes. */
 export function face(button, name, text) {
   if (button.dataset.icon !== name || button.textContent !== text) {
     button.dataset.icon = name;
@@ -33,7 +33,7 @@ export function face(button, name, text) {
   }
 }
 
-/** Shows a stream in a video element, or takes it away. */
+/** Sets or clears the stream of a video element. */
 export function attach(video, stream) {
   if (video.srcObject !== stream) video.srcObject = stream;
 }

@@ -1,22 +1,22 @@
-// The error page, made better where there is JavaScript: the opening time in the reader's own zone, a countdown, and
-// another try where one makes sense. Without it, the page says all that matters.
+// Improves the error page if JavaScript is available: the opening time in the local time zone, a countdown, and automatic
+// retries. Without it, the page still says everything important.
 
 import { load } from './catalogue.js';
 import { byId } from './dom.js';
 
 const { code, assets } = document.documentElement.dataset;
-// Codes after which the same address may well work later, and how long to wait before trying by oneself; 0: when asked.
+// Codes after which the same address may work later, and the wait before an automatic retry; 0: only on request.
 const LATER = { 'too-early': 0, 'store-away': 10_000, 'rate-limited': 60_000, internal: 0 };
 const JITTER_MS = 3000;
 const BETWEEN_MS = 5000;
 const LONGEST_MS = 2 ** 31 - 1;
 
-// Without a token or a participant in it, an address answers the same however often it is asked.
+// Without a token or slot, an address always gives the same answer.
 const inAddress = new URLSearchParams(location.search);
 const again = code in LATER && (inAddress.has('token') || inAddress.has('p'));
 const words = await load(assets);
 
-// A token has no place in the address bar and the history, whether it is good for anything or not.
+// Remove the token, even an invalid one, from the address bar and the history.
 const address = location.href;
 if (inAddress.has('token')) history.replaceState(null, '', location.pathname);
 
@@ -35,7 +35,7 @@ function retry() {
   location.replace(address);
 }
 
-/** Tries again by itself, later for each page that had to, and not in step with everybody else. */
+/** Retries automatically, with a growing delay and jitter. */
 function retryIn(wait) {
   setTimeout(retry, Math.min(LONGEST_MS, wait + Math.random() * JITTER_MS));
 }
@@ -71,7 +71,7 @@ async function countDown(opensAt) {
     countdown.hidden = false;
     if (left > 0 || !again || !going) return;
     going = false;
-    // Clocks that disagree must not make the page load in a circle.
+    // Different clocks must not make the page reload in a loop.
     retryIn(Math.max(0, BETWEEN_MS - (Date.now() - loaded)));
   };
   tick();

@@ -1,10 +1,9 @@
-// How pictures fill their frames: whole, unless so little would be cut off that nothing can be missed. A wound may be at
-// the edge of a picture.
+// How videos fill their frames: uncropped, unless the crop is negligible. A wound may be at the edge of the video.
 
-/** The largest part of a picture that may be cut off. */
+/** The largest part of a video that may be cropped. */
 const CUT_MAX = 0.1;
 
-/** Fits a video's picture into its element; a screen is always shown whole. */
+/** Fits a video into its element; a shared screen is never cropped. */
 export function fit(video, { isScreen = false } = {}) {
   const { videoWidth, videoHeight, clientWidth, clientHeight } = video;
   if (!videoWidth || !clientWidth || !clientHeight) return;
@@ -13,7 +12,7 @@ export function fit(video, { isScreen = false } = {}) {
   video.style.objectFit = !isScreen && cut <= CUT_MAX ? 'cover' : 'contain';
 }
 
-/** Calls `refit` whenever the picture, or its frame, gets another size. Returns a function that ends it. */
+/** Calls `refit` whenever the video or its frame changes size. Returns a function that stops this. */
 export function observeSize(video, refit) {
   const observer = new ResizeObserver(refit);
   observer.observe(video);

@@ -1,4 +1,4 @@
-// How loud the microphone is, ten times a second.
+// Measures the microphone's level ten times a second.
 
 const EVERY_MS = 100;
 
@@ -8,7 +8,7 @@ export class Level {
   #track = null;
   #timer = 0;
 
-  /** Calls back with 0 to 1 for as long as there is a track. */
+  /** Calls back with 0 to 1 while there is a track. */
   listen(track, heard) {
     if (track === this.#track) return;
     this.#drop();
@@ -16,7 +16,7 @@ export class Level {
     const Context = window.AudioContext ?? window.webkitAudioContext;
     if (!track || !Context) return heard(0);
     this.#context ??= new Context();
-    // A context made before the first touch of the page may be asleep.
+    // A context created before the first interaction may be suspended.
     const wake = () => this.#context?.resume();
     wake();
     for (const event of ['pointerdown', 'keydown']) document.addEventListener(event, wake, { once: true });
@@ -28,7 +28,7 @@ export class Level {
     this.#timer = setInterval(() => {
       analyser.getByteTimeDomainData(samples);
       const power = samples.reduce((sum, sample) => sum + ((sample - 128) / 128) ** 2, 0) / samples.length;
-      // Ears hear in decibels: -60 dB is nothing, 0 dB is everything.
+      // Loudness is logarithmic: -60 dB maps to 0, 0 dB to 1.
       heard(power > 0 ? Math.min(1, Math.max(0, 1 + Math.log10(power) / 6)) : 0);
     }, EVERY_MS);
   }

@@ -15,7 +15,7 @@ import { Signalling } from './signalling.js';
 import { Waiting } from './waiting.js';
 
 const NAMING_MS = 5000;
-/** One's own picture, on each screen. */
+/** The participant's own video, on each screen. */
 const OWN_PICTURES = ['preview', 'waiting-preview', 'self-video'];
 
 // For old.js: this browser understands the page.
@@ -55,13 +55,13 @@ function keep({ asks = false } = {}) {
   memory.keep({ muted, cameraOff, chosen, asks });
 }
 
-/** The page was loaded again in the middle: on with it, as it was. */
+/** The page was reloaded during a call: continue as before. */
 async function resume() {
   if (config.publishes) await media.acquire();
   start();
 }
 
-/** The service keeps the name with the session. A participant whose name it cannot take goes in without one. */
+/** The service keeps the name with the session. If it rejects the name, the participant joins without one. */
 async function introduce(name) {
   const body = JSON.stringify({ name });
   await fetch(config.naming, { method: 'POST', body, signal: AbortSignal.timeout(NAMING_MS) }).catch(() => {});
@@ -74,7 +74,7 @@ async function start(name) {
   const waiting = new Waiting({ words, media, onLeave: () => session.leave() });
   const call = new Call({ words, media, session });
   const wait = () => {
-    // Until the service has said who we are, this is about the connection; afterwards, about whom we wait for.
+    // Before `connected`, this shows the connection; afterwards, the reason for waiting.
     waiting.render(session.stage === 'waiting' ? session.reason || 'host-absent' : null, session);
     if (session.stage !== 'call') show('waiting', title(document.getElementById('waiting-title').textContent));
   };
@@ -87,7 +87,7 @@ async function start(name) {
   session.addEventListener('over', ({ detail: why }) => {
     call.close();
     memory.forget();
-    // Whoever left is asked again; whoever was cut off, or comes back from elsewhere, goes on.
+    // After leaving, show the ready screen again; after a lost or replaced connection, rejoin directly.
     const onAgain = () => {
       keep({ asks: why === 'left' });
       location.replace(config.page);
@@ -107,7 +107,7 @@ window.addEventListener('pagehide', () => {
   media.stop();
 });
 
-// Back from the browser's memory of pages: everything was closed when it went there.
+// Restored from the back/forward cache: everything was closed when the page went there.
 window.addEventListener('pageshow', (event) => event.persisted && location.reload());
 
 begin();

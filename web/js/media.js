@@ -1,7 +1,7 @@
 // This participant's own camera, microphone and screen, and each way in which they can fail.
 
 const AUDIO = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
-// Nothing is asked for that the browser could only give by cutting the picture: `resizeMode` keeps it to what the camera has.
+// `resizeMode` keeps to the camera's own formats, so that the browser does not crop the video.
 const VIDEO = { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30, max: 30 }, resizeMode: { ideal: 'none' } };
 const DEVICE = { audio: 'microphone', video: 'camera' };
 
@@ -20,7 +20,7 @@ function closed() {
   return null;
 }
 
-/** The kind of a failure of getUserMedia, whose names differ between browsers and ages. */
+/** The kind of a getUserMedia failure; its names differ between browsers and versions. */
 function classify(error) {
   switch (error?.name) {
     case 'NotAllowedError':
@@ -50,7 +50,7 @@ async function permission(kind) {
   }
 }
 
-/** getUserMedia, without the wishes if they cannot be met. */
+/** Calls getUserMedia, without the constraints if they cannot be met. */
 async function open(constraints) {
   try {
     return await navigator.mediaDevices.getUserMedia(constraints);
@@ -78,7 +78,7 @@ async function openEach(constraints) {
     const what = classify(error);
     for (const kind of kinds) got.problems[kind] = what;
     if (kinds.length === 1) return got;
-    // Whoever refused both is not asked twice more.
+    // The user denied both; do not ask for each one again.
     if (what.startsWith('refused')) {
       const states = await Promise.all(kinds.map(permission));
       if (states[0] === states[1]) return got;
@@ -95,7 +95,7 @@ async function openEach(constraints) {
   return got;
 }
 
-/** One word for what is wrong, as the catalogue has it: `busy`, `missing-camera`… Possibly two, or none. */
+/** The catalogue's keys for the failures: `busy`, `missing-camera`… There may be two, or none. */
 function failures(problems) {
   const { audio, video } = problems;
   if (audio && audio === video) return [audio];
@@ -117,7 +117,7 @@ export class LocalMedia extends EventTarget {
   problems = { audio: null, video: null };
   chosen = { audio: '', video: '', speaker: '' };
   asking = false;
-  /** For `<video>`: always the same object, so that elements need not be told of new tracks. */
+  /** For `<video>`: always the same object, so that elements need no update for new tracks. */
   preview = new MediaStream();
   #stopped = false;
 
@@ -130,7 +130,7 @@ export class LocalMedia extends EventTarget {
     return failures(this.problems);
   }
 
-  /** Asks for what is not there yet. */
+  /** Requests the missing devices. */
   async acquire() {
     const reason = closed();
     if (reason) {
@@ -152,12 +152,12 @@ export class LocalMedia extends EventTarget {
     this.#tell('devices');
   }
 
-  /** The track that the others are to get; `null` for silence or a black picture. */
+  /** The track to send; `null` for silence or black video. */
   outgoing(kind) {
     return kind === 'audio' ? this.audio : this.screen ?? this.video;
   }
 
-  /** What the others are told of it. */
+  /** The data of a `mute-status`. */
   get status() {
     return { muted: this.muted || !this.audio, camera_off: !this.video && !this.screen, screen: Boolean(this.screen) };
   }
@@ -168,7 +168,7 @@ export class LocalMedia extends EventTarget {
     return { audio: of('audioinput'), video: of('videoinput'), speaker: of('audiooutput') };
   }
 
-  /** Takes another camera or microphone. The old one is closed first: phones cannot have two open. */
+  /** Switches the camera or microphone. Closes the old one first: phones cannot have two open. */
   async choose(kind, deviceId) {
     this.chosen[kind] = deviceId;
     if (kind === 'speaker') return this.#tell('change');
@@ -182,7 +182,7 @@ export class LocalMedia extends EventTarget {
     this.#tell('change');
   }
 
-  /** Camera off closes the camera, so that its light goes out. */
+  /** Turning the camera off closes it, so that its light goes out. */
   async setCamera(on) {
     this.cameraOff = !on;
     if (on) return this.acquire();
@@ -194,7 +194,7 @@ export class LocalMedia extends EventTarget {
     this.facing = this.facing === 'user' ? 'environment' : 'user';
     this.chosen.video = '';
     await this.#reopen('video');
-    // A device without a camera on that side: back to the one that works.
+    // There is no camera on that side: go back to the working one.
     if (!this.video) {
       this.facing = this.facing === 'user' ? 'environment' : 'user';
       await this.#reopen('video');
@@ -205,7 +205,7 @@ export class LocalMedia extends EventTarget {
     return Boolean(navigator.mediaDevices?.getDisplayMedia);
   }
 
-  /** True if a screen is shown now; false if the person thought better of it. */
+  /** Returns true if a screen is now shared; false if the user cancelled. */
   async share() {
     let stream;
     try {
@@ -229,7 +229,7 @@ export class LocalMedia extends EventTarget {
     return false;
   }
 
-  /** Everything off, for good: lights out. */
+  /** Stops all devices for good. */
   stop() {
     this.#stopped = true;
     for (const track of [this.audio, this.video, this.screen]) track?.stop();
@@ -263,7 +263,7 @@ export class LocalMedia extends EventTarget {
     if (!track) return;
     this.preview.addTrack(track);
     if (kind === 'audio') track.enabled = !this.muted;
-    // Only `ended` that we did not cause is fired: the device was unplugged, or the permission taken back.
+    // `ended` fires only if we did not cause it: the device was unplugged or the permission revoked.
     track.addEventListener('ended', () => this.#lost(kind, track));
   }
 

@@ -1,5 +1,5 @@
-// What a page that is loaded again in the middle of a call needs to go on by itself. Kept in the tab, for a minute; no
-// secret, nothing about the person.
+// What a page reloaded during a call needs to continue by itself. Kept in the tab for a minute; holds no secret and nothing
+// about the person.
 
 const FRESH_MS = 60_000;
 
@@ -12,7 +12,7 @@ export class Memory {
     try {
       sessionStorage.setItem(this.key, JSON.stringify({ ...state, at: Date.now() }));
     } catch {
-      // A browser that keeps nothing: then the page starts at its beginning.
+      // The browser stores nothing, so the page starts from the beginning.
     }
   }
 
@@ -24,7 +24,7 @@ export class Memory {
     }
   }
 
-  /** What was kept, if it is fresh. It stays, for a page that is loaded twice in a row. */
+  /** The stored state, if it is fresh. It stays stored, in case the page is reloaded twice. */
   recall() {
     try {
       const state = JSON.parse(sessionStorage.getItem(this.key));

@@ -1,5 +1,5 @@
-// For browsers that cannot run the page's modules, or not all of what they are written in: they are told so, in words that
-// they understand. A plain script, in the oldest of JavaScript.
+// Shows a notice in browsers that cannot run the page's modules. A plain script in old JavaScript, so that those browsers
+// can run it.
 window.addEventListener('load', function () {
   if (document.documentElement.getAttribute('data-started')) return;
   var spanish = document.documentElement.lang === 'es';

@@ -1,9 +1,9 @@
-// What a host can do: who waits and who is there, let in, mute, remove, end for everybody.
+// The host's panel: lists waiting and admitted participants; admits, mutes and removes them, and ends the session.
 
 import { byId, el, face, icon } from './dom.js';
 import { ask, disclose } from './a11y.js';
 
-/** Where there is room, the panel is beside the call; else it lies over it. */
+/** The panel is beside the call if there is room, otherwise over it. */
 const BESIDE = window.matchMedia('(min-width: 60rem)');
 
 export class Panel {
@@ -25,7 +25,7 @@ export class Panel {
     byId('end-all').addEventListener('click', () => this.end());
   }
 
-  /** What lies under the panel is out of reach until it is closed. */
+  /** Makes everything under the panel inert until it is closed. */
   #cover(covered) {
     for (const id of ['stage', 'bar', 'notices', 'reactions']) byId(id).inert = covered;
   }
@@ -45,12 +45,12 @@ export class Panel {
     this.#fill('door', waiting, (person) => this.#knocks(person));
   }
 
-  /** Asks once more. */
+  /** Asks for confirmation. */
   async end() {
     if ((await ask(byId('end-dialog'), ['end-confirm', 'end-cancel'])) === 'end-confirm') this.session.endForAll();
   }
 
-  /** Rows are made anew only if something changed, and the focus stays on the button that had it. */
+  /** Rebuilds the rows only if something changed, and keeps the focus on its button. */
   #fill(id, persons, row) {
     const list = byId(id);
     const shown = JSON.stringify(persons.map(({ userId, name, role, muted, publishes }) => [userId, name, role, muted, publishes]));
@@ -73,7 +73,7 @@ export class Panel {
     return el('span', { className: 'person-name' }, this.words.who(person), ...this.#role(person));
   }
 
-  /** A name may be somebody's own word; the role is not. */
+  /** Participants may have chosen their name, but not their role. */
   #role(person) {
     const role = this.words.role(person.role);
     return role === this.words.who(person) ? [] : [' ', el('small', {}, role)];
@@ -105,7 +105,7 @@ export class Panel {
     );
   }
 
-  /** Somebody waits: one tap lets them in, without opening the panel. */
+  /** A participant waits: one tap admits them without opening the panel. */
   #knocks(person) {
     return el('p', { className: 'banner', dataset: { userId: person.userId }, testid: 'knock' }, el('span', {}, this.words.text('panel.waits', { name: this.words.who(person) }), ...this.#role(person)), this.#button('knock-admit', 'panel.admit', person, 'small-button good', () => this.session.admit(person.userId)));
   }

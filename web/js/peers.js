@@ -1,8 +1,8 @@
 // Participants who connect to each other directly: one RTCPeerConnection for each of the others.
 //
-// Who makes the offer is settled in docs/signalling.md. A page that was loaded again, or a second one that took over,
-// is the same participant to the service and tells nobody: the others recognise it by the session id in its SDP, which
-// belongs to one RTCPeerConnection for life, and begin anew with it.
+// docs/signalling.md defines who makes the offer. A reloaded page, or a second one that took over, is the same participant
+// to the service and is not announced. The others recognise it by the session id in its SDP, which is unique to an
+// RTCPeerConnection, and create a new connection to it.
 
 import { Quality } from './quality.js';
 
@@ -11,9 +11,9 @@ const EXPECT_MS = 4000;
 const SETTLE_MS = 10_000;
 const RESTARTS_MAX = 2;
 const STATS_MS = 2000;
-// After so long without a connection it takes another network, or luck; we go on trying.
+// After this time without a connection, the user is told; the page keeps trying.
 const STUCK_MS = 20_000;
-// The impolite side restarts first, so that both seldom do it at once.
+// The impolite side restarts first, so that both rarely restart at once.
 const RESTART_MS = { disconnected: { impolite: 1500, polite: 4000 }, failed: { impolite: 0, polite: 2500 } };
 
 const sessionOf = (sdp) => /^o=\S+ (\S+)/m.exec(sdp)?.[1] ?? '';
@@ -42,12 +42,12 @@ class Peer {
     return this.#pc?.connectionState === 'connected';
   }
 
-  /** Their offer is awaited; if none comes, we make one after all. */
+  /** Waits for their offer; if none comes, we make one. */
   expect() {
     this.#after(EXPECT_MS, () => !this.#theirSession && this.offer());
   }
 
-  /** Offers, with new ICE credentials if there is a connection already. */
+  /** Makes an offer, with new ICE credentials if there is a connection already. */
   offer({ anew = false } = {}) {
     return this.#then(async () => {
       if (anew || !this.#pc || this.#pc.connectionState === 'closed') this.#build(true);
@@ -72,7 +72,7 @@ class Peer {
     });
   }
 
-  /** The way to the service is back: whatever was under way meanwhile may not have arrived. */
+  /** Signalling is back: messages sent in the meantime may be lost. */
   resume() {
     if (!this.#pc) this.offer();
     else if (!this.alive || this.#pc.signalingState !== 'stable') this.#restart();
@@ -98,7 +98,7 @@ class Peer {
 
   #then(step) {
     this.#chain = this.#chain.then(() => (this.#closed ? undefined : step())).catch(() => {
-      // What cannot be applied is stale or broken; either way a new connection is the cure, and the watch applies it.
+      // A message that cannot be applied is stale or broken. Either way the watch creates a new connection.
       if (!this.#closed && !this.alive) this.#watch();
     });
     return this.#chain;
@@ -112,11 +112,11 @@ class Peer {
     const session = sessionOf(sdp);
     if (this.#pc && this.#pc.signalingState === 'have-local-offer') {
       if (!this.polite) {
-        // They may have been away when ours was sent; it stands, and is sent again.
+        // They may have missed our offer, so send it again.
         this.#send('offer', { sdp: this.#pc.localDescription.sdp });
         return;
       }
-      // Nothing came of the first offer yet: simpler to begin anew than to roll back.
+      // The first offer has no result yet; starting over is simpler than a rollback.
       if (!this.#theirSession) this.#drop();
     }
     if (this.#theirSession && this.#theirSession !== session) this.#drop();
@@ -156,7 +156,7 @@ class Peer {
   }
 
   async #applyPending() {
-    // One that belongs to an offer that was passed over is refused, and rightly.
+    // A candidate of an ignored offer is rejected, as it should be.
     for (const candidate of this.#pending.splice(0)) await this.#pc.addIceCandidate(candidate).catch(() => {});
   }
 
@@ -191,7 +191,7 @@ class Peer {
     }
   }
 
-  /** Nothing is received from a participant who does not publish, whatever their SDP says. */
+  /** Receives nothing from a participant who does not publish, whatever their SDP says. */
   #direction() {
     if (this.theyPublish) return this.mesh.publishes ? 'sendrecv' : 'recvonly';
     return this.mesh.publishes ? 'sendonly' : 'inactive';
@@ -213,7 +213,7 @@ class Peer {
       clearTimeout(this.#timer);
       this.#tell('connected');
     } else if (state === 'disconnected' || state === 'failed') {
-      // A quarter of a minute without a way is told once; each attempt that fails is no news.
+      // Report a missing connection once, not for each failed attempt.
       if (this.state === 'connected') this.#aliveAt = Date.now();
       if (this.state !== 'stuck') this.#tell('interrupted');
       this.mesh.told('doubt', this.userId);
@@ -223,7 +223,7 @@ class Peer {
 
   #restart() {
     if (!this.mesh.reachable) return;
-    // Whoever does not publish is not to offer: the other side restarts, unless nothing comes of it.
+    // A participant who does not publish makes no offers: the other side restarts, unless that fails.
     if (!this.mesh.publishes && this.#restarts === 0) {
       this.#restarts += 1;
       this.#watch();
@@ -268,7 +268,7 @@ export class Mesh extends EventTarget {
     return this.isReachable();
   }
 
-  /** Somebody came after us: we offer, unless it is theirs to do. */
+  /** A participant joined after us: we make the offer, unless they must. */
   joined({ user_id: userId, publishes }) {
     if (this.#peers.has(userId) || !(publishes || this.publishes)) return;
     const peer = this.#add(userId, publishes);
@@ -276,11 +276,11 @@ export class Mesh extends EventTarget {
     else peer.expect();
   }
 
-  /** Somebody was there before us. If nobody told them that we are here, or they may not offer, we do. */
+  /** A participant was here before us. If they were not told about us, or may not make offers, we make one. */
   found({ user_id: userId, publishes }, resumed) {
     const known = this.#peers.get(userId);
     if (known && (resumed || known.alive)) return known.resume();
-    // We were missed for too long: they have dropped us, and offer anew.
+    // We were away for too long: they dropped us and will make a new offer.
     this.left(userId);
     if (!(publishes || this.publishes)) return undefined;
     const peer = this.#add(userId, publishes);
@@ -296,7 +296,7 @@ export class Mesh extends EventTarget {
     return this.#peers.get(userId)?.alive ?? false;
   }
 
-  /** An offer, an answer or a candidate from one of the others, who is known to publish or not. */
+  /** Handles an offer, answer or candidate from another participant, given whether they publish. */
   handle(message, { publishes }) {
     const userId = message.sender_id;
     let peer = this.#peers.get(userId);

@@ -1,11 +1,11 @@
-// How good a connection is, from what the browser counts about it.
+// Rates a connection from the browser's statistics.
 
 const LOSS_MAX = 0.06;
 const ROUND_TRIP_MAX_SECS = 0.6;
-// One bad moment is no poor connection, nor one good moment its end.
+// A single bad or good sample does not change the rating.
 const MOMENTS = 2;
 
-/** The numbers of one moment, added up over audio and video. */
+/** The statistics of one sample, summed over audio and video. */
 function count(report) {
   const sum = { received: 0, lost: 0, remoteLoss: 0, roundTrip: 0 };
   for (const entry of report.values()) {
@@ -26,7 +26,7 @@ export class Quality {
   #streak = 0;
   poor = false;
 
-  /** Takes in one moment; true if that changed the verdict. */
+  /** Adds a sample; returns true if the rating changed. */
   take(report) {
     const now = count(report);
     const before = this.#before ?? now;

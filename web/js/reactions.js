@@ -1,4 +1,4 @@
-// Emoji that rise over the picture of whoever sent them.
+// Emoji that rise over their sender's video.
 
 import { byId, el } from './dom.js';
 
@@ -20,13 +20,13 @@ export function choices(words, onReact) {
   );
 }
 
-/** What to call an emoji, which is itself for one that this page does not offer. */
+/** The name of an emoji; the emoji itself if this page does not offer it. */
 export function named(words, emoji) {
   const known = REACTIONS.find(([offered]) => offered === emoji);
   return known ? words.text(`reaction.${known[1]}`) : emoji;
 }
 
-/** False if it is none. */
+/** Returns false if it is not an emoji. */
 export function float(emoji, from) {
   const floating = byId('floating');
   if (typeof emoji !== 'string' || !emoji || [...emoji].length > LONGEST || floating.children.length >= AT_ONCE) return false;

@@ -1,4 +1,4 @@
-// The first screen: one's own picture and sound, and the way on when one of them fails.
+// The first screen: preview of video and sound, and help if one of them fails.
 
 import { attach, byId, el, face } from './dom.js';
 import { Level } from './level.js';
@@ -8,7 +8,7 @@ const HEARD = 0.35;
 
 const canChooseSpeaker = 'setSinkId' in HTMLMediaElement.prototype;
 
-/** Where to go on from a failure that trying again does not help. */
+/** The link to follow for failures that a retry does not fix. */
 function wayOut(failure, words) {
   if (failure === 'insecure') return el('a', { className: 'button', href: location.href.replace(/^http:/, 'https:'), testid: 'failure-action' }, words.text('failure.insecure.action'));
   if (failure === 'blocked') return el('a', { className: 'button', href: location.href, target: '_blank', rel: 'noopener', testid: 'failure-action' }, words.text('failure.blocked.action'));
@@ -40,7 +40,7 @@ export class Ready {
     byId('as').textContent = words.text('ready.as', { name: config.name });
   }
 
-  /** A browser that cannot hold a call: say so, and nothing else. */
+  /** The browser does not support calls: show only that. */
   unfit(reason) {
     this.#failures([reason], false);
     for (const id of ['ready-lead', 'preview-box', 'level-box', 'devices', 'start', 'as']) byId(id).hidden = true;

@@ -1,16 +1,16 @@
-// One participant's stay in a session: what the service says, turned into who is there and which screen is shown.
+// The participant's session: turns the service's messages into the list of participants and the current screen.
 
 import { connect, renew } from './connection.js';
 
-// Whom the service does not list after we came back may be coming back themselves: their picture still runs.
+// After we reconnect, participants missing from the service's list may be reconnecting too: keep their video for a while.
 const RETURN_MS = 20_000;
 
-/** What ended the session, as the end screen has it; the backend's own word is not for patients' eyes. */
+/** The end screen's key for each cause. The backend's reason is not shown to participants. */
 const CAUSES = { host: 'ended-by-host', 'time-over': 'time-over', empty: 'empty' };
 
 /**
- * Events: `waiting` and `call` (the screens), `people` (somebody came, went or changed), `note` (`{key, who or person,
- * loud, quiet}`, to tell the person), `reaction`, `lost`, `back` and `over` (why).
+ * Events: `waiting` and `call` (the screens), `people` (a participant joined, left or changed), `note` (`{key, who or person,
+ * loud, quiet}`, to show), `reaction`, `lost`, `back` and `over` (why).
  */
 export class Session extends EventTarget {
   self = null;
@@ -19,7 +19,7 @@ export class Session extends EventTarget {
   people = new Map();
   queue = new Map();
   lost = false;
-  /** What is lost was lost by a fault of the service's. */
+  /** The connection was lost through a fault of the service. */
   fault = false;
   /** When the session closes, by this device's clock. */
   closesAt = null;
@@ -84,7 +84,7 @@ export class Session extends EventTarget {
     this.#signalling.leave();
   }
 
-  /** The page goes away, and may be loaded again: media stops, but nobody is told that we left. */
+  /** The page is unloaded and may come back: stop media, but do not leave the session. */
   abandon() {
     this.#connection?.close();
     this.#signalling.close();
@@ -154,7 +154,7 @@ export class Session extends EventTarget {
     if (this.#connection) renew(this.#connection, message);
     else if (!this.#open(message)) return this.#end('outdated');
     this.#tellStatus({ again: true });
-    // Who waits is told to the host anew.
+    // The service lists the waiting participants to the host again.
     this.queue.clear();
     this.#back();
     if (message.status === 'waiting') this.#mustWait();
@@ -183,7 +183,7 @@ export class Session extends EventTarget {
     on('stream', ({ userId, value }) => this.#update(userId, { stream: value }));
     on('state', ({ userId, value }) => {
       this.#update(userId, { state: value });
-      // Whoever came, or came back, may not have heard how things stand here.
+      // A participant who joined or reconnected may not know our mute state.
       if (value === 'connected') this.#tellStatus({ again: true });
       if (value === 'stuck') this.#tell('note', { key: 'call.stuck', who: userId, loud: true });
     });
@@ -192,7 +192,7 @@ export class Session extends EventTarget {
     return this.#connection !== null;
   }
 
-  /** The service sends us back to the waiting room, as after a restart: not while the others are still to be seen. */
+  /** The service sends us back to the waiting room, for example after a restart; wait while the others' video still runs. */
   #mustWait() {
     const talking = this.stage === 'call' && [...this.people.keys()].some((userId) => this.#connection.alive(userId));
     clearTimeout(this.#stepBack);
@@ -293,7 +293,7 @@ export class Session extends EventTarget {
     this.#tell('people');
   }
 
-  /** Whether somebody publishes is the service's word: who it has not told of yet is connected to when it has. */
+  /** Only the service says whether a participant publishes; until it does, do not connect to them. */
   #negotiate(message) {
     const person = this.people.get(message.sender_id);
     if (person) this.#connection?.handle(message, person);
@@ -319,7 +319,7 @@ export class Session extends EventTarget {
     this.#tell('people');
   }
 
-  /** Only an answer to what the person just did concerns them. */
+  /** Show an error only if it answers something the user just did. */
   #refused({ code }) {
     if (Date.now() - this.#acted > 3000) return;
     this.#acted = 0;

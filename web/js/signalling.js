@@ -1,11 +1,11 @@
-// The WebSocket to the service, as docs/signalling.md has it: one object that reconnects until it is told that it is over.
+// The WebSocket to the service (docs/signalling.md): one object that reconnects until the service says that it is over.
 
 const FIRST_MS = 500;
 const LAST_MS = 8000;
 const GIVE_UP_MS = 120_000;
-// A browser does not tell that a connection is dead until much later: the service is asked when it has been silent for a
-// while. What takes longer than DOUBT_MS is shown as a loss; the connection is given up, and made anew, only later, since
-// phones' networks often hold everything up for some seconds.
+// Browsers report a dead connection very late, so the page pings the service after some silence. A pong that takes longer
+// than DOUBT_MS is shown as a loss. The page replaces the connection only later, because phones' networks often stall for
+// some seconds.
 const SILENCE_MS = 2500;
 const DOUBT_MS = 3000;
 const ANSWER_MS = 6000;
@@ -13,7 +13,7 @@ const HURRIED_ANSWER_MS = 3000;
 const OPEN_MS = 10_000;
 const FAULT_PAUSE_MS = 5000;
 
-/** The close codes after which there is no way back, and why. */
+/** The close codes after which the page does not reconnect, and why. */
 const FINAL = new Map([
   [1000, 'left'],
   [4001, 'error.expired'],
@@ -28,10 +28,10 @@ const PAUSE = new Map([
   [1011, FAULT_PAUSE_MS],
   [4013, 2000],
 ]);
-/** The close code and the status of a fault of the service's. */
+/** The close code and the HTTP status for a fault of the service. */
 const FAULT_CODE = 1011;
 const FAULT_STATUS = 500;
-/** A refused handshake hides its reason from the page; the page's own address, asked again, answers the same. */
+/** Browsers hide why a handshake was refused; requesting the page's own address gives the same answer. */
 const REFUSED = new Map([
   [401, 'error.expired'],
   [403, 'error.removed'],
@@ -40,7 +40,7 @@ const REFUSED = new Map([
   [425, 'error.too-early'],
 ]);
 
-/** The wait before an attempt, counted from 0: twice as long each time, with jitter of half of it. */
+/** The wait before an attempt, counted from 0: doubles each time, with jitter of half of it. */
 function backoff(attempt) {
   const whole = Math.min(LAST_MS, FIRST_MS * 2 ** attempt);
   return whole / 2 + (whole / 2) * Math.random();
@@ -89,7 +89,7 @@ export class Signalling extends EventTarget {
     this.#opened += 1;
     let opened = false;
     const current = (handler) => (event) => socket === this.#socket && !this.#over && handler(event);
-    // Behind a dead network a handshake can hang for minutes.
+    // On a dead network, a handshake can hang for minutes.
     this.#timer = setTimeout(current(() => this.#lost()), OPEN_MS);
     socket.addEventListener('open', current(() => {
       opened = true;
@@ -104,14 +104,14 @@ export class Signalling extends EventTarget {
     }));
   }
 
-  /** False if there is no connection just now; nothing is kept for later. */
+  /** Returns false without a connection; messages are not queued. */
   send(type, fields = {}) {
     if (!this.connected) return false;
     this.#socket.send(JSON.stringify({ type, ...fields }));
     return true;
   }
 
-  /** Makes sure that the connection is alive: something else saw signs that it is not. */
+  /** Checks the connection, after another part of the page saw signs that it is dead. */
   check() {
     if (this.connected) this.#probe(HURRIED_ANSWER_MS);
   }
@@ -121,7 +121,7 @@ export class Signalling extends EventTarget {
     this.#end('left');
   }
 
-  /** Closes without leaving: whoever comes back soon is the same participant. */
+  /** Closes without leaving: a participant who soon reconnects stays the same. */
   close() {
     this.#stop();
   }
@@ -190,7 +190,7 @@ export class Signalling extends EventTarget {
     if (refused) {
       const opened = this.#opened;
       const why = await this.#whyRefused();
-      // Another attempt was made meanwhile, and will know better.
+      // A newer attempt is under way; ignore this result.
       if (this.#over || this.#opened !== opened) return;
       if (why) return this.#end(why);
       this.#tellLost();
@@ -229,7 +229,7 @@ export class Signalling extends EventTarget {
     for (const timer of [this.#timer, this.#heart, this.#doubted]) clearTimeout(timer);
     const socket = this.#socket;
     this.#socket = null;
-    // `leave` must go out first; the server closes then, and this is for when it does not.
+    // Let `leave` go out first. The server then closes; this is the fallback.
     if (socket) setTimeout(() => socket.close(), 300);
   }
 }

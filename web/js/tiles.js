@@ -1,4 +1,4 @@
-// The pictures of the others: one fills the stage, more share it.
+// The other participants' videos: one fills the stage, several share it.
 
 import { attach, byId, el, icon } from './dom.js';
 import { fit, observeSize } from './fit.js';
@@ -90,7 +90,7 @@ export class Tiles {
     for (const userId of [...this.#tiles.keys()]) this.#drop(userId);
   }
 
-  /** The element that somebody's reaction rises from. */
+  /** The element from which a participant's reaction rises. */
   of(userId) {
     return this.#tiles.get(userId)?.element;
   }

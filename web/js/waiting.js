@@ -1,4 +1,4 @@
-// The second screen: who is being waited for.
+// The second screen: why the participant waits.
 
 import { attach, byId } from './dom.js';
 import { say } from './a11y.js';
@@ -11,7 +11,7 @@ export class Waiting {
     this.#picture();
   }
 
-  /** `null`: not connected yet. */
+  /** `null` until connected. */
   render(reason, { lost, fault }) {
     const known = reason && this.words.has(`waiting.${reason}.title`) ? reason : reason ? 'host-absent' : 'connecting';
     const title = this.words.text(`waiting.${known}.title`);

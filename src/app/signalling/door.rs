@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
+use super::Signalling;
 use crate::app::changes::Decision;
-use crate::app::{App, SessionKey};
 use crate::auth::token::{Claims, InvalidToken, Purpose};
 use crate::domain::access::{Role, permit_entry, tells_of_issue};
+use crate::domain::actor::Actor;
 use crate::domain::error::Error;
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::session::Session;
-use crate::domain::time::Timestamp;
 
 /// Why somebody is not let in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub struct Pass {
     pub name: String,
 }
 
-impl App {
+impl Signalling {
     /// Who the bearer of a credential is. Asks nobody but the keys: whether the session lets them in is another question.
     ///
     /// # Errors
@@ -89,11 +89,10 @@ impl App {
     }
 
     async fn admitting_session(&self, pass: &Pass) -> Result<Session, Error> {
-        let key = SessionKey::Session(pass.session_id.clone());
-        let session = self.get_session(&key).await?;
+        let session = self.access.session(&pass.session_id).await?;
         let issued_at = pass.claims.issued_at_sequence;
-        let now = Timestamp::now();
-        session.require_not_over(&self.config.window)?;
+        let now = self.clock.now();
+        session.require_not_over(&self.window)?;
         permit_entry(&session, pass.role, &pass.user_id, issued_at, now)?;
         Ok(session)
     }
@@ -102,7 +101,7 @@ impl App {
     async fn issued(&self, pass: &Pass) -> Result<bool, Error> {
         let issued_at = pass.claims.issued_at_sequence;
         let before = issued_at.saturating_sub(1);
-        let events = self.list_events(&pass.session_id, before, 1).await?;
+        let events = self.access.events(&pass.session_id, before, 1).await?;
         Ok(events.first().is_some_and(|event| {
             event.sequence == issued_at
                 && tells_of_issue(event, pass.role, &pass.user_id, &pass.claims.jti)
@@ -121,9 +120,9 @@ impl App {
     ) -> Result<Pass, NotLetIn> {
         let mut pass = self.recognise(jwt, purpose, session_id)?;
         let session = self.session_of(&pass).await?;
-        let window = &self.config.window;
+        let window = &self.window;
         session
-            .require_open(window, Timestamp::now())
+            .require_open(window, self.clock.now())
             .map_err(NotLetIn::Session)?;
         if pass.name.is_empty() {
             session.given_name(&pass.user_id).clone_into(&mut pass.name);
@@ -140,14 +139,19 @@ impl App {
         if !pass.claims.name.is_empty() {
             return Err(Error::NameGiven);
         }
-        self.change(&pass.session_id, |session| {
-            let change = session.named(&pass.user_id, pass.role, name, Timestamp::now())?;
-            Ok(match change {
-                Some(change) => Decision::Commit(Box::new(change), ()),
-                None => Decision::Keep(()),
+        let actor = Actor::Participant {
+            role: pass.role,
+            user_id: pass.user_id.clone(),
+        };
+        self.changes
+            .change(&pass.session_id, |session| {
+                let change = session.named(name, &actor, self.clock.now())?;
+                Ok(match change {
+                    Some(change) => Decision::Commit(Box::new(change), ()),
+                    None => Decision::Keep(()),
+                })
             })
-        })
-        .await
+            .await
     }
 
     /// The credential that a page keeps in the place of its join token, and for how long. It may outlast the session's
@@ -156,8 +160,8 @@ impl App {
     /// # Errors
     /// [`Error::Internal`]
     pub fn stay_credential(&self, pass: &Pass) -> Result<(String, Duration), Error> {
-        let good_for = Duration::from_secs(self.config.stay_secs);
-        let until = Timestamp::now().plus_secs(self.config.stay_secs);
+        let good_for = Duration::from_secs(self.stay.secs);
+        let until = self.clock.now().plus_secs(self.stay.secs);
         let jwt = self
             .tokens
             .exchange(&pass.claims, until.as_secs())

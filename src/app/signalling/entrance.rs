@@ -6,15 +6,13 @@ use tokio::time::Instant;
 
 use super::describe::{closes_at, described, existing, waiting};
 use super::message::{Connected, ServerMessage};
-use super::{CloseCode, Connection, Pass, follow};
+use super::{CloseCode, Connection, Pass, Signalling, follow};
 use crate::app::changes::Decision;
-use crate::app::{App, SessionKey};
 use crate::domain::access::{Action, permit_entry};
 use crate::domain::error::Error;
 use crate::domain::id::UserId;
 use crate::domain::participant::{Arrival, Participant, ParticipantStatus};
 use crate::domain::session::Session;
-use crate::domain::time::Timestamp;
 use crate::hub::connections::{Outbox, Outgoing, Room};
 
 /// How somebody came in.
@@ -27,7 +25,7 @@ struct Entrance {
     earlier: Vec<UserId>,
 }
 
-impl App {
+impl Signalling {
     /// Takes in a connection: the page is told where it is, the others that it came.
     ///
     /// # Errors
@@ -69,45 +67,46 @@ impl App {
     }
 
     async fn arrive(&self, pass: &Pass, connection: u64) -> Result<Entrance, Error> {
-        self.change(&pass.session_id, |session| {
-            let now = Timestamp::now();
-            let issued_at = pass.claims.issued_at_sequence;
-            permit_entry(session, pass.role, &pass.user_id, issued_at, now)?;
-            if !self.connections.is_current(&pass.session_id, connection) {
-                // A newer connection took this one's place, comes in itself, and tells this one's page.
-                return Ok(Decision::Keep(Entrance {
-                    session: session.clone(),
-                    resumed: true,
-                    earlier: Vec::new(),
-                }));
-            }
-            let arrived = session.arrived(
-                Arrival {
-                    user_id: pass.user_id.clone(),
-                    role: pass.role,
-                    display_name: pass.name.clone(),
-                    instance_id: self.instance_id.clone(),
-                },
-                now,
-            )?;
-            let entrance = |session: &Session| Entrance {
-                session: session.clone(),
-                resumed: arrived.resumed,
-                earlier: session
-                    .admitted()
-                    .map(|other| other.user_id.clone())
-                    .filter(|other| !arrived.let_in.contains(other))
-                    .collect(),
-            };
-            Ok(match arrived.change {
-                Some(change) => {
-                    let answer = entrance(&change.session);
-                    Decision::Commit(Box::new(change), answer)
+        self.changes
+            .change(&pass.session_id, |session| {
+                let now = self.clock.now();
+                let issued_at = pass.claims.issued_at_sequence;
+                permit_entry(session, pass.role, &pass.user_id, issued_at, now)?;
+                if !self.connections.is_current(&pass.session_id, connection) {
+                    // A newer connection took this one's place, comes in itself, and tells this one's page.
+                    return Ok(Decision::Keep(Entrance {
+                        session: session.clone(),
+                        resumed: true,
+                        earlier: Vec::new(),
+                    }));
                 }
-                None => Decision::Keep(entrance(session)),
+                let arrived = session.arrived(
+                    Arrival {
+                        user_id: pass.user_id.clone(),
+                        role: pass.role,
+                        display_name: pass.name.clone(),
+                        instance_id: self.instance_id.clone(),
+                    },
+                    now,
+                )?;
+                let entrance = |session: &Session| Entrance {
+                    session: session.clone(),
+                    resumed: arrived.resumed,
+                    earlier: session
+                        .admitted()
+                        .map(|other| other.user_id.clone())
+                        .filter(|other| !arrived.let_in.contains(other))
+                        .collect(),
+                };
+                Ok(match arrived.change {
+                    Some(change) => {
+                        let answer = entrance(&change.session);
+                        Decision::Commit(Box::new(change), answer)
+                    }
+                    None => Decision::Keep(entrance(session)),
+                })
             })
-        })
-        .await
+            .await
     }
 
     /// Tells the page what there is; from then on its room tells it what changes.
@@ -138,15 +137,14 @@ impl App {
                 }
             }
             // The room has heard of more than this view of the session holds.
-            let key = SessionKey::Session(pass.session_id.clone());
-            entrance.session = self.get_session(&key).await?;
+            entrance.session = self.access.session(&pass.session_id).await?;
             if entrance.session.participant(&pass.user_id).is_none() {
                 // Gone again meanwhile: removed, or with the session; or as one who had been lost before this.
                 let issued_at = pass.claims.issued_at_sequence;
-                let now = Timestamp::now();
+                let now = self.clock.now();
                 permit_entry(&entrance.session, pass.role, &pass.user_id, issued_at, now)?;
                 return Err(Error::Contention {
-                    retry_after: self.config.retry_after,
+                    retry_after: self.access.patience.retry_after,
                 });
             }
         }
@@ -192,7 +190,7 @@ impl App {
             resumed,
             earlier,
         } = entrance;
-        let now = Timestamp::now();
+        let now = self.clock.now();
         let mut messages = vec![
             ServerMessage::Connected(Box::new(Connected {
                 user_id: pass.user_id.as_str(),
@@ -209,7 +207,7 @@ impl App {
                 ice_servers: self.ice.servers(now),
                 ice_policy: self.ice.policy(),
                 server_time: now.to_string(),
-                closes_at: closes_at(&self.config.window, session),
+                closes_at: closes_at(&self.window, session),
                 message: "Successfully connected to room",
             }))
             .text(),

@@ -7,9 +7,9 @@ use std::time::Duration;
 use futures::StreamExt as _;
 
 use super::CloseCode;
+use super::Signalling;
 use super::describe::{closes_at, described, existing, waiting};
 use super::message::ServerMessage;
-use crate::app::{App, SessionKey};
 use crate::domain::access::{Action, Role};
 use crate::domain::error::Error;
 use crate::domain::event::{Event, EventKind};
@@ -22,7 +22,7 @@ use crate::hub::connections::{Outgoing, Peer, Room};
 const EMPTY_CHECK: Duration = Duration::from_secs(15);
 
 /// Follows a session for as long as somebody is connected to it here.
-pub(super) fn start(app: Arc<App>, session: &Session) {
+pub(super) fn start(app: Arc<Signalling>, session: &Session) {
     let (session_id, after) = (session.session_id.clone(), session.version);
     let tasks = app.tasks.clone();
     tasks.spawn(async move {
@@ -32,7 +32,12 @@ pub(super) fn start(app: Arc<App>, session: &Session) {
                 if app.closing.is_cancelled() {
                     return;
                 }
-                tokio::time::sleep(error.retry_after().unwrap_or(app.config.retry_after)).await;
+                tokio::time::sleep(
+                    error
+                        .retry_after()
+                        .unwrap_or(app.access.patience.retry_after),
+                )
+                .await;
             }
             if app.connections.forget_if_empty(&session_id) {
                 return;
@@ -42,8 +47,12 @@ pub(super) fn start(app: Arc<App>, session: &Session) {
 }
 
 /// Until the last page is gone, or the store is.
-async fn follow(app: &Arc<App>, session_id: &SessionId, after: &mut i64) -> Result<(), Error> {
-    let mut events = Arc::clone(app).follow_events(session_id.clone(), *after);
+async fn follow(
+    app: &Arc<Signalling>,
+    session_id: &SessionId,
+    after: &mut i64,
+) -> Result<(), Error> {
+    let mut events = app.events.follow(session_id.clone(), *after);
     loop {
         let event = tokio::select! {
             event = events.next() => event,
@@ -80,9 +89,11 @@ async fn follow(app: &Arc<App>, session_id: &SessionId, after: &mut i64) -> Resu
 /// An event that cannot be read, as one that a newer version wrote, may be a removal or the end. What it led to is in the
 /// session: so every page connects anew, and is told of the session as it is, or refused. Returns the version up to which
 /// nothing more is to be told.
-async fn send_pages_to_reconnect(app: &Arc<App>, session_id: &SessionId) -> Result<i64, Error> {
-    let key = SessionKey::Session(session_id.clone());
-    let version = match app.get_session(&key).await {
+async fn send_pages_to_reconnect(
+    app: &Arc<Signalling>,
+    session_id: &SessionId,
+) -> Result<i64, Error> {
+    let version = match app.access.session(session_id).await {
         Ok(session) => session.version,
         Err(error) => {
             if error == Error::Internal {
@@ -107,14 +118,13 @@ async fn send_pages_to_reconnect(app: &Arc<App>, session_id: &SessionId) -> Resu
     Ok(version)
 }
 
-async fn tell(app: &Arc<App>, session_id: &SessionId, event: &Event) -> Result<(), Error> {
+async fn tell(app: &Arc<Signalling>, session_id: &SessionId, event: &Event) -> Result<(), Error> {
     let session = if needs_session(&event.kind) {
-        let key = SessionKey::Session(session_id.clone());
-        Some(app.get_session(&key).await?)
+        Some(app.access.session(session_id).await?)
     } else {
         None
     };
-    let window = &app.config.window;
+    let window = &app.window;
     app.connections.with_room(session_id, |room| {
         room.told = room.told.max(event.sequence);
         tell_room(room, window, session.as_ref(), event);
@@ -206,7 +216,8 @@ fn tell_room(room: &mut Room, window: &JoinWindow, session: Option<&Session>, ev
         | EventKind::Updated { .. }
         | EventKind::Joined { .. }
         | EventKind::ParticipantInvited { .. }
-        | EventKind::ParticipantNamed { .. } => {}
+        | EventKind::ParticipantNamed { .. }
+        | EventKind::Unknown { .. } => {}
     }
 }
 

@@ -1,8 +1,7 @@
 //! What pages say, and what comes of it.
 
-use super::Connection;
 use super::message::{ClientMessage, Refusal, Refused, RelayKind, Relayed};
-use crate::app::App;
+use super::{Connection, Signalling};
 use crate::domain::access::{Action, Role, permit_action};
 use crate::domain::error::{Error, ParticipantError};
 use crate::domain::id::UserId;
@@ -20,7 +19,7 @@ pub enum Heard {
     Leave,
 }
 
-impl App {
+impl Signalling {
     /// Does what a page asks for, if its bearer's role allows it.
     ///
     /// # Errors
@@ -34,7 +33,7 @@ impl App {
         } = connection;
         // Whose role never allows it is refused without asking the store; the rest is decided over the session as it is then.
         let permit = |action| permit_action(*role, action).map_err(refused);
-        let by = Some(user_id);
+        let actor = &connection.actor();
         match ClientMessage::parse(text)? {
             ClientMessage::Relayed(relayed) => self.relay(connection, relayed)?,
             ClientMessage::Ping => return Ok(Heard::Pinged),
@@ -43,14 +42,14 @@ impl App {
             ClientMessage::Admit { target_id } => {
                 permit(Action::Admit)?;
                 let target = other_than(user_id, target_id, "You cannot admit yourself.")?;
-                let admitted = self.admit_participant(session_id, &target, by).await;
+                let admitted = self.participants.admit(actor, session_id, &target).await;
                 admitted.map_err(refused)?;
             }
             ClientMessage::MuteRequest { target_id } => {
                 permit(Action::Mute)?;
                 let if_sender = "You cannot ask yourself to mute. Send `mute-status`.";
                 let target = other_than(user_id, target_id, if_sender)?;
-                let muted = self.mute_participant(session_id, &target, by).await;
+                let muted = self.participants.mute(actor, session_id, &target).await;
                 muted.map_err(refused)?;
             }
             ClientMessage::Remove {
@@ -60,12 +59,14 @@ impl App {
                 permit(Action::Remove)?;
                 let if_sender = "You cannot remove yourself. Send `leave`.";
                 let target = other_than(user_id, target_id, if_sender)?;
-                let removed = self.remove_participant(session_id, &target, by, keep_out);
+                let removed = self
+                    .participants
+                    .remove(actor, session_id, &target, keep_out);
                 removed.await.map_err(refused)?;
             }
             ClientMessage::EndSession => {
                 permit(Action::EndSession)?;
-                let ended = self.end_by_host(session_id, user_id);
+                let ended = self.sessions.end(actor, session_id, None);
                 ended.await.map_err(refused)?;
             }
         }

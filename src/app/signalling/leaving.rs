@@ -4,14 +4,12 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::Connection;
-use crate::app::App;
+use super::{Connection, Signalling};
 use crate::app::changes::Decision;
+use crate::domain::actor::{Actor, SystemCause};
 use crate::domain::id::{SessionId, UserId};
-use crate::domain::participant::LeaveCause;
-use crate::domain::time::Timestamp;
 
-impl App {
+impl Signalling {
     /// A connection is over. One who left is gone at once; one whose connection was lost has until the grace is over,
     /// counted from when they were last heard.
     pub fn disconnect(self: &Arc<Self>, connection: Connection, left: bool, heard: Instant) {
@@ -24,16 +22,16 @@ impl App {
         }
         let app = Arc::clone(self);
         self.tasks.spawn(async move {
-            let cause = if left {
-                LeaveCause::Left
+            let actor = if left {
+                connection.actor()
             } else {
-                let until = heard + app.config.reconnect_grace;
+                let until = heard + app.stay.reconnect_grace;
                 tokio::select! {
                     () = tokio::time::sleep_until(until) => {}
                     // Whoever is away when the instance goes is missed by the next one.
                     () = app.closing.cancelled() => return,
                 }
-                LeaveCause::Lost
+                Actor::System(SystemCause::ConnectionLost)
             };
             // One who came back meanwhile has another connection, or is missed anew since that was lost.
             let Connection {
@@ -43,17 +41,18 @@ impl App {
                 ..
             } = &connection;
             if app.connections.stop_missing(session_id, user_id, *id) {
-                app.depart(session_id, user_id, cause).await;
+                app.depart(session_id, user_id, &actor).await;
             }
         });
     }
 
-    async fn depart(&self, session_id: &SessionId, user_id: &UserId, cause: LeaveCause) {
+    async fn depart(&self, session_id: &SessionId, user_id: &UserId, actor: &Actor) {
         loop {
             let departed = self
+                .changes
                 .change(session_id, |session| {
-                    let now = Timestamp::now();
-                    let change = session.departed(user_id, &self.instance_id, cause, now);
+                    let now = self.clock.now();
+                    let change = session.departed(user_id, &self.instance_id, actor, now)?;
                     Ok(Decision::of(change, session))
                 })
                 .await;

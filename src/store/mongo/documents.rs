@@ -2,9 +2,9 @@
 
 use mongodb::bson::{Document, doc, serialize_to_document};
 
+use crate::domain::change::Change;
 use crate::domain::id::SessionId;
 use crate::domain::page::{SessionFilter, SessionQuery};
-use crate::domain::session::Change;
 use crate::store::StoreError;
 use crate::store::record::{EventRecord, SessionRecord};
 

@@ -30,11 +30,13 @@ use tokio::sync::Mutex;
 
 use super::record::{EventRecord, SessionRecord};
 use super::{Committed, Inserted, ListedSession, SessionStore, StoreError, UnreadableSession};
+use crate::domain::change::Change;
 use crate::domain::event::Event;
 use crate::domain::id::{AppointmentId, SessionId};
 use crate::domain::node::Rotation;
 use crate::domain::page::SessionQuery;
-use crate::domain::session::{Change, Session, SessionState, UnplacedSession};
+use crate::domain::rules::create::UnplacedSession;
+use crate::domain::session::{Session, SessionState};
 use crate::domain::time::Timestamp;
 use error::{is_duplicate_key, is_unknown_command, within};
 use tail::Unmatched;
@@ -426,7 +428,7 @@ impl SessionStore for MongoStore {
 
     async fn count_by_state(&self) -> Result<HashMap<SessionState, u64>, StoreError> {
         let mut counts = HashMap::new();
-        for state in SessionState::ALL {
+        for state in SessionState::ALL.iter().copied() {
             let sessions = self.sessions().await?;
             let count = within(self.timeout, async move {
                 sessions.count_documents(doc! {"state": state.name()}).await

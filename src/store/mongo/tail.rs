@@ -11,8 +11,8 @@ use serde::de::DeserializeOwned;
 
 use super::error::within;
 use super::{EventRecord, MongoStore};
+use crate::domain::change::Change;
 use crate::domain::id::SessionId;
-use crate::domain::session::Change;
 use crate::store::{Committed, StoreError};
 
 /// The collection of older events.

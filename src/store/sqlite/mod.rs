@@ -16,11 +16,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{Committed, Inserted, ListedSession, SessionStore, StoreError};
+use crate::domain::change::Change;
 use crate::domain::event::Event;
 use crate::domain::id::{AppointmentId, SessionId};
 use crate::domain::node::Rotation;
 use crate::domain::page::SessionQuery;
-use crate::domain::session::{Change, Session, SessionState, UnplacedSession};
+use crate::domain::rules::create::UnplacedSession;
+use crate::domain::session::{Session, SessionState};
 use crate::domain::time::Timestamp;
 use reader::Readers;
 use writer::Writer;

@@ -9,11 +9,13 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Row, Rows, params, params_from_iter};
 
 use super::presence;
+use crate::domain::change::Change;
 use crate::domain::event::{Event, EventKind};
 use crate::domain::id::{AppointmentId, SessionId};
 use crate::domain::node::Rotation;
 use crate::domain::page::{SessionFilter, SessionQuery};
-use crate::domain::session::{Change, Session, SessionState, UnplacedSession};
+use crate::domain::rules::create::UnplacedSession;
+use crate::domain::session::{Session, SessionState};
 use crate::domain::time::Timestamp;
 use crate::store::record::{EventRecord, SessionRecord};
 use crate::store::{Committed, Inserted, ListedSession, StoreError, UnreadableSession};
@@ -306,7 +308,8 @@ fn conditions(filter: &SessionFilter) -> (Vec<&'static str>, Vec<Value>) {
 pub(super) fn count_by_state(db: &Connection) -> Result<HashMap<SessionState, u64>, StoreError> {
     let mut statement = db.prepare_cached("SELECT count(*) FROM sessions WHERE state = ?1")?;
     SessionState::ALL
-        .into_iter()
+        .iter()
+        .copied()
         .map(|state| {
             let count: i64 = statement.query_row([state.name()], |row| row.get(0))?;
             Ok((state, u64::try_from(count).unwrap_or(0)))

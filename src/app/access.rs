@@ -1,0 +1,130 @@
+//! Reads of the store on behalf of a call: bounded in time, with errors in the caller's words, and with sessions that cannot be
+//! read set aside.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::unreadable::{Part, Unreadable};
+use crate::domain::error::Error;
+use crate::domain::event::Event;
+use crate::domain::id::SessionId;
+use crate::domain::session::Session;
+use crate::store::{SessionStore, StoreError};
+
+/// How long calls wait for the store, and what they are told when that was in vain.
+#[derive(Debug, Clone, Copy)]
+pub struct StorePatience {
+    /// How long a call may wait for the store, all its operations together.
+    pub timeout: Duration,
+    /// What a caller is told to wait before it tries again.
+    pub retry_after: Duration,
+}
+
+/// The way to stored sessions that everything in the application shares.
+pub(super) struct StoreAccess {
+    pub(super) sessions: Arc<dyn SessionStore>,
+    pub(super) unreadable: Unreadable,
+    pub(super) patience: StorePatience,
+}
+
+impl StoreAccess {
+    /// The session of that id.
+    ///
+    /// # Errors
+    /// [`Error::SessionNotFound`]; [`Error::StoreUnavailable`]
+    pub(super) async fn session(&self, session_id: &SessionId) -> Result<Session, Error> {
+        self.within_budget(self.read_session(session_id)).await
+    }
+
+    /// As [`StoreAccess::session`], for callers that bound the time themselves.
+    pub(super) async fn read_session(&self, session_id: &SessionId) -> Result<Session, Error> {
+        let found = self.sessions.get(session_id).await;
+        found
+            .map_err(|error| self.error(&error))?
+            .ok_or(Error::SessionNotFound)
+    }
+
+    /// The events of a session after a sequence, oldest first, at most `limit`.
+    ///
+    /// # Errors
+    /// [`Error::SessionNotFound`]; [`Error::StoreUnavailable`]
+    pub(super) async fn events(
+        &self,
+        session_id: &SessionId,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<Event>, Error> {
+        self.within_budget(async {
+            let events = self.sessions.events(session_id, after, limit).await;
+            events
+                .map_err(|error| self.error_about(Part::Events { after }, &error))?
+                .ok_or(Error::SessionNotFound)
+        })
+        .await
+    }
+
+    /// Gives up on a call's store operations, taken together, after the timeout.
+    pub(super) async fn within_budget<T>(
+        &self,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        tokio::time::timeout(self.patience.timeout, work)
+            .await
+            .unwrap_or_else(|_| Err(self.timed_out()))
+    }
+
+    /// What a caller is told when the store took too long.
+    pub(super) fn timed_out(&self) -> Error {
+        tracing::warn!("the store did not answer within STORE_TIMEOUT_MS");
+        Error::StoreUnavailable {
+            retry_after: self.patience.retry_after,
+        }
+    }
+
+    /// What a caller is told when other instances keep changing the session.
+    pub(super) fn contention(&self) -> Error {
+        Error::Contention {
+            retry_after: self.patience.retry_after,
+        }
+    }
+
+    /// What a caller is told when this instance has more to do than it gets done.
+    pub(super) fn overloaded(&self) -> Error {
+        Error::Overloaded {
+            retry_after: self.patience.retry_after,
+        }
+    }
+
+    /// What a caller is told when the instance drains.
+    pub(super) fn shutting_down(&self) -> Error {
+        Error::ShuttingDown {
+            retry_after: self.patience.retry_after,
+        }
+    }
+
+    /// What a caller is told of a store's failure; what happened inside has been logged by the store. A session that
+    /// cannot be read is set aside.
+    pub(super) fn error(&self, error: &StoreError) -> Error {
+        self.error_about(Part::Record, error)
+    }
+
+    /// As [`StoreAccess::error`], of a commit.
+    pub(super) fn commit_error(&self, error: &StoreError) -> Error {
+        self.error_about(Part::Commit, error)
+    }
+
+    fn error_about(&self, part: Part, error: &StoreError) -> Error {
+        let retry_after = self.patience.retry_after;
+        match error {
+            StoreError::Unavailable(_) => Error::StoreUnavailable { retry_after },
+            StoreError::Overloaded => Error::Overloaded { retry_after },
+            StoreError::Corrupt { session_id, .. } => {
+                if let Some(session_id) = session_id {
+                    self.unreadable
+                        .set_aside(session_id, part, error, Instant::now());
+                }
+                Error::Internal
+            }
+        }
+    }
+}

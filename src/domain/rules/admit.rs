@@ -1,0 +1,66 @@
+//! How waiting participants are admitted, and participants are asked to mute.
+
+use super::events::admitted;
+use crate::domain::access::{Action, permit};
+use crate::domain::actor::Actor;
+use crate::domain::change::Change;
+use crate::domain::error::Error;
+use crate::domain::event::EventKind;
+use crate::domain::id::UserId;
+use crate::domain::participant::ParticipantStatus;
+use crate::domain::session::Session;
+use crate::domain::time::Timestamp;
+
+impl Session {
+    /// One who waits is let in. `None` when they are in already.
+    ///
+    /// # Errors
+    /// [`Error::SessionEnded`]; [`Error::NotAllowed`]; [`Error::ParticipantNotFound`]
+    pub fn admitted_by(
+        &self,
+        user_id: &UserId,
+        actor: &Actor,
+        now: Timestamp,
+    ) -> Result<Option<Change>, Error> {
+        self.require_live()?;
+        permit(self, actor, Action::Admit)?;
+        let participant = self
+            .participant(user_id)
+            .ok_or(Error::ParticipantNotFound)?;
+        if participant.status == ParticipantStatus::Admitted {
+            return Ok(None);
+        }
+        let kinds = admitted(user_id, participant.role, actor.user_id());
+        Ok(Some(self.changed(actor, now, kinds, |session| {
+            session.set_admitted(user_id);
+            if !session.let_in.contains(user_id) {
+                let mut let_in = std::mem::take(&mut session.let_in);
+                let_in.retain(|admitted| session.is_entitled(admitted));
+                let_in.push(user_id.clone());
+                session.let_in = let_in;
+            }
+        })))
+    }
+
+    /// Somebody is asked to mute.
+    ///
+    /// # Errors
+    /// [`Error::SessionEnded`]; [`Error::ParticipantNotFound`]
+    pub fn asked_to_mute(
+        &self,
+        user_id: &UserId,
+        actor: &Actor,
+        now: Timestamp,
+    ) -> Result<Change, Error> {
+        self.require_live()?;
+        permit(self, actor, Action::Mute)?;
+        self.participant(user_id)
+            .filter(|participant| participant.status == ParticipantStatus::Admitted)
+            .ok_or(Error::ParticipantNotFound)?;
+        let kind = EventKind::ParticipantMuted {
+            user_id: user_id.clone(),
+            by: actor.user_id().cloned(),
+        };
+        Ok(self.changed(actor, now, vec![kind], |_| ()))
+    }
+}

@@ -1,0 +1,213 @@
+//! How participants connect, and how they leave.
+
+use super::events::{admitted, joined, left};
+use crate::domain::access::permit_departure;
+use crate::domain::actor::Actor;
+use crate::domain::change::Change;
+use crate::domain::error::Error;
+use crate::domain::event::EventKind;
+use crate::domain::id::UserId;
+use crate::domain::participant::{Admission, Arrival, LeaveCause, Participant, ParticipantStatus};
+use crate::domain::role::Action;
+use crate::domain::session::{Session, SessionState};
+use crate::domain::time::Timestamp;
+
+/// What became of an arrival.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arrived {
+    /// The session with them in it; `None` when they were there already, on the same instance.
+    pub change: Option<Change>,
+    /// Whether they were there before.
+    pub resumed: bool,
+    /// Who was let in by their coming.
+    pub let_in: Vec<UserId>,
+}
+
+impl Session {
+    /// Somebody connected. The first one makes the session active; a host lets in those who waited for one.
+    ///
+    /// # Errors
+    /// [`Error::SessionEnded`]; [`Error::SessionFull`]
+    pub fn arrived(&self, arrival: Arrival, now: Timestamp) -> Result<Arrived, Error> {
+        self.require_live()?;
+        let actor = &Actor::Participant {
+            role: arrival.role,
+            user_id: arrival.user_id.clone(),
+        };
+        // A guest who stands in for the doctor comes anew, as the host.
+        let changed_role = match self.participant(&arrival.user_id) {
+            Some(present) if present.role == arrival.role => {
+                return Ok(self.resumed(present.clone(), arrival, actor, now));
+            }
+            present => present,
+        };
+        let full = self.participants.len() >= usize::from(self.max_participants);
+        if full && !arrival.role.may(Action::SkipLimit) {
+            return Err(Error::SessionFull);
+        }
+        let status = self.status_on_arrival(&arrival);
+        let Arrival {
+            user_id,
+            role,
+            display_name,
+            instance_id,
+        } = arrival;
+        let display_name = if display_name.is_empty() {
+            self.given_name(&user_id).to_owned()
+        } else {
+            display_name
+        };
+        let waits_for_host = |participant: &&Participant| {
+            self.admission == Admission::WhenHostPresent
+                && role.may(Action::SkipWaiting)
+                && participant.status == ParticipantStatus::Waiting
+                && participant.user_id != user_id
+        };
+        let let_in: Vec<_> = self
+            .participants
+            .iter()
+            .filter(waits_for_host)
+            .map(|waiting| (waiting.user_id.clone(), waiting.role))
+            .collect();
+        let mut kinds: Vec<_> = changed_role
+            .map(|before| left(before, LeaveCause::Replaced))
+            .into_iter()
+            .collect();
+        kinds.push(match status {
+            ParticipantStatus::Waiting => EventKind::ParticipantWaiting {
+                user_id: user_id.clone(),
+                role,
+            },
+            ParticipantStatus::Admitted => joined(&user_id, role, false),
+        });
+        for (waiting, waiting_role) in &let_in {
+            kinds.extend(admitted(waiting, *waiting_role, None));
+        }
+        let let_in: Vec<_> = let_in.into_iter().map(|(user_id, _)| user_id).collect();
+        let change = self.changed(actor, now, kinds, |session| {
+            session.state = SessionState::Active;
+            session.empty_since = None;
+            session
+                .participants
+                .retain(|participant| participant.user_id != user_id);
+            session.participants.push(Participant {
+                user_id,
+                role,
+                display_name,
+                status,
+                connect_time: now,
+                instance_id,
+            });
+            for user_id in &let_in {
+                session.set_admitted(user_id);
+            }
+        });
+        Ok(Arrived {
+            change: Some(change),
+            resumed: false,
+            let_in,
+        })
+    }
+
+    fn status_on_arrival(&self, arrival: &Arrival) -> ParticipantStatus {
+        let passes = arrival.role.may(Action::SkipWaiting)
+            || match self.admission {
+                Admission::Open => true,
+                Admission::WhenHostPresent => self.host_is_present(),
+                Admission::Manual => self.let_in.contains(&arrival.user_id),
+            };
+        if passes {
+            ParticipantStatus::Admitted
+        } else {
+            ParticipantStatus::Waiting
+        }
+    }
+
+    /// A participant who is there connects once more: nothing changes, unless another instance holds them now.
+    fn resumed(
+        &self,
+        present: Participant,
+        arrival: Arrival,
+        actor: &Actor,
+        now: Timestamp,
+    ) -> Arrived {
+        let moved = present.instance_id != arrival.instance_id;
+        let change = moved.then(|| {
+            let kind = match present.status {
+                ParticipantStatus::Waiting => EventKind::ParticipantWaiting {
+                    user_id: present.user_id.clone(),
+                    role: present.role,
+                },
+                ParticipantStatus::Admitted => joined(&present.user_id, present.role, true),
+            };
+            self.changed(actor, now, vec![kind], |session| {
+                session.with_participant(&present.user_id, |participant| {
+                    participant.instance_id = arrival.instance_id;
+                });
+            })
+        });
+        Arrived {
+            change,
+            resumed: true,
+            let_in: Vec::new(),
+        }
+    }
+
+    /// A participant's stay ends: they left, or their connection is lost. `None` when they are not there, or another instance
+    /// holds their connection by now.
+    ///
+    /// # Errors
+    /// [`Error::NotAllowed`]
+    pub fn departed(
+        &self,
+        user_id: &UserId,
+        instance_id: &str,
+        actor: &Actor,
+        now: Timestamp,
+    ) -> Result<Option<Change>, Error> {
+        permit_departure(actor, user_id)?;
+        let held_here = self
+            .participant(user_id)
+            .filter(|participant| participant.instance_id == instance_id);
+        let Some(participant) = held_here.filter(|_| self.state != SessionState::Ended) else {
+            return Ok(None);
+        };
+        let kind = left(participant, actor.leave_cause());
+        Ok(Some(self.changed(actor, now, vec![kind], |session| {
+            session.drop_participants(now, |participant| participant.user_id == *user_id);
+        })))
+    }
+
+    pub(super) fn set_admitted(&mut self, user_id: &UserId) {
+        self.with_participant(user_id, |participant| {
+            participant.status = ParticipantStatus::Admitted;
+        });
+    }
+
+    pub(super) fn with_participant(
+        &mut self,
+        user_id: &UserId,
+        apply: impl FnOnce(&mut Participant),
+    ) {
+        let found = self
+            .participants
+            .iter_mut()
+            .find(|participant| participant.user_id == *user_id);
+        if let Some(participant) = found {
+            apply(participant);
+        }
+    }
+
+    pub(super) fn drop_participants(
+        &mut self,
+        now: Timestamp,
+        gone: impl Fn(&Participant) -> bool,
+    ) {
+        let before = self.participants.len();
+        self.participants.retain(|participant| !gone(participant));
+        // A session that nobody has entered yet is not one that everybody left.
+        if self.participants.is_empty() && before > 0 {
+            self.empty_since = Some(now);
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! How a session comes to be.
+
+use crate::domain::actor::Actor;
+use crate::domain::change::Change;
+use crate::domain::error::Error;
+use crate::domain::event::{Event, EventKind};
+use crate::domain::id::{NodeId, SessionId};
+use crate::domain::session::{Session, SessionRequest, SessionState};
+use crate::domain::time::Timestamp;
+
+/// A session that has no SFU node yet: the store assigns one together with the turn that it takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnplacedSession {
+    /// Its id.
+    pub session_id: SessionId,
+    /// Which session of its appointment this is, from 1. Unique per appointment, and one is only ever added after the
+    /// one before it has ended: so an appointment never has two live sessions.
+    pub incarnation: i64,
+    /// When it is created.
+    pub create_time: Timestamp,
+    /// Who creates it.
+    pub actor: Actor,
+    /// What was asked for.
+    pub request: SessionRequest,
+}
+
+impl UnplacedSession {
+    /// The session that a request leads to. `previous` is the appointment's latest session, which must have ended.
+    pub fn new(
+        request: SessionRequest,
+        previous: Option<&Session>,
+        actor: Actor,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            session_id: SessionId::generate(now),
+            incarnation: previous.map_or(1, |session| session.incarnation + 1),
+            create_time: now,
+            actor,
+            request,
+        }
+    }
+
+    /// The session on its node, at version 1, and the event of its creation.
+    pub fn place(self, sfu_node_id: NodeId) -> Change {
+        let kind = EventKind::Created {
+            appointment_id: self.request.appointment_id.clone(),
+            sfu_node_id: sfu_node_id.clone(),
+        };
+        let event = Event::new(
+            1,
+            self.session_id.clone(),
+            self.create_time,
+            self.actor,
+            kind,
+        );
+        let session = Session {
+            session_id: self.session_id,
+            appointment_id: self.request.appointment_id,
+            incarnation: self.incarnation,
+            doctor_id: self.request.doctor_id,
+            doctor_since: 1,
+            patient_id: self.request.patient_id,
+            sfu_node_id,
+            state: SessionState::Created,
+            create_time: self.create_time,
+            update_time: self.create_time,
+            end_time: None,
+            schedule: self.request.schedule,
+            end_cause: None,
+            end_reason: String::new(),
+            labels: self.request.labels,
+            version: 1,
+            admission: self.request.admission.value,
+            max_participants: self.request.max_participants.value,
+            participants: Vec::new(),
+            let_in: Vec::new(),
+            invites: Vec::new(),
+            removals: Vec::new(),
+            given_names: Vec::new(),
+            empty_since: None,
+        };
+        Change {
+            session,
+            events: vec![event],
+        }
+    }
+}
+
+impl Session {
+    /// Whether this live session is the one that a repeated create asks for. Labels are not compared.
+    ///
+    /// # Errors
+    /// [`Error::AppointmentConflict`] with every field that differs.
+    pub fn matches(&self, request: &SessionRequest) -> Result<(), Error> {
+        let differs = [
+            ("doctor_id", self.doctor_id != request.doctor_id),
+            ("patient_id", self.patient_id != request.patient_id),
+            (
+                "scheduled_start_time",
+                self.schedule.start != request.schedule.start,
+            ),
+            (
+                "scheduled_end_time",
+                self.schedule.end != request.schedule.end,
+            ),
+            ("admission", request.admission.differs_from(&self.admission)),
+            (
+                "max_participants",
+                request
+                    .max_participants
+                    .differs_from(&self.max_participants),
+            ),
+        ];
+        let fields: Vec<_> = differs
+            .into_iter()
+            .filter_map(|(field, differs)| differs.then_some(field))
+            .collect();
+        if fields.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::AppointmentConflict {
+                session_id: self.session_id.clone(),
+                fields,
+            })
+        }
+    }
+}

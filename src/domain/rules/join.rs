@@ -1,0 +1,73 @@
+//! Who gets a join token, and when.
+
+use crate::domain::access::permit_join;
+use crate::domain::actor::Actor;
+use crate::domain::change::Change;
+use crate::domain::error::Error;
+use crate::domain::event::EventKind;
+use crate::domain::id::UserId;
+use crate::domain::role::Role;
+use crate::domain::session::{JoinWindow, Session};
+use crate::domain::time::Timestamp;
+
+impl Session {
+    /// Whether a user may join now in a role, and when the door closes after them: no token may outlive that.
+    ///
+    /// # Errors
+    /// In this order: those of [`Session::require_not_over`], [`Error::JoinTooEarly`], [`Error::JoinTooLate`],
+    /// [`Error::NotAParticipant`], [`Error::ParticipantRemoved`].
+    pub fn may_join(
+        &self,
+        role: Role,
+        user_id: &UserId,
+        window: &JoinWindow,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, Error> {
+        let closes = self.require_open(window, now)?;
+        permit_join(self, role, user_id, now)?;
+        let invite_ends = self
+            .invites
+            .iter()
+            .find(|invite| invite.user_id == *user_id)
+            .and_then(|invite| invite.expire_time);
+        Ok([closes, invite_ends].into_iter().flatten().min())
+    }
+
+    /// Whether the door is open, and when it closes.
+    ///
+    /// # Errors
+    /// Those of [`Session::require_not_over`]; [`Error::JoinTooEarly`], [`Error::JoinTooLate`].
+    pub fn require_open(
+        &self,
+        window: &JoinWindow,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, Error> {
+        self.require_not_over(window)?;
+        if let Some(opens) = window.opens(&self.schedule).filter(|opens| now < *opens) {
+            return Err(Error::JoinTooEarly { opens });
+        }
+        match window.closes(&self.schedule) {
+            Some(closed) if self.is_past_window(window, now) => Err(Error::JoinTooLate { closed }),
+            closes => Ok(closes),
+        }
+    }
+
+    /// The session after a token was issued.
+    pub fn token_issued(
+        &self,
+        user_id: UserId,
+        role: Role,
+        jti: String,
+        expire_time: Timestamp,
+        actor: &Actor,
+        now: Timestamp,
+    ) -> Change {
+        let kind = EventKind::Joined {
+            user_id,
+            role,
+            jti,
+            expire_time,
+        };
+        self.changed(actor, now, vec![kind], |_| ())
+    }
+}

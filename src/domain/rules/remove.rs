@@ -1,0 +1,89 @@
+//! How participants are removed, and what they were given becomes void.
+
+use super::events::left;
+use crate::domain::access::{Action, permit, permit_service};
+use crate::domain::actor::Actor;
+use crate::domain::change::Change;
+use crate::domain::error::Error;
+use crate::domain::event::EventKind;
+use crate::domain::id::UserId;
+use crate::domain::participant::{LeaveCause, REMOVALS_MAX, Removal};
+use crate::domain::session::Session;
+use crate::domain::time::Timestamp;
+
+impl Session {
+    /// Somebody is removed, and every credential they hold is dead. `None` when they are kept out already: nothing was
+    /// issued to them since. A removal never gives back what an earlier one took.
+    ///
+    /// # Errors
+    /// [`Error::SessionEnded`]; [`Error::ParticipantNotFound`] when the session has nobody of that id to remove.
+    pub fn removed(
+        &self,
+        user_id: &UserId,
+        actor: &Actor,
+        keep_out: bool,
+        now: Timestamp,
+    ) -> Result<Option<Change>, Error> {
+        self.require_live()?;
+        permit(self, actor, Action::Remove)?;
+        if self.keeps_out(user_id) {
+            return Ok(None);
+        }
+        if !self.knows(user_id) {
+            return Err(Error::ParticipantNotFound);
+        }
+        let mut kinds = vec![EventKind::ParticipantRemoved {
+            user_id: user_id.clone(),
+            by: actor.user_id().cloned(),
+            keep_out,
+        }];
+        let participant = self.participant(user_id);
+        kinds.extend(participant.map(|participant| left(participant, LeaveCause::Removed)));
+        Ok(Some(self.changed(actor, now, kinds, |session| {
+            session.expel(user_id, self.version + 1, keep_out, now);
+        })))
+    }
+
+    /// An invitation is taken back, and who came by it is removed. `None` when that is so already.
+    ///
+    /// # Errors
+    /// [`Error::SessionEnded`]; [`Error::ParticipantNotFound`] when there is no such invitation.
+    pub fn invite_revoked(
+        &self,
+        user_id: &UserId,
+        actor: &Actor,
+        now: Timestamp,
+    ) -> Result<Option<Change>, Error> {
+        permit_service(actor)?;
+        if !self.invites.iter().any(|invite| invite.user_id == *user_id) {
+            return Err(Error::ParticipantNotFound);
+        }
+        self.removed(user_id, actor, true, now)
+    }
+
+    /// Takes somebody out, and everything from them that was issued until that event.
+    pub(super) fn expel(
+        &mut self,
+        user_id: &UserId,
+        sequence: i64,
+        keep_out: bool,
+        now: Timestamp,
+    ) {
+        self.drop_participants(now, |participant| participant.user_id == *user_id);
+        self.let_in.retain(|admitted| admitted != user_id);
+        self.removals.retain(|removal| removal.user_id != *user_id);
+        self.removals.push(Removal {
+            user_id: user_id.clone(),
+            sequence,
+            keep_out,
+        });
+        if self.removals.len() > REMOVALS_MAX {
+            // There is one: fewer people may join than there are removals.
+            let spent =
+                (self.removals.iter()).position(|removal| !self.is_entitled(&removal.user_id));
+            if let Some(spent) = spent {
+                self.removals.remove(spent);
+            }
+        }
+    }
+}

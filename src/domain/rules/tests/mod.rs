@@ -1,0 +1,4 @@
+//! The rules together, over random histories.
+
+mod people;
+mod session;

@@ -1,0 +1,439 @@
+//! Histories of the participants of a session.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use crate::domain::access::{permit_entry, permit_join};
+use crate::domain::actor::{Actor, SystemCause};
+use crate::domain::change::Change;
+use crate::domain::error::Error;
+use crate::domain::event::EventKind;
+use crate::domain::id::{AppointmentId, NodeId, UserId};
+use crate::domain::label::Labels;
+use crate::domain::participant::{
+    Admission, Arrival, INVITES_MAX, Invite, ParticipantStatus, REMOVALS_MAX,
+};
+use crate::domain::role::{Action, Role};
+use crate::domain::rules::create::UnplacedSession;
+use crate::domain::session::{
+    JoinWindow, Schedule, Session, SessionRequest, SessionState, SessionUpdate, Wish,
+};
+use crate::domain::time::Timestamp;
+
+const ALWAYS_OPEN: JoinWindow = JoinWindow {
+    early_secs: 0,
+    late_secs: 0,
+};
+const NOW: Timestamp = Timestamp::MIN;
+/// Two who may be the doctor, the patient, and three who may be invited.
+const USERS: [&str; 6] = [
+    "doctor-1", "doctor-2", "patient", "guest-1", "guest-2", "guest-3",
+];
+const MAX_PARTICIPANTS: u16 = 3;
+
+fn user(name: &str) -> UserId {
+    UserId::from_stored(name.to_owned())
+}
+
+/// A participant, or the backend where there is none.
+fn acting(by: Option<&str>) -> Actor {
+    by.map_or(Actor::Backend, |name| Actor::Participant {
+        role: Role::Doctor,
+        user_id: user(name),
+    })
+}
+
+fn patient_acting(name: &str) -> Actor {
+    Actor::Participant {
+        role: Role::Patient,
+        user_id: user(name),
+    }
+}
+
+fn session(admission: Admission) -> Session {
+    let request = SessionRequest {
+        appointment_id: AppointmentId::from_stored("appointment".into()),
+        doctor_id: user("doctor-1"),
+        patient_id: user("patient"),
+        schedule: Schedule::default(),
+        labels: Labels::new(),
+        admission: Wish::of(admission),
+        max_participants: Wish::of(MAX_PARTICIPANTS),
+    };
+    UnplacedSession::new(request, None, Actor::Backend, NOW)
+        .place(NodeId::from_stored("sfu-1".into()))
+        .session
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    /// A user asks for a credential in a role; `None`: the one that the session stores for them.
+    Issue(&'static str, Option<Role>),
+    /// The bearer of one of the credentials connects.
+    Arrive(prop::sample::Index),
+    Depart(&'static str, bool),
+    Admit(&'static str, Option<&'static str>),
+    Remove(&'static str, Option<&'static str>, bool),
+    Mute(&'static str, Option<&'static str>),
+    Invite(&'static str, Role),
+    Revoke(&'static str),
+    Name(&'static str, &'static str),
+    StandIn(&'static str),
+    Relabel(u8),
+    End,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let who = || prop::sample::select(USERS.to_vec());
+    // Mostly the backend: few others may do anything.
+    let by = || prop::option::weighted(0.3, prop::sample::select(USERS.to_vec()));
+    let role = || prop::sample::select(Role::ALL);
+    let own_or = move || prop::option::weighted(0.2, role());
+    prop_oneof![
+        12 => (who(), own_or()).prop_map(|(who, role)| Step::Issue(who, role)),
+        12 => any::<prop::sample::Index>().prop_map(Step::Arrive),
+        3 => (who(), any::<bool>()).prop_map(|(who, is_own_will)| Step::Depart(who, is_own_will)),
+        3 => (who(), by()).prop_map(|(who, by)| Step::Admit(who, by)),
+        6 => (who(), by(), any::<bool>()).prop_map(|(who, by, keep_out)| Step::Remove(who, by, keep_out)),
+        1 => (who(), by()).prop_map(|(who, by)| Step::Mute(who, by)),
+        6 => (who(), role()).prop_map(|(who, role)| Step::Invite(who, role)),
+        2 => who().prop_map(Step::Revoke),
+        1 => (who(), prop::sample::select(vec!["Ana", "Rosa"])).prop_map(|(who, name)| Step::Name(who, name)),
+        2 => prop::sample::select(vec!["doctor-1", "doctor-2", "guest-1"]).prop_map(Step::StandIn),
+        4 => any::<u8>().prop_map(Step::Relabel),
+        1 => Just(Step::End),
+    ]
+}
+
+/// Something that lets its bearer in until it is void.
+#[derive(Debug, Clone)]
+struct Credential {
+    user_id: UserId,
+    role: Role,
+    issued_at: i64,
+    void: bool,
+}
+
+/// A session, and what must be true of it by what has happened.
+struct History {
+    session: Session,
+    credentials: Vec<Credential>,
+    /// Who gets no new ones.
+    kept_out: BTreeSet<UserId>,
+    /// Who is connected, and whether they are in the call, as the events tell it.
+    present: BTreeMap<UserId, ParticipantStatus>,
+}
+
+impl History {
+    #[expect(clippy::too_many_lines, reason = "an arm a step")]
+    fn take(&mut self, step: &Step) -> Result<Option<Change>, Error> {
+        let session = &self.session;
+        match step {
+            Step::Issue(who, asked) => {
+                let role = asked.unwrap_or_else(|| stored_role(session, &user(who)));
+                session.may_join(role, &user(who), &ALWAYS_OPEN, NOW)?;
+                assert!(!self.kept_out.contains(&user(who)), "{who} is kept out");
+                let jti = "jti".to_owned();
+                let change = session.token_issued(user(who), role, jti, NOW, &Actor::Backend, NOW);
+                self.credentials.push(Credential {
+                    user_id: user(who),
+                    role,
+                    issued_at: change.session.version,
+                    void: false,
+                });
+                Ok(Some(change))
+            }
+            Step::Arrive(index) => {
+                if self.credentials.is_empty() {
+                    return Ok(None);
+                }
+                let Credential {
+                    user_id,
+                    role,
+                    issued_at,
+                    void,
+                } = index.get(&self.credentials).clone();
+                permit_entry(session, role, &user_id, issued_at, NOW)?;
+                assert!(!void, "{user_id} came in with what was void");
+                let arrival = Arrival {
+                    user_id,
+                    role,
+                    display_name: String::new(),
+                    instance_id: "one".into(),
+                };
+                Ok(session.arrived(arrival, NOW)?.change)
+            }
+            Step::Depart(who, is_own_will) => {
+                let actor = if *is_own_will {
+                    Actor::Participant {
+                        role: Role::Guest,
+                        user_id: user(who),
+                    }
+                } else {
+                    Actor::System(SystemCause::ConnectionLost)
+                };
+                session.departed(&user(who), "one", &actor, NOW)
+            }
+            Step::Admit(who, by) => session.admitted_by(&user(who), &acting(*by), NOW),
+            Step::Remove(who, by, keep_out) => {
+                let change = session.removed(&user(who), &acting(*by), *keep_out, NOW)?;
+                self.void(|credential| credential.user_id == user(who));
+                if *keep_out {
+                    self.kept_out.insert(user(who));
+                }
+                Ok(change)
+            }
+            Step::Mute(who, by) => session
+                .asked_to_mute(&user(who), &acting(*by), NOW)
+                .map(Some),
+            Step::Invite(who, role) => {
+                if !role.is_invited() {
+                    return Ok(None);
+                }
+                let invite = Invite::new(user(who), *role, String::new(), None);
+                let change = session.invited(invite, &Actor::Backend, NOW)?;
+                self.kept_out.remove(&user(who));
+                Ok(change)
+            }
+            Step::Revoke(who) => {
+                let change = session.invite_revoked(&user(who), &Actor::Backend, NOW)?;
+                self.void(|credential| credential.user_id == user(who));
+                self.kept_out.insert(user(who));
+                Ok(change)
+            }
+            Step::Name(who, name) => session.named(name, &patient_acting(who), NOW),
+            Step::StandIn(who) => {
+                let update = SessionUpdate {
+                    doctor_id: Some(user(who)),
+                    ..SessionUpdate::default()
+                };
+                let replaced = session.doctor_id.clone();
+                let change = session.updated(update, None, &Actor::Backend, NOW)?;
+                if change.is_some() {
+                    self.void(|credential| credential.user_id == replaced);
+                    let new = user(who);
+                    self.kept_out.remove(&new);
+                    self.kept_out.remove(&replaced);
+                    self.void(|credential| {
+                        credential.user_id == new && credential.role == Role::Doctor
+                    });
+                }
+                Ok(change)
+            }
+            Step::Relabel(n) => {
+                let update = SessionUpdate {
+                    labels: Some([("n".to_owned(), n.to_string())].into()),
+                    ..SessionUpdate::default()
+                };
+                session.updated(update, None, &Actor::Backend, NOW)
+            }
+            Step::End => session.ended(None, &Actor::Backend, NOW),
+        }
+    }
+
+    fn void(&mut self, concerned: impl Fn(&Credential) -> bool) {
+        for credential in &mut self.credentials {
+            credential.void |= concerned(credential);
+        }
+    }
+
+    /// Who is there, by nothing but the events.
+    fn follow(&mut self, kind: &EventKind) {
+        match kind {
+            EventKind::ParticipantWaiting { user_id, .. } => {
+                let before = self
+                    .present
+                    .insert(user_id.clone(), ParticipantStatus::Waiting);
+                assert_eq!(before, None, "{user_id} came twice");
+            }
+            EventKind::ParticipantAdmitted { user_id, .. } => {
+                assert_eq!(self.present.get(user_id), Some(&ParticipantStatus::Waiting));
+            }
+            EventKind::ParticipantJoined { user_id, .. } => {
+                let before = self
+                    .present
+                    .insert(user_id.clone(), ParticipantStatus::Admitted);
+                assert_ne!(
+                    before,
+                    Some(ParticipantStatus::Admitted),
+                    "{user_id} came twice"
+                );
+            }
+            EventKind::ParticipantLeft { user_id, .. } => {
+                assert!(
+                    self.present.remove(user_id).is_some(),
+                    "{user_id} left twice"
+                );
+            }
+            EventKind::ParticipantMuted { user_id, .. } => {
+                assert_eq!(
+                    self.present.get(user_id),
+                    Some(&ParticipantStatus::Admitted)
+                );
+            }
+            EventKind::Created { .. }
+            | EventKind::Updated { .. }
+            | EventKind::Joined { .. }
+            | EventKind::Ended { .. }
+            | EventKind::ParticipantRemoved { .. }
+            | EventKind::ParticipantInvited { .. }
+            | EventKind::ParticipantNamed { .. }
+            | EventKind::Unknown { .. } => {}
+        }
+    }
+
+    fn check(&self) {
+        let session = &self.session;
+        for credential in self.credentials.iter().filter(|credential| credential.void) {
+            let Credential {
+                user_id,
+                role,
+                issued_at,
+                void: _,
+            } = credential;
+            let entry = permit_entry(session, *role, user_id, *issued_at, NOW);
+            assert!(entry.is_err(), "{credential:?} is good again");
+        }
+        let present: BTreeMap<_, _> = (session.participants.iter())
+            .map(|participant| (participant.user_id.clone(), participant.status))
+            .collect();
+        assert_eq!(present, self.present);
+        assert_eq!(present.len(), session.participants.len());
+        let guests = session.participants.iter();
+        let guests = guests.filter(|participant| !participant.role.may(Action::SkipLimit));
+        assert!(guests.count() <= usize::from(MAX_PARTICIPANTS));
+        if session.host_is_present() && session.admission == Admission::WhenHostPresent {
+            assert_eq!(session.admitted().count(), present.len(), "somebody waits");
+        }
+        assert!(session.invites.len() <= INVITES_MAX);
+        assert!(session.removals.len() <= REMOVALS_MAX);
+    }
+}
+
+fn stored_role(session: &Session, user_id: &UserId) -> Role {
+    if *user_id == session.doctor_id {
+        return Role::Doctor;
+    }
+    let invite = (session.invites.iter()).find(|invite| invite.user_id == *user_id);
+    invite.map_or(Role::Patient, |invite| invite.role)
+}
+
+/// Whether those who acted were entitled to, by the session as it was before.
+fn assert_entitled(before: &Session, step: &Step) {
+    let (Step::Admit(_, Some(by)) | Step::Remove(_, Some(by), _) | Step::Mute(_, Some(by))) = step
+    else {
+        return;
+    };
+    let host = before.participant(&user(by)).expect("they are connected");
+    assert_eq!(
+        (host.role, host.status),
+        (Role::Doctor, ParticipantStatus::Admitted)
+    );
+}
+
+proptest! {
+    #[test]
+    fn whatever_happens_nobody_comes_back_and_the_events_tell_who_is_there(
+        steps in prop::collection::vec(step(), 0..80),
+        admission in prop::sample::select(Admission::ALL),
+    ) {
+        let mut history = History {
+            session: session(admission),
+            credentials: Vec::new(),
+            kept_out: BTreeSet::new(),
+            present: BTreeMap::new(),
+        };
+        for step in &steps {
+            let before = history.session.clone();
+            let issued = history.credentials.len();
+            let Ok(change) = history.take(step) else { continue };
+            let Some(change) = change else {
+                history.check();
+                continue;
+            };
+            prop_assert!(before.state != SessionState::Ended, "an ended session changed");
+            assert_entitled(&before, step);
+            for event in &change.events {
+                history.follow(&event.kind);
+            }
+            history.session = change.session;
+            history.check();
+            // What was just issued is good.
+            for credential in &history.credentials[issued..] {
+                let entry = permit_entry(
+                    &history.session, credential.role, &credential.user_id, credential.issued_at, NOW,
+                );
+                prop_assert_eq!(entry, Ok(()));
+            }
+        }
+    }
+}
+
+fn arrival(name: &str, role: Role) -> Arrival {
+    Arrival {
+        user_id: user(name),
+        role,
+        display_name: String::new(),
+        instance_id: "one".into(),
+    }
+}
+
+#[test]
+fn only_removals_of_users_who_may_not_join_are_forgotten() {
+    let mut session = session(Admission::Open);
+    let remove = |session: &Session, name: &str| {
+        let change = session.removed(&user(name), &Actor::Backend, true, NOW);
+        change.unwrap().unwrap().session
+    };
+    session = remove(&session, "patient");
+    for n in 0..2 * REMOVALS_MAX {
+        let name = format!("guest-{n}");
+        let invite = Invite::new(user(&name), Role::Guest, String::new(), None);
+        session = session
+            .invited(invite, &Actor::Backend, NOW)
+            .unwrap()
+            .unwrap()
+            .session;
+        session = remove(&session, &name);
+    }
+    assert_eq!(session.removals.len(), REMOVALS_MAX);
+    let refused = permit_join(&session, Role::Patient, &user("patient"), NOW);
+    assert_eq!(refused, Err(Error::ParticipantRemoved));
+}
+
+#[test]
+fn a_full_session_takes_nobody_but_the_host() {
+    let mut session = session(Admission::Open);
+    for n in 0..MAX_PARTICIPANTS {
+        let arrived = session.arrived(arrival(&format!("guest-{n}"), Role::Guest), NOW);
+        session = arrived.unwrap().change.unwrap().session;
+    }
+    let refused = session.arrived(arrival("patient", Role::Patient), NOW);
+    assert_eq!(refused, Err(Error::SessionFull));
+    assert!(
+        session
+            .arrived(arrival("doctor-1", Role::Doctor), NOW)
+            .is_ok()
+    );
+}
+
+#[test]
+fn a_name_is_given_once() {
+    let session = session(Admission::Open);
+    let patient = user("patient");
+    let named = session.named("Ana", &patient_acting("patient"), NOW);
+    let named = named.unwrap().unwrap().session;
+    assert_eq!(named.given_name(&patient), "Ana");
+    assert_eq!(
+        named.named("Ana", &patient_acting("patient"), NOW),
+        Ok(None)
+    );
+    let refused = named.named("Rosa", &patient_acting("patient"), NOW);
+    assert_eq!(refused, Err(Error::NameGiven));
+    let arrived = named
+        .arrived(arrival("patient", Role::Patient), NOW)
+        .unwrap();
+    let arrived = arrived.change.unwrap().session;
+    assert_eq!(arrived.participants[0].display_name, "Ana");
+}

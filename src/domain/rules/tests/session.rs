@@ -1,0 +1,254 @@
+//! Histories of a session: joins, updates and its end.
+
+use proptest::option;
+use proptest::prelude::*;
+
+use crate::domain::actor::Actor;
+use crate::domain::change::Change;
+use crate::domain::error::Error;
+use crate::domain::id::{AppointmentId, NodeId, UserId};
+use crate::domain::label::Labels;
+use crate::domain::participant::Admission;
+use crate::domain::role::Role;
+use crate::domain::rules::create::UnplacedSession;
+use crate::domain::session::{
+    JoinWindow, Schedule, Session, SessionRequest, SessionState, SessionUpdate, Wish,
+};
+use crate::domain::time::Timestamp;
+
+const NOW: Timestamp = Timestamp::MIN;
+
+fn at(secs: i64) -> Timestamp {
+    Timestamp::from_millis(1_800_000_000_000 + secs * 1000)
+}
+
+fn user(name: &str) -> UserId {
+    UserId::from_stored(name.to_owned())
+}
+
+fn request(schedule: Schedule) -> SessionRequest {
+    SessionRequest {
+        appointment_id: AppointmentId::from_stored("appt-1".into()),
+        doctor_id: user("doctor"),
+        patient_id: user("patient"),
+        schedule,
+        labels: Labels::new(),
+        admission: Wish::none(Admission::default()),
+        max_participants: Wish::none(8),
+    }
+}
+
+fn session(schedule: Schedule) -> Session {
+    UnplacedSession::new(request(schedule), None, Actor::Backend, at(0))
+        .place(NodeId::from_stored("sfu-1".into()))
+        .session
+}
+
+fn window() -> JoinWindow {
+    JoinWindow {
+        early_secs: 900,
+        late_secs: 3600,
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Join(bool, bool),
+    Reschedule(Option<i64>, Option<i64>),
+    StandIn(u8),
+    End,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        (any::<bool>(), any::<bool>()).prop_map(|(doctor, right)| Step::Join(doctor, right)),
+        (option::of(-5000i64..5000), option::of(-5000i64..5000))
+            .prop_map(|(start, end)| Step::Reschedule(start, end)),
+        (0u8..3).prop_map(Step::StandIn),
+        Just(Step::End),
+    ]
+}
+
+fn apply(session: &Session, step: &Step, now: Timestamp) -> Result<Option<Change>, Error> {
+    match step {
+        Step::Join(doctor, right) => {
+            let role = if *doctor { Role::Doctor } else { Role::Patient };
+            let stored = if *doctor {
+                &session.doctor_id
+            } else {
+                &session.patient_id
+            };
+            let who = if *right {
+                stored.clone()
+            } else {
+                user("stranger")
+            };
+            session.may_join(role, &who, &window(), now)?;
+            assert!(*right, "a stranger was admitted");
+            Ok(Some(session.token_issued(
+                who,
+                role,
+                "jti".into(),
+                now,
+                &Actor::Backend,
+                now,
+            )))
+        }
+        Step::Reschedule(start, end) => {
+            let update = SessionUpdate {
+                scheduled_start_time: Some(start.map(at)),
+                scheduled_end_time: Some(end.map(at)),
+                ..SessionUpdate::default()
+            };
+            session.updated(update, None, &Actor::Backend, now)
+        }
+        Step::StandIn(n) => {
+            let update = SessionUpdate {
+                doctor_id: Some(user(&format!("doctor-{n}"))),
+                ..SessionUpdate::default()
+            };
+            session.updated(update, Some(session.version), &Actor::Backend, now)
+        }
+        Step::End => session.ended(Some("done".into()), &Actor::Backend, now),
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_history_is_numbered_without_gaps_and_ends_once(
+        steps in prop::collection::vec((step(), -4000i64..4000), 0..40)
+    ) {
+        let mut session = session(Schedule::default());
+        let fixed = session.clone();
+        for (step, secs) in steps {
+            let ended_before = session.state == SessionState::Ended;
+            let Ok(Some(change)) = apply(&session, &step, at(secs)) else { continue };
+            prop_assert!(!ended_before, "an ended session changed");
+            let sequences: Vec<_> = change.events.iter().map(|event| event.sequence).collect();
+            prop_assert_eq!(&sequences, &(session.version + 1..=change.session.version).collect::<Vec<_>>());
+            prop_assert!(!sequences.is_empty());
+            prop_assert_eq!(change.before(), session.version);
+            prop_assert!(change.session.update_time >= session.update_time);
+            prop_assert!(change.events.iter().all(|event| event.time == change.session.update_time));
+            prop_assert!(!change.session.schedule.is_reversed());
+            prop_assert_eq!(change.session.end_time.is_some(), change.session.state == SessionState::Ended);
+            session = change.session;
+        }
+        prop_assert_eq!(
+            (&session.session_id, &session.appointment_id, &session.patient_id, &session.sfu_node_id),
+            (&fixed.session_id, &fixed.appointment_id, &fixed.patient_id, &fixed.sfu_node_id)
+        );
+    }
+
+    #[test]
+    fn the_door_is_open_exactly_inside_the_window(
+        start in option::of(-9000i64..9000), length in option::of(1i64..9000), now in -30_000i64..30_000
+    ) {
+        let schedule = Schedule {
+            start: start.map(at),
+            end: length.map(|length| at(start.unwrap_or(0) + length)),
+        };
+        let outcome = session(schedule).may_join(Role::Patient, &user("patient"), &window(), at(now));
+        let early = start.is_some_and(|start| now < start - 900);
+        let late = length.is_some_and(|length| now >= start.unwrap_or(0) + length + 3600);
+        match outcome {
+            Ok(closes) => {
+                prop_assert!(!early && !late);
+                prop_assert_eq!(closes, schedule.end.map(|end| end.plus_secs(3600)));
+            }
+            Err(Error::JoinTooEarly { opens }) => {
+                prop_assert!(early);
+                prop_assert_eq!(Some(opens), schedule.start.map(|start| start.minus_secs(900)));
+            }
+            Err(Error::JoinTooLate { .. }) => prop_assert!(late && !early),
+            Err(other) => prop_assert!(false, "{:?}", other),
+        }
+    }
+
+    #[test]
+    fn extreme_schedules_and_windows_do_not_panic(start: i64, end: i64, early: u64, late: u64, now: i64) {
+        let schedule = Schedule { start: Some(Timestamp::from_millis(start)), end: Some(Timestamp::from_millis(end)) };
+        let window = JoinWindow { early_secs: early, late_secs: late };
+        let _ = session(schedule).may_join(Role::Doctor, &user("doctor"), &window, Timestamp::from_millis(now));
+    }
+}
+
+#[test]
+fn nobody_takes_the_role_of_another() {
+    let session = session(Schedule::default());
+    for (role, who) in [
+        (Role::Doctor, "patient"),
+        (Role::Patient, "doctor"),
+        (Role::Doctor, "stranger"),
+    ] {
+        let refused = session.may_join(role, &user(who), &window(), NOW);
+        assert_eq!(refused, Err(Error::NotAParticipant { role }));
+    }
+}
+
+#[test]
+fn the_end_is_told_before_the_hour_and_the_hour_before_the_person() {
+    let schedule = Schedule {
+        start: Some(at(100_000)),
+        end: None,
+    };
+    let live = session(schedule);
+    let stranger = |session: &Session| session.may_join(Role::Doctor, &user("x"), &window(), at(0));
+    assert!(matches!(stranger(&live), Err(Error::JoinTooEarly { .. })));
+    let ended = live
+        .ended(Some("done".into()), &Actor::Backend, at(0))
+        .expect("the backend may")
+        .expect("was live")
+        .session;
+    assert!(matches!(stranger(&ended), Err(Error::SessionEnded { .. })));
+}
+
+#[test]
+fn a_conflict_names_every_field_that_differs_and_ignores_labels() {
+    let session = session(Schedule::default());
+    let mut asked = request(Schedule::default());
+    asked.labels.insert("ward".into(), "7".into());
+    assert_eq!(session.matches(&asked), Ok(()));
+
+    asked.doctor_id = user("other");
+    asked.schedule.end = Some(at(5));
+    let Err(Error::AppointmentConflict { session_id, fields }) = session.matches(&asked) else {
+        panic!("no conflict");
+    };
+    assert_eq!(session_id, session.session_id);
+    assert_eq!(fields, ["doctor_id", "scheduled_end_time"]);
+}
+
+#[test]
+fn an_update_that_changes_nothing_is_no_change() {
+    let session = session(Schedule::default());
+    let same = SessionUpdate {
+        doctor_id: Some(user("doctor")),
+        labels: Some(Labels::new()),
+        ..SessionUpdate::default()
+    };
+    assert_eq!(session.updated(same, None, &Actor::Backend, NOW), Ok(None));
+}
+
+#[test]
+fn a_stale_version_is_refused() {
+    let session = session(Schedule::default());
+    let refused = session.updated(SessionUpdate::default(), Some(7), &Actor::Backend, NOW);
+    assert_eq!(
+        refused,
+        Err(Error::VersionMismatch {
+            expected: 7,
+            stored: 1
+        })
+    );
+}
+
+#[test]
+fn a_patient_cannot_become_the_doctor() {
+    let update = SessionUpdate {
+        doctor_id: Some(user("patient")),
+        ..SessionUpdate::default()
+    };
+    let refused = session(Schedule::default()).updated(update, None, &Actor::Backend, NOW);
+    assert!(matches!(refused, Err(Error::Validation(_))));
+}

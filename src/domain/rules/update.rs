@@ -1,0 +1,106 @@
+//! How a session is moved, relabelled, or given another doctor.
+
+use super::events::left;
+use crate::domain::access::permit_service;
+use crate::domain::actor::Actor;
+use crate::domain::change::Change;
+use crate::domain::error::Error;
+use crate::domain::event::EventKind;
+use crate::domain::id::UserId;
+use crate::domain::participant::LeaveCause;
+use crate::domain::session::{Schedule, Session, SessionUpdate};
+use crate::domain::time::Timestamp;
+
+impl Session {
+    /// The session after an update; `None` when it would change nothing.
+    ///
+    /// # Errors
+    /// [`Error::SessionEnded`]; [`Error::NotAllowed`]; [`Error::VersionMismatch`]; [`Error::Validation`] when start and end would be reversed,
+    /// or the doctor would be the patient.
+    pub fn updated(
+        &self,
+        update: SessionUpdate,
+        expected_version: Option<i64>,
+        actor: &Actor,
+        now: Timestamp,
+    ) -> Result<Option<Change>, Error> {
+        self.require_live()?;
+        permit_service(actor)?;
+        if let Some(expected) = expected_version.filter(|expected| *expected != self.version) {
+            return Err(Error::VersionMismatch {
+                expected,
+                stored: self.version,
+            });
+        }
+        let schedule = Schedule {
+            start: update.scheduled_start_time.unwrap_or(self.schedule.start),
+            end: update.scheduled_end_time.unwrap_or(self.schedule.end),
+        };
+        if schedule.is_reversed() {
+            return Err(Error::field(
+                "scheduled_end_time",
+                "must be later than scheduled_start_time",
+            ));
+        }
+        let doctor_id = update.doctor_id.unwrap_or_else(|| self.doctor_id.clone());
+        if doctor_id == self.patient_id {
+            return Err(Error::field("doctor_id", "must not be the patient"));
+        }
+        let labels = update.labels.unwrap_or_else(|| self.labels.clone());
+
+        let changes = [
+            (
+                "scheduled_start_time",
+                schedule.start != self.schedule.start,
+            ),
+            ("scheduled_end_time", schedule.end != self.schedule.end),
+            ("labels", labels != self.labels),
+            ("doctor_id", doctor_id != self.doctor_id),
+        ];
+        let fields: Vec<_> = changes
+            .into_iter()
+            .filter(|(_, changed)| *changed)
+            .map(|(field, _)| field.to_owned())
+            .collect();
+        if fields.is_empty() {
+            return Ok(None);
+        }
+        let mut kinds = vec![EventKind::Updated { fields }];
+        // A doctor who was replaced is the host no longer, and is not to stay as one, nor to come back by an old link.
+        let replaced = (doctor_id != self.doctor_id).then_some(&self.doctor_id);
+        if let Some(doctor) = replaced.and_then(|doctor_id| self.participant(doctor_id)) {
+            kinds.push(EventKind::ParticipantRemoved {
+                user_id: doctor.user_id.clone(),
+                by: actor.user_id().cloned(),
+                keep_out: false,
+            });
+            kinds.push(left(doctor, LeaveCause::Removed));
+        }
+        Ok(Some(self.changed(actor, now, kinds, |session| {
+            session.schedule = schedule;
+            session.labels = labels;
+            if let Some(replaced) = replaced {
+                session.replace_doctor(replaced, doctor_id, self.version + 1, now);
+            }
+        })))
+    }
+
+    /// No credential is issued in the same change, so that any of its events, such as `sequence`, tells those before from those
+    /// after.
+    fn replace_doctor(
+        &mut self,
+        replaced: &UserId,
+        doctor_id: UserId,
+        sequence: i64,
+        now: Timestamp,
+    ) {
+        self.expel(replaced, sequence, false, now);
+        // The new doctor is no guest any more, whatever became of them as one.
+        self.invites.retain(|invite| invite.user_id != doctor_id);
+        for removal in &mut self.removals {
+            removal.keep_out &= removal.user_id != doctor_id;
+        }
+        self.doctor_id = doctor_id;
+        self.doctor_since = sequence;
+    }
+}

@@ -1,0 +1,184 @@
+//! The stored form of a session.
+
+use serde::{Deserialize, Serialize};
+
+use super::participant::{GivenNameRecord, InviteRecord, ParticipantRecord, RemovalRecord};
+use super::{end_cause, end_cause_default};
+use crate::domain::id::{AppointmentId, NodeId, SessionId, UserId};
+use crate::domain::participant::{Admission, GivenName, Removal};
+use crate::domain::session::{Schedule, Session, SessionState};
+use crate::domain::time::Timestamp;
+use crate::store::StoreError;
+
+/// The greatest version that is believed: no session has so many events, and numbers beyond it are not exact in JSON.
+const VERSION_MAX: i64 = 1 << 53;
+
+/// A stored session. Times are milliseconds since the epoch.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::store) struct SessionRecord {
+    #[serde(rename = "_id")]
+    session_id: String,
+    appointment_id: String,
+    incarnation: i64,
+    doctor_id: String,
+    patient_id: String,
+    sfu_node_id: String,
+    state: String,
+    create_time_ms: i64,
+    update_time_ms: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    end_time_ms: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    scheduled_start_time_ms: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    scheduled_end_time_ms: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    end_cause: Option<String>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    end_reason: String,
+    /// Pairs, not a document: a key may hold any character, also those that MongoDB gives a meaning.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    labels: Vec<(String, String)>,
+    version: i64,
+    #[serde(default = "admission_default")]
+    admission: String,
+    #[serde(default = "max_participants_default")]
+    max_participants: u16,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    participants: Vec<ParticipantRecord>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    let_in: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    invites: Vec<InviteRecord>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    removals: Vec<RemovalRecord>,
+    #[serde(default)]
+    doctor_since: i64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    given_names: Vec<GivenNameRecord>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    empty_since_ms: Option<i64>,
+}
+
+/// What sessions have that were stored before there was a waiting room.
+fn admission_default() -> String {
+    Admission::default().name().to_owned()
+}
+
+fn max_participants_default() -> u16 {
+    8
+}
+
+impl From<&Session> for SessionRecord {
+    fn from(session: &Session) -> Self {
+        let Session {
+            session_id,
+            appointment_id,
+            incarnation,
+            doctor_id,
+            doctor_since,
+            patient_id,
+            sfu_node_id,
+            state,
+            create_time,
+            update_time,
+            end_time,
+            schedule,
+            end_cause,
+            end_reason,
+            labels,
+            version,
+            admission,
+            max_participants,
+            participants,
+            let_in,
+            invites,
+            removals,
+            given_names,
+            empty_since,
+        } = session;
+        Self {
+            session_id: session_id.to_string(),
+            appointment_id: appointment_id.to_string(),
+            incarnation: *incarnation,
+            doctor_id: doctor_id.to_string(),
+            patient_id: patient_id.to_string(),
+            sfu_node_id: sfu_node_id.to_string(),
+            state: state.name().to_owned(),
+            create_time_ms: create_time.as_millis(),
+            update_time_ms: update_time.as_millis(),
+            end_time_ms: end_time.map(Timestamp::as_millis),
+            scheduled_start_time_ms: schedule.start.map(Timestamp::as_millis),
+            scheduled_end_time_ms: schedule.end.map(Timestamp::as_millis),
+            end_cause: end_cause.map(|cause| cause.name().to_owned()),
+            end_reason: end_reason.clone(),
+            labels: labels.clone().into_iter().collect(),
+            version: *version,
+            admission: admission.name().to_owned(),
+            max_participants: *max_participants,
+            participants: participants.iter().map(ParticipantRecord::from).collect(),
+            let_in: let_in.iter().map(ToString::to_string).collect(),
+            invites: invites.iter().map(InviteRecord::from).collect(),
+            removals: removals.iter().map(RemovalRecord::from).collect(),
+            doctor_since: *doctor_since,
+            given_names: given_names.iter().map(GivenNameRecord::from).collect(),
+            empty_since_ms: empty_since.map(Timestamp::as_millis),
+        }
+    }
+}
+
+fn all<R, T: TryFrom<R, Error = StoreError>>(records: Vec<R>) -> Result<Vec<T>, StoreError> {
+    records.into_iter().map(T::try_from).collect()
+}
+
+fn ids(texts: Vec<String>) -> Vec<UserId> {
+    texts.into_iter().map(UserId::from_stored).collect()
+}
+
+impl TryFrom<SessionRecord> for Session {
+    type Error = StoreError;
+
+    fn try_from(record: SessionRecord) -> Result<Self, StoreError> {
+        let state = SessionState::from_name(&record.state)
+            .ok_or_else(|| StoreError::corrupt("a session in an unknown state"))?;
+        if !(1..=VERSION_MAX).contains(&record.version) {
+            return Err(StoreError::corrupt("a session of an impossible version"));
+        }
+        Ok(Self {
+            session_id: SessionId::from_stored(record.session_id),
+            appointment_id: AppointmentId::from_stored(record.appointment_id),
+            incarnation: record.incarnation,
+            doctor_id: UserId::from_stored(record.doctor_id),
+            patient_id: UserId::from_stored(record.patient_id),
+            sfu_node_id: NodeId::from_stored(record.sfu_node_id),
+            state,
+            create_time: Timestamp::from_millis(record.create_time_ms),
+            update_time: Timestamp::from_millis(record.update_time_ms),
+            end_time: record.end_time_ms.map(Timestamp::from_millis),
+            schedule: Schedule {
+                start: record.scheduled_start_time_ms.map(Timestamp::from_millis),
+                end: record.scheduled_end_time_ms.map(Timestamp::from_millis),
+            },
+            end_cause: record
+                .end_cause
+                .or_else(|| (state == SessionState::Ended).then(end_cause_default))
+                .map(|name| end_cause(&name))
+                .transpose()?,
+            end_reason: record.end_reason,
+            labels: record.labels.into_iter().collect(),
+            version: record.version,
+            admission: Admission::from_name(&record.admission)
+                .ok_or_else(|| StoreError::corrupt("an unknown kind of admission"))?,
+            max_participants: record.max_participants,
+            participants: all(record.participants)?,
+            let_in: ids(record.let_in),
+            invites: all(record.invites)?,
+            removals: record.removals.into_iter().map(Removal::from).collect(),
+            doctor_since: record.doctor_since,
+            given_names: (record.given_names.into_iter())
+                .map(GivenName::from)
+                .collect(),
+            empty_since: record.empty_since_ms.map(Timestamp::from_millis),
+        })
+    }
+}
