@@ -9,15 +9,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::api::Api;
-use crate::app::clock::SystemClock;
+use crate::app::clock::{Clock, SystemClock};
+use crate::app::tickets::Tickets;
 use crate::app::{self, App};
 use crate::auth::secret::InternalSecrets;
 use crate::auth::token::{KeyError, Tokens};
 use crate::bus::local::LocalBus;
 use crate::config::{Config, StoreConfig};
 use crate::domain::error::Error;
-use crate::hub::LocalHub;
-use crate::hub::connections::Connections;
 use crate::readiness::{Readiness, ReadinessState};
 use crate::rpc::{self, Health, ServeError};
 use crate::store::mongo::{self, MongoStore};
@@ -122,16 +121,14 @@ impl Service {
             shutting_down,
             watches_max,
         );
-        let connections = Arc::new(Connections::default());
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let app_parts = app::Parts {
             store: Arc::clone(&store),
             bus: Arc::new(LocalBus::default()),
-            hub: Arc::new(LocalHub::new(Arc::clone(&connections))),
-            connections,
             tokens: Arc::clone(&tokens),
             rotation: Arc::new(config.rotation.clone()),
-            ice: config.ice.clone(),
-            clock: Arc::new(SystemClock),
+            tickets: Arc::new(Tickets::new(config.ice.clone(), Arc::clone(&clock))),
+            clock,
             metrics: Arc::clone(&metrics),
         };
         let app = Arc::new(App::new(app_parts, &config.app, closing.clone()));
@@ -219,7 +216,7 @@ impl Service {
         tasks.spawn(web::serve(
             http,
             config.web.clone(),
-            Arc::clone(&app),
+            Arc::clone(&app.signalling),
             closing.clone(),
         ));
         let web_parts = web::admin::Parts { tokens, metrics };

@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use super::access::StoreAccess;
 use super::turns::{Asks, Turn, Turns};
-use crate::bus::Bus;
+use crate::bus::{Bus, Message};
 use crate::domain::change::Change;
 use crate::domain::error::Error;
 use crate::domain::id::SessionId;
@@ -389,7 +389,7 @@ impl Changes {
             };
             let committed = store.commit(&change).await;
             if matches!(committed, Ok(Committed::Stored)) {
-                bus.publish(&change.session.session_id);
+                bus.publish(Message::Changed(change.session.session_id));
             }
             let lost = matches!(committed, Ok(Committed::Conflict));
             queue.note_answer();

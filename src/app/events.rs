@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::access::StoreAccess;
-use crate::bus::{Bus, Subscription};
+use crate::bus::{Bus, ChangeSubscription};
 use crate::domain::access::permit_service;
 use crate::domain::actor::Actor;
 use crate::domain::error::Error;
@@ -52,7 +52,7 @@ struct Watcher {
     pending: VecDeque<Event>,
     /// The last page was full: there is more to take before waiting.
     more: bool,
-    news: Subscription,
+    news: ChangeSubscription,
     ended: bool,
 }
 
@@ -146,7 +146,7 @@ impl Events {
 impl Watcher {
     fn new(events: Arc<Events>, session_id: SessionId, after: i64) -> Self {
         Self {
-            news: events.bus.subscribe(&session_id),
+            news: events.bus.subscribe_changes(&session_id),
             events,
             session_id,
             after,
@@ -186,7 +186,7 @@ impl Watcher {
         };
         tokio::select! {
             () = self.events.closing.cancelled() => Err(self.events.access.shutting_down()),
-            () = self.news.heard() => Ok(()),
+            () = self.news.changed() => Ok(()),
             () = tokio::time::sleep(poll) => Ok(()),
         }
     }

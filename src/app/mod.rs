@@ -10,6 +10,7 @@ mod liveness;
 mod participants;
 mod sessions;
 pub mod signalling;
+pub mod tickets;
 mod turns;
 mod unreadable;
 mod upkeep;
@@ -36,15 +37,13 @@ use crate::bus::Bus;
 use crate::domain::error::Error;
 use crate::domain::id::random_id;
 use crate::domain::node::Rotation;
-use crate::hub::Hub;
-use crate::hub::connections::Connections;
 use crate::store::SessionStore;
 use crate::telemetry::metrics::Metrics;
 use access::StoreAccess;
 use changes::Changes;
 use clock::Clock;
 use grants::Grants;
-use signalling::IceConfig;
+use tickets::Tickets;
 use unreadable::Unreadable;
 
 /// The limits and times that the application keeps to.
@@ -92,18 +91,14 @@ pub struct App {
 pub struct Parts {
     /// Where sessions are kept.
     pub store: Arc<dyn SessionStore>,
-    /// Carries news of changes.
+    /// Carries hints of changes, and what participants relay to each other.
     pub bus: Arc<dyn Bus>,
-    /// The connections of this process.
-    pub connections: Arc<Connections>,
-    /// Carries what participants say to each other.
-    pub hub: Arc<dyn Hub>,
     /// Issues and verifies credentials.
     pub tokens: Arc<Tokens>,
     /// The SFU nodes.
     pub rotation: Arc<Rotation>,
-    /// STUN and TURN.
-    pub ice: IceConfig,
+    /// Issues what participants need to exchange media.
+    pub tickets: Arc<Tickets>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// Where things are counted.
@@ -117,11 +112,9 @@ impl App {
         let Parts {
             store,
             bus,
-            connections,
-            hub,
             tokens,
             rotation,
-            ice,
+            tickets,
             clock,
             metrics,
         } = parts;
@@ -163,7 +156,7 @@ impl App {
         });
         let events = Arc::new(Events::new(
             Arc::clone(&access),
-            bus,
+            Arc::clone(&bus),
             Arc::clone(&metrics),
             config.watch,
             closing.clone(),
@@ -174,10 +167,10 @@ impl App {
             events: Arc::clone(&events),
             sessions: Arc::clone(&sessions),
             participants: Arc::clone(&participants),
-            connections,
-            hub,
+            rooms: signalling::Rooms::default(),
+            bus,
             tokens,
-            ice,
+            tickets,
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),
             window: config.ending.window,

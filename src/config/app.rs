@@ -27,7 +27,12 @@ pub(super) fn read(env: &mut Env<'_>, retry_after: Duration, store_timeout: Dura
             streams_max: env.number("WATCH_STREAMS_MAX", 1000, 1, 1_000_000),
         },
         stay: StayConfig {
-            secs: env.number("JOIN_PAGE_TTL_SECS", 12 * 3600, 60, SECS_MAX),
+            page_ttl: Duration::from_secs(env.number(
+                "JOIN_PAGE_TTL_SECS",
+                12 * 3600,
+                60,
+                SECS_MAX,
+            )),
             reconnect_grace: Duration::from_secs(env.number("RECONNECT_GRACE_SECS", 15, 0, 300)),
         },
         ending: EndingConfig {

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use crate::app::signalling::IceConfig;
+use crate::app::tickets::IceConfig;
 use crate::auth::token;
 use crate::domain::node::Rotation;
 use crate::rpc::Tls;
@@ -38,6 +38,7 @@ pub use store::StoreConfig;
 const SECS_MAX: u64 = 7 * 24 * 3600;
 /// The longest wait for a store, a poll or a probe: a minute.
 const MILLIS_MAX: u64 = 60_000;
+
 /// How the service is to be run.
 #[derive(Clone)]
 pub struct Config {

@@ -81,6 +81,8 @@ pub struct Metrics {
     pub watch_streams: Gauge,
     /// Signalling connections that are open.
     pub signalling_connections: Gauge,
+    /// Relayed messages that this instance dropped.
+    pub relays_dropped: Counter,
     /// Calls that have begun and not ended, streams included.
     pub rpcs_in_flight: Gauge,
 }
@@ -192,6 +194,12 @@ impl Default for Metrics {
                 "signalling_connections",
                 "Signalling connections of participants' pages that are open",
                 Gauge::default(),
+            ),
+            relays_dropped: register(
+                r,
+                "signalling_relays_dropped",
+                "Messages between participants that were dropped because this instance was too slow",
+                Counter::default(),
             ),
             previous_secret_calls: register(
                 r,

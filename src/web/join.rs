@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::refusal::Refusal;
 use super::{Edge, cookie};
 use crate::api::names::parse_own_name;
-use crate::app::signalling::Pass;
+use crate::app::signalling::{AuthorizedParticipant, ParticipantIdentity};
 use crate::auth::token::Purpose;
 use crate::domain::access::Action;
 use crate::domain::error::Error;
@@ -62,18 +62,16 @@ pub(super) fn text(part: Result<Path<String>, PathRejection>) -> String {
 /// Also done before the door opens and while the store is away: a page that tries again must not have the token in its
 /// address.
 async fn exchange(edge: &Edge, session_id: &SessionId, token: &str) -> Result<Response, Refusal> {
-    let pass = edge
-        .app
-        .signalling
-        .recognise(token, Purpose::Join, session_id)?;
-    if let Err(reason) = edge.app.signalling.session_of(&pass).await {
+    let signalling = &edge.signalling;
+    let identity = signalling.verify_credential(token, Purpose::Join, session_id)?;
+    if let Err(reason) = signalling.session_of(&identity).await {
         match Refusal::from(reason) {
             Refusal::StoreAway => {}
             refusal => return Err(refusal),
         }
     }
-    let slot = cookie::slot(session_id, &pass.user_id);
-    let (credential, good_for) = edge.app.signalling.stay_credential(&pass)?;
+    let slot = cookie::slot(session_id, &identity.user_id);
+    let (credential, good_for) = signalling.issue_stay_credential(&identity)?;
     let set_cookie = cookie::set(&edge.config, session_id, &slot, &credential, good_for);
     let location = edge.config.links.slot_path(session_id, &slot);
     let headers = [(LOCATION, location), (SET_COOKIE, set_cookie)];
@@ -86,14 +84,14 @@ async fn show(
     slot: &str,
     headers: &HeaderMap,
 ) -> Result<Response, Refusal> {
-    let pass = bearer(edge, session_id, slot, headers).await?;
-    let ask_name = pass.name.is_empty();
+    let identity = bearer(edge, session_id, slot, headers).await?.identity;
+    let ask_name = identity.name.is_empty();
     let values = [
         ("session_id", session_id.as_str()),
         ("slot", slot),
-        ("name", &pass.name),
+        ("name", &identity.name),
         ("ask_name", flag(ask_name)),
-        ("publishes", flag(pass.role.may(Action::Publish))),
+        ("publishes", flag(identity.role.may(Action::Publish))),
     ];
     Ok(edge.assets.page(headers, &edge.config, &values))
 }
@@ -102,21 +100,20 @@ fn flag(set: bool) -> &'static str {
     if set { "true" } else { "false" }
 }
 
-/// Who the cookie in a slot says that its bearer is.
+/// The participant whom the cookie in a slot names.
 pub(super) async fn bearer(
     edge: &Edge,
     session_id: &SessionId,
     slot: &str,
     headers: &HeaderMap,
-) -> Result<Pass, Refusal> {
+) -> Result<AuthorizedParticipant, Refusal> {
     if !cookie::is_slot(slot) {
         return Err(Refusal::MissingToken);
     }
     let credential = cookie::read(headers, slot).ok_or(Refusal::MissingToken)?;
     Ok(edge
-        .app
         .signalling
-        .let_in(credential, Purpose::Stay, session_id)
+        .authorize_participant(credential, Purpose::Stay, session_id)
         .await?)
 }
 
@@ -131,8 +128,8 @@ pub(super) async fn name(
 ) -> Response {
     let (session_id, query) = (text(session_id), query.unwrap_or_default().0);
     let outcome = match namer(&edge, session_id, query, &headers).await {
-        Ok(pass) => match read_name(&edge, body).await {
-            Ok(name) => keep_name(&edge, &pass, &name).await,
+        Ok(identity) => match read_name(&edge, body).await {
+            Ok(name) => keep_name(&edge, &identity, &name).await,
             Err(fault) => return (StatusCode::UNPROCESSABLE_ENTITY, fault).into_response(),
         },
         Err(refusal) => Err(refusal),
@@ -146,13 +143,13 @@ async fn namer(
     session_id: String,
     query: JoinQuery,
     headers: &HeaderMap,
-) -> Result<Pass, Refusal> {
+) -> Result<ParticipantIdentity, Refusal> {
     if !edge.config.is_own_origin(headers) {
         return Err(Refusal::Origin);
     }
     let session_id = SessionId::parse(session_id).map_err(|_| Refusal::UnknownSession)?;
     let slot = query.p.ok_or(Refusal::MissingToken)?;
-    bearer(edge, &session_id, &slot, headers).await
+    Ok(bearer(edge, &session_id, &slot, headers).await?.identity)
 }
 
 async fn read_name(edge: &Edge, body: Body) -> Result<String, String> {
@@ -170,8 +167,12 @@ async fn read_name(edge: &Edge, body: Body) -> Result<String, String> {
     parse_own_name(name)
 }
 
-async fn keep_name(edge: &Edge, pass: &Pass, name: &str) -> Result<Response, Refusal> {
-    match edge.app.signalling.name_participant(pass, name).await {
+async fn keep_name(
+    edge: &Edge,
+    identity: &ParticipantIdentity,
+    name: &str,
+) -> Result<Response, Refusal> {
+    match edge.signalling.name_participant(identity, name).await {
         Ok(()) => Ok(StatusCode::NO_CONTENT.into_response()),
         Err(Error::NameGiven) => {
             let told = "another name was given already, here or with the link";

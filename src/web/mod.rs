@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::api::links::{Links, PAGE_ROUTE};
-use crate::app::App;
+use crate::app::signalling::Signalling;
 use assets::Assets;
 use limits::Limits;
 
@@ -90,7 +90,7 @@ pub struct SocketConfig {
 /// What the edge stands on.
 #[derive(Clone, FromRef)]
 struct Edge {
-    app: Arc<App>,
+    signalling: Arc<Signalling>,
     config: Arc<Config>,
     assets: Arc<Assets>,
     limits: Arc<Limits>,
@@ -117,12 +117,12 @@ impl Config {
 pub async fn serve(
     listener: TcpListener,
     config: Config,
-    app: Arc<App>,
+    signalling: Arc<Signalling>,
     closing: CancellationToken,
 ) {
     let config = Arc::new(config);
     let edge = Edge {
-        app,
+        signalling,
         assets: Arc::new(Assets::new()),
         limits: Arc::new(Limits::new(&config)),
         config: Arc::clone(&config),

@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 
-use crate::app::signalling::NotLetIn;
+use crate::app::signalling::EntryRefusal;
 use crate::domain::error::{Error, ParticipantError};
 use crate::domain::time::Timestamp;
 
@@ -63,13 +63,13 @@ impl Refusal {
     }
 }
 
-impl From<NotLetIn> for Refusal {
-    fn from(reason: NotLetIn) -> Self {
+impl From<EntryRefusal> for Refusal {
+    fn from(reason: EntryRefusal) -> Self {
         match reason {
-            NotLetIn::Expired => Self::Expired,
-            NotLetIn::Forged => Self::Forged,
-            NotLetIn::OtherSession => Self::OtherSession,
-            NotLetIn::Session(error) => Self::from(error),
+            EntryRefusal::Expired => Self::Expired,
+            EntryRefusal::Forged => Self::Forged,
+            EntryRefusal::OtherSession => Self::OtherSession,
+            EntryRefusal::Session(error) => Self::from(error),
         }
     }
 }

@@ -9,17 +9,15 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use serde::Deserialize;
-use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
-use tokio_util::sync::CancellationToken;
 
 use super::refusal::Refusal;
 use super::{Edge, SocketConfig, join};
-use crate::app::signalling::message::ServerMessage;
-use crate::app::signalling::{CloseCode, Connection, Heard, Pass};
-use crate::domain::error::{Error, ParticipantError};
+use crate::app::signalling::{
+    AuthorizedParticipant, CloseCode, Departure, MessageOutcome, Outbox, ParticipantConnection,
+    ToPage,
+};
 use crate::domain::id::SessionId;
-use crate::hub::connections::{Outbox, Outgoing};
 
 /// A signalling message is small; a large one grows the buffer while it lasts.
 const READ_BUFFER_BYTES: usize = 4 * 1024;
@@ -45,26 +43,26 @@ pub(super) async fn open(
     let (session_id, query) = (join::text(session_id), query.unwrap_or_default().0);
     // From before the connection becomes a socket, so that the server does not think it closed in between.
     let open = edge.connections.token();
-    match enter(&edge, session_id, &query.p, &headers).await {
-        Ok(pass) => upgrade
+    match authorize(&edge, session_id, &query.p, &headers).await {
+        Ok(participant) => upgrade
             .read_buffer_size(READ_BUFFER_BYTES)
             .write_buffer_size(0)
             .max_message_size(edge.config.socket.message_bytes_max)
             .max_frame_size(edge.config.socket.message_bytes_max)
             .on_upgrade(async move |socket| {
-                converse(edge, pass, socket).await;
+                serve_socket(edge, participant, socket).await;
                 drop(open);
             }),
         Err(refusal) => edge.assets.refuse(&refusal, &headers, &edge.config),
     }
 }
 
-async fn enter(
+async fn authorize(
     edge: &Edge,
     session_id: String,
     slot: &str,
     headers: &HeaderMap,
-) -> Result<Pass, Refusal> {
+) -> Result<AuthorizedParticipant, Refusal> {
     if !edge.config.is_own_origin(headers) {
         return Err(Refusal::Origin);
     }
@@ -72,29 +70,31 @@ async fn enter(
     join::bearer(edge, &session_id, slot, headers).await
 }
 
-/// How a conversation ended.
+/// How a connection ended.
 enum Ending {
     /// The participant left.
     Left,
-    /// The service closes, with this code.
-    Close(u16),
+    /// The service closes it, with this code.
+    Close(CloseCode),
     /// The connection broke, or the page closed it without leaving.
     Lost,
 }
 
-async fn converse(edge: Edge, pass: Pass, mut socket: WebSocket) {
-    let _counted = edge.app.signalling.count_connection();
+async fn serve_socket(edge: Edge, participant: AuthorizedParticipant, mut socket: WebSocket) {
+    let _counted = edge.signalling.count_connection();
     let began = Instant::now();
-    let code = match hold(&edge, &pass, &mut socket).await {
-        Ending::Left => Some(CloseCode::Left.number()),
+    let session_id = participant.identity.session_id.clone();
+    let role = participant.identity.role;
+    let code = match run_connection(&edge, participant, &mut socket).await {
+        Ending::Left => Some(CloseCode::Left),
         Ending::Close(code) => Some(code),
         Ending::Lost => None,
     };
-    edge.app.signalling.count_ending(code);
+    edge.signalling.count_end(code);
     tracing::info!(
-        session_id = %pass.session_id,
-        role = pass.role.name(),
-        close_code = code,
+        session_id = session_id.as_str(),
+        role = role.name(),
+        close_code = code.map(CloseCode::number),
         connected_secs = began.elapsed().as_secs(),
         "signalling ended"
     );
@@ -103,52 +103,37 @@ async fn converse(edge: Edge, pass: Pass, mut socket: WebSocket) {
     }
 }
 
-/// From coming in to the end.
-async fn hold(edge: &Edge, pass: &Pass, socket: &mut WebSocket) -> Ending {
+/// Connects the participant, and serves the connection until it ends.
+async fn run_connection(
+    edge: &Edge,
+    participant: AuthorizedParticipant,
+    socket: &mut WebSocket,
+) -> Ending {
     let config = &edge.config.socket;
-    let (queue, outgoing) = mpsc::channel(config.queue_max);
-    let too_slow = CancellationToken::new();
-    let outbox = Outbox {
-        queue,
-        too_slow: too_slow.clone(),
+    let connecting = edge
+        .signalling
+        .connect_participant(participant, config.queue_max);
+    let (connection, outbox) = match connecting.await {
+        Ok(connected) => connected,
+        Err(error) => return Ending::Close(CloseCode::of(&error)),
     };
-    let connection = match edge.app.signalling.connect(pass, outbox).await {
-        Ok(connection) => connection,
-        Err(error) => return Ending::Close(close_code(&error).number()),
-    };
-    let mut conversation = Conversation {
+    let mut serving = Serving {
         edge,
         connection: &connection,
         socket,
-        outgoing,
-        too_slow,
+        outbox,
         flood: flood_limit(config),
-        heard: Instant::now(),
+        last_heard: Instant::now(),
     };
-    let ending = conversation.run().await;
-    let heard = conversation.heard;
-    let left = matches!(ending, Ending::Left);
-    edge.app.signalling.disconnect(connection, left, heard);
+    let ending = serving.run().await;
+    let last_heard = serving.last_heard;
+    let departure = match ending {
+        Ending::Left => Departure::Left,
+        Ending::Close(_) | Ending::Lost => Departure::Lost { last_heard },
+    };
+    edge.signalling
+        .disconnect_participant(connection, departure);
     ending
-}
-
-/// The close code for an error that came up while connecting, after the handshake.
-fn close_code(error: &Error) -> CloseCode {
-    match error.for_participant() {
-        ParticipantError::SessionEnded => CloseCode::Ended,
-        ParticipantError::Removed => CloseCode::Removed,
-        ParticipantError::SessionFull => CloseCode::Full,
-        ParticipantError::Busy => CloseCode::StoreAway,
-        ParticipantError::TryAgain => CloseCode::GoingAway,
-        ParticipantError::NotInvited
-        | ParticipantError::NotOpenYet { .. }
-        | ParticipantError::WindowClosed => CloseCode::NotLetIn,
-        // Connecting asks for nothing that these answer.
-        ParticipantError::SessionUnknown
-        | ParticipantError::NotAllowed
-        | ParticipantError::ParticipantUnknown
-        | ParticipantError::Fault => CloseCode::Internal,
-    }
 }
 
 fn flood_limit(config: &SocketConfig) -> DefaultDirectRateLimiter {
@@ -159,9 +144,9 @@ fn flood_limit(config: &SocketConfig) -> DefaultDirectRateLimiter {
 
 /// Sends the close code, and reads what the page had under way until it answers. If it does not, or goes on sending, the
 /// connection lingers for a while after the socket is dropped (`lingering`), so that the code arrives all the same.
-async fn close(mut socket: WebSocket, config: &SocketConfig, code: u16) {
+async fn close(mut socket: WebSocket, config: &SocketConfig, code: CloseCode) {
     let frame = CloseFrame {
-        code,
+        code: code.number(),
         reason: "".into(),
     };
     // A page that does not take the close code is left without one.
@@ -177,17 +162,18 @@ async fn close(mut socket: WebSocket, config: &SocketConfig, code: u16) {
     .await;
 }
 
-struct Conversation<'a> {
+/// A connection while it is served.
+struct Serving<'a> {
     edge: &'a Edge,
-    connection: &'a Connection,
+    connection: &'a ParticipantConnection,
     socket: &'a mut WebSocket,
-    outgoing: mpsc::Receiver<Outgoing>,
-    too_slow: CancellationToken,
+    outbox: Outbox,
     flood: DefaultDirectRateLimiter,
-    heard: Instant,
+    /// When the page last sent anything.
+    last_heard: Instant,
 }
 
-impl Conversation<'_> {
+impl Serving<'_> {
     async fn run(&mut self) -> Ending {
         let config = &self.edge.config.socket;
         let mut pings = interval(config.ping_interval);
@@ -195,16 +181,15 @@ impl Conversation<'_> {
         loop {
             let ending = tokio::select! {
                 biased;
-                () = self.edge.closing.cancelled() => Some(Ending::Close(CloseCode::GoingAway.number())),
-                () = self.too_slow.cancelled() => Some(Ending::Close(CloseCode::TooSlow.number())),
-                outgoing = self.outgoing.recv() => match outgoing {
-                    Some(Outgoing::Text(text)) => self.send(Message::text(&*text)).await,
-                    Some(Outgoing::Close(code)) => Some(Ending::Close(code)),
+                () = self.edge.closing.cancelled() => Some(Ending::Close(CloseCode::GoingAway)),
+                outgoing = self.outbox.next() => match outgoing {
+                    Some(ToPage::Text(text)) => self.send(Message::text(&*text)).await,
+                    Some(ToPage::Close(code)) => Some(Ending::Close(code)),
                     None => Some(Ending::Lost),
                 },
-                incoming = self.socket.recv() => self.hear(incoming).await,
+                incoming = self.socket.recv() => self.receive(incoming).await,
                 _ = pings.tick() => {
-                    if self.heard.elapsed() > config.silence_max {
+                    if self.last_heard.elapsed() > config.silence_max {
                         Some(Ending::Lost)
                     } else {
                         self.send(Message::Ping(Vec::new().into())).await
@@ -217,35 +202,29 @@ impl Conversation<'_> {
         }
     }
 
-    async fn hear(&mut self, incoming: Option<Result<Message, axum::Error>>) -> Option<Ending> {
+    async fn receive(&mut self, incoming: Option<Result<Message, axum::Error>>) -> Option<Ending> {
         let message = match incoming {
             Some(Ok(message)) => message,
             Some(Err(error)) if is_too_big(&error) => {
-                return Some(Ending::Close(CloseCode::MessageTooBig.number()));
+                return Some(Ending::Close(CloseCode::MessageTooBig));
             }
             Some(Err(_)) | None => return Some(Ending::Lost),
         };
-        self.heard = Instant::now();
+        self.last_heard = Instant::now();
         if matches!(message, Message::Close(_)) {
             return Some(Ending::Lost);
         }
         if self.flood.check().is_err() {
-            return Some(Ending::Close(CloseCode::Flood.number()));
+            return Some(Ending::Close(CloseCode::Flood));
         }
         let Message::Text(text) = message else {
             return None;
         };
-        match self.edge.app.signalling.hear(self.connection, &text).await {
-            Ok(Heard::Continue) => None,
-            Ok(Heard::Pinged) => self.send(Message::text(&*ServerMessage::Pong.text())).await,
-            Ok(Heard::Leave) => Some(Ending::Left),
-            Err(refused) => {
-                let error = ServerMessage::Error {
-                    code: refused.code,
-                    message: refused.message,
-                };
-                self.send(Message::text(&*error.text())).await
-            }
+        let handling = self.edge.signalling.handle_message(self.connection, &text);
+        match handling.await {
+            MessageOutcome::Continue => None,
+            MessageOutcome::Reply(text) => self.send(Message::text(&*text)).await,
+            MessageOutcome::Leave => Some(Ending::Left),
         }
     }
 
@@ -255,11 +234,11 @@ impl Conversation<'_> {
             self.socket.send(message),
         );
         tokio::select! {
-            () = self.too_slow.cancelled() => Some(Ending::Close(CloseCode::TooSlow.number())),
+            () = self.outbox.overflowed() => Some(Ending::Close(CloseCode::TooSlow)),
             sent = sending => match sent {
                 Ok(Ok(())) => None,
                 Ok(Err(_)) => Some(Ending::Lost),
-                Err(_) => Some(Ending::Close(CloseCode::TooSlow.number())),
+                Err(_) => Some(Ending::Close(CloseCode::TooSlow)),
             },
         }
     }
@@ -275,30 +254,4 @@ fn is_too_big(error: &axum::Error) -> bool {
         cause = error.source();
     }
     false
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    #[test]
-    fn each_error_while_connecting_says_what_to_do() {
-        let retry_after = Duration::from_secs(1);
-        for (error, code) in [
-            (Error::Contention { retry_after }, CloseCode::GoingAway),
-            (Error::ShuttingDown { retry_after }, CloseCode::GoingAway),
-            (
-                Error::StoreUnavailable { retry_after },
-                CloseCode::StoreAway,
-            ),
-            (Error::Overloaded { retry_after }, CloseCode::StoreAway),
-            (Error::Internal, CloseCode::Internal),
-            (Error::ParticipantRemoved, CloseCode::Removed),
-            (Error::SessionFull, CloseCode::Full),
-        ] {
-            assert_eq!(close_code(&error), code, "{error:?}");
-        }
-    }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 use video_session::app::clock::SystemClock;
-use video_session::app::signalling::{IceConfig, IcePolicy};
+use video_session::app::tickets::{IceConfig, IcePolicy, Tickets};
 use video_session::app::{
     App, Config, ContentionConfig, EndingConfig, JoinRequest, Parts, SessionKey, StayConfig,
     StorePatience, UnreadableConfig, WatchConfig,
@@ -16,8 +16,6 @@ use video_session::bus::local::LocalBus;
 use video_session::domain::access::Role;
 use video_session::domain::actor::Actor;
 use video_session::domain::session::{JoinWindow, SessionUpdate};
-use video_session::hub::LocalHub;
-use video_session::hub::connections::Connections;
 use video_session::store::SessionStore;
 use video_session::store::observed::ObservedStore;
 use video_session::telemetry::metrics::Metrics;
@@ -52,7 +50,7 @@ fn app(store: Arc<dyn SessionStore>) -> App {
             streams_max: 8,
         },
         stay: StayConfig {
-            secs: 60,
+            page_ttl: Duration::from_secs(60),
             reconnect_grace: long,
         },
         ending: EndingConfig {
@@ -68,22 +66,21 @@ fn app(store: Arc<dyn SessionStore>) -> App {
         },
         clock_skew_warn: long,
     };
-    let connections = Arc::new(Connections::default());
+    let clock = Arc::new(SystemClock);
+    let ice = IceConfig {
+        stun_urls: Vec::new(),
+        turn_urls: Vec::new(),
+        turn_secret: None,
+        turn_ttl_secs: 60,
+        policy: IcePolicy::All,
+    };
     let parts = Parts {
         store: Arc::new(ObservedStore::new(store, Arc::clone(&metrics))),
         bus: Arc::new(LocalBus::default()),
-        hub: Arc::new(LocalHub::new(Arc::clone(&connections))),
-        connections,
         tokens: Arc::new(tokens.unwrap()),
         rotation: rotation(3),
-        ice: IceConfig {
-            stun_urls: Vec::new(),
-            turn_urls: Vec::new(),
-            turn_secret: None,
-            turn_ttl_secs: 60,
-            policy: IcePolicy::All,
-        },
-        clock: Arc::new(SystemClock),
+        tickets: Arc::new(Tickets::new(ice, clock.clone())),
+        clock,
         metrics,
     };
     App::new(parts, &config, CancellationToken::new())

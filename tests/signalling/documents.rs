@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 use video_session::app::signalling::CloseCode;
 use video_session::app::signalling::message::{
-    ClientMessage, ClientType, Connected, Described, IceServer, Refusal, ServerMessage,
-    WaitingReason,
+    ClientMessage, ClientType, Connected, MessageErrorCode, ParticipantView, ServerMessage,
+    WaitingReason, relay_text,
 };
+use video_session::app::tickets::{IcePolicy, IceServer, Ticket};
 use video_session::domain::access::Role;
+use video_session::domain::id::{SessionId, UserId};
 use video_session::domain::participant::{LeaveCause, ParticipantStatus};
 use video_session::domain::session::EndCause;
 
@@ -44,10 +46,10 @@ fn names(cell: &str) -> BTreeSet<String> {
         .collect()
 }
 
-fn described() -> Described<'static> {
-    Described {
-        user_id: "u",
-        name: "n",
+fn view() -> ParticipantView {
+    ParticipantView {
+        user_id: "u".to_owned(),
+        name: "n".to_owned(),
         role: "guest",
         muted: false,
         camera_off: false,
@@ -55,57 +57,65 @@ fn described() -> Described<'static> {
     }
 }
 
-/// One message of every type, with everything that it can hold.
-fn examples() -> Vec<ServerMessage<'static>> {
-    let connected = Connected {
-        user_id: "u",
+fn connected() -> Connected {
+    Connected {
+        user_id: "u".to_owned(),
         role: "guest",
-        name: "n",
+        name: "n".to_owned(),
         permissions: &[],
-        session_id: "s",
-        room_id: "s",
+        session_id: "s".to_owned(),
+        room_id: "s".to_owned(),
         status: "admitted",
         connection_id: "1".to_owned(),
         resumed: false,
         publishes: true,
-        media: "builtin",
-        ice_servers: vec![IceServer {
-            urls: Vec::new(),
-            username: Some(String::new()),
-            credential: Some(String::new()),
-        }],
-        ice_policy: "all",
+        ticket: Ticket::Builtin {
+            ice_servers: vec![IceServer {
+                urls: Vec::new(),
+                username: Some(String::new()),
+                credential: Some(String::new()),
+            }],
+            ice_policy: IcePolicy::All,
+        },
         server_time: String::new(),
         closes_at: Some(String::new()),
         message: "m",
-    };
+    }
+}
+
+/// One message of every type, with everything that it can hold.
+fn examples() -> Vec<ServerMessage> {
     let all = vec![
-        ServerMessage::Connected(Box::new(connected)),
+        ServerMessage::Connected(Box::new(connected())),
         ServerMessage::Waiting {
-            user_id: "u",
-            name: "n",
+            user_id: "u".to_owned(),
+            name: "n".to_owned(),
             role: "guest",
             reason: WaitingReason::HostAbsent,
         },
-        ServerMessage::Admitted { user_id: "u" },
+        ServerMessage::Admitted {
+            user_id: "u".to_owned(),
+        },
         ServerMessage::ExistingParticipants {
-            room_id: "s",
-            participants: vec![described()],
+            room_id: "s".to_owned(),
+            participants: vec![view()],
         },
         ServerMessage::UserJoined {
-            room_id: "s",
-            who: described(),
+            room_id: "s".to_owned(),
+            participant: view(),
         },
         ServerMessage::UserLeft {
-            room_id: "s",
-            user_id: "u",
+            room_id: "s".to_owned(),
+            user_id: "u".to_owned(),
             cause: "left",
         },
-        ServerMessage::MuteRequest { sender_id: "u" },
+        ServerMessage::MuteRequest {
+            sender_id: "u".to_owned(),
+        },
         ServerMessage::Removed,
         ServerMessage::SessionEnded {
             cause: "host",
-            reason: "r",
+            reason: "r".to_owned(),
         },
         ServerMessage::SessionUpdated {
             closes_at: Some(String::new()),
@@ -113,7 +123,7 @@ fn examples() -> Vec<ServerMessage<'static>> {
         ServerMessage::Replaced,
         ServerMessage::Pong,
         ServerMessage::Error {
-            code: Refusal::BadJson,
+            code: MessageErrorCode::BadJson,
             message: String::new(),
         },
     ];
@@ -172,10 +182,13 @@ fn what_the_server_sets_in_relayed_messages_is_documented() {
     let rows = table("From the server");
     let row = rows.iter().find(|row| names(&row[0]).contains("offer"));
     let sent = json!({"type": "offer", "user_id": "x", "extra": 1});
-    let Ok(ClientMessage::Relayed(relayed)) = ClientMessage::parse(&sent.to_string()) else {
+    let Ok(ClientMessage::Relay(relay)) = ClientMessage::parse(&sent.to_string()) else {
         panic!("an offer is relayed");
     };
-    let heard: Value = serde_json::from_str(&relayed.text("u", "s")).unwrap();
+    let session_id = SessionId::from_stored("s".to_owned());
+    let relay = relay.into_relay(session_id, UserId::from_stored("u".to_owned()), None);
+    let heard: Value = serde_json::from_str(&relay_text(&relay)).unwrap();
+    assert_eq!(heard["type"], "offer");
     let (sent, heard) = (keys(&sent), keys(&heard));
     let set: BTreeSet<_> = heard.difference(&sent).cloned().collect();
     assert_eq!(names(&row.unwrap()[1]), set);
@@ -190,8 +203,8 @@ fn the_fields_of_a_participant_are_documented() {
         .iter()
         .flat_map(|row| names(&row[0]))
         .collect();
-    let described = serde_json::to_value(described()).unwrap();
-    assert_eq!(documented, keys(&described));
+    let view = serde_json::to_value(view()).unwrap();
+    assert_eq!(documented, keys(&view));
 }
 
 #[test]
@@ -240,7 +253,7 @@ fn the_codes_of_refusals_are_documented() {
         .iter()
         .flat_map(|row| names(&row[0]))
         .collect();
-    let expected: BTreeSet<_> = Refusal::ALL.map(written).into();
+    let expected: BTreeSet<_> = MessageErrorCode::ALL.map(written).into();
     assert_eq!(documented, expected);
 }
 

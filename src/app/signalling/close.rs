@@ -1,31 +1,33 @@
 //! The codes with which connections are closed; docs/signalling.md tells pages what to do about each.
 
+use crate::domain::error::{Error, ParticipantError};
+
 /// Why a connection is closed by the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CloseCode {
-    /// One left.
+    /// The participant left.
     Left,
-    /// The instance goes away, or lost sight of one.
+    /// The instance goes away, or the participant is to reconnect.
     GoingAway,
     /// A message was too large: WebSocket's own code for that.
     MessageTooBig,
     /// A fault of the service: WebSocket's own code for that.
     Internal,
     /// The cookie is no longer good.
-    NotLetIn,
-    /// One was removed.
+    EntryRefused,
+    /// The participant was removed.
     Removed,
     /// The session has ended.
     Ended,
-    /// One connected elsewhere.
+    /// The participant connected elsewhere.
     Replaced,
     /// Too many messages.
     Flood,
-    /// Too slow a reader.
+    /// The page reads too slowly.
     TooSlow,
     /// The session is full.
     Full,
-    /// The store is away.
+    /// The store does not answer.
     StoreAway,
 }
 
@@ -36,7 +38,7 @@ impl CloseCode {
         Self::GoingAway,
         Self::MessageTooBig,
         Self::Internal,
-        Self::NotLetIn,
+        Self::EntryRefused,
         Self::Removed,
         Self::Ended,
         Self::Replaced,
@@ -53,7 +55,7 @@ impl CloseCode {
             Self::GoingAway => 1001,
             Self::MessageTooBig => 1009,
             Self::Internal => 1011,
-            Self::NotLetIn => 4001,
+            Self::EntryRefused => 4001,
             Self::Removed => 4003,
             Self::Ended => 4004,
             Self::Replaced => 4005,
@@ -61,6 +63,51 @@ impl CloseCode {
             Self::TooSlow => 4009,
             Self::Full => 4010,
             Self::StoreAway => 4013,
+        }
+    }
+
+    /// The code for an error that came up while connecting, after the handshake.
+    pub fn of(error: &Error) -> Self {
+        match error.for_participant() {
+            ParticipantError::SessionEnded => Self::Ended,
+            ParticipantError::Removed => Self::Removed,
+            ParticipantError::SessionFull => Self::Full,
+            ParticipantError::Busy => Self::StoreAway,
+            ParticipantError::TryAgain => Self::GoingAway,
+            ParticipantError::NotInvited
+            | ParticipantError::NotOpenYet { .. }
+            | ParticipantError::WindowClosed => Self::EntryRefused,
+            // Connecting asks for nothing that these answer.
+            ParticipantError::SessionUnknown
+            | ParticipantError::NotAllowed
+            | ParticipantError::ParticipantUnknown
+            | ParticipantError::Fault => Self::Internal,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn each_error_while_connecting_says_what_to_do() {
+        let retry_after = Duration::from_secs(1);
+        for (error, code) in [
+            (Error::Contention { retry_after }, CloseCode::GoingAway),
+            (Error::ShuttingDown { retry_after }, CloseCode::GoingAway),
+            (
+                Error::StoreUnavailable { retry_after },
+                CloseCode::StoreAway,
+            ),
+            (Error::Overloaded { retry_after }, CloseCode::StoreAway),
+            (Error::Internal, CloseCode::Internal),
+            (Error::ParticipantRemoved, CloseCode::Removed),
+            (Error::SessionFull, CloseCode::Full),
+        ] {
+            assert_eq!(CloseCode::of(&error), code, "{error:?}");
         }
     }
 }

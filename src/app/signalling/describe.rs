@@ -1,10 +1,10 @@
-//! What is said of the people of a session.
+//! What pages are told of a session and of its participants.
 
-use super::message::{Described, ServerMessage, WaitingReason};
+use super::message::{ParticipantView, ServerMessage, WaitingReason};
+use super::room::MediaStates;
 use crate::domain::access::Action;
 use crate::domain::participant::Participant;
 use crate::domain::session::{JoinWindow, Session};
-use crate::hub::connections::Room;
 
 /// When a session closes by itself, if it does.
 pub(super) fn closes_at(window: &JoinWindow, session: &Session) -> Option<String> {
@@ -13,12 +13,12 @@ pub(super) fn closes_at(window: &JoinWindow, session: &Session) -> Option<String
         .map(|closes| closes.to_string())
 }
 
-/// What is said of one who waits.
-pub(super) fn waiting<'a>(session: &Session, who: &'a Participant) -> ServerMessage<'a> {
+/// A participant who waits, for their own page or the host's.
+pub(super) fn waiting(session: &Session, participant: &Participant) -> ServerMessage {
     ServerMessage::Waiting {
-        user_id: who.user_id.as_str(),
-        name: &who.display_name,
-        role: who.role.name(),
+        user_id: participant.user_id.to_string(),
+        name: participant.display_name.clone(),
+        role: participant.role.name(),
         reason: if session.host_is_present() {
             WaitingReason::NeedsAdmission
         } else {
@@ -27,27 +27,39 @@ pub(super) fn waiting<'a>(session: &Session, who: &'a Participant) -> ServerMess
     }
 }
 
-/// Who else is in the call.
-pub(super) fn existing<'a>(
-    session: &'a Session,
+/// The others in the call.
+pub(super) fn existing_participants<'a>(
+    session: &Session,
     others: impl IntoIterator<Item = &'a Participant>,
-    room: &Room,
-) -> ServerMessage<'a> {
+    media: &MediaStates,
+) -> ServerMessage {
     let others = others.into_iter();
     ServerMessage::ExistingParticipants {
-        room_id: session.session_id.as_str(),
-        participants: others.map(|other| described(other, room)).collect(),
+        room_id: session.session_id.to_string(),
+        participants: others.map(|other| view(other, media)).collect(),
     }
 }
 
-pub(super) fn described<'a>(who: &'a Participant, room: &Room) -> Described<'a> {
-    let said = room.said(&who.user_id);
-    Described {
-        user_id: who.user_id.as_str(),
-        name: &who.display_name,
-        role: who.role.name(),
-        muted: said.muted,
-        camera_off: said.camera_off,
-        publishes: who.role.may(Action::Publish),
+/// A participant who joined the call.
+pub(super) fn user_joined(
+    session: &Session,
+    participant: &Participant,
+    media: &MediaStates,
+) -> ServerMessage {
+    ServerMessage::UserJoined {
+        room_id: session.session_id.to_string(),
+        participant: view(participant, media),
+    }
+}
+
+fn view(participant: &Participant, media: &MediaStates) -> ParticipantView {
+    let media = media.of(&participant.user_id);
+    ParticipantView {
+        user_id: participant.user_id.to_string(),
+        name: participant.display_name.clone(),
+        role: participant.role.name(),
+        muted: media.muted,
+        camera_off: media.camera_off,
+        publishes: participant.role.may(Action::Publish),
     }
 }

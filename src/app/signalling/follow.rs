@@ -1,324 +1,151 @@
-//! Tells the pages of a session that are connected here what happens to it, wherever it happens: one task a session turns
-//! its events into messages.
+//! Follows a session for as long as a participant is connected to it here. One task a session announces the session's events,
+//! whichever instance committed them, and delivers what participants relay to each other.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
 
-use super::CloseCode;
-use super::Signalling;
-use super::describe::{closes_at, described, existing, waiting};
-use super::message::ServerMessage;
-use crate::domain::access::{Action, Role};
+use super::room::Room;
+use super::{CloseCode, Signalling};
+use crate::bus::{Delivery, RelaySubscription};
 use crate::domain::error::Error;
-use crate::domain::event::{Event, EventKind};
-use crate::domain::id::{SessionId, UserId};
-use crate::domain::participant::{LeaveCause, Participant, ParticipantStatus};
-use crate::domain::session::{JoinWindow, Session};
-use crate::hub::connections::{Outgoing, Peer, Room};
+use crate::domain::event::EventKind;
+use crate::domain::session::Session;
 
-/// How often a session in which nothing happens is looked at: whether anybody is left to tell.
+/// How often a session in which nothing happens is checked for whether a participant is still connected.
 const EMPTY_CHECK: Duration = Duration::from_secs(15);
 
-/// Follows a session for as long as somebody is connected to it here.
-pub(super) fn start(app: Arc<Signalling>, session: &Session) {
-    let (session_id, after) = (session.session_id.clone(), session.version);
-    let tasks = app.tasks.clone();
-    tasks.spawn(async move {
-        let mut after = after;
+/// Follows one session.
+pub(super) struct Follower {
+    signalling: Arc<Signalling>,
+    room: Arc<Room>,
+    /// The sequence of the last event that was announced.
+    after: i64,
+    /// Once the session's events are announced up to its version, pages that are not in it as they were told are closed.
+    resync: Option<Session>,
+}
+
+impl Follower {
+    /// Starts to follow a session from a version on.
+    pub(super) fn start(
+        signalling: &Arc<Signalling>,
+        room: &Arc<Room>,
+        version: i64,
+        relays: RelaySubscription,
+    ) {
+        let follower = Self {
+            signalling: Arc::clone(signalling),
+            room: Arc::clone(room),
+            after: version,
+            resync: None,
+        };
+        signalling.tasks.spawn(follower.run(relays));
+    }
+
+    async fn run(mut self, relays: RelaySubscription) {
+        let (signalling, room) = (Arc::clone(&self.signalling), Arc::clone(&self.room));
+        // Relays never wait for the store.
+        tokio::select! {
+            () = signalling.deliver_relays(&room, relays) => {}
+            () = self.announce_events() => {}
+        }
+    }
+
+    /// Ends when the room has no members, or the instance goes away.
+    async fn announce_events(&mut self) {
         loop {
-            if let Err(error) = follow(&app, &session_id, &mut after).await {
-                if app.closing.is_cancelled() {
+            if let Err(error) = self.announce_until_empty().await {
+                if self.signalling.closing.is_cancelled() {
                     return;
                 }
-                tokio::time::sleep(
-                    error
-                        .retry_after()
-                        .unwrap_or(app.access.patience.retry_after),
-                )
-                .await;
+                let pause = error.retry_after();
+                tokio::time::sleep(pause.unwrap_or(self.signalling.access.patience.retry_after))
+                    .await;
             }
-            if app.connections.forget_if_empty(&session_id) {
+            if self.signalling.rooms.stop_following_if_empty(&self.room) {
                 return;
             }
         }
-    });
-}
+    }
 
-/// Until the last page is gone, or the store is.
-async fn follow(
-    app: &Arc<Signalling>,
-    session_id: &SessionId,
-    after: &mut i64,
-) -> Result<(), Error> {
-    let mut events = app.events.follow(session_id.clone(), *after);
-    loop {
-        let event = tokio::select! {
-            event = events.next() => event,
-            () = tokio::time::sleep(EMPTY_CHECK) => {
-                if app.connections.with_room(session_id, |room| room.peers.is_empty()) != Some(false) {
+    async fn announce_until_empty(&mut self) -> Result<(), Error> {
+        let session_id = self.room.session_id().clone();
+        let mut events = self.signalling.events.follow(session_id, self.after);
+        while !self.room.is_empty() {
+            let event = tokio::select! {
+                event = events.next() => event,
+                () = tokio::time::sleep(EMPTY_CHECK) => continue,
+            };
+            match event {
+                Some(Ok(event)) => {
+                    if let EventKind::Unknown { .. } = event.kind {
+                        self.resync_pages().await?;
+                    }
+                    self.signalling.announce_event(&self.room, &event).await?;
+                    self.after = event.sequence;
+                    self.close_changed_pages();
+                }
+                Some(Err(Error::Internal)) => {
+                    self.after = self.signalling.reconnect_pages(&self.room).await?;
                     return Ok(());
                 }
-                continue;
+                Some(Err(error)) => return Err(error),
+                None => return Ok(()),
             }
-        };
-        let Some(event) = event else {
-            return Ok(());
-        };
-        let event = match event {
-            Ok(event) => event,
-            Err(Error::Internal) => {
-                *after = send_pages_to_reconnect(app, session_id).await?;
-                return Ok(());
+        }
+        Ok(())
+    }
+
+    /// Passes by an event of a kind that only a newer version knows. It may have been a removal or the end, or nothing that
+    /// concerns pages: what it led to is in the session. Pages go on whose participant is in the session as they were told;
+    /// the others reconnect. That is decided once the events are announced that the session already holds, so that a page
+    /// hears of a known event in its own words.
+    async fn resync_pages(&mut self) -> Result<(), Error> {
+        let session = self.signalling.read_session(self.room.session_id());
+        self.resync = Some(session.await?);
+        Ok(())
+    }
+
+    fn close_changed_pages(&mut self) {
+        let is_due = |session: &mut Session| session.version <= self.after;
+        if let Some(session) = self.resync.take_if(is_due) {
+            let participants = &session.participants;
+            let code = CloseCode::GoingAway;
+            self.room.close_changed(session.version, participants, code);
+        }
+    }
+}
+
+impl Signalling {
+    /// Never ends.
+    async fn deliver_relays(&self, room: &Room, mut relays: RelaySubscription) {
+        loop {
+            match relays.next().await {
+                Delivery::Relay(relay) => room.deliver(&relay),
+                Delivery::Lagged(dropped) => {
+                    self.metrics.relays_dropped.inc_by(dropped);
+                }
             }
-            Err(error) => return Err(error),
-        };
-        tell(app, session_id, &event).await?;
-        *after = event.sequence;
-        if app
-            .connections
-            .with_room(session_id, |room| room.peers.is_empty())
-            != Some(false)
-        {
-            return Ok(());
         }
     }
-}
 
-/// An event that cannot be read, as one that a newer version wrote, may be a removal or the end. What it led to is in the
-/// session: so every page connects anew, and is told of the session as it is, or refused. Returns the version up to which
-/// nothing more is to be told.
-async fn send_pages_to_reconnect(
-    app: &Arc<Signalling>,
-    session_id: &SessionId,
-) -> Result<i64, Error> {
-    let version = match app.access.session(session_id).await {
-        Ok(session) => session.version,
-        Err(error) => {
-            if error == Error::Internal {
-                // Who may be here cannot be known: nobody stays who may have been removed.
-                app.connections.with_room(session_id, |room| {
-                    for peer in &room.peers {
-                        let code = CloseCode::Internal.number();
-                        peer.outbox.send(Outgoing::Close(code));
-                    }
-                });
+    /// Lets every page reconnect after an event that cannot be read: it may be a removal or the end. What it led to is in the
+    /// session, so each page is told of the session as it is, or refused. Returns the version up to which nothing more is to
+    /// be announced.
+    async fn reconnect_pages(&self, room: &Room) -> Result<i64, Error> {
+        match self.read_session(room.session_id()).await {
+            Ok(session) => {
+                room.close_behind(session.version, CloseCode::GoingAway);
+                Ok(session.version)
             }
-            return Err(error);
-        }
-    };
-    app.connections.with_room(session_id, |room| {
-        for peer in room.peers.iter().filter(|peer| peer.knows < version) {
-            let code = CloseCode::GoingAway.number();
-            peer.outbox.send(Outgoing::Close(code));
-        }
-        room.told = room.told.max(version);
-    });
-    Ok(version)
-}
-
-async fn tell(app: &Arc<Signalling>, session_id: &SessionId, event: &Event) -> Result<(), Error> {
-    let session = if needs_session(&event.kind) {
-        Some(app.access.session(session_id).await?)
-    } else {
-        None
-    };
-    let window = &app.window;
-    app.connections.with_room(session_id, |room| {
-        room.told = room.told.max(event.sequence);
-        tell_room(room, window, session.as_ref(), event);
-    });
-    Ok(())
-}
-
-/// Whether an event is told of by more than what it holds itself.
-fn needs_session(kind: &EventKind) -> bool {
-    match kind {
-        EventKind::ParticipantWaiting { .. } | EventKind::ParticipantJoined { .. } => true,
-        EventKind::Updated { fields } => moves_end(fields),
-        EventKind::ParticipantLeft { role, .. } => role.may(Action::Admit),
-        _ => false,
-    }
-}
-
-fn moves_end(fields: &[String]) -> bool {
-    fields.iter().any(|field| field == "scheduled_end_time")
-}
-
-fn tell_room(room: &mut Room, window: &JoinWindow, session: Option<&Session>, event: &Event) {
-    match &event.kind {
-        EventKind::ParticipantWaiting { user_id, .. } => {
-            if let Some((session, who)) = present(session, user_id) {
-                let text = waiting(session, who).text();
-                send(room, event, &text, |peer| {
-                    peer.role.may(Action::Admit) && peer.user_id != *user_id
-                });
+            Err(error) => {
+                if error == Error::Internal {
+                    // The session does not say who may stay, so every page is closed: one of them may have been removed.
+                    room.close_all(CloseCode::Internal);
+                }
+                Err(error)
             }
-            replace(room, event, user_id);
-        }
-        EventKind::ParticipantAdmitted { user_id, .. } => {
-            let text = ServerMessage::Admitted {
-                user_id: user_id.as_str(),
-            }
-            .text();
-            send(room, event, &text, |peer| {
-                peer.user_id == *user_id || peer.role.may(Action::Admit)
-            });
-        }
-        EventKind::ParticipantJoined {
-            user_id,
-            role,
-            resumed,
-        } => {
-            joined(room, session, event, user_id, *resumed);
-            tell_waiting(room, session, event, *role);
-        }
-        // That it is over for everybody is said once, by the event that follows.
-        EventKind::ParticipantLeft {
-            cause: LeaveCause::SessionEnded,
-            ..
-        } => {}
-        EventKind::ParticipantLeft {
-            user_id,
-            role,
-            cause,
-        } => {
-            gone(room, event, user_id, *cause);
-            tell_waiting(room, session, event, *role);
-        }
-        EventKind::ParticipantRemoved { user_id, .. } => {
-            let text = ServerMessage::Removed.text();
-            let is_removed = |peer: &Peer| peer.user_id == *user_id;
-            send(room, event, &text, is_removed);
-            end(room, event, CloseCode::Removed, is_removed);
-        }
-        EventKind::ParticipantMuted { user_id, by } => {
-            let sender_id = by.as_ref().map_or("", UserId::as_str);
-            let text = ServerMessage::MuteRequest { sender_id }.text();
-            send(room, event, &text, |peer| peer.user_id == *user_id);
-        }
-        EventKind::Ended { cause, reason } => {
-            let text = ServerMessage::SessionEnded {
-                cause: cause.name(),
-                reason,
-            }
-            .text();
-            send(room, event, &text, |_| true);
-            end(room, event, CloseCode::Ended, |_| true);
-        }
-        EventKind::Updated { fields } if moves_end(fields) => {
-            let closes_at = session.and_then(|session| closes_at(window, session));
-            let text = ServerMessage::SessionUpdated { closes_at }.text();
-            send(room, event, &text, |_| true);
-        }
-        EventKind::Created { .. }
-        | EventKind::Updated { .. }
-        | EventKind::Joined { .. }
-        | EventKind::ParticipantInvited { .. }
-        | EventKind::ParticipantNamed { .. }
-        | EventKind::Unknown { .. } => {}
-    }
-}
-
-/// Somebody is in the call: they learn who else is, and the others of them. One who only moved to another instance is no
-/// news to the others, but the connection that they had here is an old one.
-fn joined(
-    room: &mut Room,
-    session: Option<&Session>,
-    event: &Event,
-    user_id: &UserId,
-    resumed: bool,
-) {
-    if resumed {
-        replace(room, event, user_id);
-        return;
-    }
-    let Some((session, who)) = present(session, user_id) else {
-        return;
-    };
-    let text = ServerMessage::UserJoined {
-        room_id: event.session_id.as_str(),
-        who: described(who, room),
-    }
-    .text();
-    send(room, event, &text, |peer| {
-        peer.admitted && peer.user_id != *user_id
-    });
-    let others = session.admitted().filter(|other| other.user_id != *user_id);
-    let others = existing(session, others, room).text();
-    if let Some(peer) = room.peer_mut(user_id)
-        && peer.knows < event.sequence
-    {
-        peer.admitted = true;
-        peer.outbox.send(Outgoing::Text(others));
-    }
-}
-
-/// Somebody is gone, or has given up waiting.
-fn gone(room: &mut Room, event: &Event, user_id: &UserId, cause: LeaveCause) {
-    room.said.remove(user_id);
-    let text = ServerMessage::UserLeft {
-        room_id: event.session_id.as_str(),
-        user_id: user_id.as_str(),
-        cause: cause.name(),
-    }
-    .text();
-    send(room, event, &text, |peer| {
-        peer.admitted && peer.user_id != *user_id
-    });
-    if cause == LeaveCause::Replaced {
-        replace(room, event, user_id);
-    } else if cause != LeaveCause::Removed {
-        // Whoever came back while their leaving was being written, or was taken for dead with this instance, is connected
-        // and in no session: they are to come in anew.
-        end(room, event, CloseCode::GoingAway, |peer| {
-            peer.user_id == *user_id
-        });
-    }
-}
-
-/// What they wait for depends on whether the host is there, who came or went.
-fn tell_waiting(room: &Room, session: Option<&Session>, event: &Event, role: Role) {
-    let Some(session) = session.filter(|_| role.may(Action::Admit)) else {
-        return;
-    };
-    let is_waiting = |who: &&Participant| who.status == ParticipantStatus::Waiting;
-    for who in session.participants.iter().filter(is_waiting) {
-        let text = waiting(session, who).text();
-        send(room, event, &text, |peer| peer.user_id == who.user_id);
-    }
-}
-
-/// One who moved to another instance has an old connection here.
-fn replace(room: &Room, event: &Event, user_id: &UserId) {
-    let is_old = |peer: &Peer| peer.user_id == *user_id;
-    send(room, event, &ServerMessage::Replaced.text(), is_old);
-    end(room, event, CloseCode::Replaced, is_old);
-}
-
-fn present<'a>(
-    session: Option<&'a Session>,
-    user_id: &UserId,
-) -> Option<(&'a Session, &'a Participant)> {
-    let session = session?;
-    // Gone again by the time of looking: the event of that follows.
-    Some((session, session.participant(user_id)?))
-}
-
-/// To those whom it concerns and who do not know yet.
-fn send(room: &Room, event: &Event, text: &Arc<str>, concerns: impl Fn(&Peer) -> bool) {
-    for peer in &room.peers {
-        if peer.knows < event.sequence && concerns(peer) {
-            peer.outbox.send(Outgoing::Text(Arc::clone(text)));
-        }
-    }
-}
-
-fn end(room: &Room, event: &Event, code: CloseCode, concerns: impl Fn(&Peer) -> bool) {
-    for peer in &room.peers {
-        if peer.knows < event.sequence && concerns(peer) {
-            peer.outbox.send(Outgoing::Close(code.number()));
         }
     }
 }

@@ -1,20 +1,28 @@
-//! Participants' connections: who may connect, what they may say, and what becomes of the session when they come and go.
+//! Participants' connections: who may connect, what they may send, and what becomes of the session when they come and go.
+//!
+//! An edge verifies a credential ([`Signalling::authorize_participant`]), connects its bearer
+//! ([`Signalling::connect_participant`]), sends the page what the [`Outbox`] holds, passes on what the page sends
+//! ([`Signalling::handle_message`]), and reports the end of the connection ([`Signalling::disconnect_participant`]).
 
+mod announce;
 mod close;
+mod connecting;
+mod credentials;
 mod describe;
-mod door;
-mod entrance;
+mod disconnecting;
 mod follow;
-mod hearing;
-mod ice;
-mod leaving;
 pub mod message;
+mod outbox;
+mod receiving;
+mod room;
+mod rooms;
 mod sdp;
 
 pub use close::CloseCode;
-pub use door::{NotLetIn, Pass};
-pub use hearing::Heard;
-pub use ice::{Config as IceConfig, IcePolicy};
+pub use credentials::{AuthorizedParticipant, EntryRefusal, ParticipantIdentity};
+pub use disconnecting::Departure;
+pub use outbox::{Outbox, ToPage};
+pub use receiving::MessageOutcome;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,58 +36,64 @@ use super::clock::Clock;
 use super::events::Events;
 use super::participants::Participants;
 use super::sessions::Sessions;
+use super::tickets::Tickets;
 use crate::auth::token::Tokens;
+use crate::bus::Bus;
 use crate::domain::actor::Actor;
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::role::Role;
 use crate::domain::session::JoinWindow;
-use crate::hub::Hub;
-use crate::hub::connections::Connections;
 use crate::telemetry::metrics::Metrics;
+use room::{ConnectionId, Room};
+pub(super) use rooms::Rooms;
 
 /// How long participants stay without a new join link, and without a connection.
 #[derive(Debug, Clone, Copy)]
 pub struct StayConfig {
-    /// How long a page may stay, or come back, without a new join link.
-    pub secs: u64,
-    /// How long a participant whose connection was lost is still taken to be there.
+    /// How long a page may stay, or reconnect, without a new join link.
+    pub page_ttl: Duration,
+    /// How long a participant whose connection was lost may reconnect.
     pub reconnect_grace: Duration,
 }
 
-/// Participants' connections.
+/// Participants' connections to this instance.
 pub struct Signalling {
     pub(super) access: Arc<StoreAccess>,
     pub(super) changes: Arc<Changes>,
     pub(super) events: Arc<Events>,
     pub(super) sessions: Arc<Sessions>,
     pub(super) participants: Arc<Participants>,
-    pub(super) connections: Arc<Connections>,
-    pub(super) hub: Arc<dyn Hub>,
+    pub(super) rooms: Rooms,
+    pub(super) bus: Arc<dyn Bus>,
     pub(super) tokens: Arc<Tokens>,
-    pub(super) ice: IceConfig,
+    pub(super) tickets: Arc<Tickets>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) window: JoinWindow,
     pub(super) stay: StayConfig,
-    /// Names this process, for as long as it runs.
+    /// Names this process in the sessions whose participants it holds.
     pub(super) instance_id: String,
-    /// Departures go on when their connections are gone.
+    /// Departures are committed after their connections are gone.
     pub(super) tasks: TaskTracker,
     /// Cancelled when connections are to end.
     pub(super) closing: CancellationToken,
 }
 
-/// A connection that was taken in.
-#[derive(Debug, Clone)]
-pub struct Connection {
-    id: u64,
-    session_id: SessionId,
+/// A participant's connection, from its introduction to its end.
+pub struct ParticipantConnection {
+    id: ConnectionId,
+    room: Arc<Room>,
     user_id: UserId,
     role: Role,
 }
 
-impl Connection {
-    /// Who speaks on it.
+impl ParticipantConnection {
+    /// The session.
+    fn session_id(&self) -> &SessionId {
+        self.room.session_id()
+    }
+
+    /// The participant, as who acts.
     fn actor(&self) -> Actor {
         Actor::Participant {
             role: self.role,
@@ -89,12 +103,12 @@ impl Connection {
 }
 
 impl Signalling {
-    /// Counts the end of a signalling connection, with the code that it was closed with, if it was.
-    pub fn count_ending(&self, code: Option<u16>) {
-        self.metrics.signalling_ended(code);
+    /// Counts the end of a connection, with the code that it was closed with, if it was.
+    pub fn count_end(&self, code: Option<CloseCode>) {
+        self.metrics.signalling_ended(code.map(CloseCode::number));
     }
 
-    /// Counts a signalling connection as open until the answer is dropped.
+    /// Counts a connection as open until the answer is dropped.
     pub fn count_connection(&self) -> impl Drop + use<> {
         CountedConnection::new(Arc::clone(&self.metrics))
     }

@@ -5,18 +5,32 @@ use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret as _, SecretString};
+use serde::Serialize;
 
-use super::message::IceServer;
 use crate::domain::id::random_id;
 use crate::domain::time::Timestamp;
 
 /// Which ways to each other participants may use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum IcePolicy {
     /// Any.
     All,
-    /// Only through TURN, so that nobody learns another's address.
+    /// Only through TURN, so that no participant learns another's address.
     Relay,
+}
+
+/// A STUN or TURN server, as RTCPeerConnection takes it. Holds a credential: never log it.
+#[derive(Clone, PartialEq, Eq, Serialize)]
+pub struct IceServer {
+    /// Its addresses.
+    pub urls: Vec<String>,
+    /// When the credential expires, and a random part. Missing for STUN.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// Missing for STUN.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credential: Option<String>,
 }
 
 /// Settings of ICE.
@@ -35,15 +49,8 @@ pub struct Config {
 }
 
 impl Config {
-    pub(super) fn policy(&self) -> &'static str {
-        match self.policy {
-            IcePolicy::All => "all",
-            IcePolicy::Relay => "relay",
-        }
-    }
-
-    /// The servers, with credentials for one participant. The user name that a TURN server sees, and logs, does not tell
-    /// who they are.
+    /// The servers, with credentials for one participant. A TURN server sees and logs the user name, so it does not identify
+    /// the participant.
     pub(super) fn servers(&self, now: Timestamp) -> Vec<IceServer> {
         let stun = (!self.stun_urls.is_empty()).then(|| IceServer {
             urls: self.stun_urls.clone(),

@@ -1,0 +1,198 @@
+//! Announces events: what the members of a room are told when something happens to their session. The match below is the one
+//! place that decides it for each kind of event.
+
+use super::describe::{closes_at, existing_participants, user_joined, waiting};
+use super::message::ServerMessage;
+use super::room::{Announcement, Room, RoomMember};
+use super::{CloseCode, Signalling};
+use crate::domain::access::{Action, Role};
+use crate::domain::error::Error;
+use crate::domain::event::{Event, EventKind};
+use crate::domain::id::UserId;
+use crate::domain::participant::{LeaveCause, Participant, ParticipantStatus};
+use crate::domain::session::{EndCause, Session};
+
+impl Signalling {
+    /// Tells a room's members of an event. Where the event does not say enough, the session is read first, which may be
+    /// newer than the event; the events in between follow.
+    pub(super) async fn announce_event(&self, room: &Room, event: &Event) -> Result<(), Error> {
+        let session = async || self.read_session(room.session_id()).await;
+        let begin = || room.announce(event.sequence);
+        match &event.kind {
+            EventKind::ParticipantWaiting { user_id, .. } => {
+                let session = session().await?;
+                announce_waiting(&begin(), &session, user_id);
+            }
+            EventKind::ParticipantAdmitted { user_id, .. } => {
+                announce_admitted(&begin(), user_id);
+            }
+            EventKind::ParticipantJoined {
+                user_id,
+                role,
+                resumed,
+            } => {
+                let session = session().await?;
+                let mut announcement = begin();
+                if *resumed {
+                    close_replaced(&announcement, user_id);
+                } else {
+                    announce_joined(&mut announcement, &session, user_id);
+                }
+                update_waiting(&announcement, &session, *role);
+            }
+            EventKind::ParticipantLeft {
+                user_id,
+                role,
+                cause,
+            } => match cause {
+                // The event that follows says once that the session ended.
+                LeaveCause::SessionEnded => drop(begin()),
+                LeaveCause::Left
+                | LeaveCause::Lost
+                | LeaveCause::Removed
+                | LeaveCause::Replaced => {
+                    let session = if role.may(Action::Admit) {
+                        Some(session().await?)
+                    } else {
+                        None
+                    };
+                    let mut announcement = begin();
+                    announce_left(&mut announcement, event, user_id, *cause);
+                    if let Some(session) = session {
+                        update_waiting(&announcement, &session, *role);
+                    }
+                }
+            },
+            EventKind::ParticipantRemoved { user_id, .. } => {
+                announce_removed(&begin(), user_id);
+            }
+            EventKind::ParticipantMuted { user_id, by } => {
+                announce_mute_request(&begin(), user_id, by.as_ref());
+            }
+            EventKind::Ended { cause, reason } => {
+                announce_end(&begin(), *cause, reason);
+            }
+            EventKind::Updated { fields } => {
+                if fields.iter().any(|field| field == "scheduled_end_time") {
+                    let closes_at = closes_at(&self.window, &session().await?);
+                    begin().send(ServerMessage::SessionUpdated { closes_at }, |_| true);
+                } else {
+                    drop(begin());
+                }
+            }
+            // Pages are not told of these.
+            EventKind::Created { .. }
+            | EventKind::Joined { .. }
+            | EventKind::ParticipantInvited { .. }
+            | EventKind::ParticipantNamed { .. }
+            | EventKind::Unknown { .. } => drop(begin()),
+        }
+        Ok(())
+    }
+}
+
+/// A participant waits, or waits on another instance now.
+fn announce_waiting(announcement: &Announcement<'_>, session: &Session, user_id: &UserId) {
+    // A participant who is gone again by now is told of by the event that follows.
+    if let Some(participant) = session.participant(user_id) {
+        announcement.send(waiting(session, participant), |member| {
+            member.role.may(Action::Admit) && member.user_id != *user_id
+        });
+    }
+    close_replaced(announcement, user_id);
+}
+
+fn announce_admitted(announcement: &Announcement<'_>, user_id: &UserId) {
+    let message = ServerMessage::Admitted {
+        user_id: user_id.to_string(),
+    };
+    announcement.send(message, |member| {
+        member.user_id == *user_id || member.role.may(Action::Admit)
+    });
+}
+
+/// A participant is in the call: they are told of the others there, and the others of them.
+fn announce_joined(announcement: &mut Announcement<'_>, session: &Session, user_id: &UserId) {
+    // A participant who is gone again by now is told of by the event that follows.
+    let Some(participant) = session.participant(user_id) else {
+        return;
+    };
+    let message = user_joined(session, participant, announcement.media());
+    announcement.send(message, |member| {
+        member.is_admitted() && member.user_id != *user_id
+    });
+    let others = session.admitted().filter(|other| other.user_id != *user_id);
+    let message = existing_participants(session, others, announcement.media());
+    announcement.admit(user_id, message);
+}
+
+/// A participant is gone, or has given up waiting.
+fn announce_left(
+    announcement: &mut Announcement<'_>,
+    event: &Event,
+    user_id: &UserId,
+    cause: LeaveCause,
+) {
+    announcement.forget_media(user_id);
+    let message = ServerMessage::UserLeft {
+        room_id: event.session_id.to_string(),
+        user_id: user_id.to_string(),
+        cause: cause.name(),
+    };
+    announcement.send(message, |member| {
+        member.is_admitted() && member.user_id != *user_id
+    });
+    match cause {
+        LeaveCause::Replaced => close_replaced(announcement, user_id),
+        // The event of the removal closes the connection.
+        LeaveCause::Removed => {}
+        // A participant who reconnected while their departure was being committed, or whose instance was taken for dead, is
+        // connected but not in the session: their page is to reconnect.
+        LeaveCause::Left | LeaveCause::Lost | LeaveCause::SessionEnded => {
+            announcement.close(CloseCode::GoingAway, |member| member.user_id == *user_id);
+        }
+    }
+}
+
+fn announce_removed(announcement: &Announcement<'_>, user_id: &UserId) {
+    let is_removed = |member: &RoomMember| member.user_id == *user_id;
+    announcement.send(ServerMessage::Removed, is_removed);
+    announcement.close(CloseCode::Removed, is_removed);
+}
+
+/// The host, or the backend (`None`), asks a participant to mute.
+fn announce_mute_request(announcement: &Announcement<'_>, user_id: &UserId, by: Option<&UserId>) {
+    let message = ServerMessage::MuteRequest {
+        sender_id: by.map_or("", UserId::as_str).to_owned(),
+    };
+    announcement.send(message, |member| member.user_id == *user_id);
+}
+
+fn announce_end(announcement: &Announcement<'_>, cause: EndCause, reason: &str) {
+    let message = ServerMessage::SessionEnded {
+        cause: cause.name(),
+        reason: reason.to_owned(),
+    };
+    announcement.send(message, |_| true);
+    announcement.close(CloseCode::Ended, |_| true);
+}
+
+/// The host came or went: that changes what each waiting participant waits for.
+fn update_waiting(announcement: &Announcement<'_>, session: &Session, role: Role) {
+    if !role.may(Action::Admit) {
+        return;
+    }
+    let is_waiting = |participant: &&Participant| participant.status == ParticipantStatus::Waiting;
+    for participant in session.participants.iter().filter(is_waiting) {
+        announcement.send(waiting(session, participant), |member| {
+            member.user_id == participant.user_id
+        });
+    }
+}
+
+/// A participant is connected to another instance, or joined in another role: their older connection here is closed.
+fn close_replaced(announcement: &Announcement<'_>, user_id: &UserId) {
+    let is_older = |member: &RoomMember| member.user_id == *user_id;
+    announcement.send(ServerMessage::Replaced, is_older);
+    announcement.close(CloseCode::Replaced, is_older);
+}

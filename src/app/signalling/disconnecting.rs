@@ -1,0 +1,88 @@
+//! Disconnecting a participant: because they left, or because their connection was lost and did not come back in time.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::{ParticipantConnection, Signalling};
+use crate::app::changes::Decision;
+use crate::domain::actor::{Actor, SystemCause};
+use crate::domain::id::{SessionId, UserId};
+
+/// How a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Departure {
+    /// The participant left.
+    Left,
+    /// The connection broke, or the service closed it.
+    Lost {
+        /// When the page was last heard: the grace counts from then.
+        last_heard: Instant,
+    },
+}
+
+impl Signalling {
+    /// Ends a connection. A participant who left is gone at once; one whose connection was lost may reconnect until the grace
+    /// is over.
+    pub fn disconnect_participant(
+        self: &Arc<Self>,
+        connection: ParticipantConnection,
+        departure: Departure,
+    ) {
+        let ParticipantConnection {
+            id,
+            room,
+            user_id,
+            role,
+        } = connection;
+        if !room.remove_member(&user_id, id) {
+            // A newer connection of the participant replaced this one.
+            return;
+        }
+        let signalling = Arc::clone(self);
+        self.tasks.spawn(async move {
+            let actor = match departure {
+                Departure::Left => Actor::Participant {
+                    role,
+                    user_id: user_id.clone(),
+                },
+                Departure::Lost { last_heard } => {
+                    let until = last_heard + signalling.stay.reconnect_grace;
+                    tokio::select! {
+                        () = tokio::time::sleep_until(until) => {}
+                        // The other instances find participants who are away when this one stops.
+                        () = signalling.closing.cancelled() => return,
+                    }
+                    Actor::System(SystemCause::ConnectionLost)
+                }
+            };
+            // A participant who reconnected has another connection, or has lost that one since.
+            if signalling.rooms.remove_lost(&room, &user_id, id) {
+                let session_id = room.session_id();
+                signalling
+                    .commit_departure(session_id, &user_id, &actor)
+                    .await;
+            }
+        });
+    }
+
+    async fn commit_departure(&self, session_id: &SessionId, user_id: &UserId, actor: &Actor) {
+        loop {
+            let committed = self
+                .changes
+                .change(session_id, |session| {
+                    let now = self.clock.now();
+                    let change = session.departed(user_id, &self.instance_id, actor, now)?;
+                    Ok(Decision::of(change, session))
+                })
+                .await;
+            let Some(retry_after) = committed.err().and_then(|error| error.retry_after()) else {
+                return;
+            };
+            tokio::select! {
+                () = tokio::time::sleep(retry_after) => {}
+                () = self.closing.cancelled() => return,
+            }
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! What a page sends to the service.
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::super::sdp;
+use crate::bus::{Relay, RelayKind};
+use crate::domain::id::{SessionId, UserId};
+
+/// The fields that the service sets in a relayed message, or takes out of it.
+const SERVICE_FIELDS: [&str; 4] = ["type", "sender_id", "room_id", "user_id"];
+
+/// The longest emoji, in characters: enough for any sequence that is drawn as one.
+const EMOJI_CHARS_MAX: usize = 16;
+
+/// A message of a page.
+#[derive(Debug, PartialEq)]
+pub enum ClientMessage {
+    /// To be relayed to another participant, or to all others.
+    Relay(ClientRelay),
+    /// Asks for a `pong`: a page cannot send the protocol's own pings.
+    Ping,
+    /// Does nothing.
+    Join,
+    /// Leaves the session.
+    Leave,
+    /// Admits a waiting participant.
+    Admit {
+        /// The participant.
+        target_id: String,
+    },
+    /// Asks a participant to mute.
+    MuteRequest {
+        /// The participant.
+        target_id: String,
+    },
+    /// Removes a participant.
+    Remove {
+        /// The participant.
+        target_id: String,
+        /// Whether they get no new credential.
+        keep_out: bool,
+    },
+    /// Ends the session for all participants.
+    EndSession,
+}
+
+/// A message for other participants, before it is known whether its sender may send it.
+#[derive(Debug, PartialEq)]
+pub struct ClientRelay {
+    /// Its type.
+    pub kind: RelayKind,
+    /// The receiver; `None` for all other participants.
+    pub target_id: Option<String>,
+    /// All its fields.
+    pub fields: Map<String, Value>,
+}
+
+/// Why a message is refused, for programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "documented in docs/signalling.md")]
+pub enum MessageErrorCode {
+    BadJson,
+    UnknownType,
+    BadTarget,
+    BadEmoji,
+    NotAllowed,
+    ParticipantNotFound,
+    SessionEnded,
+    TryAgain,
+    Internal,
+}
+
+impl MessageErrorCode {
+    /// Every code.
+    pub const ALL: [Self; 9] = [
+        Self::BadJson,
+        Self::UnknownType,
+        Self::BadTarget,
+        Self::BadEmoji,
+        Self::NotAllowed,
+        Self::ParticipantNotFound,
+        Self::SessionEnded,
+        Self::TryAgain,
+        Self::Internal,
+    ];
+}
+
+/// Why a message is refused.
+#[derive(Debug, PartialEq, Eq)]
+pub struct MessageError {
+    /// For programs.
+    pub code: MessageErrorCode,
+    /// For people.
+    pub message: String,
+}
+
+/// The types that a page may send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "documented in docs/signalling.md")]
+pub enum ClientType {
+    Relay(RelayKind),
+    Ping,
+    Join,
+    Leave,
+    Admit,
+    MuteRequest,
+    Remove,
+    EndSession,
+}
+
+impl ClientType {
+    /// Every type.
+    pub const ALL: [Self; 12] = [
+        Self::Relay(RelayKind::Offer),
+        Self::Relay(RelayKind::Answer),
+        Self::Relay(RelayKind::IceCandidate),
+        Self::Relay(RelayKind::MuteStatus),
+        Self::Relay(RelayKind::Emoji),
+        Self::Ping,
+        Self::Join,
+        Self::Leave,
+        Self::Admit,
+        Self::MuteRequest,
+        Self::Remove,
+        Self::EndSession,
+    ];
+
+    /// Its name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Relay(kind) => kind.name(),
+            Self::Ping => "ping",
+            Self::Join => "join",
+            Self::Leave => "leave",
+            Self::Admit => "admit",
+            Self::MuteRequest => "mute-request",
+            Self::Remove => "remove",
+            Self::EndSession => "end-session",
+        }
+    }
+
+    fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+fn message_error(code: MessageErrorCode, message: impl Into<String>) -> MessageError {
+    MessageError {
+        code,
+        message: message.into(),
+    }
+}
+
+impl ClientMessage {
+    /// Reads a message.
+    ///
+    /// # Errors
+    /// [`MessageError`] when it is not JSON, not an object, or not of a type that a page may send.
+    pub fn parse(text: &str) -> Result<Self, MessageError> {
+        let value: Value = serde_json::from_str(text).map_err(|_| {
+            message_error(
+                MessageErrorCode::BadJson,
+                "Error processing message: it is not valid JSON",
+            )
+        })?;
+        let Value::Object(fields) = value else {
+            return Err(message_error(
+                MessageErrorCode::BadJson,
+                "Error processing message: it is not a JSON object",
+            ));
+        };
+        let name = fields.get("type").and_then(Value::as_str).unwrap_or("");
+        let Some(kind) = ClientType::from_name(name) else {
+            let names = ClientType::ALL.map(ClientType::name).join(", ");
+            let message = format!("Invalid message type. Must be one of: {names}");
+            return Err(message_error(MessageErrorCode::UnknownType, message));
+        };
+        match kind {
+            ClientType::Relay(RelayKind::Emoji) => emoji(fields),
+            ClientType::Relay(kind) => relay(kind, fields),
+            ClientType::Ping => Ok(Self::Ping),
+            ClientType::Join => Ok(Self::Join),
+            ClientType::Leave => Ok(Self::Leave),
+            ClientType::Admit => target(&fields).map(|target_id| Self::Admit { target_id }),
+            ClientType::MuteRequest => {
+                target(&fields).map(|target_id| Self::MuteRequest { target_id })
+            }
+            ClientType::Remove => target(&fields).map(|target_id| Self::Remove {
+                target_id,
+                keep_out: fields.get("keep_out") == Some(&Value::Bool(true)),
+            }),
+            ClientType::EndSession => Ok(Self::EndSession),
+        }
+    }
+}
+
+fn target(fields: &Map<String, Value>) -> Result<String, MessageError> {
+    optional_target(fields)?.ok_or_else(|| {
+        message_error(
+            MessageErrorCode::BadTarget,
+            "target_id must name a participant",
+        )
+    })
+}
+
+fn optional_target(fields: &Map<String, Value>) -> Result<Option<String>, MessageError> {
+    match fields.get("target_id") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(target_id)) => Ok(Some(target_id.clone())),
+        Some(_) => Err(message_error(
+            MessageErrorCode::BadTarget,
+            "target_id must be a string",
+        )),
+    }
+}
+
+fn relay(kind: RelayKind, fields: Map<String, Value>) -> Result<ClientMessage, MessageError> {
+    let target_id = optional_target(&fields)?;
+    Ok(ClientMessage::Relay(ClientRelay {
+        kind,
+        target_id,
+        fields,
+    }))
+}
+
+fn emoji(fields: Map<String, Value>) -> Result<ClientMessage, MessageError> {
+    let emoji = fields
+        .get("data")
+        .and_then(|data| data.get("emoji"))
+        .and_then(Value::as_str);
+    match emoji {
+        Some(emoji) if (1..=EMOJI_CHARS_MAX).contains(&emoji.chars().count()) => {
+            relay(RelayKind::Emoji, fields)
+        }
+        _ => Err(message_error(
+            MessageErrorCode::BadEmoji,
+            format!("data.emoji must have 1 to {EMOJI_CHARS_MAX} characters"),
+        )),
+    }
+}
+
+impl ClientRelay {
+    /// The message for the bus, without the fields that the service sets.
+    pub fn into_relay(mut self, session_id: SessionId, from: UserId, to: Option<UserId>) -> Relay {
+        for field in SERVICE_FIELDS {
+            self.fields.remove(field);
+        }
+        Relay {
+            session_id,
+            from,
+            to,
+            kind: self.kind,
+            payload: self.fields,
+        }
+    }
+
+    /// An offer or answer of a participant who may not publish: nothing but its SDP is kept, and that is written anew. `None`
+    /// if the SDP may send audio or video.
+    pub fn receive_only(self) -> Option<Self> {
+        let sdp = self.fields.get("data")?.get("sdp")?.as_str()?;
+        let mut fields = Map::new();
+        fields.insert("type".into(), self.fields.get("type")?.clone());
+        if let Some(target_id) = &self.target_id {
+            fields.insert("target_id".into(), target_id.as_str().into());
+        }
+        fields.insert("data".into(), json!({"sdp": sdp::receive_only(sdp)?}));
+        Some(Self { fields, ..self })
+    }
+
+    /// Whether a flag of a mute-status is set.
+    pub fn flag(&self, name: &str) -> bool {
+        self.fields.get("data").and_then(|data| data.get(name)) == Some(&Value::Bool(true))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::relay_text;
+    use super::*;
+
+    fn receive_only(message: &Value) -> Option<Value> {
+        match ClientMessage::parse(&message.to_string()) {
+            Ok(ClientMessage::Relay(relay)) => {
+                let session_id = SessionId::from_stored("s".to_owned());
+                let from = UserId::from_stored("u".to_owned());
+                let relay = relay.receive_only()?.into_relay(session_id, from, None);
+                Some(serde_json::from_str(&relay_text(&relay)).unwrap())
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_has_no_sdp_is_taken_for_the_worst() {
+        for data in [json!({"sdp": {}}), json!("v=0"), json!({}), json!(null)] {
+            let message = json!({"type": "offer", "data": data});
+            assert_eq!(receive_only(&message), None, "{message}");
+        }
+    }
+
+    #[test]
+    fn of_those_who_only_receive_nothing_but_the_sdp_is_relayed() {
+        let sdp = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n";
+        let message = json!({
+            "type": "answer", "target_id": "v", "room_id": "x", "sdp": "x", "description": {"sdp": "x"},
+            "data": {"sdp": sdp, "type": "offer", "streams": ["x"]}
+        });
+        let expected = json!({"type": "answer", "target_id": "v", "sender_id": "u", "room_id": "s", "data": {"sdp": sdp}});
+        assert_eq!(receive_only(&message), Some(expected));
+        let message = json!({"type": "offer", "data": {"sdp": format!("{sdp}m=audio 9 UDP/TLS/RTP/SAVPF 111\r\n")}});
+        assert_eq!(receive_only(&message), None);
+    }
+}

@@ -1,0 +1,179 @@
+//! Messages of pages, and what follows from each.
+
+use std::sync::Arc;
+
+use super::message::{ClientMessage, ClientRelay, MessageError, MessageErrorCode, ServerMessage};
+use super::room::MediaState;
+use super::{ParticipantConnection, Signalling};
+use crate::bus::{Message, RelayKind};
+use crate::domain::access::{Action, Role, permit_action};
+use crate::domain::error::{Error, ParticipantError};
+use crate::domain::id::UserId;
+use crate::domain::participant::ParticipantStatus;
+
+/// What follows from a message for its sender's connection.
+#[derive(Debug, PartialEq, Eq)]
+pub enum MessageOutcome {
+    /// The connection goes on.
+    Continue,
+    /// The connection goes on, and the page is sent this.
+    Reply(Arc<str>),
+    /// The participant leaves.
+    Leave,
+}
+
+impl Signalling {
+    /// Does what a page asks for, if the sender's role allows it. A message that is refused is answered with the reason.
+    pub async fn handle_message(
+        &self,
+        connection: &ParticipantConnection,
+        text: &str,
+    ) -> MessageOutcome {
+        self.execute_message(connection, text).await.unwrap_or_else(
+            |MessageError { code, message }| {
+                MessageOutcome::Reply(ServerMessage::Error { code, message }.text())
+            },
+        )
+    }
+
+    async fn execute_message(
+        &self,
+        connection: &ParticipantConnection,
+        text: &str,
+    ) -> Result<MessageOutcome, MessageError> {
+        let ParticipantConnection { user_id, role, .. } = connection;
+        let session_id = connection.session_id();
+        // A role that never allows it is refused without asking the store; the rest is decided over the session as it is then.
+        let permit = |action| permit_action(*role, action).map_err(message_error);
+        let actor = &connection.actor();
+        match ClientMessage::parse(text)? {
+            ClientMessage::Relay(relay) => self.relay_message(connection, relay)?,
+            ClientMessage::Ping => return Ok(MessageOutcome::Reply(ServerMessage::Pong.text())),
+            ClientMessage::Join => {}
+            ClientMessage::Leave => return Ok(MessageOutcome::Leave),
+            ClientMessage::Admit { target_id } => {
+                permit(Action::Admit)?;
+                let target = other_than(user_id, target_id, "You cannot admit yourself.")?;
+                let admitting = self.participants.admit(actor, session_id, &target);
+                admitting.await.map_err(message_error)?;
+            }
+            ClientMessage::MuteRequest { target_id } => {
+                permit(Action::Mute)?;
+                let if_sender = "You cannot ask yourself to mute. Send `mute-status`.";
+                let target = other_than(user_id, target_id, if_sender)?;
+                let muting = self.participants.mute(actor, session_id, &target);
+                muting.await.map_err(message_error)?;
+            }
+            ClientMessage::Remove {
+                target_id,
+                keep_out,
+            } => {
+                permit(Action::Remove)?;
+                let if_sender = "You cannot remove yourself. Send `leave`.";
+                let target = other_than(user_id, target_id, if_sender)?;
+                let participants = &self.participants;
+                let removing = participants.remove(actor, session_id, &target, keep_out);
+                removing.await.map_err(message_error)?;
+            }
+            ClientMessage::EndSession => {
+                permit(Action::EndSession)?;
+                let ending = self.sessions.end(actor, session_id, None);
+                ending.await.map_err(message_error)?;
+            }
+        }
+        Ok(MessageOutcome::Continue)
+    }
+
+    fn relay_message(
+        &self,
+        connection: &ParticipantConnection,
+        relay: ClientRelay,
+    ) -> Result<(), MessageError> {
+        let ParticipantConnection {
+            id,
+            room,
+            user_id,
+            role,
+        } = connection;
+        let relay = permit_relay(*role, relay)?;
+        let if_sender = "You cannot send a message to yourself.";
+        let to = relay
+            .target_id
+            .clone()
+            .map(|target_id| other_than(user_id, target_id, if_sender))
+            .transpose()?;
+        let tells_media = relay.kind == RelayKind::MuteStatus;
+        let media = tells_media.then(|| MediaState {
+            muted: relay.flag("muted"),
+            camera_off: relay.flag("camera_off"),
+        });
+        match room.note_sender(user_id, *id, media) {
+            Some(ParticipantStatus::Admitted) => {}
+            // The others hear of it when the sender is admitted.
+            Some(ParticipantStatus::Waiting) if tells_media => return Ok(()),
+            Some(ParticipantStatus::Waiting) => {
+                return Err(MessageError {
+                    code: MessageErrorCode::NotAllowed,
+                    message: "Waiting participants cannot send messages.".into(),
+                });
+            }
+            None => return Ok(()),
+        }
+        let relay = relay.into_relay(room.session_id().clone(), user_id.clone(), to);
+        self.bus.publish(Message::Relay(relay));
+        Ok(())
+    }
+}
+
+/// The participant whom a message is for or about. One that names its own sender is refused with `if_sender`.
+fn other_than(
+    sender: &UserId,
+    target_id: String,
+    if_sender: &'static str,
+) -> Result<UserId, MessageError> {
+    let refuse = |message: &str| MessageError {
+        code: MessageErrorCode::BadTarget,
+        message: message.into(),
+    };
+    let target =
+        UserId::parse(target_id).map_err(|_| refuse("target_id must name a participant"))?;
+    if target == *sender {
+        return Err(refuse(if_sender));
+    }
+    Ok(target)
+}
+
+/// What may be relayed of a message, by its sender's role.
+fn permit_relay(role: Role, relay: ClientRelay) -> Result<ClientRelay, MessageError> {
+    if role.may(Action::Publish) {
+        return Ok(relay);
+    }
+    let permitted = match relay.kind {
+        RelayKind::Offer | RelayKind::Answer => relay.receive_only(),
+        RelayKind::MuteStatus => None,
+        RelayKind::IceCandidate | RelayKind::Emoji => Some(relay),
+    };
+    permitted.ok_or_else(|| message_error(Error::NotAllowed))
+}
+
+fn message_error(error: Error) -> MessageError {
+    let code = match error.for_participant() {
+        ParticipantError::NotAllowed | ParticipantError::NotInvited | ParticipantError::Removed => {
+            MessageErrorCode::NotAllowed
+        }
+        ParticipantError::ParticipantUnknown => MessageErrorCode::ParticipantNotFound,
+        ParticipantError::SessionEnded | ParticipantError::WindowClosed => {
+            MessageErrorCode::SessionEnded
+        }
+        ParticipantError::Busy | ParticipantError::TryAgain => MessageErrorCode::TryAgain,
+        // A connected participant is in a session that is open, and does not ask to enter it.
+        ParticipantError::SessionUnknown
+        | ParticipantError::NotOpenYet { .. }
+        | ParticipantError::SessionFull
+        | ParticipantError::Fault => MessageErrorCode::Internal,
+    };
+    MessageError {
+        code,
+        message: error.message(),
+    }
+}

@@ -1,0 +1,70 @@
+//! The announcement of one event to a room.
+
+use std::sync::MutexGuard;
+
+use super::RoomState;
+use super::member::{MediaStates, RoomMember};
+use crate::app::signalling::CloseCode;
+use crate::app::signalling::message::ServerMessage;
+use crate::app::signalling::outbox::PageMessage;
+use crate::domain::id::UserId;
+use crate::domain::participant::ParticipantStatus;
+
+/// The announcement of one event. Holds the room's lock, so that members hear all of it, or are introduced to what follows
+/// from it.
+pub(in crate::app::signalling) struct Announcement<'a> {
+    pub(super) state: MutexGuard<'a, RoomState>,
+    pub(super) sequence: i64,
+}
+
+impl Announcement<'_> {
+    pub(in crate::app::signalling) fn media(&self) -> &MediaStates {
+        &self.state.media
+    }
+
+    pub(in crate::app::signalling) fn forget_media(&mut self, user_id: &UserId) {
+        self.state.media.forget(user_id);
+    }
+
+    /// Sends a message to the members whom it concerns and who do not know yet.
+    pub(in crate::app::signalling) fn send(
+        &self,
+        message: ServerMessage,
+        concerns: impl Fn(&RoomMember) -> bool,
+    ) {
+        let message = PageMessage::from(message);
+        for member in self.audience().filter(|member| concerns(member)) {
+            member.queue.send(&message);
+        }
+    }
+
+    /// Closes the connections of members whom it concerns and who do not know yet.
+    pub(in crate::app::signalling) fn close(
+        &self,
+        code: CloseCode,
+        concerns: impl Fn(&RoomMember) -> bool,
+    ) {
+        for member in self.audience().filter(|member| concerns(member)) {
+            member.queue.close(code);
+        }
+    }
+
+    /// Tells a participant that they are in the call.
+    pub(in crate::app::signalling) fn admit(&mut self, user_id: &UserId, message: ServerMessage) {
+        let sequence = self.sequence;
+        let mut members = self.state.members.iter_mut();
+        let member =
+            members.find(|member| member.user_id == *user_id && member.is_behind(sequence));
+        if let Some(member) = member
+            && let Some(introduced) = &mut member.introduced
+        {
+            introduced.status = ParticipantStatus::Admitted;
+            member.queue.send(&message.into());
+        }
+    }
+
+    fn audience(&self) -> impl Iterator<Item = &RoomMember> {
+        let members = self.state.members.iter();
+        members.filter(|member| member.is_behind(self.sequence))
+    }
+}

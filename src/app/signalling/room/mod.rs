@@ -1,0 +1,253 @@
+//! The connections of one session on this instance, behind one lock.
+//!
+//! The order in which members hear things is the order in which this lock is taken: whatever is decided over the room is
+//! queued for its members before the lock is given back. Nothing slow happens under it: messages are queued as values, and
+//! their JSON is written by the connections.
+
+mod announcement;
+mod member;
+#[cfg(test)]
+mod tests;
+
+pub(super) use announcement::Announcement;
+pub(super) use member::{ConnectionId, Introduced, MediaState, MediaStates, RoomMember};
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::CloseCode;
+use super::outbox::{PageMessage, PageQueue};
+use crate::bus::Relay;
+use crate::domain::id::{SessionId, UserId};
+use crate::domain::participant::{Participant, ParticipantStatus};
+
+/// The connections of one session.
+pub(super) struct Room {
+    session_id: SessionId,
+    state: Mutex<RoomState>,
+}
+
+#[derive(Default)]
+struct RoomState {
+    /// One a participant.
+    members: Vec<RoomMember>,
+    media: MediaStates,
+    /// The newest version of the session that members were told of.
+    announced_version: i64,
+    /// Whether a task announces the session's events here.
+    is_followed: bool,
+    /// Participants whose connection was lost, and which it was, until they reconnect or their grace is over.
+    lost: HashMap<UserId, ConnectionId>,
+    /// The room was taken out of the table of rooms: a new connection needs a new one.
+    is_closed: bool,
+}
+
+/// What became of an introduction.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Introduction {
+    /// The page was told of the session.
+    Made {
+        /// The session is to be followed from that version on; the caller starts that.
+        must_follow: bool,
+    },
+    /// The room knows of a newer version than the caller.
+    Outdated,
+    /// The connection was replaced or lost meanwhile.
+    Gone,
+}
+
+/// The caller found a room that was closed between its look-up and this call.
+#[derive(Debug)]
+pub(super) struct RoomClosed;
+
+impl Room {
+    pub(super) fn new(session_id: SessionId) -> Self {
+        Self {
+            session_id,
+            state: Mutex::default(),
+        }
+    }
+
+    pub(super) fn session_id(&self) -> &SessionId {
+        &self.session_id
+    }
+
+    fn lock(&self) -> MutexGuard<'_, RoomState> {
+        // Nothing below panics while it holds the lock, and the state is sound at every step.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a connection in the place of an older one of the same participant, whose queue is handed back.
+    pub(super) fn add_member(&self, member: RoomMember) -> Result<Option<PageQueue>, RoomClosed> {
+        let mut state = self.lock();
+        if state.is_closed {
+            return Err(RoomClosed);
+        }
+        state.lost.remove(&member.user_id);
+        let older = state
+            .members
+            .iter()
+            .position(|other| other.user_id == member.user_id)
+            .map(|index| state.members.swap_remove(index));
+        state.members.push(member);
+        Ok(older.map(|member| member.queue))
+    }
+
+    /// Removes a connection; true if it was still its participant's, who counts as lost from then on.
+    pub(super) fn remove_member(&self, user_id: &UserId, connection_id: ConnectionId) -> bool {
+        let mut state = self.lock();
+        let before = state.members.len();
+        state
+            .members
+            .retain(|member| member.connection_id != connection_id);
+        let removed = state.members.len() < before;
+        if removed {
+            state.lost.insert(user_id.clone(), connection_id);
+        }
+        removed
+    }
+
+    /// Stops waiting for a lost participant; true if they have been away since that connection was lost.
+    pub(super) fn remove_lost(&self, user_id: &UserId, connection_id: ConnectionId) -> bool {
+        let mut state = self.lock();
+        let is_lost = state.lost.get(user_id) == Some(&connection_id);
+        if is_lost {
+            state.lost.remove(user_id);
+        }
+        is_lost
+    }
+
+    /// Closes the room if nothing needs it any more; true if this call closed it.
+    pub(super) fn close_if_unused(&self) -> bool {
+        let mut state = self.lock();
+        let is_unused = state.members.is_empty() && state.lost.is_empty() && !state.is_followed;
+        is_unused && !std::mem::replace(&mut state.is_closed, true)
+    }
+
+    /// Stops following the session if the room has no members; true if it stopped.
+    pub(super) fn stop_following_if_empty(&self) -> bool {
+        let mut state = self.lock();
+        if !state.members.is_empty() {
+            return false;
+        }
+        state.is_followed = false;
+        // Without the session's events, the room cannot know who leaves and so loses their media state.
+        state.media.forget_all();
+        true
+    }
+
+    pub(super) fn is_followed(&self) -> bool {
+        self.lock().is_followed
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.lock().members.is_empty()
+    }
+
+    /// Whether a connection is its participant's, and was not replaced by a newer one.
+    pub(super) fn is_current(&self, connection_id: ConnectionId) -> bool {
+        self.lock().has(connection_id)
+    }
+
+    /// Queues the first messages of a connection, made from the media states under the lock.
+    pub(super) fn introduce(
+        &self,
+        connection_id: ConnectionId,
+        introduced: Introduced,
+        messages: impl FnOnce(&MediaStates) -> Vec<PageMessage>,
+    ) -> Introduction {
+        let mut state = self.lock();
+        if !state.has(connection_id) {
+            return Introduction::Gone;
+        }
+        if introduced.version < state.announced_version {
+            return Introduction::Outdated;
+        }
+        state.announced_version = introduced.version;
+        let messages = messages(&state.media);
+        let is_it = |member: &&mut RoomMember| member.connection_id == connection_id;
+        if let Some(member) = state.members.iter_mut().find(is_it) {
+            member.introduced = Some(introduced);
+            for message in &messages {
+                member.queue.send(message);
+            }
+        }
+        let must_follow = !std::mem::replace(&mut state.is_followed, true);
+        Introduction::Made { must_follow }
+    }
+
+    /// Notes what a connection sent; returns whether its participant is in the call, and `None` for a connection that was
+    /// replaced or lost.
+    pub(super) fn note_sender(
+        &self,
+        user_id: &UserId,
+        connection_id: ConnectionId,
+        media: Option<MediaState>,
+    ) -> Option<ParticipantStatus> {
+        let mut state = self.lock();
+        let is_it = |member: &&RoomMember| member.connection_id == connection_id;
+        let sender = state.members.iter().find(is_it)?;
+        let status = sender.introduced?.status;
+        if let Some(media) = media {
+            state.media.note(user_id, media);
+        }
+        Some(status)
+    }
+
+    /// Queues a relayed message for those of its receivers that are connected here and in the call.
+    pub(super) fn deliver(&self, relay: &Arc<Relay>) {
+        let message = PageMessage::from(Arc::clone(relay));
+        for member in &self.lock().members {
+            let is_receiver = member.user_id != relay.from
+                && relay.to.as_ref().is_none_or(|to| member.user_id == *to);
+            if is_receiver && member.is_admitted() {
+                member.queue.send(&message);
+            }
+        }
+    }
+
+    /// Begins to announce an event, by its sequence: to the members that were introduced to an older version.
+    pub(super) fn announce(&self, sequence: i64) -> Announcement<'_> {
+        let mut state = self.lock();
+        state.announced_version = state.announced_version.max(sequence);
+        Announcement { state, sequence }
+    }
+
+    /// Closes the connections that were introduced to a version older than `version`.
+    pub(super) fn close_behind(&self, version: i64, code: CloseCode) {
+        self.announce(version).close(code, |_| true);
+    }
+
+    /// Closes every connection.
+    pub(super) fn close_all(&self, code: CloseCode) {
+        for member in &self.lock().members {
+            member.queue.close(code);
+        }
+    }
+
+    /// Closes the connections whose participant is no longer in the session as the page was told: gone from it, in another
+    /// role or with another status. The others go on. `version` is the session's.
+    pub(super) fn close_changed(
+        &self,
+        version: i64,
+        participants: &[Participant],
+        code: CloseCode,
+    ) {
+        self.announce(version).close(code, |member| {
+            let is_as_told = |participant: &Participant| {
+                let status = member.introduced.map(|introduced| introduced.status);
+                participant.user_id == member.user_id
+                    && participant.role == member.role
+                    && Some(participant.status) == status
+            };
+            !participants.iter().any(is_as_told)
+        });
+    }
+}
+
+impl RoomState {
+    fn has(&self, connection_id: ConnectionId) -> bool {
+        let mut members = self.members.iter();
+        members.any(|member| member.connection_id == connection_id)
+    }
+}

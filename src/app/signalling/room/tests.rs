@@ -1,0 +1,175 @@
+//! Rooms.
+
+use futures::FutureExt as _;
+
+use super::*;
+use crate::app::signalling::message::ServerMessage;
+use crate::app::signalling::outbox::{Outbox, ToPage};
+use crate::bus::RelayKind;
+use crate::domain::access::Role;
+use crate::domain::time::Timestamp;
+
+use ParticipantStatus::{Admitted, Waiting};
+
+fn user(name: &str) -> UserId {
+    UserId::from_stored(name.into())
+}
+
+fn session_id() -> SessionId {
+    SessionId::from_stored("sess_1".into())
+}
+
+/// A connection of that participant, which was not introduced yet.
+fn join(room: &Room, id: u64, name: &str) -> Outbox {
+    let (queue, outbox) = PageQueue::new(8);
+    let added = room.add_member(RoomMember {
+        connection_id: ConnectionId(id),
+        user_id: user(name),
+        role: Role::Patient,
+        introduced: None,
+        queue,
+    });
+    assert!(added.is_ok());
+    outbox
+}
+
+fn introduce(room: &Room, id: u64, version: i64, status: ParticipantStatus) -> Introduction {
+    room.introduce(ConnectionId(id), Introduced { version, status }, |_| {
+        vec![ServerMessage::Pong.into()]
+    })
+}
+
+/// What a page was sent so far: the types of messages, and close codes.
+fn sent(outbox: &mut Outbox) -> Vec<String> {
+    let mut all = Vec::new();
+    while let Some(Some(to_page)) = outbox.next().now_or_never() {
+        all.push(match to_page {
+            ToPage::Text(text) => {
+                let message: serde_json::Value = serde_json::from_str(&text).unwrap();
+                message["type"].as_str().unwrap().to_owned()
+            }
+            ToPage::Close(code) => code.number().to_string(),
+        });
+    }
+    all
+}
+
+fn participant(name: &str, role: Role, status: ParticipantStatus) -> Participant {
+    Participant {
+        user_id: user(name),
+        role,
+        display_name: String::new(),
+        status,
+        connect_time: Timestamp::MIN,
+        instance_id: String::new(),
+    }
+}
+
+#[test]
+fn a_page_is_introduced_once_the_caller_knows_what_the_room_knows() {
+    let room = Room::new(session_id());
+    let mut page = join(&room, 1, "a");
+    // Nothing is announced to a page that knows nothing yet.
+    room.announce(7).send(ServerMessage::Removed, |_| true);
+    assert_eq!(introduce(&room, 1, 6, Admitted), Introduction::Outdated);
+    let must_follow = true;
+    let made = Introduction::Made { must_follow };
+    assert_eq!(introduce(&room, 1, 7, Admitted), made);
+    // What the introduction told already is not announced again.
+    room.announce(7).send(ServerMessage::Removed, |_| true);
+    room.announce(8).send(ServerMessage::Replaced, |_| true);
+    assert_eq!(sent(&mut page), ["pong", "replaced"]);
+    let mut newer = join(&room, 2, "a");
+    assert_eq!(introduce(&room, 1, 8, Admitted), Introduction::Gone);
+    let must_follow = false;
+    let made = Introduction::Made { must_follow };
+    assert_eq!(introduce(&room, 2, 8, Admitted), made);
+    assert_eq!(sent(&mut newer), ["pong"]);
+}
+
+#[test]
+fn relays_reach_their_receivers_in_the_call_and_no_others() {
+    let room = Room::new(session_id());
+    let names = (1..).zip(["a", "b", "c"]);
+    let mut pages: Vec<_> = names.map(|(id, name)| join(&room, id, name)).collect();
+    let mut waiting = join(&room, 4, "w");
+    let mut unknown = join(&room, 5, "u");
+    for id in 1..=3 {
+        introduce(&room, id, 1, Admitted);
+    }
+    introduce(&room, 4, 1, Waiting);
+    let relay = |kind, to: Option<&str>| {
+        room.deliver(&Arc::new(Relay {
+            session_id: session_id(),
+            from: user("a"),
+            to: to.map(user),
+            kind,
+            payload: serde_json::Map::new(),
+        }));
+    };
+    relay(RelayKind::Offer, Some("b"));
+    relay(RelayKind::Emoji, None);
+    for to in ["w", "u", "x", "a"] {
+        relay(RelayKind::Answer, Some(to));
+    }
+    room.announce(2).admit(&user("w"), ServerMessage::Removed);
+    relay(RelayKind::IceCandidate, Some("w"));
+    let heard: Vec<_> = pages.iter_mut().map(sent).collect();
+    assert_eq!(heard[0], ["pong"]);
+    assert_eq!(heard[1], ["pong", "offer", "emoji"]);
+    assert_eq!(heard[2], ["pong", "emoji"]);
+    assert_eq!(sent(&mut waiting), ["pong", "removed", "ice-candidate"]);
+    assert!(sent(&mut unknown).is_empty());
+}
+
+#[test]
+fn only_pages_that_the_session_has_otherwise_than_they_were_told_are_closed() {
+    let room = Room::new(session_id());
+    let names = ["same", "gone", "admitted", "role", "newer", "unknown"];
+    let joining = (1..).zip(names);
+    let mut pages: Vec<_> = joining.map(|(id, name)| join(&room, id, name)).collect();
+    for (id, version, status) in [
+        (1, 1, Admitted),
+        (2, 1, Admitted),
+        (3, 1, Waiting),
+        (4, 1, Admitted),
+        (5, 5, Admitted),
+    ] {
+        introduce(&room, id, version, status);
+    }
+    let participants = [
+        participant("same", Role::Patient, Admitted),
+        participant("admitted", Role::Patient, Admitted),
+        participant("role", Role::Guest, Admitted),
+    ];
+    room.close_changed(5, &participants, CloseCode::GoingAway);
+    let closed: Vec<_> = names
+        .into_iter()
+        .zip(&mut pages)
+        .filter_map(|(name, page)| sent(page).contains(&"1001".to_owned()).then_some(name))
+        .collect();
+    assert_eq!(closed, ["gone", "admitted", "role"]);
+    // The room knows of that version from then on.
+    assert_eq!(introduce(&room, 6, 4, Admitted), Introduction::Outdated);
+}
+
+#[test]
+fn media_states_outlive_a_connection_and_go_when_the_session_is_not_followed() {
+    let room = Room::new(session_id());
+    let _page = join(&room, 1, "a");
+    let muted = MediaState {
+        muted: true,
+        camera_off: false,
+    };
+    assert_eq!(room.note_sender(&user("a"), ConnectionId(1), None), None);
+    introduce(&room, 1, 1, Waiting);
+    let noted = room.note_sender(&user("a"), ConnectionId(1), Some(muted));
+    assert_eq!(noted, Some(Waiting));
+    assert!(room.remove_member(&user("a"), ConnectionId(1)));
+    let ignored = room.note_sender(&user("a"), ConnectionId(1), Some(MediaState::default()));
+    assert_eq!(ignored, None);
+    let media = || room.announce(1).media().of(&user("a"));
+    assert_eq!(media(), muted);
+    assert!(room.stop_following_if_empty() && !room.is_followed());
+    assert_eq!(media(), MediaState::default());
+}
