@@ -1,9 +1,10 @@
-//! Errors, RPCs and metrics are documented as they are.
+//! Errors, events, RPCs and metrics are documented as they are.
 
 use std::collections::BTreeSet;
 
 use prost::Message as _;
 use video_session::api::error::{CallClass, CallError, ErrorDescription};
+use video_session::domain::event::EventKind;
 use video_session::telemetry::metrics::Metrics;
 
 use crate::{assert_same, read, rows};
@@ -52,6 +53,15 @@ fn the_error_table_is_complete_and_true() {
         })
         .collect();
     assert_same(listed, expected);
+}
+
+#[test]
+fn the_event_table_lists_every_kind() {
+    let kinds = EventKind::examples();
+    let existing = kinds.iter().map(|kind| kind.name().to_owned());
+    // Another table of the page is about actors.
+    let listed = rows("docs/events.md").into_iter().map(|row| row[0].clone());
+    assert_same(listed.filter(|name| name.contains('.')), existing);
 }
 
 #[test]
