@@ -8,6 +8,7 @@ use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::api::Api;
 use crate::app::clock::{Clock, SystemClock};
 use crate::app::tickets::Tickets;
 use crate::app::{self, App};
@@ -16,7 +17,8 @@ use crate::auth::token::{KeyError, Tokens};
 use crate::bus::local::LocalBus;
 use crate::config::{Config, StoreConfig};
 use crate::domain::error::Error;
-use crate::rpc::{self, Health, Readiness, ServeError};
+use crate::readiness::{Readiness, ReadinessState};
+use crate::rpc::{self, Health, ServeError};
 use crate::store::mongo::{self, MongoStore};
 use crate::store::observed::ObservedStore;
 use crate::store::sqlite::{OpenError, SqliteStore};
@@ -83,7 +85,7 @@ pub struct Service {
     tokens: Arc<Tokens>,
     metrics: Arc<Metrics>,
     rpc_parts: rpc::Parts,
-    health: Health,
+    readiness: ReadinessState,
     /// Cancelled when streams are to end.
     closing: CancellationToken,
 }
@@ -110,7 +112,13 @@ impl Service {
             retry_after: config.rpc.retry_after,
         };
         let watches_max = config.rpc.health_watches_max;
-        let health = Health::new(closing.clone(), shutting_down, watches_max);
+        let readiness = ReadinessState::default();
+        let health = Health::new(
+            readiness.clone(),
+            closing.clone(),
+            shutting_down,
+            watches_max,
+        );
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let app_parts = app::Parts {
             stores: stores.clone(),
@@ -127,9 +135,9 @@ impl Service {
             config.internal_secret_previous.as_ref(),
         );
         let rpc_parts = rpc::Parts {
-            app: Arc::clone(&app),
+            api: Api::new(Arc::clone(&app), config.api.clone()),
             secrets: Arc::new(secrets),
-            health: health.clone(),
+            health,
             metrics: Arc::clone(&metrics),
         };
         Ok(Self {
@@ -143,7 +151,7 @@ impl Service {
             tokens,
             metrics,
             rpc_parts,
-            health,
+            readiness,
             closing,
         })
     }
@@ -184,7 +192,7 @@ impl Service {
             tokens,
             metrics,
             rpc_parts,
-            health,
+            readiness,
             closing,
         } = self;
         let tasks = TaskTracker::new();
@@ -193,7 +201,7 @@ impl Service {
         let worker_parts = worker::Parts {
             app: Arc::clone(&app),
             stores: stores.clone(),
-            health: health.clone(),
+            readiness: readiness.clone(),
             metrics: Arc::clone(&metrics),
         };
         worker::start(
@@ -217,7 +225,7 @@ impl Service {
             stop_serving.clone(),
         ));
         if let Some(listener) = health_only {
-            let (config, health) = (config.rpc.clone(), health.clone());
+            let (config, health) = (config.rpc.clone(), rpc_parts.health.clone());
             let stop = stop_serving.clone();
             tasks.spawn(async move { rpc::serve_health(listener, &config, health, stop).await });
         }
@@ -233,7 +241,7 @@ impl Service {
         }
         tracing::info!("draining");
         stop_workers.cancel();
-        health.set(Readiness::Draining);
+        readiness.set(Readiness::Draining);
         tokio::time::sleep(config.drain_delay).await;
         closing.cancel();
         stop_serving.cancel();

@@ -1,8 +1,10 @@
 //! `video-session`: the control plane of a telemedicine backend's video consultations.
 //!
-//! A request moves one way: `rpc` parses it, `app` asks `domain` what follows, `store` commits that, and only then does
-//! `bus` tell of it. ARCHITECTURE.md has the whole map and the rules that tests/tidy.rs holds the modules to.
+//! A request moves one way: an edge (`rpc`) hands it to `api`, which parses it, `app` asks `domain` for a decision, `store`
+//! commits that, and only then does `bus` tell of it. ARCHITECTURE.md has the whole map and the rules that tests/tidy holds the
+//! modules to.
 
+pub mod api;
 pub mod app;
 pub mod auth;
 pub mod boot;
@@ -11,6 +13,7 @@ pub mod config;
 pub mod domain;
 pub mod net;
 pub mod proto;
+pub mod readiness;
 pub mod rpc;
 pub mod store;
 pub mod telemetry;

@@ -4,8 +4,6 @@ use aws_lc_rs::digest::{SHA256, digest};
 use secrecy::{ExposeSecret as _, SecretString};
 use subtle::{Choice, ConstantTimeEq as _};
 
-use crate::domain::error::Error;
-
 /// The secret in force and, while rotating, the one before it.
 pub struct InternalSecrets {
     current: [u8; 32],
@@ -21,6 +19,17 @@ pub enum Shown {
     Previous,
 }
 
+/// Why a caller is not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SecretError {
+    /// The caller showed no secret.
+    #[error("no secret was shown")]
+    Missing,
+    /// The caller showed a wrong secret.
+    #[error("the secret is wrong")]
+    Invalid,
+}
+
 impl InternalSecrets {
     /// Accepts `current` and, while rotating, `previous`.
     pub fn new(current: &SecretString, previous: Option<&SecretString>) -> Self {
@@ -34,9 +43,9 @@ impl InternalSecrets {
     /// Compares digests, each with each, in a time that depends neither on where nor on how long the secrets differ.
     ///
     /// # Errors
-    /// [`Error::SecretMissing`], [`Error::SecretInvalid`]
-    pub fn check(&self, shown: Option<&[u8]>) -> Result<Shown, Error> {
-        let shown = sha256(shown.ok_or(Error::SecretMissing)?);
+    /// [`SecretError`]
+    pub fn check(&self, shown: Option<&[u8]>) -> Result<Shown, SecretError> {
+        let shown = sha256(shown.ok_or(SecretError::Missing)?);
         let is_current = self.current.ct_eq(&shown);
         let is_previous = self
             .previous
@@ -44,7 +53,7 @@ impl InternalSecrets {
         match (bool::from(is_current), bool::from(is_previous)) {
             (true, _) => Ok(Shown::Current),
             (false, true) => Ok(Shown::Previous),
-            (false, false) => Err(Error::SecretInvalid),
+            (false, false) => Err(SecretError::Invalid),
         }
     }
 }
@@ -65,8 +74,8 @@ mod tests {
         let secrets = InternalSecrets::new(&secret("new"), Some(&secret("old")));
         assert_eq!(secrets.check(Some(b"new")), Ok(Shown::Current));
         assert_eq!(secrets.check(Some(b"old")), Ok(Shown::Previous));
-        assert_eq!(secrets.check(Some(b"ne")), Err(Error::SecretInvalid));
-        assert_eq!(secrets.check(Some(b"")), Err(Error::SecretInvalid));
-        assert_eq!(secrets.check(None), Err(Error::SecretMissing));
+        assert_eq!(secrets.check(Some(b"ne")), Err(SecretError::Invalid));
+        assert_eq!(secrets.check(Some(b"")), Err(SecretError::Invalid));
+        assert_eq!(secrets.check(None), Err(SecretError::Missing));
     }
 }

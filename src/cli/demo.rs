@@ -1,5 +1,6 @@
 //! A session to try the service with: two links, to be opened side by side in one browser.
 
+use video_session::api::links::Links;
 use video_session::app::{App, JoinRequest};
 use video_session::domain::access::Role;
 use video_session::domain::actor::Actor;
@@ -15,7 +16,7 @@ fn user(name: &str) -> Result<UserId, Error> {
 }
 
 /// Creates a session and says how its doctor and its patient join it.
-pub(super) async fn links(app: &App, client_base_url: &str) -> Result<String, DemoError> {
+pub(super) async fn create_session(app: &App, links: &Links) -> Result<String, DemoError> {
     let (doctor, patient) = (user("demo-doctor")?, user("demo-patient")?);
     let request = SessionRequest {
         appointment_id: AppointmentId::parse(format!("demo-{}", random_id()))
@@ -41,8 +42,7 @@ pub(super) async fn links(app: &App, client_base_url: &str) -> Result<String, De
             display_name: display_name.to_owned(),
         };
         let grant = app.sessions.join(&Actor::Backend, &request).await?;
-        let jwt = grant.token.jwt;
-        Ok::<_, Error>(format!("{client_base_url}/join/{session_id}?token={jwt}"))
+        Ok::<_, Error>(links.join(&session_id, &grant.token.jwt))
     };
     let for_doctor = link(Role::Doctor, doctor, "Dr. Demo").await?;
     let for_patient = link(Role::Patient, patient, "Pat Demo").await?;

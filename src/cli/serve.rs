@@ -76,7 +76,7 @@ async fn serve(config: Config, is_demo: bool) -> Result<(), Box<dyn std::error::
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let client_base_url = config.web.client_base_url.clone();
+    let links = config.api.links.clone();
     let dev_header = config.dev.then(|| secret_header(&config));
     raise_file_limit(&config);
     let store = config.store.name();
@@ -94,7 +94,7 @@ async fn serve(config: Config, is_demo: bool) -> Result<(), Box<dyn std::error::
     if let Some(header) = dev_header {
         tracing::warn!("--dev: generated secrets and loopback only; this is not for production");
         let what_next = if is_demo {
-            demo::links(service.app(), &client_base_url).await?
+            demo::create_session(service.app(), &links).await?
         } else {
             what_to_paste(addresses.grpc, &header)
         };

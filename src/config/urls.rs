@@ -2,6 +2,11 @@
 
 use url::{Host, Url};
 
+/// The entries of a list, which are separated by spaces, as in a CSP source list, or by commas.
+pub(super) fn list(text: &str) -> impl Iterator<Item = &str> {
+    text.split([',', ' ']).filter(|entry| !entry.is_empty())
+}
+
 /// An absolute URL of one of the schemes, without user info, without dot segments in its path (written out or encoded), and
 /// with a port that exists.
 pub(super) fn parse_url(text: &str, schemes: &[&str]) -> Option<Url> {

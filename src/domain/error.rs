@@ -35,22 +35,6 @@ pub enum Error {
     /// The request is malformed; all its faults.
     #[strum_discriminants(strum(serialize = "VALIDATION_FAILED"))]
     Validation(Vec<Violation>),
-    /// The bytes are not the message that the method takes.
-    MessageMalformed,
-    /// The message is larger than the service takes.
-    MessageTooLarge,
-    /// The message is compressed in a way that the service does not know.
-    EncodingUnsupported,
-    /// No such method.
-    MethodUnknown,
-    /// The message did not arrive in time.
-    RequestIncomplete,
-    /// The deadline that the caller set has passed; the change may or may not have been made.
-    DeadlineExceeded,
-    /// The call carries no internal secret.
-    SecretMissing,
-    /// The call carries a wrong internal secret.
-    SecretInvalid,
     /// No session has that id, or the appointment has none.
     SessionNotFound,
     /// The session has ended.
@@ -271,19 +255,20 @@ impl Error {
         self.text().metadata
     }
 
+    /// The faults of the request's fields, if there are any.
+    pub fn into_violations(self) -> Vec<Violation> {
+        if let Self::Validation(violations) = self {
+            violations
+        } else {
+            Vec::new()
+        }
+    }
+
     fn facts(&self) -> Facts {
         use ErrorClass as Class;
         use ParticipantError as Told;
         match self {
             Self::Validation(_) => Facts::new(Class::Invalid, Told::Fault),
-            Self::MessageMalformed
-            | Self::MessageTooLarge
-            | Self::EncodingUnsupported
-            | Self::MethodUnknown
-            | Self::RequestIncomplete
-            | Self::DeadlineExceeded
-            | Self::SecretMissing
-            | Self::SecretInvalid => Facts::new(Class::Invalid, Told::Fault),
             Self::SessionNotFound => Facts::new(Class::NotFound, Told::SessionUnknown),
             Self::SessionEnded { .. } => Facts::new(Class::WrongState, Told::SessionEnded),
             Self::JoinTooEarly { opens } => {
@@ -323,14 +308,6 @@ impl Error {
                     .collect();
                 Text::new(faults.join("; "))
             }
-            Self::MessageMalformed => Text::new("the request is not a valid message of this method"),
-            Self::MessageTooLarge => Text::new("the request is larger than this service takes"),
-            Self::EncodingUnsupported => Text::new("send the request uncompressed"),
-            Self::MethodUnknown => Text::new("this service has no such method"),
-            Self::RequestIncomplete => Text::new("the request did not arrive in full in time"),
-            Self::DeadlineExceeded => Text::new("the call's deadline has passed; the change may or may not have been made"),
-            Self::SecretMissing => Text::new("the metadata x-internal-secret is missing"),
-            Self::SecretInvalid => Text::new("the metadata x-internal-secret is wrong"),
             Self::SessionNotFound => Text::new("there is no such session"),
             Self::SessionEnded { session_id } => {
                 Text::new("the session has ended; create a new one for the appointment")
@@ -386,19 +363,12 @@ impl Error {
         Reason::ALL.iter().copied().map(Self::example).collect()
     }
 
-    fn example(reason: Reason) -> Self {
+    /// An error of that reason.
+    pub fn example(reason: Reason) -> Self {
         let session_id = SessionId::from_stored("sess_1".into());
         let retry_after = Duration::from_secs(1);
         match reason {
             Reason::Validation => Self::field("field", "is wrong"),
-            Reason::MessageMalformed => Self::MessageMalformed,
-            Reason::MessageTooLarge => Self::MessageTooLarge,
-            Reason::EncodingUnsupported => Self::EncodingUnsupported,
-            Reason::MethodUnknown => Self::MethodUnknown,
-            Reason::RequestIncomplete => Self::RequestIncomplete,
-            Reason::DeadlineExceeded => Self::DeadlineExceeded,
-            Reason::SecretMissing => Self::SecretMissing,
-            Reason::SecretInvalid => Self::SecretInvalid,
             Reason::SessionNotFound => Self::SessionNotFound,
             Reason::SessionEnded => Self::SessionEnded { session_id },
             Reason::JoinTooEarly => Self::JoinTooEarly {

@@ -1,6 +1,6 @@
 //! The open connections of a listener: so many in all, so many from one address.
 //!
-//! A connection is a stranger until a call on it shows the internal secret. Where there is no place left, the oldest stranger
+//! A connection is a stranger until a call on it shows the internal secret. At the limit, the oldest stranger
 //! is cut in favour of the newcomer, so callers without the secret cannot block others, not even clients at their own address.
 //! Strangers that have never made a call go first, so that a probe that keeps its connection open outlives those who are
 //! silent; but not before they had the time to make one.
@@ -19,10 +19,10 @@ use tokio_util::sync::CancellationToken;
 const FIRST_CALL_TIME: Duration = Duration::from_secs(1);
 
 /// All open connections of a listener.
-pub(super) struct Connections {
+pub(super) struct ConnectionTable {
     per_address_max: usize,
     /// A permit for each connection that may be open; held until its socket is closed.
-    room: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     table: Mutex<Table>,
 }
 
@@ -59,7 +59,7 @@ struct Rank {
 pub(super) struct Peer(Arc<PeerState>);
 
 struct PeerState {
-    connections: Arc<Connections>,
+    connections: Arc<ConnectionTable>,
     address: IpAddr,
     number: u64,
     has_called: AtomicBool,
@@ -67,25 +67,25 @@ struct PeerState {
     cut: CancellationToken,
 }
 
-/// A connection's place, until it is dropped.
-pub(super) struct Place {
+/// What lets a connection be open, until it is dropped.
+pub(super) struct ConnectionPermit {
     peer: Peer,
     _permit: OwnedSemaphorePermit,
 }
 
-impl Connections {
+impl ConnectionTable {
     pub(super) fn new(connections_max: usize, per_address_max: usize) -> Arc<Self> {
         Arc::new(Self {
             per_address_max,
-            room: Arc::new(Semaphore::new(connections_max)),
+            permits: Arc::new(Semaphore::new(connections_max)),
             table: Mutex::default(),
         })
     }
 
-    /// A place for a connection from `address`; waits for one if all are taken and none is a stranger's. `None` if the
+    /// A permit for a connection from `address`; waits for one if all are taken and none is a stranger's. `None` if the
     /// address has as many as it may have, and none is a stranger's. To be called by one task only: two could take more
-    /// places than there are.
-    pub(super) async fn take_place(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+    /// permits than there are.
+    pub(super) async fn acquire(self: &Arc<Self>, address: IpAddr) -> Option<ConnectionPermit> {
         let makes_way = {
             let mut table = self.table();
             let open = table.addresses.get(&address).map_or(0, |found| found.open);
@@ -95,17 +95,17 @@ impl Connections {
             }
             is_full
         };
-        let permit = match Arc::clone(&self.room).try_acquire_owned() {
+        let permit = match Arc::clone(&self.permits).try_acquire_owned() {
             Ok(permit) => permit,
             Err(_) => {
                 if !makes_way {
                     self.table().cut_a_stranger();
                 }
-                Arc::clone(&self.room).acquire_owned().await.ok()?
+                Arc::clone(&self.permits).acquire_owned().await.ok()?
             }
         };
         let peer = self.table().add(self, address);
-        Some(Place {
+        Some(ConnectionPermit {
             peer,
             _permit: permit,
         })
@@ -123,7 +123,7 @@ impl Connections {
 }
 
 impl Table {
-    fn add(&mut self, connections: &Arc<Connections>, address: IpAddr) -> Peer {
+    fn add(&mut self, connections: &Arc<ConnectionTable>, address: IpAddr) -> Peer {
         self.opened += 1;
         let number = self.opened;
         let cut = CancellationToken::new();
@@ -149,9 +149,9 @@ impl Table {
     /// Changes what is known of an address, and keeps the order of addresses true.
     fn change<T>(&mut self, address: IpAddr, change: impl FnOnce(&mut Address) -> T) -> T {
         let found = self.addresses.entry(address).or_default();
-        let before = found.place(address);
+        let before = found.position(address);
         let outcome = change(found);
-        let after = found.place(address);
+        let after = found.position(address);
         if found.open == 0 {
             self.addresses.remove(&address);
         }
@@ -185,7 +185,7 @@ impl Table {
 
 impl Address {
     /// Where it stands among the addresses that have strangers.
-    fn place(&self, address: IpAddr) -> Option<(usize, Reverse<Rank>, IpAddr)> {
+    fn position(&self, address: IpAddr) -> Option<(usize, Reverse<Rank>, IpAddr)> {
         let (first, _) = self.strangers.first_key_value()?;
         Some((self.strangers.len(), Reverse(*first), address))
     }
@@ -256,13 +256,13 @@ impl Peer {
     }
 }
 
-impl Place {
+impl ConnectionPermit {
     pub(super) fn peer(&self) -> &Peer {
         &self.peer
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let peer = &self.peer;
         let mut table = peer.0.connections.table();
@@ -285,16 +285,13 @@ mod tests {
         IpAddr::from([192, 0, 2, last])
     }
 
-    /// A place that is there at once; `None` if the caller is refused or would have to wait.
-    fn take(connections: &Arc<Connections>, last: u8) -> Option<Place> {
-        connections
-            .take_place(address(last))
-            .now_or_never()
-            .flatten()
+    /// A permit that is there at once; `None` if the caller is refused or would have to wait.
+    fn take(connections: &Arc<ConnectionTable>, last: u8) -> Option<ConnectionPermit> {
+        connections.acquire(address(last)).now_or_never().flatten()
     }
 
     /// As if every stranger had been there for a while.
-    fn age_strangers(connections: &Connections) {
+    fn age_strangers(connections: &ConnectionTable) {
         let long_ago = Instant::now()
             .checked_sub(2 * FIRST_CALL_TIME)
             .expect("up for long");
@@ -305,30 +302,30 @@ mod tests {
         }
     }
 
-    fn is_cut(place: &Place) -> bool {
-        place.peer().cut().is_cancelled()
+    fn is_cut(permit: &ConnectionPermit) -> bool {
+        permit.peer().cut().is_cancelled()
     }
 
-    fn is_empty(connections: &Connections) -> bool {
+    fn is_empty(connections: &ConnectionTable) -> bool {
         let table = connections.table();
         table.addresses.is_empty() && table.by_strangers.is_empty()
     }
 
     #[test]
     fn an_addresss_oldest_stranger_makes_way() {
-        let connections = Connections::new(10, 2);
-        let first = take(&connections, 1).expect("a place");
-        let second = take(&connections, 1).expect("a place");
-        let third = take(&connections, 1).expect("a place");
+        let connections = ConnectionTable::new(10, 2);
+        let first = take(&connections, 1).expect("a permit");
+        let second = take(&connections, 1).expect("a permit");
+        let third = take(&connections, 1).expect("a permit");
         assert_eq!([&first, &second, &third].map(is_cut), [true, false, false]);
         // One that has not called yet had no time to, so one that has called makes way for it.
         second.peer().note_call();
-        let fourth = take(&connections, 1).expect("a place");
+        let fourth = take(&connections, 1).expect("a permit");
         assert_eq!([&second, &third, &fourth].map(is_cut), [true, false, false]);
         // Once it had the time, it goes first.
         third.peer().note_call();
         age_strangers(&connections);
-        let fifth = take(&connections, 1).expect("a place");
+        let fifth = take(&connections, 1).expect("a permit");
         assert_eq!([&third, &fourth, &fifth].map(is_cut), [false, true, false]);
         drop((first, second, third, fourth, fifth));
         assert!(is_empty(&connections));
@@ -336,29 +333,30 @@ mod tests {
 
     #[test]
     fn an_address_whose_callers_are_known_is_refused_more() {
-        let connections = Connections::new(10, 2);
-        let places = [take(&connections, 1), take(&connections, 1)].map(|place| {
-            let place = place.expect("a place");
-            place.peer().note_call();
-            place.peer().note_secret();
-            place
+        let connections = ConnectionTable::new(10, 2);
+        let permits = [take(&connections, 1), take(&connections, 1)].map(|permit| {
+            let permit = permit.expect("a permit");
+            permit.peer().note_call();
+            permit.peer().note_secret();
+            permit
         });
         assert!(take(&connections, 1).is_none());
         assert!(take(&connections, 2).is_some());
-        assert!(!places.iter().any(is_cut));
-        drop(places);
+        assert!(!permits.iter().any(is_cut));
+        drop(permits);
         assert!(take(&connections, 1).is_some());
         assert!(is_empty(&connections));
     }
 
     #[test]
     fn of_all_addresses_the_one_with_most_strangers_makes_way() {
-        let connections = Connections::new(4, 3);
-        let known = take(&connections, 1).expect("a place");
+        let connections = ConnectionTable::new(4, 3);
+        let known = take(&connections, 1).expect("a permit");
         known.peer().note_secret();
-        let few = take(&connections, 2).expect("a place");
-        let many = [take(&connections, 3), take(&connections, 3)].map(|place| place.expect("one"));
-        // There is no place before the socket of the one that was cut is closed.
+        let few = take(&connections, 2).expect("a permit");
+        let many =
+            [take(&connections, 3), take(&connections, 3)].map(|permit| permit.expect("one"));
+        // There is no permit before the socket of the one that was cut is closed.
         assert!(take(&connections, 4).is_none());
         let [oldest, other] = many;
         assert_eq!(
@@ -366,18 +364,18 @@ mod tests {
             [false, false, true, false]
         );
         drop(oldest);
-        let newcomer = take(&connections, 4).expect("a place");
+        let newcomer = take(&connections, 4).expect("a permit");
         drop((known, few, other, newcomer));
         assert!(is_empty(&connections));
     }
 
     #[test]
     fn of_addresses_with_one_stranger_each_a_silent_one_makes_way() {
-        let connections = Connections::new(3, 3);
-        let probe = take(&connections, 9).expect("a place");
+        let connections = ConnectionTable::new(3, 3);
+        let probe = take(&connections, 9).expect("a permit");
         probe.peer().note_call();
         let silent =
-            [take(&connections, 1), take(&connections, 2)].map(|place| place.expect("one"));
+            [take(&connections, 1), take(&connections, 2)].map(|permit| permit.expect("one"));
         assert!(take(&connections, 3).is_none());
         let [oldest, other] = silent;
         assert_eq!([&probe, &oldest, &other].map(is_cut), [false, true, false]);
@@ -387,13 +385,13 @@ mod tests {
 
     #[test]
     fn all_strangers_are_cut_and_those_with_the_secret_are_not() {
-        let connections = Connections::new(10, 10);
-        let places = [1, 1, 2, 3].map(|last| take(&connections, last).expect("a place"));
-        places[1].peer().note_secret();
-        places[2].peer().note_call();
+        let connections = ConnectionTable::new(10, 10);
+        let permits = [1, 1, 2, 3].map(|last| take(&connections, last).expect("a permit"));
+        permits[1].peer().note_secret();
+        permits[2].peer().note_call();
         connections.cut_strangers();
-        assert_eq!(places.each_ref().map(is_cut), [true, false, true, true]);
-        drop(places);
+        assert_eq!(permits.each_ref().map(is_cut), [true, false, true, true]);
+        drop(permits);
         assert!(is_empty(&connections));
     }
 }

@@ -6,15 +6,15 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderValue, Request};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 use tonic::Status;
 use tonic::body::Body;
-use tower::{Layer, Service};
 
+use super::middleware::{Answer, Middleware, Next};
 use super::status::early_status;
-use crate::domain::error::Error;
+use crate::api::error::CallFault;
 
 /// The metadata that carries the deadline, as the time that is left.
 const TIMEOUT_HEADER: &str = "grpc-timeout";
@@ -24,43 +24,19 @@ const HEAD_START: Duration = Duration::from_millis(5);
 const TIMEOUT_DIGITS_MAX: usize = 8;
 
 #[derive(Clone, Copy)]
-pub(super) struct DeadlineLayer;
+pub(super) struct Deadline;
 
-impl<S> Layer<S> for DeadlineLayer {
-    type Service = Deadline<S>;
+impl Middleware for Deadline {
+    type Body = Body;
 
-    fn layer(&self, inner: S) -> Deadline<S> {
-        Deadline { inner }
-    }
-}
-
-#[derive(Clone)]
-pub(super) struct Deadline<S> {
-    inner: S,
-}
-
-impl<S> Service<Request<Body>> for Deadline<S>
-where
-    S: Service<Request<Body>, Response = Response<Body>>,
-    S::Future: Send + 'static,
-    S::Error: 'static,
-{
-    type Response = Response<Body>;
-    type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call<S: Next>(&self, request: Request<Body>, next: &mut S) -> Answer<Body, S::Error> {
         let timeout = request.headers().get(TIMEOUT_HEADER).and_then(read_timeout);
         let timeout = timeout.map(|timeout| timeout.saturating_sub(HEAD_START));
         let Some(deadline) = timeout.and_then(|timeout| Instant::now().checked_add(timeout)) else {
-            return Box::pin(self.inner.call(request));
+            return Box::pin(next.call(request));
         };
-        let passed = early_status(request.uri().path(), Error::DeadlineExceeded);
-        let answer = self.inner.call(request);
+        let passed = early_status(request.uri().path(), CallFault::DeadlineExceeded);
+        let answer = next.call(request);
         Box::pin(async move {
             let Ok(answer) = timeout_at(deadline, answer).await else {
                 return Ok(passed.into_http());

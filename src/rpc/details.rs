@@ -1,53 +1,26 @@
 //! Gives the gRPC library's own refusals (an unknown method, an undecodable message) the details that every error has.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
 use http::{Request, Response};
 use tonic::body::Body;
 use tonic::{Code, Status};
-use tower::{Layer, Service};
 
 use super::methods::{UNKNOWN, is_standard, method};
+use super::middleware::{Answer, Middleware, Next};
 use super::status::{bare, status};
 
 const DETAILS_HEADER: &str = "grpc-status-details-bin";
 
 #[derive(Clone, Copy)]
-pub(super) struct DetailsLayer;
+pub(super) struct Details;
 
-impl<S> Layer<S> for DetailsLayer {
-    type Service = Details<S>;
+impl Middleware for Details {
+    type Body = Body;
 
-    fn layer(&self, inner: S) -> Details<S> {
-        Details { inner }
-    }
-}
-
-#[derive(Clone)]
-pub(super) struct Details<S> {
-    inner: S,
-}
-
-impl<S> Service<Request<Body>> for Details<S>
-where
-    S: Service<Request<Body>, Response = Response<Body>>,
-    S::Future: Send + 'static,
-    S::Error: 'static,
-{
-    type Response = Response<Body>;
-    type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call<S: Next>(&self, request: Request<Body>, next: &mut S) -> Answer<Body, S::Error> {
         let path = request.uri().path();
         let exempt = is_standard(path);
         let known = method(path) != UNKNOWN;
-        let answer = self.inner.call(request);
+        let answer = next.call(request);
         Box::pin(async move {
             let response = answer.await?;
             Ok(if exempt {

@@ -16,25 +16,15 @@ use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse, health_server};
 use super::SERVICE_NAME;
 use super::status::status;
 use crate::domain::error::Error;
+use crate::readiness::{Readiness, ReadinessState};
 
 /// Liveness' name.
 const LIVENESS: &str = "";
 
-/// Whether the instance takes calls.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Readiness {
-    /// It does.
-    Ready,
-    /// It does not, as the store is out of reach.
-    NotReady,
-    /// It does not, and will not again.
-    Draining,
-}
-
-/// Answers health checks from what it was last told.
+/// Answers health checks from the instance's readiness.
 #[derive(Clone)]
 pub struct Health {
-    readiness: watch::Sender<Readiness>,
+    readiness: ReadinessState,
     /// Cancelled when streams are to end.
     closing: CancellationToken,
     shutting_down: Error,
@@ -42,32 +32,19 @@ pub struct Health {
 }
 
 impl Health {
-    /// Not ready until told. Cancelling `closing` ends the streams with `shutting_down`; no more than `watches_max` are
-    /// open at once.
-    pub fn new(closing: CancellationToken, shutting_down: Error, watches_max: usize) -> Self {
+    /// Cancelling `closing` ends the streams with `shutting_down`; no more than `watches_max` are open at once.
+    pub fn new(
+        readiness: ReadinessState,
+        closing: CancellationToken,
+        shutting_down: Error,
+        watches_max: usize,
+    ) -> Self {
         Self {
-            readiness: watch::Sender::new(Readiness::NotReady),
+            readiness,
             closing,
             shutting_down,
             watches: Arc::new(Semaphore::new(watches_max)),
         }
-    }
-
-    /// Tells whether the instance takes calls; those who watch hear of it when it changes. An instance that drains does
-    /// so to its end, whatever a last probe of the store finds.
-    pub fn set(&self, readiness: Readiness) {
-        self.readiness.send_if_modified(|current| {
-            let changes = *current != readiness && *current != Readiness::Draining;
-            if changes {
-                *current = readiness;
-            }
-            changes
-        });
-    }
-
-    /// What it was last told.
-    pub fn readiness(&self) -> Readiness {
-        *self.readiness.borrow()
     }
 }
 
@@ -92,7 +69,7 @@ impl health_server::Health for Health {
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<HealthCheckResponse>, Status> {
         // Only Watch may answer SERVICE_UNKNOWN.
-        match serving(&request.get_ref().service, self.readiness()) {
+        match serving(&request.get_ref().service, self.readiness.get()) {
             ServingStatus::ServiceUnknown => Err(Status::not_found("unknown service")),
             known => Ok(Response::new(response(known))),
         }
@@ -110,7 +87,7 @@ impl health_server::Health for Health {
         let watcher = Watcher {
             _permit: permit,
             service: request.into_inner().service,
-            news: self.readiness.subscribe(),
+            news: self.readiness.watch(),
             closing: self.closing.clone(),
             shutting_down: self.shutting_down.clone(),
             told: None,

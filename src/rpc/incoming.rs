@@ -1,5 +1,5 @@
 //! Accepts connections, and watches each of them until it is closed: the handshake (TLS, HTTP/2's preface, the client's
-//! first SETTINGS frame) must be finished in time, and a connection that has to make way ([`Connections`]) is closed. Of
+//! first SETTINGS frame) must be finished in time, and a connection that has to make way ([`ConnectionTable`]) is closed. Of
 //! those that have finished their handshake, HTTP/2's pings find the ones that fall silent.
 
 use std::io;
@@ -21,14 +21,14 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 
 use super::Config;
-use super::connections::{Connections, Peer, Place};
+use super::connections::{ConnectionPermit, ConnectionTable, Peer};
 use crate::net::subscriber_of;
 
 /// The pause after a failed accept: the process is out of file descriptors, and will be for a moment.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How many connections may wait to be served.
 const ACCEPTED_MAX: usize = 128;
-/// How long the connections on which nobody has shown the secret may take to close once the service stops: they may never
+/// How long the connections without a call that showed the secret may take to close once the service stops: they may never
 /// answer that they have heard of it.
 const STRANGER_GRACE: Duration = Duration::from_secs(1);
 
@@ -40,7 +40,8 @@ pub(super) fn accept(
     stop: &CancellationToken,
 ) -> impl Stream<Item = io::Result<Connection>> + use<> {
     let (accepted, incoming) = mpsc::channel(ACCEPTED_MAX);
-    let connections = Connections::new(config.connections_max, config.connections_per_address_max);
+    let connections =
+        ConnectionTable::new(config.connections_max, config.connections_per_address_max);
     let accepting = Accepting {
         tls,
         hello_timeout: config.hello_timeout,
@@ -66,7 +67,7 @@ struct Accepting {
 }
 
 impl Accepting {
-    async fn accept_all(&self, listener: TcpListener, connections: &Arc<Connections>) {
+    async fn accept_all(&self, listener: TcpListener, connections: &Arc<ConnectionTable>) {
         loop {
             let Ok((stream, address)) = listener.accept().await else {
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -74,16 +75,19 @@ impl Accepting {
             };
             // An answer's end must not wait for the acknowledgement of its beginning, which a client delays by 40 ms.
             let _ = stream.set_nodelay(true);
-            // Without a place, the stream is closed without a word.
-            let Some(place) = connections.take_place(subscriber_of(address.ip())).await else {
+            // Without a permit, the stream is closed at once.
+            let Some(permit) = connections.acquire(subscriber_of(address.ip())).await else {
                 continue;
             };
             let deadline = Instant::now() + self.hello_timeout;
             match &self.tls {
-                None => self.hand_on(Either::Left(stream), place, deadline).await,
+                None => {
+                    self.pass_to_server(Either::Left(stream), permit, deadline)
+                        .await
+                }
                 Some(tls) => {
                     let (accepting, tls) = (self.clone(), tls.clone());
-                    tokio::spawn(accepting.accept_tls(tls, stream, place, deadline));
+                    tokio::spawn(accepting.accept_tls(tls, stream, permit, deadline));
                 }
             }
         }
@@ -93,22 +97,23 @@ impl Accepting {
         self,
         tls: TlsAcceptor,
         stream: TcpStream,
-        place: Place,
+        permit: ConnectionPermit,
         deadline: Instant,
     ) {
         let finished = tokio::select! {
             finished = tokio::time::timeout_at(deadline, tls.accept(stream)) => finished,
-            () = place.peer().cut().cancelled() => return,
+            () = permit.peer().cut().cancelled() => return,
             () = self.stop.cancelled() => return,
         };
         if let Ok(Ok(stream)) = finished {
-            self.hand_on(Either::Right(stream), place, deadline).await;
+            self.pass_to_server(Either::Right(stream), permit, deadline)
+                .await;
         }
     }
 
-    async fn hand_on(&self, socket: Socket, place: Place, deadline: Instant) {
-        let connection = Connection::new(socket, place, deadline, self.stop.clone());
-        // There is nobody to take it once the service stops.
+    async fn pass_to_server(&self, socket: Socket, permit: ConnectionPermit, deadline: Instant) {
+        let connection = Connection::new(socket, permit, deadline, self.stop.clone());
+        // No server takes it once the service stops.
         let _ = self.accepted.send(Ok(connection)).await;
     }
 }
@@ -120,7 +125,7 @@ type End = Pin<Box<dyn Future<Output = io::ErrorKind> + Send>>;
 /// A connection that breaks when its time is up or it has to make way.
 pub(super) struct Connection {
     socket: Socket,
-    place: Place,
+    permit: ConnectionPermit,
     /// `None` once it is finished.
     handshake: Option<Handshake>,
     /// `None` once it has come.
@@ -128,8 +133,13 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    fn new(socket: Socket, place: Place, deadline: Instant, stop: CancellationToken) -> Self {
-        let cut = place.peer().cut().clone();
+    fn new(
+        socket: Socket,
+        permit: ConnectionPermit,
+        deadline: Instant,
+        stop: CancellationToken,
+    ) -> Self {
+        let cut = permit.peer().cut().clone();
         let end = async move {
             tokio::select! {
                 () = tokio::time::sleep_until(deadline) => io::ErrorKind::TimedOut,
@@ -139,7 +149,7 @@ impl Connection {
         };
         Self {
             socket,
-            place,
+            permit,
             handshake: Some(Handshake::default()),
             end: Some(Box::pin(end)),
         }
@@ -148,7 +158,7 @@ impl Connection {
     /// Fails when the connection has come to its end. Every read and write asks, so that a client that takes nothing of what
     /// it is sent is found too.
     fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        if self.handshake.is_none() && self.place.peer().is_known() {
+        if self.handshake.is_none() && self.permit.peer().is_known() {
             return Ok(());
         }
         let Some(end) = &mut self.end else {
@@ -170,7 +180,7 @@ impl Connection {
         };
         if handshake.read(read)? {
             self.handshake = None;
-            let cut = self.place.peer().cut().clone();
+            let cut = self.permit.peer().cut().clone();
             self.end = Some(Box::pin(async move {
                 cut.cancelled().await;
                 io::ErrorKind::ConnectionAborted
@@ -220,7 +230,7 @@ impl Connected for Connection {
     type ConnectInfo = Peer;
 
     fn connect_info(&self) -> Peer {
-        self.place.peer().clone()
+        self.permit.peer().clone()
     }
 }
 

@@ -4,34 +4,35 @@
 
 use std::collections::BTreeMap;
 use std::future::pending;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::Request;
 use http_body_util::{BodyExt as _, Full};
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
-use tower::{Layer, Service};
 
 use super::connections::Peer;
 use super::methods::{has_single_request, is_health};
+use super::middleware::{Answer, Middleware, Next};
 use super::status::early_status;
 use super::{Config, HEALTH_MESSAGE_BYTES_MAX};
+use crate::api::error::{CallError, CallFault};
 use crate::domain::error::Error;
 
 /// What precedes a message: whether it is compressed, and its length.
 const FRAME_HEADER_BYTES: usize = 5;
 
 #[derive(Clone)]
-pub(super) struct MessageLayer {
+pub(super) struct MessageFirst {
     calls: Arc<Reception>,
     /// Apart, so that those without the secret give up nobody who has it.
     health: Arc<Reception>,
 }
 
-impl MessageLayer {
+impl MessageFirst {
     pub(super) fn new(config: &Config) -> Self {
         let reception = |message_bytes_max| {
             Arc::new(Reception {
@@ -49,60 +50,32 @@ impl MessageLayer {
     }
 }
 
-impl<S> Layer<S> for MessageLayer {
-    type Service = Message<S>;
+impl Middleware for MessageFirst {
+    type Body = Body;
 
-    fn layer(&self, inner: S) -> Message<S> {
-        Message {
-            inner,
-            layer: self.clone(),
-        }
-    }
-}
-
-#[derive(Clone)]
-pub(super) struct Message<S> {
-    inner: S,
-    layer: MessageLayer,
-}
-
-impl<S> Service<Request<Body>> for Message<S>
-where
-    S: Service<Request<Body>, Response = Response<Body>> + Clone + Send + 'static,
-    S::Future: Send + 'static,
-    S::Error: 'static,
-{
-    type Response = Response<Body>;
-    type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call<S: Next>(&self, request: Request<Body>, next: &mut S) -> Answer<Body, S::Error> {
         if let Some(peer) = request.extensions().get::<Peer>() {
             peer.note_call();
         }
         let path = request.uri().path();
         // A stream of messages never arrives in full, and an unknown method's message is not looked at.
         if !has_single_request(path) {
-            return Box::pin(self.inner.call(request));
+            return Box::pin(next.call(request));
         }
         let reception = if is_health(path) {
-            Arc::clone(&self.layer.health)
+            Arc::clone(&self.health)
         } else {
-            Arc::clone(&self.layer.calls)
+            Arc::clone(&self.calls)
         };
-        // The one that said it is ready is the one to call.
-        let next = self.inner.clone();
-        let mut inner = std::mem::replace(&mut self.inner, next);
+        // The service that is ready is the one to call; its clone may not be.
+        let other = next.clone();
+        let mut next = std::mem::replace(next, other);
         Box::pin(async move {
             let (parts, body) = request.into_parts();
             match reception.receive(body).await {
                 Ok(message) => {
                     let body = Body::new(Full::from(message));
-                    inner.call(Request::from_parts(parts, body)).await
+                    next.call(Request::from_parts(parts, body)).await
                 }
                 Err(error) => Ok(early_status(parts.uri.path(), error).into_http()),
             }
@@ -127,7 +100,7 @@ struct Waiting {
 }
 
 impl Reception {
-    async fn receive(&self, body: Body) -> Result<Vec<u8>, Error> {
+    async fn receive(&self, body: Body) -> Result<Vec<u8>, CallError> {
         let mut message = pin!(read(body, self.message_bytes_max));
         if let Poll::Ready(message) = futures::poll!(message.as_mut()) {
             return message;
@@ -135,8 +108,8 @@ impl Reception {
         let waiter = self.wait();
         tokio::select! {
             message = message => message,
-            () = waiter.given_up.cancelled() => Err(Error::Overloaded { retry_after: self.retry_after }),
-            () = tokio::time::sleep(self.timeout) => Err(Error::RequestIncomplete),
+            () = waiter.given_up.cancelled() => Err(Error::Overloaded { retry_after: self.retry_after }.into()),
+            () = tokio::time::sleep(self.timeout) => Err(CallFault::RequestIncomplete.into()),
         }
     }
 
@@ -177,7 +150,7 @@ impl Drop for Waiter<'_> {
 }
 
 /// A call's body, to its end.
-async fn read(mut body: Body, message_bytes_max: usize) -> Result<Vec<u8>, Error> {
+async fn read(mut body: Body, message_bytes_max: usize) -> Result<Vec<u8>, CallError> {
     let mut bytes = Vec::new();
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else {
@@ -190,7 +163,7 @@ async fn read(mut body: Body, message_bytes_max: usize) -> Result<Vec<u8>, Error
         let announced = announced_bytes(&bytes).unwrap_or(0);
         let arrived = bytes.len().saturating_sub(FRAME_HEADER_BYTES);
         if announced.max(arrived) > message_bytes_max {
-            return Err(Error::MessageTooLarge);
+            return Err(CallFault::MessageTooLarge.into());
         }
     }
     Ok(bytes)

@@ -1,5 +1,6 @@
-//! The gRPC edge: ordered layers, then one service implementation a file, then the way back to the wire.
+//! The gRPC edge: layers in order around [`Api`], and errors as statuses.
 
+mod adapter;
 mod connections;
 mod deadline;
 mod details;
@@ -9,15 +10,13 @@ mod in_flight;
 mod incoming;
 mod message;
 mod methods;
+mod middleware;
 mod observe;
-mod page_token;
-mod service;
 mod status;
 mod tls;
 mod trace_context;
-mod wire;
 
-pub use health::{Health, Readiness};
+pub use health::Health;
 pub use status::code_of;
 pub use tls::{Tls, TlsError};
 
@@ -30,12 +29,13 @@ use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic_health::pb::health_server::HealthServer;
 
-use crate::app::App;
+use crate::api::Api;
 use crate::auth::secret::InternalSecrets;
 use crate::proto;
 use crate::proto::v1::video_session_service_server::VideoSessionServiceServer;
 use crate::telemetry::metrics::Metrics;
-use service::SessionService;
+use adapter::Adapter;
+use middleware::Around;
 
 /// The full name of the API's service; its health is the service's readiness.
 pub const SERVICE_NAME: &str = "videosession.v1.VideoSessionService";
@@ -57,7 +57,7 @@ pub struct Config {
     pub in_flight_max: usize,
     /// How many may watch health at once.
     pub health_watches_max: usize,
-    /// How long a connection may take from its begin to a finished handshake: TLS, HTTP/2's preface, the first SETTINGS.
+    /// How long a connection may take from its start to a finished handshake: TLS, HTTP/2's preface, the first SETTINGS.
     pub hello_timeout: Duration,
     /// How many connections may be open at once.
     pub connections_max: usize,
@@ -70,10 +70,6 @@ pub struct Config {
     /// How old a connection becomes before its client is asked to open another, so that clients find new instances; calls
     /// that it carries are not cut. `None`: any age.
     pub connection_age_max: Option<Duration>,
-    /// How many participants a session may have at the most.
-    pub participants_max: u16,
-    /// Where CLIENT_BASE_URL points; without a slash at its end.
-    pub client_base_url: String,
     /// What a caller is told to wait when it is refused as overload.
     pub retry_after: Duration,
 }
@@ -81,8 +77,8 @@ pub struct Config {
 /// What the edge stands on.
 #[derive(Clone)]
 pub struct Parts {
-    /// The application.
-    pub app: Arc<App>,
+    /// What calls are passed on to.
+    pub api: Api,
     /// The secrets that let callers in.
     pub secrets: Arc<InternalSecrets>,
     /// What health answers.
@@ -117,12 +113,12 @@ pub async fn serve(
     stop: CancellationToken,
 ) -> Result<(), ServeError> {
     let Parts {
-        app,
+        api,
         secrets,
         health,
         metrics,
     } = parts;
-    let sessions = VideoSessionServiceServer::new(SessionService::new(app, config))
+    let sessions = VideoSessionServiceServer::new(Adapter(api))
         .max_decoding_message_size(config.message_bytes_max);
     let mut routes = Routes::new(sessions).add_service(health_server(health));
     if config.reflection {
@@ -130,15 +126,15 @@ pub async fn serve(
     }
     let acceptor = tls.map(Tls::acceptor).transpose()?;
     let connections = incoming::accept(listener, config, acceptor, &stop);
-    // From the outside in: everything is observed, every error is detailed, deadlines are kept, nobody gets in without the
-    // secret, and a call takes a place only when its message is here.
+    // From the outside in: everything is observed, every error is detailed, deadlines are kept, the secret is
+    // checked, and a call counts as in progress only once its message is here.
     base_server(config)
-        .layer(observe::ObserveLayer::new(Arc::clone(&metrics)))
-        .layer(details::DetailsLayer)
-        .layer(deadline::DeadlineLayer)
-        .layer(gate::GateLayer::new(secrets, metrics))
-        .layer(message::MessageLayer::new(config))
-        .layer(in_flight::InFlightLayer::new(config))
+        .layer(Around(observe::Observe::new(Arc::clone(&metrics))))
+        .layer(Around(details::Details))
+        .layer(Around(deadline::Deadline))
+        .layer(Around(gate::Gate::new(secrets, metrics)))
+        .layer(Around(message::MessageFirst::new(config)))
+        .layer(Around(in_flight::InFlight::new(config)))
         .add_routes(routes)
         .serve_with_incoming_shutdown(connections, stop.cancelled())
         .await
@@ -157,15 +153,15 @@ pub async fn serve_health(
 ) -> Result<(), ServeError> {
     let connections = incoming::accept(listener, config, None, &stop);
     base_server(config)
-        .layer(deadline::DeadlineLayer)
-        .layer(message::MessageLayer::new(config))
+        .layer(Around(deadline::Deadline))
+        .layer(Around(message::MessageFirst::new(config)))
         .add_service(health_server(health))
         .serve_with_incoming_shutdown(connections, stop.cancelled())
         .await
         .map_err(ServeError::Server)
 }
 
-/// Health is asked for without the secret, so nobody gets memory for more than a service's name.
+/// Health checks need no secret, so they get memory for a service's name and no more.
 fn health_server(health: Health) -> HealthServer<Health> {
     HealthServer::new(health).max_decoding_message_size(HEALTH_MESSAGE_BYTES_MAX)
 }
@@ -190,7 +186,7 @@ fn add_reflection(routes: Routes, message_bytes_max: usize) -> Result<Routes, Se
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            // Nobody calls these, but clients that work by reflection show errors' details by them.
+            // No service uses these messages, but clients that work by reflection decode errors' details with them.
             .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
     let v1 = builder().build_v1().map_err(ServeError::Reflection)?;

@@ -5,66 +5,42 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, Request};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tonic::body::Body;
 use tonic::{Code, Status};
-use tower::{Layer, Service};
 use tracing::field::Empty;
 use tracing::{Instrument as _, Span};
 
 use super::methods::{is_health, method};
+use super::middleware::{Answer, Middleware, Next};
 use super::status::code_name;
 use super::trace_context;
 use crate::telemetry::metrics::Metrics;
 
 #[derive(Clone)]
-pub(super) struct ObserveLayer {
+pub(super) struct Observe {
     metrics: Arc<Metrics>,
 }
 
-impl ObserveLayer {
+impl Observe {
     pub(super) fn new(metrics: Arc<Metrics>) -> Self {
         Self { metrics }
     }
 }
 
-impl<S> Layer<S> for ObserveLayer {
-    type Service = Observe<S>;
+impl Middleware for Observe {
+    type Body = ObservedBody;
 
-    fn layer(&self, inner: S) -> Observe<S> {
-        Observe {
-            inner,
-            metrics: Arc::clone(&self.metrics),
-        }
-    }
-}
-
-#[derive(Clone)]
-pub(super) struct Observe<S> {
-    inner: S,
-    metrics: Arc<Metrics>,
-}
-
-impl<S> Service<Request<Body>> for Observe<S>
-where
-    S: Service<Request<Body>, Response = Response<Body>>,
-    S::Future: Send + 'static,
-    S::Error: 'static,
-{
-    type Response = Response<ObservedBody>;
-    type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call<S: Next>(
+        &self,
+        request: Request<Body>,
+        next: &mut S,
+    ) -> Answer<ObservedBody, S::Error> {
         let mut call = Call::begin(&request, Arc::clone(&self.metrics));
         let span = call.span.clone();
-        let answer = self.inner.call(request);
+        let answer = next.call(request);
         Box::pin(
             async move {
                 let response = answer.await?;

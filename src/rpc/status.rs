@@ -1,4 +1,6 @@
-//! Domain errors as gRPC statuses: the only place that names codes.
+//! Errors as gRPC statuses: the only place that names codes.
+
+#![warn(clippy::wildcard_enum_match_arm)]
 
 use std::collections::HashMap;
 
@@ -6,80 +8,92 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
 use super::methods::is_health;
-use crate::domain::error::{Error, Reason};
+use crate::api::error::{CallClass, CallError, CallFault, ErrorDescription, REASON_DOMAIN};
+use crate::domain::error::{Error, ErrorClass};
 
-/// The `domain` of every ErrorInfo.
-const ERROR_DOMAIN: &str = "videosession.v1";
-
-/// A reason's gRPC code.
-pub fn code_of(reason: Reason) -> Code {
-    match reason {
-        Reason::Validation | Reason::MessageMalformed => Code::InvalidArgument,
-        Reason::MessageTooLarge | Reason::Overloaded | Reason::SessionFull => {
-            Code::ResourceExhausted
-        }
-        Reason::RequestIncomplete | Reason::DeadlineExceeded => Code::DeadlineExceeded,
-        Reason::EncodingUnsupported | Reason::MethodUnknown => Code::Unimplemented,
-        Reason::SecretMissing | Reason::SecretInvalid => Code::Unauthenticated,
-        Reason::SessionNotFound | Reason::ParticipantNotFound => Code::NotFound,
-        Reason::SessionEnded | Reason::JoinTooEarly | Reason::JoinTooLate => {
-            Code::FailedPrecondition
-        }
-        Reason::NotAParticipant | Reason::ParticipantRemoved | Reason::NotAllowed => {
-            Code::PermissionDenied
-        }
-        Reason::AppointmentConflict | Reason::NameGiven => Code::AlreadyExists,
-        Reason::VersionMismatch | Reason::Contention => Code::Aborted,
-        Reason::StoreUnavailable | Reason::ShuttingDown => Code::Unavailable,
-        Reason::Internal => Code::Internal,
+/// The gRPC code of a class of errors.
+pub fn code_of(class: CallClass) -> Code {
+    match class {
+        CallClass::Unauthenticated => Code::Unauthenticated,
+        CallClass::TimedOut => Code::DeadlineExceeded,
+        CallClass::Unsupported => Code::Unimplemented,
+        CallClass::Domain(class) => match class {
+            ErrorClass::Invalid => Code::InvalidArgument,
+            ErrorClass::NotFound => Code::NotFound,
+            ErrorClass::AlreadyExists => Code::AlreadyExists,
+            ErrorClass::WrongState => Code::FailedPrecondition,
+            ErrorClass::Denied => Code::PermissionDenied,
+            ErrorClass::Conflict => Code::Aborted,
+            ErrorClass::LimitReached => Code::ResourceExhausted,
+            ErrorClass::Unavailable => Code::Unavailable,
+            ErrorClass::Internal => Code::Internal,
+        },
     }
 }
 
 /// The status that tells a caller of an error.
-pub(super) fn status(error: Error) -> Status {
-    let reason = error.reason();
-    let code = code_of(reason);
-    let message = error.message();
-    let metadata: HashMap<String, String> = error
-        .metadata()
+pub(super) fn status(error: impl Into<CallError>) -> Status {
+    let ErrorDescription {
+        reason,
+        class,
+        message,
+        metadata,
+        violations,
+        retry_after,
+    } = error.into().into();
+    let metadata: HashMap<String, String> = metadata
         .into_iter()
         .map(|(key, value)| (key.to_owned(), value))
         .collect();
-    let mut details = ErrorDetails::with_error_info(reason.as_str(), ERROR_DOMAIN, metadata);
-    if let Some(retry_after) = error.retry_after() {
+    let mut details = ErrorDetails::with_error_info(reason, REASON_DOMAIN, metadata);
+    if let Some(retry_after) = retry_after {
         details.set_retry_info(Some(retry_after));
     }
-    if code == Code::FailedPrecondition {
-        details.add_precondition_failure_violation(reason.as_str(), "session", &message);
+    if class == CallClass::Domain(ErrorClass::WrongState) {
+        details.add_precondition_failure_violation(reason, "session", &message);
     }
-    if let Error::Validation(violations) = error {
+    if !violations.is_empty() {
         let violations: Vec<_> = violations
             .into_iter()
             .map(|violation| FieldViolation::new(violation.field, violation.description))
             .collect();
         details.set_bad_request(violations);
     }
-    Status::with_error_details(code, message, details)
+    Status::with_error_details(code_of(class), message, details)
 }
 
 /// The status that ends a call of a method before or instead of its handler. Health's protocol has codes only.
-pub(super) fn early_status(path: &str, error: Error) -> Status {
+pub(super) fn early_status(path: &str, error: impl Into<CallError>) -> Status {
+    let error = error.into();
     if is_health(path) {
-        Status::new(code_of(error.reason()), error.message())
+        let description = ErrorDescription::from(error);
+        Status::new(code_of(description.class), description.message)
     } else {
         status(error)
     }
 }
 
 /// What a status that carries no details stands for: the gRPC library made it, before or instead of a handler.
-pub(super) fn bare(code: Code, method_is_known: bool) -> Error {
+pub(super) fn bare(code: Code, method_is_known: bool) -> CallError {
     match code {
-        Code::Unimplemented if method_is_known => Error::EncodingUnsupported,
-        Code::Unimplemented => Error::MethodUnknown,
-        Code::OutOfRange | Code::ResourceExhausted => Error::MessageTooLarge,
+        Code::Unimplemented if method_is_known => CallFault::EncodingUnsupported.into(),
+        Code::Unimplemented => CallFault::MethodUnknown.into(),
+        Code::OutOfRange | Code::ResourceExhausted => CallFault::MessageTooLarge.into(),
         // What it calls an internal error is a request that it could not decode.
-        Code::Internal => Error::MessageMalformed,
-        _ => Error::Internal,
+        Code::Internal => CallFault::MessageMalformed.into(),
+        Code::Ok
+        | Code::Cancelled
+        | Code::Unknown
+        | Code::InvalidArgument
+        | Code::DeadlineExceeded
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::PermissionDenied
+        | Code::FailedPrecondition
+        | Code::Aborted
+        | Code::Unavailable
+        | Code::DataLoss
+        | Code::Unauthenticated => Error::Internal.into(),
     }
 }
 

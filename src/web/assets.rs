@@ -111,7 +111,7 @@ impl Assets {
             .get(ACCEPT_LANGUAGE)
             .and_then(|header| header.to_str().ok())
             .unwrap_or("");
-        let mut wanted: Vec<_> = accepted.split(',').map(wish).collect();
+        let mut wanted: Vec<_> = accepted.split(',').map(parse_language).collect();
         // Stable: of those with one weight, the first is wanted most.
         wanted.sort_by(|(_, one), (_, other)| other.total_cmp(one));
         wanted
@@ -132,10 +132,10 @@ impl Assets {
             .get_file(template)
             .and_then(|file| file.contents_utf8())
             .unwrap_or("");
-        let assets = format!("{}/assets/{}", config.prefix(), self.version);
+        let assets = format!("{}/assets/{}", config.links.path_prefix(), self.version);
         let common = [
             ("lang", language),
-            ("base", config.prefix()),
+            ("base", config.links.path_prefix()),
             ("assets", assets.as_str()),
         ];
         common
@@ -148,7 +148,7 @@ impl Assets {
 }
 
 /// A language without its region, and its weight (RFC 9110, section 12.5.4).
-fn wish(entry: &str) -> (String, f32) {
+fn parse_language(entry: &str) -> (String, f32) {
     let (tag, parameters) = entry.split_once(';').unwrap_or((entry, ""));
     let weight = parameters
         .trim()

@@ -34,18 +34,19 @@ pub(super) fn set(
     credential: &str,
     good_for: Duration,
 ) -> String {
+    let is_secure = config.links.is_secure();
     // Within another site's frame only a cookie for all sites is sent, and browsers take that over TLS only. It is of no
-    // use to other sites: whatever changes something checks the origin.
-    let site = if config.is_secure() && config.frame_ancestors != "'none'" {
+    // use to other sites: every request that changes something has its origin checked.
+    let site = if is_secure && config.frame_ancestors != "'none'" {
         "; SameSite=None; Secure; Partitioned"
-    } else if config.is_secure() {
+    } else if is_secure {
         "; SameSite=Lax; Secure"
     } else {
         "; SameSite=Lax"
     };
     format!(
-        "vs_{slot}={credential}; Path={}/join/{session_id}; Max-Age={}; HttpOnly{site}",
-        config.prefix(),
+        "vs_{slot}={credential}; Path={}; Max-Age={}; HttpOnly{site}",
+        config.links.page_path(session_id),
         good_for.as_secs(),
     )
 }

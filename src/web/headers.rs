@@ -22,7 +22,7 @@ const HSTS: &str = "max-age=63072000";
 /// Nothing inline, nothing from elsewhere.
 fn content_security_policy(config: &Config) -> String {
     // Some browsers do not count a WebSocket of the same origin as 'self'.
-    let socket_origin = config.origin().replacen("http", "ws", 1);
+    let socket_origin = config.links.origin().replacen("http", "ws", 1);
     format!(
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \
          media-src 'self' blob: mediastream:; font-src 'self'; connect-src 'self' {socket_origin}; base-uri 'none'; \
@@ -55,7 +55,7 @@ pub(super) async fn secure(State(edge): State<Edge>, request: Request, next: Nex
     if edge.config.frame_ancestors == "'none'" {
         set(X_FRAME_OPTIONS, "DENY");
     }
-    if edge.config.is_secure() {
+    if edge.config.links.is_secure() {
         set(STRICT_TRANSPORT_SECURITY, HSTS);
     }
     response

@@ -11,12 +11,12 @@ use serde_json::{Map, Value};
 
 use super::refusal::Refusal;
 use super::{Edge, cookie};
+use crate::api::names::parse_own_name;
 use crate::app::signalling::{AuthorizedParticipant, ParticipantIdentity};
 use crate::auth::token::Purpose;
 use crate::domain::access::Action;
 use crate::domain::error::Error;
 use crate::domain::id::SessionId;
-use crate::domain::label::text_fault;
 
 /// The most that a name takes in JSON: 256 characters, each of them escaped.
 const NAME_BYTES_MAX: usize = 4096;
@@ -73,7 +73,7 @@ async fn exchange(edge: &Edge, session_id: &SessionId, token: &str) -> Result<Re
     let slot = cookie::slot(session_id, &identity.user_id);
     let (credential, good_for) = signalling.issue_stay_credential(&identity)?;
     let set_cookie = cookie::set(&edge.config, session_id, &slot, &credential, good_for);
-    let location = format!("{}/join/{session_id}?p={slot}", edge.config.prefix());
+    let location = edge.config.links.slot_path(session_id, &slot);
     let headers = [(LOCATION, location), (SET_COOKIE, set_cookie)];
     Ok((StatusCode::SEE_OTHER, headers).into_response())
 }
@@ -164,47 +164,7 @@ async fn read_name(edge: &Edge, body: Body) -> Result<String, String> {
     let fault = r#"the body must be {"name": "…"}, in JSON"#;
     let fields: Map<String, Value> = serde_json::from_slice(&body).map_err(|_| fault)?;
     let name = fields.get("name").and_then(Value::as_str).ok_or(fault)?;
-    let name: String = name.chars().filter_map(visible).collect();
-    let name = name.split_whitespace().collect::<Vec<_>>().join(" ");
-    match text_fault(&name) {
-        None if !name.contains(char::is_alphanumeric) => Err("name must have a letter".to_owned()),
-        None => Ok(name),
-        Some(fault) => Err(format!("name {fault}")),
-    }
-}
-
-/// What is not seen has no place in a name that somebody gave themselves: it hides, or turns the text around it. Joiners stay,
-/// which some scripts need.
-fn visible(c: char) -> Option<char> {
-    match c {
-        '\u{ad}'
-        | '\u{34f}'
-        | '\u{61c}'
-        | '\u{115f}'
-        | '\u{1160}'
-        | '\u{17b4}'..='\u{17b5}'
-        | '\u{180b}'..='\u{180f}'
-        | '\u{200b}'
-        | '\u{200e}'
-        | '\u{200f}'
-        | '\u{202a}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}'
-        | '\u{2800}'
-        | '\u{3164}'
-        | '\u{fdd0}'..='\u{fdef}'
-        | '\u{feff}'
-        | '\u{ffa0}'
-        | '\u{fff0}'..='\u{fffb}'
-        | '\u{13430}'..='\u{1345f}'
-        | '\u{1bca0}'..='\u{1bca3}'
-        | '\u{1d173}'..='\u{1d17a}'
-        | '\u{e0000}'..='\u{e0fff}' => None,
-        // The last two of each plane are no characters.
-        c if u32::from(c) & 0xfffe == 0xfffe => None,
-        '\u{2028}' | '\u{2029}' => Some(' '),
-        c if c.is_control() => Some(' '),
-        c => Some(c),
-    }
+    parse_own_name(name)
 }
 
 async fn keep_name(

@@ -47,7 +47,9 @@ impl Limits {
 pub(super) async fn by_address(State(edge): State<Edge>, request: Request, next: Next) -> Response {
     // The page's files are kept by browsers and cost nothing; many patients of one clinic share an address.
     let path = request.uri().path();
-    let path = path.strip_prefix(edge.config.prefix()).unwrap_or(path);
+    let path = path
+        .strip_prefix(edge.config.links.path_prefix())
+        .unwrap_or(path);
     let free = path.starts_with("/assets/");
     if free || edge.limits.allow(client_address(&edge.config, &request)) {
         next.run(request).await

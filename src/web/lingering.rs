@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
-use super::Place;
+use super::ConnectionPermit;
 
 /// How many bytes are discarded at once.
 const DISCARD_BYTES: usize = 4 * 1024;
@@ -30,11 +30,11 @@ pub struct LingerLimits {
 }
 
 /// A client's connection. If it is dropped before the client has closed its side, a task keeps the connection, and its
-/// place among those that may be open, until the client has closed it too.
+/// permit to be open, until the client has closed it too.
 pub(super) struct LingeringStream {
     /// `None` only while it is being dropped.
     stream: Option<TcpStream>,
-    place: Option<Place>,
+    permit: Option<ConnectionPermit>,
     /// The client has closed its side, or the connection broke.
     ended: bool,
     limits: LingerLimits,
@@ -46,13 +46,13 @@ impl LingeringStream {
     /// Must be called within a runtime.
     pub(super) fn new(
         stream: TcpStream,
-        place: Place,
+        permit: ConnectionPermit,
         limits: LingerLimits,
         tasks: TaskTracker,
     ) -> Self {
         Self {
             stream: Some(stream),
-            place: Some(place),
+            permit: Some(permit),
             ended: false,
             limits,
             tasks,
@@ -123,7 +123,7 @@ impl AsyncWrite for LingeringStream {
 
 impl Drop for LingeringStream {
     fn drop(&mut self) {
-        let (Some(stream), Some(place)) = (self.stream.take(), self.place.take()) else {
+        let (Some(stream), Some(permit)) = (self.stream.take(), self.permit.take()) else {
             return;
         };
         if self.ended {
@@ -133,7 +133,7 @@ impl Drop for LingeringStream {
         let lingering = async move {
             // A client that does not close its side in time is left.
             let _ = timeout(limits.time, discard(stream, limits.bytes_max)).await;
-            drop(place);
+            drop(permit);
         };
         self.tasks.spawn_on(lingering, &self.runtime);
     }

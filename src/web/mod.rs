@@ -27,6 +27,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::api::links::{Links, PAGE_ROUTE};
 use crate::app::signalling::Signalling;
 use assets::Assets;
 use limits::Limits;
@@ -36,10 +37,9 @@ pub use lingering::LingerLimits;
 /// Settings of the edge that browsers see.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where browsers reach the service: scheme, host and path prefix, without a slash at its end.
-    pub client_base_url: String,
-    /// Pages of other origins that may open signalling connections; as browsers write them, as is the origin of
-    /// `client_base_url`.
+    /// Where browsers reach the service.
+    pub links: Links,
+    /// Pages of other origins that may open signalling connections; as browsers write them.
     pub allowed_origins: Vec<String>,
     /// Who may show the page in a frame: a CSP source list.
     pub frame_ancestors: String,
@@ -100,37 +100,16 @@ struct Edge {
 }
 
 impl Config {
-    /// The path under which the service lives; empty for the root.
-    fn prefix(&self) -> &str {
-        let after_scheme = self
-            .client_base_url
-            .split_once("://")
-            .map_or("", |(_, rest)| rest);
-        after_scheme
-            .find('/')
-            .map_or("", |slash| &after_scheme[slash..])
-    }
-
-    /// The origin of the service's own pages.
-    fn origin(&self) -> &str {
-        let end = self.client_base_url.len() - self.prefix().len();
-        &self.client_base_url[..end]
-    }
-
-    /// Whether the page that makes a request is one of ours: browsers send the cookie whoever makes it.
+    /// Whether the page that makes a request is one of ours: browsers send the cookie with requests of any page.
     fn is_own_origin(&self, headers: &HeaderMap) -> bool {
         let mut origins = headers.get_all(ORIGIN).iter();
         // Browsers send one; of several, none says who asks.
         let only = origins.next().filter(|_| origins.next().is_none());
         let origin = only.and_then(|value| value.to_str().ok());
         origin.is_some_and(|origin| {
-            origin == self.origin() || self.allowed_origins.iter().any(|allowed| allowed == origin)
+            origin == self.links.origin()
+                || self.allowed_origins.iter().any(|allowed| allowed == origin)
         })
-    }
-
-    /// Whether browsers reach the service over TLS.
-    fn is_secure(&self) -> bool {
-        self.client_base_url.starts_with("https://")
     }
 }
 
@@ -152,11 +131,11 @@ pub async fn serve(
     };
     let connections = edge.connections.clone();
     let routes = Router::new()
-        .route("/join/{session_id}", get(join::page))
-        .route("/join/{session_id}/name", post(join::name))
-        .route("/join/{session_id}/ws", get(socket::open))
+        .route(PAGE_ROUTE, get(join::page))
+        .route(&format!("{PAGE_ROUTE}/name"), post(join::name))
+        .route(&format!("{PAGE_ROUTE}/ws"), get(socket::open))
         .route("/assets/{version}/{*file}", get(assets::file));
-    let prefix = config.prefix();
+    let prefix = config.links.path_prefix();
     let router = if prefix.is_empty() {
         routes
     } else {
@@ -180,8 +159,8 @@ pub async fn serve(
     .await;
 }
 
-/// A connection's place among those that may be open at once, until it is dropped.
-struct Place {
+/// What lets a connection be open, until it is dropped.
+struct ConnectionPermit {
     #[expect(dead_code, reason = "held, not used")]
     permit: OwnedSemaphorePermit,
     #[expect(dead_code, reason = "held, not used")]

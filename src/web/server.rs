@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 use tower::Service as _;
 
 use super::lingering::LingeringStream;
-use super::{ConnectionLimits, PeerAddress, Place};
+use super::{ConnectionLimits, ConnectionPermit, PeerAddress};
 use crate::net::subscriber_of;
 
 /// The most that a request's headers may take, cookies of several participants included.
@@ -59,15 +59,15 @@ pub(super) async fn run(
                 } else {
                     match addresses.take(subscriber_of(ip), limits.per_address_max) {
                         Some(counted) => Some(counted),
-                        // Closed without a word: whoever has so many is not waited for.
+                        // Closed without a word: an address at its limit has to wait for its own connections.
                         None => continue,
                     }
                 };
-                let place = Place { permit, counted };
+                let permit = ConnectionPermit { permit, counted };
                 // Signalling is many small messages, none of which should wait for the next.
                 let _ = stream.set_nodelay(true);
                 let stream =
-                    LingeringStream::new(stream, place, limits.linger, connections.clone());
+                    LingeringStream::new(stream, permit, limits.linger, connections.clone());
                 let serving = serve_one(stream, address, router.clone(), limits, &closing);
                 connections.spawn(serving);
             }

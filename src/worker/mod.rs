@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::App;
-use crate::rpc::Health;
+use crate::readiness::ReadinessState;
 use crate::store::Stores;
 use crate::telemetry::metrics::Metrics;
 
@@ -49,7 +49,7 @@ pub struct Parts {
     /// The store.
     pub stores: Stores,
     /// Told whether the store answers.
-    pub health: Health,
+    pub readiness: ReadinessState,
     /// Where counts go.
     pub metrics: Arc<Metrics>,
 }

@@ -3,7 +3,7 @@
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::{Config, Parts};
-use crate::rpc::Readiness;
+use crate::readiness::Readiness;
 
 pub(super) async fn run(config: Config, parts: Parts) {
     let mut told = None;
@@ -24,10 +24,10 @@ pub(super) async fn run(config: Config, parts: Parts) {
 /// Readiness changes before the log says so: whoever acts on the line must find it true.
 fn tell(parts: &Parts, up: bool) {
     if up {
-        parts.health.set(Readiness::Ready);
+        parts.readiness.set(Readiness::Ready);
         tracing::info!("ready: the store answers");
     } else {
-        parts.health.set(Readiness::NotReady);
+        parts.readiness.set(Readiness::NotReady);
         tracing::error!("not ready: the store does not answer");
     }
 }

@@ -23,7 +23,8 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 use tonic_types::{ErrorDetails, StatusExt as _};
-use video_session::domain::error::Reason;
+use video_session::api::error::{CallError, CallFault, ErrorDescription};
+use video_session::domain::error::{Error, Reason};
 use video_session::proto::v1;
 use video_session::proto::v1::video_session_service_client::VideoSessionServiceClient;
 use video_session::rpc::{SERVICE_NAME, code_of};
@@ -307,24 +308,44 @@ pub(crate) async fn readiness(health: &mut HealthClient<Channel>) -> ServingStat
     health.check(request).await.unwrap().into_inner().status()
 }
 
+/// A published reason of an error: the domain's, or an edge's.
+pub(crate) trait Published {
+    fn example(self) -> CallError;
+}
+
+impl Published for Reason {
+    fn example(self) -> CallError {
+        CallError::Refused(Error::example(self))
+    }
+}
+
+impl Published for CallFault {
+    fn example(self) -> CallError {
+        CallError::Fault(self)
+    }
+}
+
 /// The details of an error, which must be `reason` with its documented code, in the API's domain.
-pub(crate) fn refused<T>(outcome: Result<T, Status>, reason: Reason) -> ErrorDetails {
+pub(crate) fn refused<T>(outcome: Result<T, Status>, reason: impl Published) -> ErrorDetails {
+    let example = reason.example();
+    let class = example.class();
+    let reason = ErrorDescription::from(example).reason;
     let Err(status) = outcome else {
-        panic!("this should have been refused with {}", reason.as_str());
+        panic!("this should have been refused with {reason}");
     };
     let details = status.get_error_details();
     let info = details
         .error_info()
         .unwrap_or_else(|| panic!("no ErrorInfo in {status:?}"));
-    assert_eq!(info.reason, reason.as_str(), "{status:?}");
+    assert_eq!(info.reason, reason, "{status:?}");
     assert_eq!(info.domain, "videosession.v1");
-    assert_eq!(status.code(), code_of(reason), "{status:?}");
+    assert_eq!(status.code(), code_of(class), "{status:?}");
     assert!(!status.message().is_empty());
     let retriable = matches!(
         status.code(),
         Code::Unavailable | Code::ResourceExhausted | Code::Aborted
     );
-    let worth_repeating = !matches!(reason, Reason::MessageTooLarge | Reason::VersionMismatch);
+    let worth_repeating = !matches!(reason, "MESSAGE_TOO_LARGE" | "VERSION_MISMATCH");
     assert_eq!(
         details.retry_info().is_some(),
         retriable && worth_repeating,
@@ -336,7 +357,7 @@ pub(crate) fn refused<T>(outcome: Result<T, Status>, reason: Reason) -> ErrorDet
     );
     assert_eq!(
         details.bad_request().is_some(),
-        reason == Reason::Validation
+        reason == "VALIDATION_FAILED"
     );
     details
 }

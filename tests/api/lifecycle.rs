@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tonic::{Code, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
+use video_session::api::error::CallFault;
 use video_session::domain::error::Reason;
 use video_session::proto::v1;
 use video_session::rpc::SERVICE_NAME;
@@ -135,7 +136,7 @@ async fn dev_prints_two_complete_commands_and_stays_on_this_machine() {
         .client()
         .create_session(create("appointment-2"))
         .await;
-    refused(outcome, Reason::SecretInvalid);
+    refused(outcome, CallFault::SecretInvalid);
 }
 
 #[tokio::test]

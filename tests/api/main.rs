@@ -14,6 +14,7 @@ mod events;
 mod harness;
 mod health;
 mod lifecycle;
+mod methods;
 mod secrecy;
 mod sessions;
 mod telemetry;

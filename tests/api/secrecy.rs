@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use tonic::Request;
+use video_session::api::error::CallFault;
 use video_session::domain::error::Reason;
 use video_session::proto::v1;
 use video_session::proto::v1::Role;
@@ -132,7 +133,7 @@ async fn fail(service: &Service, client: &mut Client, session: &v1::Session) {
     refused(outcome, Reason::SessionNotFound);
     let mut wrong = service.client_with(WRONG);
     let outcome = wrong.create_session(create("needle-appointment")).await;
-    refused(outcome, Reason::SecretInvalid);
+    refused(outcome, CallFault::SecretInvalid);
 
     let mut request = Request::new(create("needle-appointment-2"));
     let metadata = request.metadata_mut();

@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status};
+use video_session::api::error::CallFault;
 use video_session::domain::error::Reason;
 use video_session::proto::v1::Role;
 
@@ -54,7 +55,7 @@ async fn metrics_count_calls_store_operations_assignments_and_tokens() {
     let mut stranger = service.client_with("wrong");
     refused(
         stranger.create_session(create("appointment-4")).await,
-        Reason::SecretInvalid,
+        CallFault::SecretInvalid,
     );
 
     let service_path = "/videosession.v1.VideoSessionService";
@@ -134,7 +135,10 @@ async fn a_path_that_is_no_method_makes_no_series_of_its_own() {
             path: &path,
             ..Default::default()
         };
-        refused(call.send(&service.channel()).await, Reason::SecretMissing);
+        refused(
+            call.send(&service.channel()).await,
+            CallFault::SecretMissing,
+        );
     }
     let metrics = service.admin("/metrics").await;
     assert!(!metrics.contains("Guess"), "{metrics}");

@@ -1,15 +1,16 @@
 //! What is refused as malformed, and how a caller is told.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use prost::Message as _;
 use prost_types::{FieldMask, Timestamp};
 use tonic::Status;
+use video_session::api::error::CallFault;
 use video_session::domain::error::Reason;
 use video_session::proto::v1;
-use video_session::rpc::code_of;
 
 use crate::harness::{Client, SECRET, Service, Setup, create, created, fields, join, refused};
+use crate::methods::methods;
 use crate::wire::Call;
 
 const CREATE: &str = "/videosession.v1.VideoSessionService/CreateSession";
@@ -467,7 +468,7 @@ async fn a_message_that_is_none_is_refused() {
         b"{\"appointment_id\":\"1\"}",
     ] {
         let outcome = send(&service, garbage, None).await;
-        refused(outcome, Reason::MessageMalformed);
+        refused(outcome, CallFault::MessageMalformed);
     }
 }
 
@@ -483,9 +484,15 @@ async fn a_message_that_is_too_large_is_refused() {
     padded.extend(vec![0; 2000]);
     send(&service, &padded, None).await.unwrap();
     padded.extend([0; 100]);
-    refused(send(&service, &padded, None).await, Reason::MessageTooLarge);
+    refused(
+        send(&service, &padded, None).await,
+        CallFault::MessageTooLarge,
+    );
     let huge = vec![0; 8_000_000];
-    refused(send(&service, &huge, None).await, Reason::MessageTooLarge);
+    refused(
+        send(&service, &huge, None).await,
+        CallFault::MessageTooLarge,
+    );
 }
 
 #[tokio::test]
@@ -494,40 +501,26 @@ async fn a_compressed_message_is_refused() {
     let message = create("appointment-1").encode_to_vec();
     for encoding in ["gzip", "deflate", "zstd", "nonsense"] {
         let outcome = send(&service, &message, Some(encoding)).await;
-        refused(outcome, Reason::EncodingUnsupported);
+        refused(outcome, CallFault::EncodingUnsupported);
     }
 }
 
-/// docs/errors.md is what callers program against.
-#[test]
-fn the_documented_reasons_are_those_that_exist() {
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/errors.md");
-    let text = std::fs::read_to_string(file).unwrap();
-    let documented: BTreeMap<_, _> = text
-        .lines()
-        .filter_map(|line| {
-            let mut cells = line.strip_prefix('|')?.split('|').map(str::trim);
-            let reason = cells.next()?.strip_prefix('`')?.strip_suffix('`')?;
-            Some((reason, cells.next()?.trim_matches('`')))
-        })
-        .collect();
-    let names: BTreeMap<_, _> = Reason::ALL
-        .iter()
-        .map(|reason| (reason.as_str(), code_name(*reason)))
-        .collect();
-    let names: BTreeMap<_, _> = names.iter().map(|(k, v)| (*k, v.as_str())).collect();
-    assert_eq!(documented, names);
-}
-
-/// `InvalidArgument` as it is spelt in the specification: `INVALID_ARGUMENT`.
-fn code_name(reason: Reason) -> String {
-    let name = format!("{:?}", code_of(reason));
-    let mut spelt = String::new();
-    for (index, letter) in name.char_indices() {
-        if index > 0 && letter.is_uppercase() {
-            spelt.push('_');
+#[tokio::test]
+async fn every_method_names_the_field_that_is_wrong() {
+    let (service, _) = started().await;
+    let mut tried = 0;
+    for method in methods() {
+        for (field, message) in method.requests_with_one_fault() {
+            let call = Call {
+                path: &method.path,
+                message: &message,
+                secret: Some(SECRET),
+                encoding: None,
+            };
+            let named = faults(call.send(&service.channel()).await);
+            assert!(named.contains(&field), "{}: {field}", method.path);
+            tried += 1;
         }
-        spelt.push(letter.to_ascii_uppercase());
     }
-    spelt
+    assert!(tried > 20, "only {tried} fields were tried");
 }

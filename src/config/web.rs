@@ -1,4 +1,4 @@
-//! Settings of what participants' browsers meet: the join page, signalling, STUN and TURN.
+//! Settings of the edge that browsers see: the join page and signalling sockets.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -6,24 +6,18 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::env::Env;
-use super::urls::{is_ice_url, parse_origin};
-use super::{SECS_MAX, secret};
-use crate::app::tickets::{IceConfig, IcePolicy};
+use super::urls::{list, parse_origin};
+use crate::api::links::Links;
 use crate::web::{Config, ConnectionLimits, LingerLimits, SocketConfig};
-
-/// What separates the entries of a list: spaces, as in a CSP source list, or commas.
-fn list(text: &str) -> impl Iterator<Item = &str> {
-    text.split([',', ' ']).filter(|entry| !entry.is_empty())
-}
 
 fn secs(env: &mut Env<'_>, setting: &'static str, default: u64, most: u64) -> Duration {
     Duration::from_secs(env.number(setting, default, 1, most))
 }
 
 /// With `--dev`, this machine's page may be opened by any of its names.
-pub(super) fn web_config(
+pub(super) fn read(
     env: &mut Env<'_>,
-    client_base_url: Option<String>,
+    links: Option<Links>,
     dev_port: Option<u16>,
 ) -> Option<Config> {
     let allowed_origins = env.parse(
@@ -86,7 +80,7 @@ pub(super) fn web_config(
         env.fault("WS_SILENCE_SECS", "must be more than WS_PING_SECS");
     }
     Some(Config {
-        client_base_url: client_base_url?,
+        links: links?,
         allowed_origins: allowed_origins?,
         frame_ancestors: frame_ancestors?,
         trusted_proxies: trusted_proxies?,
@@ -116,55 +110,11 @@ fn frame_ancestors(env: &mut Env<'_>) -> Option<String> {
     )
 }
 
-/// Of the address for operators: the timeouts are the same as everywhere.
-pub(super) fn admin_limits(env: &mut Env<'_>, web: &Config) -> ConnectionLimits {
+/// Limits of the address for operators. Its timeouts are those of the address for browsers.
+pub(super) fn read_admin_limits(env: &mut Env<'_>, web: &Config) -> ConnectionLimits {
     ConnectionLimits {
         connections_max: env.number("ADMIN_CONNECTIONS_MAX", 64, 1, 100_000),
         per_address_max: usize::MAX,
         ..web.connections
     }
-}
-
-pub(super) fn ice_config(env: &mut Env<'_>) -> Option<IceConfig> {
-    let stun_urls = ice_urls(env, "STUN_URLS", &["stun", "stuns"]);
-    let turn_urls = ice_urls(env, "TURN_URLS", &["turn", "turns"]);
-    let turn_secret = secret(env, "TURN_SECRET");
-    let turn_ttl_secs = env.number("TURN_TTL_SECS", 12 * 3600, 60, SECS_MAX);
-    let policy = env.parse(
-        "ICE_POLICY",
-        "all",
-        "must be all or relay",
-        |text| match text {
-            "all" => Some(IcePolicy::All),
-            "relay" => Some(IcePolicy::Relay),
-            _ => None,
-        },
-    );
-    let has_urls = turn_urls.as_ref().is_some_and(|urls| !urls.is_empty());
-    if has_urls != turn_secret.is_some() {
-        env.fault("TURN_SECRET", "and TURN_URLS must be set together");
-    }
-    if policy == Some(IcePolicy::Relay) && !has_urls {
-        env.fault("ICE_POLICY", "relay needs TURN_URLS");
-    }
-    Some(IceConfig {
-        stun_urls: stun_urls?,
-        turn_urls: turn_urls?,
-        turn_secret,
-        turn_ttl_secs,
-        policy: policy?,
-    })
-}
-
-fn ice_urls(env: &mut Env<'_>, setting: &'static str, schemes: &[&str]) -> Option<Vec<String>> {
-    let rule = format!(
-        "must be {}: addresses, as in {}:host.example.com:3478, separated by commas",
-        schemes.join(": or "),
-        schemes[0]
-    );
-    env.parse(setting, "", &rule, |text| {
-        list(text)
-            .map(|url| is_ice_url(url, schemes).then(|| url.to_owned()))
-            .collect()
-    })
 }

@@ -23,7 +23,7 @@ fn leave_cause(cause: LeaveCause) -> i32 {
     .into()
 }
 
-pub(in crate::rpc) fn event(event: Event) -> v1::SessionEvent {
+pub(super) fn event(event: Event) -> v1::SessionEvent {
     let Event {
         sequence,
         session_id,

@@ -1,8 +1,8 @@
 //! Sessions, participants and grants, written.
 
+use super::links::Links;
 use crate::app::JoinGrant;
 use crate::domain::access::Role;
-use crate::domain::id::SessionId;
 use crate::domain::participant::{Admission, Invite, Participant, ParticipantStatus};
 use crate::domain::session::{EndCause, Session, SessionState};
 use crate::domain::time::Timestamp;
@@ -26,7 +26,7 @@ pub(super) fn role(role: Role) -> i32 {
     .into()
 }
 
-pub(in crate::rpc) fn participant(participant: Participant) -> v1::Participant {
+pub(super) fn participant(participant: Participant) -> v1::Participant {
     let Participant {
         user_id,
         role: taken,
@@ -48,7 +48,7 @@ pub(in crate::rpc) fn participant(participant: Participant) -> v1::Participant {
     }
 }
 
-pub(in crate::rpc) fn invite(invite: Invite) -> v1::Invite {
+pub(super) fn invite(invite: Invite) -> v1::Invite {
     let Invite {
         user_id,
         role: given,
@@ -64,11 +64,6 @@ pub(in crate::rpc) fn invite(invite: Invite) -> v1::Invite {
     }
 }
 
-/// Where the session's join page is.
-fn base_url(client_base_url: &str, session_id: &SessionId) -> String {
-    format!("{client_base_url}/join/{session_id}")
-}
-
 pub(super) fn end_cause(cause: EndCause) -> i32 {
     match cause {
         EndCause::Backend => v1::EndCause::Backend,
@@ -79,7 +74,7 @@ pub(super) fn end_cause(cause: EndCause) -> i32 {
     .into()
 }
 
-pub(in crate::rpc) fn session(session: Session, client_base_url: &str) -> v1::Session {
+pub(super) fn session(session: Session, links: &Links) -> v1::Session {
     let Session {
         session_id,
         appointment_id,
@@ -118,7 +113,7 @@ pub(in crate::rpc) fn session(session: Session, client_base_url: &str) -> v1::Se
         SessionState::Ended => v1::SessionState::Ended,
     };
     v1::Session {
-        base_url: base_url(client_base_url, &session_id),
+        base_url: links.page(&session_id),
         session_id: session_id.to_string(),
         appointment_id: appointment_id.to_string(),
         doctor_id: doctor_id.to_string(),
@@ -141,20 +136,19 @@ pub(in crate::rpc) fn session(session: Session, client_base_url: &str) -> v1::Se
     }
 }
 
-pub(in crate::rpc) fn grant(
+pub(super) fn grant(
     grant: JoinGrant,
     granted_role: Role,
     sfu_url: &str,
-    client_base_url: &str,
+    links: &Links,
 ) -> v1::JoinSessionResponse {
     let JoinGrant {
         session,
         token,
         expires_in,
     } = grant;
-    let base_url = base_url(client_base_url, &session.session_id);
     v1::JoinSessionResponse {
-        join_url: format!("{base_url}?token={}", token.jwt),
+        join_url: links.join(&session.session_id, &token.jwt),
         token: token.jwt,
         expires_in: Some(prost_types::Duration {
             seconds: i64::try_from(expires_in.as_secs()).unwrap_or(i64::MAX),

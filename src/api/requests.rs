@@ -3,6 +3,7 @@
 use prost_types::FieldMask;
 
 use super::faults::Faults;
+use super::page_token;
 use crate::app::{JoinRequest, SessionKey};
 use crate::domain::access::Role;
 use crate::domain::error::Error;
@@ -11,9 +12,8 @@ use crate::domain::page::{SessionFilter, SessionQuery};
 use crate::domain::participant::{Admission, Invite};
 use crate::domain::session::{Schedule, SessionRequest, SessionState, SessionUpdate, Wish};
 use crate::proto::v1;
-use crate::rpc::page_token;
 
-pub(in crate::rpc) fn create(
+pub(super) fn parse_create(
     request: v1::CreateSessionRequest,
     participants_max: u16,
 ) -> Result<SessionRequest, Error> {
@@ -78,7 +78,7 @@ pub(in crate::rpc) fn create(
     faults.finish(request)
 }
 
-pub(in crate::rpc) fn join(request: v1::JoinSessionRequest) -> Result<JoinRequest, Error> {
+pub(super) fn parse_join(request: v1::JoinSessionRequest) -> Result<JoinRequest, Error> {
     let v1::JoinSessionRequest {
         session_id,
         role,
@@ -101,7 +101,7 @@ pub(in crate::rpc) fn join(request: v1::JoinSessionRequest) -> Result<JoinReques
     faults.finish(request)
 }
 
-pub(in crate::rpc) fn get(request: v1::GetSessionRequest) -> Result<SessionKey, Error> {
+pub(super) fn parse_get(request: v1::GetSessionRequest) -> Result<SessionKey, Error> {
     use v1::get_session_request::Key;
     let mut faults = Faults::default();
     let key = match request.key {
@@ -119,7 +119,7 @@ pub(in crate::rpc) fn get(request: v1::GetSessionRequest) -> Result<SessionKey, 
     faults.finish(key)
 }
 
-pub(in crate::rpc) fn list(request: &v1::ListSessionsRequest) -> Result<SessionQuery, Error> {
+pub(super) fn parse_list(request: &v1::ListSessionsRequest) -> Result<SessionQuery, Error> {
     let v1::ListSessionsRequest {
         page_size,
         page_token,
@@ -165,13 +165,13 @@ pub(in crate::rpc) fn list(request: &v1::ListSessionsRequest) -> Result<SessionQ
 }
 
 /// A parsed UpdateSession.
-pub(in crate::rpc) struct Update {
-    pub(in crate::rpc) session_id: SessionId,
-    pub(in crate::rpc) update: SessionUpdate,
-    pub(in crate::rpc) expected_version: Option<i64>,
+pub(super) struct Update {
+    pub(super) session_id: SessionId,
+    pub(super) update: SessionUpdate,
+    pub(super) expected_version: Option<i64>,
 }
 
-pub(in crate::rpc) fn update(request: v1::UpdateSessionRequest) -> Result<Update, Error> {
+pub(super) fn parse_update(request: v1::UpdateSessionRequest) -> Result<Update, Error> {
     let v1::UpdateSessionRequest {
         session_id,
         update_mask,
@@ -250,7 +250,7 @@ fn masked_fields(
     fields
 }
 
-pub(in crate::rpc) fn end(request: v1::EndSessionRequest) -> Result<(SessionId, String), Error> {
+pub(super) fn parse_end(request: v1::EndSessionRequest) -> Result<(SessionId, String), Error> {
     let v1::EndSessionRequest { session_id, reason } = request;
     let mut faults = Faults::default();
     let session_id = faults.required("session_id", session_id, SessionId::parse);
@@ -258,13 +258,13 @@ pub(in crate::rpc) fn end(request: v1::EndSessionRequest) -> Result<(SessionId, 
     faults.finish(session_id.map(|session_id| (session_id, reason)))
 }
 
-/// A session and somebody in it.
-pub(in crate::rpc) struct Member {
-    pub(in crate::rpc) session_id: SessionId,
-    pub(in crate::rpc) user_id: UserId,
+/// One user of one session.
+pub(super) struct ParticipantKey {
+    pub(super) session_id: SessionId,
+    pub(super) user_id: UserId,
 }
 
-pub(in crate::rpc) fn list_participants(
+pub(super) fn parse_list_participants(
     request: v1::ListParticipantsRequest,
 ) -> Result<SessionId, Error> {
     let v1::ListParticipantsRequest { session_id } = request;
@@ -274,18 +274,23 @@ pub(in crate::rpc) fn list_participants(
 }
 
 /// The request of every method that is about one participant of one session.
-pub(in crate::rpc) fn member(session_id: String, user_id: String) -> Result<Member, Error> {
+pub(super) fn parse_participant_key(
+    session_id: String,
+    user_id: String,
+) -> Result<ParticipantKey, Error> {
     let mut faults = Faults::default();
     let session_id = faults.required("session_id", session_id, SessionId::parse);
     let user_id = faults.required("user_id", user_id, UserId::parse);
-    let member = session_id.zip(user_id).map(|(session_id, user_id)| Member {
-        session_id,
-        user_id,
-    });
-    faults.finish(member)
+    let key = session_id
+        .zip(user_id)
+        .map(|(session_id, user_id)| ParticipantKey {
+            session_id,
+            user_id,
+        });
+    faults.finish(key)
 }
 
-pub(in crate::rpc) fn invite_request(
+pub(super) fn parse_invite(
     request: v1::InviteParticipantRequest,
 ) -> Result<(SessionId, Invite), Error> {
     let v1::InviteParticipantRequest {
@@ -321,13 +326,13 @@ pub(in crate::rpc) fn invite_request(
 }
 
 /// A parsed ListSessionEvents.
-pub(in crate::rpc) struct EventsQuery {
-    pub(in crate::rpc) session_id: SessionId,
-    pub(in crate::rpc) after: i64,
-    pub(in crate::rpc) limit: usize,
+pub(super) struct EventsQuery {
+    pub(super) session_id: SessionId,
+    pub(super) after: i64,
+    pub(super) limit: usize,
 }
 
-pub(in crate::rpc) fn list_events(
+pub(super) fn parse_list_events(
     request: v1::ListSessionEventsRequest,
 ) -> Result<EventsQuery, Error> {
     let v1::ListSessionEventsRequest {
@@ -346,7 +351,7 @@ pub(in crate::rpc) fn list_events(
     }))
 }
 
-pub(in crate::rpc) fn watch(request: v1::WatchSessionRequest) -> Result<(SessionId, i64), Error> {
+pub(super) fn parse_watch(request: v1::WatchSessionRequest) -> Result<(SessionId, i64), Error> {
     let v1::WatchSessionRequest {
         session_id,
         after_sequence,

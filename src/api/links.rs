@@ -1,0 +1,95 @@
+//! The addresses of the join page. Nothing else knows their shape.
+
+use crate::domain::id::SessionId;
+
+/// The join page's path, as a route.
+pub const PAGE_ROUTE: &str = "/join/{session_id}";
+
+/// Makes the links of one service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Links {
+    base_url: String,
+}
+
+impl Links {
+    /// `base_url` is where browsers reach the service: scheme, host and path prefix, without a slash at its end.
+    pub fn new(base_url: String) -> Self {
+        Self { base_url }
+    }
+
+    /// Where browsers reach the service.
+    pub fn base_url(&self) -> &str {
+        &self.base_url
+    }
+
+    /// The origin of the service's pages, as browsers write it.
+    pub fn origin(&self) -> &str {
+        self.split().0
+    }
+
+    /// The path under which the service lives; empty for the root.
+    pub fn path_prefix(&self) -> &str {
+        self.split().1
+    }
+
+    /// Whether browsers reach the service over TLS.
+    pub fn is_secure(&self) -> bool {
+        self.base_url.starts_with("https://")
+    }
+
+    /// The session's join page. Participants need a token beside it.
+    pub fn page(&self, session_id: &SessionId) -> String {
+        format!("{}/join/{session_id}", self.base_url)
+    }
+
+    /// The link that a participant opens. It is a credential.
+    pub fn join(&self, session_id: &SessionId, token: &str) -> String {
+        format!("{}?token={token}", self.page(session_id))
+    }
+
+    /// The path of the session's join page, and of everything below it.
+    pub fn page_path(&self, session_id: &SessionId) -> String {
+        format!("{}/join/{session_id}", self.path_prefix())
+    }
+
+    /// The path and query of the join page of one participant, once their token was exchanged for a cookie.
+    pub fn slot_path(&self, session_id: &SessionId, slot: &str) -> String {
+        format!("{}?p={slot}", self.page_path(session_id))
+    }
+
+    fn split(&self) -> (&str, &str) {
+        let host = self.base_url.find("://").map_or(0, |found| found + 3);
+        let end = self.base_url[host..]
+            .find('/')
+            .map_or(self.base_url.len(), |slash| host + slash);
+        self.base_url.split_at(end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_lead_below_the_prefix() {
+        let session_id = SessionId::from_stored("sess_1".into());
+        let links = Links::new("https://clinic.example/Care".into());
+        assert_eq!(links.origin(), "https://clinic.example");
+        assert_eq!(links.path_prefix(), "/Care");
+        assert_eq!(
+            links.join(&session_id, "jwt"),
+            "https://clinic.example/Care/join/sess_1?token=jwt"
+        );
+        assert_eq!(links.slot_path(&session_id, "0a"), "/Care/join/sess_1?p=0a");
+        let root = Links::new("http://localhost:4000".into());
+        assert_eq!(root.origin(), "http://localhost:4000");
+        assert_eq!(root.path_prefix(), "");
+        assert!(!root.is_secure());
+    }
+
+    #[test]
+    fn the_route_is_the_path_of_a_page() {
+        let session_id = SessionId::from_stored("{session_id}".into());
+        assert_eq!(Links::new(String::new()).page_path(&session_id), PAGE_ROUTE);
+    }
+}

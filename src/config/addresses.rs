@@ -1,0 +1,116 @@
+//! Where the service listens.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use super::env::{Env, Fault};
+
+const GRPC_ADDR_DEFAULT: &str = "0.0.0.0:50051";
+
+/// Where a probe finds health.
+#[derive(Debug, Clone, Copy)]
+pub struct HealthTarget {
+    /// Where to ask.
+    pub addr: SocketAddr,
+    /// Whether it answers in TLS only.
+    pub tls: bool,
+}
+
+impl HealthTarget {
+    /// Reads only the settings that it takes: a probe has no secrets.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them.
+    pub fn read(env: Env<'_>, dev: bool) -> Result<Self, Vec<Fault>> {
+        let mut env = env;
+        let grpc_addr = address(&mut env, "GRPC_ADDR", GRPC_ADDR_DEFAULT, dev);
+        let health_addr = health_address(&mut env, dev);
+        let tls = health_addr.is_none() && env.optional("TLS_CERT_FILE").is_some();
+        let target = health_addr.or(grpc_addr).map(|addr| Self { addr, tls });
+        env.finish(target)
+    }
+}
+
+/// The addresses, as far as they can be used.
+pub(super) struct Addresses {
+    pub(super) grpc: Option<SocketAddr>,
+    pub(super) admin: Option<SocketAddr>,
+    pub(super) http: Option<SocketAddr>,
+    /// Where health alone is served, if anywhere.
+    pub(super) health: Option<SocketAddr>,
+}
+
+pub(super) fn read(env: &mut Env<'_>, dev: bool) -> Addresses {
+    let addresses = Addresses {
+        grpc: address(env, "GRPC_ADDR", GRPC_ADDR_DEFAULT, dev),
+        admin: address(env, "ADMIN_ADDR", "127.0.0.1:9464", dev),
+        http: address(env, "HTTP_ADDR", "0.0.0.0:4000", dev),
+        health: health_address(env, dev),
+    };
+    report_clashes(
+        env,
+        &[
+            ("GRPC_ADDR", addresses.grpc),
+            ("ADMIN_ADDR", addresses.admin),
+            ("HTTP_ADDR", addresses.http),
+            ("HEALTH_ADDR", addresses.health),
+        ],
+    );
+    addresses
+}
+
+fn address(
+    env: &mut Env<'_>,
+    setting: &'static str,
+    default: &str,
+    dev: bool,
+) -> Option<SocketAddr> {
+    let rule = "must be an address and a port, as in 0.0.0.0:50051";
+    let addr = env.parse(setting, default, rule, |text| text.parse().ok())?;
+    Some(if dev { loopback(addr) } else { addr })
+}
+
+fn health_address(env: &mut Env<'_>, dev: bool) -> Option<SocketAddr> {
+    let text = env.optional("HEALTH_ADDR")?;
+    let addr = text.parse().ok();
+    if addr.is_none() {
+        env.fault(
+            "HEALTH_ADDR",
+            "must be an address and a port, as in 0.0.0.0:50052",
+        );
+    }
+    addr.map(|addr| if dev { loopback(addr) } else { addr })
+}
+
+/// Reports every address that cannot be bound since another is.
+fn report_clashes(env: &mut Env<'_>, addrs: &[(&'static str, Option<SocketAddr>)]) {
+    for (index, (setting, addr)) in addrs.iter().enumerate() {
+        for (other, other_addr) in &addrs[..index] {
+            if let (Some(addr), Some(other_addr)) = (addr, other_addr)
+                && clash(*addr, *other_addr)
+            {
+                env.fault(setting, format!("must not take the port of {other}"));
+            }
+        }
+    }
+}
+
+/// Whether two addresses cannot be listened on together. Port 0 is another one each time.
+fn clash(one: SocketAddr, other: SocketAddr) -> bool {
+    let holds = |all: IpAddr, ip: IpAddr| match all {
+        IpAddr::V4(all) => all.is_unspecified() && ip.is_ipv4(),
+        // It takes IPv4's connections, too.
+        IpAddr::V6(all) => all.is_unspecified(),
+    };
+    let (one_ip, other_ip) = (one.ip().to_canonical(), other.ip().to_canonical());
+    let overlap = one_ip == other_ip || holds(one_ip, other_ip) || holds(other_ip, one_ip);
+    one.port() != 0 && one.port() == other.port() && overlap
+}
+
+/// `--dev` is reachable from this machine only, whatever address is set.
+fn loopback(addr: SocketAddr) -> SocketAddr {
+    if addr.ip().is_loopback() {
+        addr
+    } else {
+        SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), addr.port())
+    }
+}

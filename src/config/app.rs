@@ -1,0 +1,52 @@
+//! The application's limits.
+
+use std::time::Duration;
+
+use super::env::Env;
+use super::{SECS_MAX, millis};
+use crate::app::{
+    Config, ContentionConfig, EndingConfig, StayConfig, StorePatience, UnreadableConfig,
+    WatchConfig,
+};
+use crate::domain::session::JoinWindow;
+
+pub(super) fn read(env: &mut Env<'_>, retry_after: Duration, store_timeout: Duration) -> Config {
+    let empty_timeout_secs = env.number("EMPTY_TIMEOUT_SECS", 0, 0, SECS_MAX);
+    Config {
+        token_ttl_secs: env.number("JOIN_TOKEN_TTL_SECS", 3600, 1, SECS_MAX),
+        store: StorePatience {
+            timeout: store_timeout,
+            retry_after,
+        },
+        contention: ContentionConfig {
+            attempts_max: env.number("COMMIT_ATTEMPTS_MAX", 64, 1, 10_000),
+            wait: millis(env, "CONTENTION_WAIT_MS", 2500),
+        },
+        watch: WatchConfig {
+            poll: millis(env, "WATCH_POLL_MS", 500),
+            streams_max: env.number("WATCH_STREAMS_MAX", 1000, 1, 1_000_000),
+        },
+        stay: StayConfig {
+            page_ttl: Duration::from_secs(env.number(
+                "JOIN_PAGE_TTL_SECS",
+                12 * 3600,
+                60,
+                SECS_MAX,
+            )),
+            reconnect_grace: Duration::from_secs(env.number("RECONNECT_GRACE_SECS", 15, 0, 300)),
+        },
+        ending: EndingConfig {
+            window: JoinWindow {
+                early_secs: env.number("JOIN_EARLY_SECS", 900, 0, SECS_MAX),
+                late_secs: env.number("JOIN_LATE_SECS", 3600, 0, SECS_MAX),
+            },
+            empty_timeout: (empty_timeout_secs > 0)
+                .then(|| Duration::from_secs(empty_timeout_secs)),
+        },
+        unreadable: UnreadableConfig {
+            retry: Duration::from_secs(env.number("UNREADABLE_RETRY_SECS", 300, 1, 24 * 3600)),
+            max: env.number("UNREADABLE_SESSIONS_MAX", 10_000, 1, 1_000_000),
+        },
+        clock_skew_warn: millis(env, "CLOCK_SKEW_WARN_MS", 5000),
+    }
+}
