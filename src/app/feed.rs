@@ -2,6 +2,7 @@
 //! tells the followers of those that have news. Runs only while anything is followed, and only if the store is shared.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -127,7 +128,8 @@ impl FeedReader {
             let _ = any.wait_for(|any| *any).await;
             let mut cursor = None;
             while *any.borrow() {
-                let more = match self.read_feed(&mut cursor).await {
+                let reading = self.hurry_followers(self.read_feed(&mut cursor));
+                let more = match reading.await {
                     Ok(more) => more,
                     Err(error) => {
                         if let FeedError::Cursor(_) = error {
@@ -141,6 +143,19 @@ impl FeedReader {
                 if !more {
                     tokio::time::sleep(self.poll).await;
                 }
+            }
+        }
+    }
+
+    /// Followers look for themselves, too, when the feed keeps them waiting: a store that is lost shows itself to them as soon as to
+    /// the feed.
+    async fn hurry_followers<T>(&self, reading: impl Future<Output = T>) -> T {
+        let mut reading = pin!(reading);
+        match tokio::time::timeout(self.config.watch_poll, reading.as_mut()).await {
+            Ok(read) => read,
+            Err(_) => {
+                self.followed.doubt.send_replace(());
+                reading.await
             }
         }
     }

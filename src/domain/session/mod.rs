@@ -38,7 +38,7 @@ pub struct Session {
     pub session_id: SessionId,
     /// Its appointment.
     pub appointment_id: AppointmentId,
-    /// See [`UnplacedSession::incarnation`].
+    /// See [`UnplacedSession::incarnation`](super::rules::create::UnplacedSession::incarnation).
     pub incarnation: i64,
     /// Who may join as doctor.
     pub doctor_id: UserId,
