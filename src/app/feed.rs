@@ -151,7 +151,7 @@ impl FeedReader {
     /// the feed.
     async fn hurry_followers<T>(&self, reading: impl Future<Output = T>) -> T {
         let mut reading = pin!(reading);
-        match tokio::time::timeout(self.config.watch_poll, reading.as_mut()).await {
+        match tokio::time::timeout(self.poll, reading.as_mut()).await {
             Ok(read) => read,
             Err(_) => {
                 self.followed.doubt.send_replace(());

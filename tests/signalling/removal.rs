@@ -580,6 +580,22 @@ async fn a_link_that_was_issued_after_the_backup_lets_nobody_in_once_it_is_resto
     }
 }
 
+/// Adds an event of a type to the only session, and changes its record, behind the service's back.
+fn write_event(setup: &Setup, name: &str, change_of_body: &str) {
+    let db = rusqlite::Connection::open(setup.path("data/video-session.db")).unwrap();
+    db.busy_timeout(Duration::from_secs(30)).unwrap();
+    db.execute_batch(&format!(
+        "BEGIN IMMEDIATE;
+         UPDATE sessions SET version = version + 1,
+             body = json_set(body, '$.version', version + 1 {change_of_body});
+         INSERT INTO events (session, sequence, body)
+             SELECT n, version, json_object('sequence', version, 'time_ms', 1, 'write_id', 'x', 'type', '{name}')
+             FROM sessions;
+         COMMIT;"
+    ))
+    .unwrap();
+}
+
 #[tokio::test]
 async fn pages_hear_of_a_removal_behind_an_event_that_cannot_be_read() {
     let setup = setup();
@@ -589,17 +605,8 @@ async fn pages_hear_of_a_removal_behind_an_event_that_cannot_be_read() {
     let mut patient = world.connect(&ticket).await;
     patient.until("existing-participants").await;
     doctor.expect("user-joined").await;
-    // As a newer version beside this one may write.
-    let db = rusqlite::Connection::open(setup.path("data/video-session.db")).unwrap();
-    db.busy_timeout(Duration::from_secs(30)).unwrap();
-    db.execute_batch(
-        "BEGIN IMMEDIATE;
-         UPDATE sessions SET version = version + 1, body = json_set(body, '$.version', version + 1);
-         INSERT INTO events SELECT n, version, json_object('sequence', version, 'time_ms', 1, 'write_id', 'x',
-             'type', 'participant.from-the-future') FROM sessions;
-         COMMIT;",
-    )
-    .unwrap();
+    // Of a known type, and without what that needs.
+    write_event(&setup, "participant.muted", "");
     world.remove("patient-1", false).await;
     assert_eq!(patient.closed_at_last().await, Some(1001));
     assert_eq!(ticket.connect(world.service.http).await.err(), Some(403));
@@ -611,22 +618,49 @@ async fn pages_hear_of_a_removal_behind_an_event_that_cannot_be_read() {
 }
 
 #[tokio::test]
+async fn an_event_that_only_a_newer_version_knows_is_passed_by() {
+    let setup = setup();
+    let mut world = World::with(&setup, create("appointment-1")).await;
+    let (mut doctor, mut patient) = world.couple().await;
+    write_event(&setup, "recording.started", "");
+    world.remove("patient-1", false).await;
+    patient.until("removed").await;
+    assert_eq!(patient.closed_at_last().await, Some(4003));
+    assert_eq!(doctor.until("user-left").await["user_id"], "patient-1");
+    doctor.ask("ping");
+    doctor.until("pong").await;
+}
+
+#[tokio::test]
+async fn a_page_that_a_newer_version_took_out_of_the_session_reconnects_and_others_go_on() {
+    let setup = setup();
+    let mut world = World::with(&setup, create("appointment-1")).await;
+    let (mut doctor, mut patient) = world.couple().await;
+    // The doctor connected first.
+    write_event(
+        &setup,
+        "participant.from-the-future",
+        ", '$.participants', json_array(json_extract(body, '$.participants[0]'))",
+    );
+    // A hint, so that nobody waits for the look that makes up for lost ones.
+    let ticket = world.ticket(Role::Patient).await;
+    assert_eq!(patient.closed_at_last().await, Some(1001));
+    let mut patient = world.connect(&ticket).await;
+    assert_eq!(patient.expect("connected").await["resumed"], false);
+    doctor.until("user-joined").await;
+}
+
+#[tokio::test]
 async fn nobody_stays_in_a_session_that_cannot_be_read_any_more() {
     let setup = setup();
     let mut world = World::with(&setup, create("appointment-1")).await;
     let (mut doctor, mut patient) = world.couple().await;
     // As a newer version beside this one may write: who was removed by it cannot be known.
-    let db = rusqlite::Connection::open(setup.path("data/video-session.db")).unwrap();
-    db.busy_timeout(Duration::from_secs(30)).unwrap();
-    db.execute_batch(
-        "BEGIN IMMEDIATE;
-         UPDATE sessions SET version = version + 1,
-             body = json_set(body, '$.version', version + 1, '$.state', 'from-the-future');
-         INSERT INTO events SELECT n, version, json_object('sequence', version, 'time_ms', 1, 'write_id', 'x',
-             'type', 'participant.from-the-future') FROM sessions;
-         COMMIT;",
-    )
-    .unwrap();
+    write_event(
+        &setup,
+        "participant.from-the-future",
+        ", '$.state', 'from-the-future'",
+    );
     // Found by the poll that makes up for lost hints.
     assert_eq!(patient.closed_at_last().await, Some(1011));
     assert_eq!(doctor.closed_at_last().await, Some(1011));

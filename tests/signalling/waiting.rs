@@ -195,10 +195,7 @@ async fn every_event_names_its_actor() {
     let patient = ("participant", "patient-1");
     let backend = ("backend", "");
     let expected = [
-        ("session.created", backend),
-        ("session.joined", backend),
         ("participant.joined", doctor),
-        ("session.joined", backend),
         ("participant.waiting", patient),
         ("participant.admitted", doctor),
         ("participant.joined", doctor),

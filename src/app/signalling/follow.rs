@@ -80,7 +80,13 @@ impl Follower {
             match event {
                 Some(Ok(event)) => {
                     if let EventKind::Unknown { .. } = event.kind {
-                        self.resync_pages().await?;
+                        match self.resync_pages().await {
+                            Err(Error::Internal) => {
+                                self.after = self.signalling.reconnect_pages(&self.room).await?;
+                                return Ok(());
+                            }
+                            outcome => outcome?,
+                        }
                     }
                     self.signalling.announce_event(&self.room, &event).await?;
                     self.after = event.sequence;
