@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use crate::api::Api;
 use crate::app::clock::{Clock, SystemClock};
 use crate::app::tickets::Tickets;
-use crate::app::{self, App};
+use crate::app::{self, App, Nodes};
 use crate::auth::secret::InternalSecrets;
 use crate::auth::token::{KeyError, Tokens};
 use crate::bus::local::LocalBus;
@@ -120,12 +120,17 @@ impl Service {
             watches_max,
         );
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let nodes = Arc::new(Nodes::new(config.rotation.clone()));
         let app_parts = app::Parts {
             stores: stores.clone(),
             bus: Arc::new(LocalBus::default()),
             tokens: Arc::clone(&tokens),
-            rotation: Arc::new(config.rotation.clone()),
-            tickets: Arc::new(Tickets::new(config.ice.clone(), Arc::clone(&clock))),
+            tickets: Arc::new(Tickets::new(
+                config.ice.clone(),
+                Arc::clone(&nodes),
+                Arc::clone(&clock),
+            )),
+            nodes,
             clock,
             metrics: Arc::clone(&metrics),
         };

@@ -139,13 +139,13 @@ pub(super) fn session(session: Session, links: &Links) -> v1::Session {
 pub(super) fn grant(
     grant: JoinGrant,
     granted_role: Role,
-    sfu_url: &str,
     links: &Links,
 ) -> v1::JoinSessionResponse {
     let JoinGrant {
         session,
         token,
         expires_in,
+        ticket,
     } = grant;
     v1::JoinSessionResponse {
         join_url: links.join(&session.session_id, &token.jwt),
@@ -162,8 +162,8 @@ pub(super) fn grant(
             .map(ToString::to_string)
             .collect(),
         sfu: Some(v1::SfuNode {
-            node_id: session.place.node_id.to_string(),
-            url: sfu_url.to_owned(),
+            node_id: ticket.node_id.to_string(),
+            url: ticket.url,
         }),
     }
 }

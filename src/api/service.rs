@@ -40,8 +40,7 @@ impl Api {
     }
 
     fn granted(&self, grant: JoinGrant, role: Role) -> v1::JoinSessionResponse {
-        let sfu_url = self.app.nodes.url(&grant.session.place.node_id);
-        answers::grant(grant, role, sfu_url, &self.config.links)
+        answers::grant(grant, role, &self.config.links)
     }
 }
 

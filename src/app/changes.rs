@@ -229,6 +229,11 @@ impl Changes {
         }
     }
 
+    /// What a caller is told when a session keeps changing.
+    pub(super) fn contention(&self) -> Error {
+        self.access.contention()
+    }
+
     /// Decides over a session as it is stored, and commits what was decided; again when another change came between.
     ///
     /// # Errors

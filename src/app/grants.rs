@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::changes::Decision;
+use super::changes::{Changes, Decision};
 use super::clock::Clock;
+use super::tickets::{Ticket, Tickets};
 use crate::auth::token::{JoinToken, Tokens};
 use crate::domain::actor::Actor;
 use crate::domain::error::Error;
 use crate::domain::id::{SessionId, UserId};
+use crate::domain::place::Place;
 use crate::domain::role::Role;
 use crate::domain::session::{JoinWindow, Session};
 use crate::domain::time::Timestamp;
@@ -33,17 +35,71 @@ pub struct JoinGrant {
     pub token: JoinToken,
     /// How long the token is good from now on.
     pub expires_in: Duration,
+    /// What the participant needs to exchange media.
+    pub ticket: Ticket,
 }
 
 /// Issues join tokens.
 pub(super) struct Grants {
+    pub(super) changes: Arc<Changes>,
     pub(super) tokens: Arc<Tokens>,
+    pub(super) tickets: Arc<Tickets>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) window: JoinWindow,
     pub(super) token_ttl_secs: u64,
 }
 
+/// How often a ticket is asked for when the session moves to another place meanwhile.
+const TICKETS_ASKED_MAX: u32 = 3;
+
+/// What came of a look at a session.
+enum Outcome<T> {
+    Decided(T),
+    /// Its node must be asked for a ticket first.
+    NeedsTicket(Session),
+}
+
 impl Grants {
+    /// Decides over a session and the ticket of who joins it, and commits what was decided. A driver that has to ask its node does
+    /// so before the commit and outside the session's turn: when the node fails, the session tells of no token without a ticket.
+    ///
+    /// # Errors
+    /// Those of `decide` and of the driver; those of [`Changes::change`]
+    pub(super) async fn change_with_ticket<T>(
+        &self,
+        request: &JoinRequest,
+        decide: impl Fn(&Session, Ticket) -> Result<Decision<T>, Error>,
+    ) -> Result<T, Error> {
+        let mut asked: Option<(Place, Ticket)> = None;
+        for _ in 0..=TICKETS_ASKED_MAX {
+            let changing = self.changes.change(&request.session_id, |session| {
+                let asked = asked.as_ref().filter(|(place, _)| *place == session.place);
+                let ticket = match asked {
+                    Some((_, ticket)) => Some(ticket.clone()),
+                    None => self.tickets.ticket_at_once(session),
+                };
+                Ok(match ticket {
+                    Some(ticket) => match decide(session, ticket)? {
+                        Decision::Commit(change, answer) => {
+                            Decision::Commit(change, Outcome::Decided(answer))
+                        }
+                        Decision::Keep(answer) => Decision::Keep(Outcome::Decided(answer)),
+                    },
+                    None => Decision::Keep(Outcome::NeedsTicket(session.clone())),
+                })
+            });
+            match changing.await? {
+                Outcome::Decided(answer) => return Ok(answer),
+                Outcome::NeedsTicket(session) => {
+                    let (user_id, role) = (&request.user_id, request.role);
+                    let ticket = self.tickets.issue_ticket(&session, user_id, role).await?;
+                    asked = Some((session.place, ticket));
+                }
+            }
+        }
+        Err(self.changes.contention())
+    }
+
     /// Issues a token to a user who may join at `good_from`. It lives from then on as long as any.
     ///
     /// # Errors
@@ -52,6 +108,7 @@ impl Grants {
         &self,
         request: &JoinRequest,
         session: &Session,
+        ticket: Ticket,
         actor: &Actor,
         good_from: Timestamp,
     ) -> Result<Decision<JoinGrant>, Error> {
@@ -82,6 +139,7 @@ impl Grants {
             // From the token's own `iat`, so that it is the whole number of seconds that was configured.
             expires_in: token.expire_time.since(now.floor_to_secs()),
             token,
+            ticket,
         };
         Ok(Decision::Commit(Box::new(change), grant))
     }

@@ -40,7 +40,6 @@ use crate::auth::token::Tokens;
 use crate::bus::Bus;
 use crate::domain::error::Error;
 use crate::domain::id::random_id;
-use crate::domain::node::Rotation;
 use crate::store::Stores;
 use crate::telemetry::metrics::Metrics;
 use access::StoreAccess;
@@ -104,7 +103,7 @@ pub struct Parts {
     /// Issues and verifies credentials.
     pub tokens: Arc<Tokens>,
     /// The SFU nodes.
-    pub rotation: Arc<Rotation>,
+    pub nodes: Arc<Nodes>,
     /// Issues what participants need to exchange media.
     pub tickets: Arc<Tickets>,
     /// Tells the time.
@@ -121,7 +120,7 @@ impl App {
             stores,
             bus,
             tokens,
-            rotation,
+            nodes,
             tickets,
             clock,
             metrics,
@@ -141,12 +140,13 @@ impl App {
             tasks.clone(),
         ));
         let grants = Arc::new(Grants {
+            changes: Arc::clone(&changes),
             tokens: Arc::clone(&tokens),
+            tickets: Arc::clone(&tickets),
             clock: Arc::clone(&clock),
             window: config.ending.window,
             token_ttl_secs: config.token_ttl_secs,
         });
-        let nodes = Arc::new(Nodes { rotation });
         let sessions = Arc::new(Sessions {
             access: Arc::clone(&access),
             changes: Arc::clone(&changes),

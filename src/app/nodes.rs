@@ -10,10 +10,16 @@ use crate::store::NewSession;
 
 /// The SFU nodes.
 pub struct Nodes {
-    pub(super) rotation: Arc<Rotation>,
+    rotation: Arc<Rotation>,
 }
 
 impl Nodes {
+    /// The nodes of a rotation.
+    pub fn new(rotation: Rotation) -> Self {
+        let rotation = Arc::new(rotation);
+        Self { rotation }
+    }
+
     /// A new session, on the node whose turn it is when the store takes the turn.
     pub(super) fn place_session(&self, unplaced: UnplacedSession) -> NewSession {
         let rotation = Arc::clone(&self.rotation);

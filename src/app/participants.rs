@@ -100,8 +100,8 @@ impl Participants {
             display_name: invite.display_name.clone(),
         };
         let grant = self
-            .changes
-            .change(session_id, |session| {
+            .grants
+            .change_with_ticket(&request, |session, ticket| {
                 // One write: an invitation without its link would be of no use to anybody.
                 let now = self.clock.now();
                 let invited = session.invited(invite.clone(), actor, now)?;
@@ -116,7 +116,10 @@ impl Participants {
                     return Err(Error::field("expire_time", "must lie after the door opens"));
                 }
                 Ok(
-                    match self.grants.grant(&request, session, actor, good_from)? {
+                    match self
+                        .grants
+                        .grant(&request, session, ticket, actor, good_from)?
+                    {
                         Decision::Commit(joined, grant) => {
                             let change = match invited.clone() {
                                 Some(invited) => invited.then(*joined),

@@ -125,9 +125,10 @@ impl Sessions {
     pub async fn join(&self, actor: &Actor, request: &JoinRequest) -> Result<JoinGrant, Error> {
         permit_service(actor)?;
         let grant = self
-            .changes
-            .change(&request.session_id, |session| {
-                self.grants.grant(request, session, actor, self.clock.now())
+            .grants
+            .change_with_ticket(request, |session, ticket| {
+                let now = self.clock.now();
+                self.grants.grant(request, session, ticket, actor, now)
             })
             .await?;
         self.metrics.token_issued(request.role.name());

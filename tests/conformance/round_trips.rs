@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use video_session::app::clock::SystemClock;
 use video_session::app::tickets::{IceConfig, IcePolicy, Tickets};
 use video_session::app::{
-    App, Config, ContentionConfig, EndingConfig, JoinRequest, Parts, SessionKey, StayConfig,
+    App, Config, ContentionConfig, EndingConfig, JoinRequest, Nodes, Parts, SessionKey, StayConfig,
     StorePatience, UnreadableConfig, WatchConfig,
 };
 use video_session::auth::token::{self, KeySource, Tokens};
@@ -74,12 +74,13 @@ fn app(stores: Stores) -> App {
         turn_ttl_secs: 60,
         policy: IcePolicy::All,
     };
+    let nodes = Arc::new(Nodes::new(rotation(3).as_ref().clone()));
     let parts = Parts {
         stores: Stores::of(Arc::new(ObservedStore::new(stores, Arc::clone(&metrics)))),
         bus: Arc::new(LocalBus::default()),
         tokens: Arc::new(tokens.unwrap()),
-        rotation: rotation(3),
-        tickets: Arc::new(Tickets::new(ice, clock.clone())),
+        tickets: Arc::new(Tickets::new(ice, Arc::clone(&nodes), clock.clone())),
+        nodes,
         clock,
         metrics,
     };

@@ -8,7 +8,7 @@ use video_session::app::signalling::message::{
     ClientMessage, ClientType, Connected, MessageErrorCode, ParticipantView, ServerMessage,
     WaitingReason, relay_text,
 };
-use video_session::app::tickets::{IcePolicy, IceServer, Ticket};
+use video_session::app::tickets::{IcePolicy, IceServer, Media};
 use video_session::domain::access::Role;
 use video_session::domain::id::{SessionId, UserId};
 use video_session::domain::participant::{LeaveCause, ParticipantStatus};
@@ -57,9 +57,9 @@ fn view() -> ParticipantView {
     }
 }
 
-/// One ticket of every driver, with everything that it can hold.
-fn tickets() -> Vec<Ticket> {
-    let all = vec![Ticket::Builtin {
+/// What every driver gives, with everything that it can hold.
+fn all_media() -> Vec<Media> {
+    let all = vec![Media::Builtin {
         ice_servers: vec![IceServer {
             urls: Vec::new(),
             username: Some(String::new()),
@@ -67,16 +67,16 @@ fn tickets() -> Vec<Ticket> {
         }],
         ice_policy: IcePolicy::All,
     }];
-    for ticket in &all {
-        // A new driver does not compile until its ticket stands above, too.
-        match ticket {
-            Ticket::Builtin { .. } => {}
+    for media in &all {
+        // A new driver does not compile until what it gives stands above, too.
+        match media {
+            Media::Builtin { .. } => {}
         }
     }
     all
 }
 
-fn connected(ticket: Ticket) -> Connected {
+fn connected(media: Media) -> Connected {
     Connected {
         user_id: "u".to_owned(),
         role: "guest",
@@ -88,7 +88,7 @@ fn connected(ticket: Ticket) -> Connected {
         connection_id: "1".to_owned(),
         resumed: false,
         publishes: true,
-        ticket,
+        media,
         server_time: String::new(),
         closes_at: Some(String::new()),
         message: "m",
@@ -97,9 +97,9 @@ fn connected(ticket: Ticket) -> Connected {
 
 /// One message of every type, with everything that it can hold.
 fn examples() -> Vec<ServerMessage> {
-    let connected = tickets()
+    let connected = all_media()
         .into_iter()
-        .map(|ticket| ServerMessage::Connected(Box::new(connected(ticket))));
+        .map(|media| ServerMessage::Connected(Box::new(connected(media))));
     let mut all = vec![
         ServerMessage::Waiting {
             user_id: "u".to_owned(),

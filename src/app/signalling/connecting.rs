@@ -205,7 +205,7 @@ impl Signalling {
             name: own.display_name.clone(),
             permissions: identity.role.permissions(),
             publishes: identity.role.may(Action::Publish),
-            ticket,
+            media: ticket.media,
             session_id: identity.session_id.to_string(),
             room_id: identity.session_id.to_string(),
             status: own.status.name(),

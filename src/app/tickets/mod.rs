@@ -9,16 +9,30 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::clock::Clock;
+use super::nodes::Nodes;
 use crate::domain::access::Role;
 use crate::domain::error::Error;
-use crate::domain::id::UserId;
+use crate::domain::id::{NodeId, UserId};
+use crate::domain::place::{Driver, Place};
 use crate::domain::session::Session;
 
-/// What one participant needs to exchange media: one variant a driver. A page receives it as part of `connected`, with the
-/// driver's name as `media`; docs/signalling.md lists its fields. Holds credentials: never log it.
+/// What one participant needs to exchange media in a session's place. JoinSession's `sfu` and the page's `connected` are made
+/// from it. Holds credentials: never log it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Ticket {
+    /// The session's node.
+    pub node_id: NodeId,
+    /// Where participants reach the node; empty when it is unknown or has no address.
+    pub url: String,
+    /// What the node's driver gives.
+    pub media: Media,
+}
+
+/// What a driver gives a participant: one variant for each driver. A page receives it as part of `connected`, with the driver's
+/// name as `media`; docs/signalling.md lists its fields.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "media", rename_all = "kebab-case")]
-pub enum Ticket {
+pub enum Media {
     /// Browsers connect to each other, without a media server.
     Builtin {
         /// The STUN and TURN servers, for RTCPeerConnection.
@@ -31,13 +45,14 @@ pub enum Ticket {
 /// Issues tickets. The only part of the service that asks a node about a participant.
 pub struct Tickets {
     ice: IceConfig,
+    nodes: Arc<Nodes>,
     clock: Arc<dyn Clock>,
 }
 
 impl Tickets {
     /// With the settings of each driver.
-    pub fn new(ice: IceConfig, clock: Arc<dyn Clock>) -> Self {
-        Self { ice, clock }
+    pub fn new(ice: IceConfig, nodes: Arc<Nodes>, clock: Arc<dyn Clock>) -> Self {
+        Self { ice, nodes, clock }
     }
 
     /// The ticket of a participant who is about to join a session.
@@ -49,14 +64,30 @@ impl Tickets {
     /// Those of the session's driver. The builtin driver has none.
     pub async fn issue_ticket(
         &self,
-        _session: &Session,
+        session: &Session,
         _user_id: &UserId,
         _role: Role,
     ) -> Result<Ticket, Error> {
-        // Every node has the builtin driver so far. Another driver is chosen here, by the session's place, and awaited.
-        Ok(Ticket::Builtin {
-            ice_servers: self.ice.servers(self.clock.now()),
-            ice_policy: self.ice.policy,
-        })
+        match session.place.driver {
+            Driver::Builtin => Ok(self.builtin_ticket(&session.place)),
+        }
+    }
+
+    /// The ticket, if the driver makes it without asking its node.
+    pub(super) fn ticket_at_once(&self, session: &Session) -> Option<Ticket> {
+        match session.place.driver {
+            Driver::Builtin => Some(self.builtin_ticket(&session.place)),
+        }
+    }
+
+    fn builtin_ticket(&self, place: &Place) -> Ticket {
+        Ticket {
+            node_id: place.node_id.clone(),
+            url: self.nodes.url(&place.node_id).to_owned(),
+            media: Media::Builtin {
+                ice_servers: self.ice.servers(self.clock.now()),
+                ice_policy: self.ice.policy,
+            },
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
 use super::MessageErrorCode;
-use crate::app::tickets::Ticket;
+use crate::app::tickets::Media;
 use crate::bus::Relay;
 
 /// A message of the service. Owns its text, so that it can wait in the queues of several pages.
@@ -107,7 +107,7 @@ pub struct Connected {
     pub permissions: &'static [&'static str],
     pub publishes: bool,
     #[serde(flatten)]
-    pub ticket: Ticket,
+    pub media: Media,
     pub session_id: String,
     pub room_id: String,
     pub status: &'static str,
