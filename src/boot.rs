@@ -55,6 +55,9 @@ pub enum BootError {
     /// The admin server broke.
     #[error("the admin address failed")]
     Admin(#[source] std::io::Error),
+    /// The store failed in a way that only a start can mend.
+    #[error("the store cannot go on; the service must be started anew")]
+    StoreLost,
     /// A part of the service panicked.
     #[error("a part of the service died")]
     Died(#[from] JoinError),
@@ -240,10 +243,14 @@ impl Service {
             async move { rpc::serve(grpc, &config, tls.as_ref(), rpc_parts, stop).await }
         });
 
-        tokio::select! {
-            broke = &mut serving => broke??,
-            () = stop => {}
-        }
+        let outcome = tokio::select! {
+            broke = &mut serving => {
+                broke??;
+                Ok(())
+            }
+            () = stores.health.lost() => Err(BootError::StoreLost),
+            () = stop => Ok(()),
+        };
         tracing::info!("draining");
         stop_workers.cancel();
         readiness.set(Readiness::Draining);
@@ -263,7 +270,7 @@ impl Service {
         }
         stores.health.close().await;
         tracing::info!("stopped");
-        Ok(())
+        outcome
     }
 }
 

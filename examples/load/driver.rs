@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::Outcome;
 use crate::calls::{Call, Clients, Known, make};
-use crate::process::{Memory, cpu_secs, memory};
+use crate::process::{Activity, Memory, activity, cpu_secs, memory};
 
 /// A server under load.
 pub(crate) struct Target {
@@ -27,6 +27,8 @@ pub(crate) struct Seen {
     pub(crate) errors: u64,
     pub(crate) error_example: Option<String>,
     pub(crate) cpu: Cpu,
+    /// The server's.
+    pub(crate) activity: Activity,
     pub(crate) memory: Memory,
 }
 
@@ -90,9 +92,12 @@ pub(crate) async fn slice(
         })
         .collect();
     sleep_until(window.begin).await;
-    let before = Cpu::of(target)?;
+    let before = (Cpu::of(target)?, activity(target.server_pid)?);
     sleep_until(window.end).await;
-    seen.cpu.add_difference(before, Cpu::of(target)?);
+    seen.cpu.add_difference(before.0, Cpu::of(target)?);
+    let after = activity(target.server_pid)?;
+    seen.activity.written += after.written.saturating_sub(before.1.written);
+    seen.activity.waits += after.waits.saturating_sub(before.1.waits);
     seen.memory = memory(target.server_pid)?;
     seen.measured += measured;
     for task in tasks {

@@ -52,9 +52,9 @@ struct Args {
     /// How long each row is measured.
     #[arg(long, default_value_t = 5)]
     seconds: u32,
-    /// How many sessions a full store holds.
-    #[arg(long, default_value_t = 1_000_000)]
-    sessions: usize,
+    /// How many sessions full stores hold: a store for each number. Ten million take a while and some 30 GB of disk.
+    #[arg(long, value_delimiter = ',', default_values_t = [1_000_000])]
+    sessions: Vec<usize>,
     /// Leave full stores out.
     #[arg(long)]
     skip_million: bool,
@@ -141,7 +141,8 @@ struct Service {
 }
 
 fn store_sizes(args: &Args) -> Vec<usize> {
-    let full = (!args.skip_million).then_some(args.sessions);
+    let full = args.sessions.iter().copied();
+    let full = full.filter(|_| !args.skip_million);
     std::iter::once(FEW_SESSIONS).chain(full).collect()
 }
 
@@ -157,9 +158,11 @@ async fn sqlite_services(
         let begun = Instant::now();
         let known = seed::sqlite(&data_dir, sessions).await?;
         tell_of_seeding(sessions, begun);
-        let server = start_service(&Backend::Sqlite(data_dir), scratch).await?;
-        report.idle.push(idle("embedded", sessions, &server).await?);
-        services.push(service(known, server, None).await?);
+        let server = start_service(&Backend::Sqlite(data_dir.clone()), scratch).await?;
+        let disk = Some(disk_bytes(&data_dir)?);
+        let idle = idle("embedded", sessions, &server).await?;
+        report.idle.push(Idle { disk, ..idle });
+        services.push(service(sessions, known, server, None).await?);
     }
     Ok(services)
 }
@@ -199,18 +202,19 @@ async fn mongo_services(args: &Args, scratch: &Path, report: &mut Report) -> Out
         report
             .idle
             .push(idle("MongoDB peer", sessions, &server).await?);
-        services.push(service(known, server, Some(peer)).await?);
+        services.push(service(sessions, known, server, Some(peer)).await?);
     }
     Ok(services)
 }
 
 async fn service(
+    sessions: usize,
     known: Vec<calls::Known>,
     server: Server,
     peer: Option<Server>,
 ) -> Outcome<Service> {
     Ok(Service {
-        sessions: known.len(),
+        sessions,
         target: target(&server, known, peer.as_ref()).await?,
         _server: server,
         _peer: peer,
@@ -245,7 +249,17 @@ async fn idle(store: &'static str, sessions: usize, server: &Server) -> Outcome<
         sessions,
         ready_after_ms: vec![server.ready_after.as_secs_f64() * 1e3],
         memory: memory(server.pid())?,
+        disk: None,
     })
+}
+
+/// What the files of a directory take.
+fn disk_bytes(dir: &Path) -> Outcome<u64> {
+    let mut bytes = 0;
+    for file in std::fs::read_dir(dir)? {
+        bytes += file?.metadata()?.len();
+    }
+    Ok(bytes)
 }
 
 /// Measures every call on every one of the services, the first of which holds few sessions, with an echo beside them.

@@ -195,18 +195,44 @@ pub(crate) struct Memory {
 
 pub(crate) fn memory(pid: u32) -> Outcome<Memory> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let bytes = |field: &str| {
-        status
-            .lines()
-            .find_map(|line| line.strip_prefix(field))
-            .and_then(|rest| rest.split_whitespace().next())
-            .and_then(|kib| kib.parse::<u64>().ok())
-            .map_or(0, |kib| kib * 1024)
-    };
+    let bytes = |field: &str| number(&status, field) * 1024;
     Ok(Memory {
         resident: bytes("VmRSS:"),
         resident_most: bytes("VmHWM:"),
     })
+}
+
+/// What a process has done so far, beside using the processor.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Activity {
+    /// Bytes that it had the system write to a disk. Writes that met in memory count once.
+    pub(crate) written: u64,
+    /// How often its threads waited for something, and so had to be woken.
+    pub(crate) waits: u64,
+}
+
+pub(crate) fn activity(pid: u32) -> Outcome<Activity> {
+    let io = std::fs::read_to_string(format!("/proc/{pid}/io"))?;
+    let mut waits = 0;
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        // A thread may have ended meanwhile.
+        if let Ok(status) = std::fs::read_to_string(thread?.path().join("status")) {
+            waits += number(&status, "voluntary_ctxt_switches:");
+        }
+    }
+    Ok(Activity {
+        written: number(&io, "write_bytes:"),
+        waits,
+    })
+}
+
+/// The number that follows a name at the begin of a line; 0 where there is none.
+fn number(text: &str, name: &str) -> u64 {
+    text.lines()
+        .find_map(|line| line.strip_prefix(name))
+        .and_then(|rest| rest.split_whitespace().next())
+        .and_then(|number| number.parse().ok())
+        .unwrap_or(0)
 }
 
 /// The processor time that a process has used so far, its own and the system's for it, in seconds.

@@ -37,6 +37,8 @@ pub(crate) struct Idle {
     /// From spawn to ready, shortest first.
     pub(crate) ready_after_ms: Vec<f64>,
     pub(crate) memory: Memory,
+    /// What its files take, in bytes; `None` where they are another process's.
+    pub(crate) disk: Option<u64>,
 }
 
 /// One kind of call from so many callers, on one store.
@@ -58,6 +60,10 @@ pub(crate) struct Row {
     of_few_sessions: Option<f64>,
     server_cpu_percent: f64,
     server_cpu_us_per_call: f64,
+    /// What the system wrote to the disk for the server; a call is also what was left to it by calls before.
+    written_bytes_per_call: f64,
+    /// How often the server's threads waited for something.
+    waits_per_call: f64,
     peer_cpu_percent: f64,
     generator_cpu_percent: f64,
     memory: Memory,
@@ -76,6 +82,7 @@ impl Row {
         seen.latencies.sort_unstable();
         let calls = seen.latencies.len();
         let secs = seen.measured.as_secs_f64();
+        let per_call = |amount: f64| amount / calls.max(1) as f64;
         let percent = |cpu: f64| cpu / secs * 100.0;
         Self {
             store,
@@ -90,7 +97,9 @@ impl Row {
             of_echo: 1.0,
             of_few_sessions: None,
             server_cpu_percent: percent(seen.cpu.server),
-            server_cpu_us_per_call: seen.cpu.server * 1e6 / calls.max(1) as f64,
+            server_cpu_us_per_call: per_call(seen.cpu.server * 1e6),
+            written_bytes_per_call: per_call(seen.activity.written as f64),
+            waits_per_call: per_call(seen.activity.waits as f64),
             peer_cpu_percent: percent(seen.cpu.peer),
             generator_cpu_percent: percent(seen.cpu.generator),
             memory: seen.memory,
@@ -112,7 +121,7 @@ impl Row {
     fn markdown(&self) -> String {
         let mark = if self.failed() { " **FAILED**" } else { "" };
         format!(
-            "| {} | {} | {}{mark} | {} | {} | {:.2} | {} | {} | {} | {:.0} % | {:.0} µs | {} | {:.0} % | {} | {} |",
+            "| {} | {} | {}{mark} | {} | {} | {:.2} | {} | {} | {} | {:.0} % | {:.0} µs | {:.1} | {:.2} | {} | {:.0} % | {} | {} |",
             self.store,
             self.sessions.map_or("–".to_owned(), thousands),
             self.call,
@@ -125,6 +134,8 @@ impl Row {
             millis(self.p99_ms),
             self.server_cpu_percent,
             self.server_cpu_us_per_call,
+            self.written_bytes_per_call / 1e3,
+            self.waits_per_call,
             if self.peer_cpu_percent > 0.0 {
                 format!("{:.0} %", self.peer_cpu_percent)
             } else {
@@ -141,7 +152,7 @@ impl std::fmt::Display for Row {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "{}, {} sessions at first, {} from {}: {:.0}/s, {:.2} of the echo, p50 {} ms, p99 {} ms, {} errors",
+            "{}, {} sessions at first, {} from {}: {:.0}/s, {:.2} of the echo, p50 {} ms, p99 {} ms, {:.0} µs and {:.1} kB a call, {} errors",
             self.store,
             self.sessions.unwrap_or(0),
             self.call,
@@ -150,6 +161,8 @@ impl std::fmt::Display for Row {
             self.of_echo,
             millis(self.p50_ms),
             millis(self.p99_ms),
+            self.server_cpu_us_per_call,
+            self.written_bytes_per_call / 1e3,
             self.errors
         )
     }
@@ -242,8 +255,8 @@ impl Report {
         let head = [
             format!("{cores} cores, {cpu}, Linux {kernel}, {file_system}."),
             String::new(),
-            "| store | sessions at first | call | callers | calls/s | of the echo | of few sessions | p50 ms | p99 ms | server's CPU, of a core | of it a call | peer's CPU | load generator's CPU | server's memory, now / most, MiB | errors |".to_owned(),
-            "|---|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|".to_owned(),
+            "| store | sessions at first | call | callers | calls/s | of the echo | of few sessions | p50 ms | p99 ms | server's CPU, of a core | of it a call | written a call, kB | waits a call | peer's CPU | load generator's CPU | server's memory, now / most, MiB | errors |".to_owned(),
+            "|---|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|".to_owned(),
         ];
         let rows = self.rows.iter().map(Row::markdown);
         let idle = self.idle.iter().map(Idle::markdown);
@@ -268,7 +281,7 @@ impl Idle {
     fn markdown(&self) -> String {
         let middle = self.ready_after_ms.get(self.ready_after_ms.len() / 2);
         format!(
-            "{}, {} sessions: ready {:.0} ms after its start ({}), then {:.1} MiB of memory without load.",
+            "{}, {} sessions: ready {:.0} ms after its start ({}), then {:.1} MiB of memory without load{}.",
             self.store,
             thousands(self.sessions),
             middle.unwrap_or(&0.0),
@@ -278,6 +291,10 @@ impl Idle {
                 .collect::<Vec<_>>()
                 .join(", "),
             self.memory.resident as f64 / f64::from(1 << 20),
+            self.disk.map_or(String::new(), |disk| format!(
+                ", and {:.3} GB on disk",
+                disk as f64 / 1e9
+            )),
         )
     }
 }

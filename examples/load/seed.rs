@@ -29,6 +29,8 @@ const CONCURRENT: usize = 4096;
 /// Documents in one insert, and inserts at once.
 const DOCUMENTS: usize = 1000;
 const CONCURRENT_INSERTS: usize = 2;
+/// Of so many sessions callers know. They are spread over all that are stored.
+const KNOWN_MAX: usize = 1_000_000;
 
 /// Stores that many sessions in a directory, through the store that the service uses.
 pub(crate) async fn sqlite(data_dir: &Path, count: usize) -> Outcome<Vec<Known>> {
@@ -39,9 +41,17 @@ pub(crate) async fn sqlite(data_dir: &Path, count: usize) -> Outcome<Vec<Known>>
         batch_max: CONCURRENT,
     })?;
     let rotation = rotation()?;
+    let one_in = count.div_ceil(KNOWN_MAX).max(1);
     let known = stream::iter(0..count)
-        .map(|_| insert(&store, &rotation))
+        .map(|n| {
+            let inserting = insert(&store, &rotation);
+            async move {
+                let known = inserting.await?;
+                Outcome::Ok((n % one_in == 0).then_some(known))
+            }
+        })
         .buffer_unordered(CONCURRENT)
+        .try_filter_map(|known| std::future::ready(Ok(known)))
         .try_collect()
         .await?;
     store.close().await;

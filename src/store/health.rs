@@ -17,6 +17,11 @@ pub trait StoreHealth: Send + Sync {
     /// What the store's clock says; `None` where the store has no clock but this machine's.
     async fn clock(&self) -> Result<Option<Timestamp>, StoreError>;
 
+    /// Completes once the store has failed in a way that only opening it anew can mend. Most stores never do.
+    async fn lost(&self) {
+        std::future::pending().await
+    }
+
     /// Finishes what it was given and lets go of what it holds.
     async fn close(&self);
 }

@@ -199,6 +199,10 @@ impl StoreHealth for ObservedStore {
         self.observe("clock", self.inner.health.clock()).await
     }
 
+    async fn lost(&self) {
+        self.inner.health.lost().await;
+    }
+
     async fn close(&self) {
         self.inner.health.close().await;
     }

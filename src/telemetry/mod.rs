@@ -2,6 +2,7 @@
 
 mod json;
 pub mod metrics;
+mod output;
 
 use std::io::IsTerminal as _;
 
@@ -10,16 +11,16 @@ use opentelemetry_otlp::{SpanExporter, WithExportConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing::{Level, Metadata};
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer};
 
 use json::{JsonFields, JsonLines};
+use output::OutputGuard;
 
-/// How many lines may wait for whoever reads our output.
-const LINES_WAITING_MAX: usize = 65_536;
+/// How many bytes of log lines may wait for the reader of our output.
+const LINES_WAITING_BYTES_MAX: usize = 16 * 1024 * 1024;
 const SERVICE: &str = "video-session";
 const OWN_TARGETS: &str = "video_session";
 
@@ -49,6 +50,9 @@ pub enum TelemetryError {
     /// OTEL_EXPORTER_OTLP_ENDPOINT cannot be used.
     #[error("OTEL_EXPORTER_OTLP_ENDPOINT cannot be used")]
     Exporter(#[source] opentelemetry_otlp::ExporterBuildError),
+    /// The thread that writes log lines could not be started.
+    #[error("no thread could be started for the log")]
+    Output(#[source] std::io::Error),
     /// LOG_FILTER cannot be used.
     #[error("LOG_FILTER cannot be used")]
     Filter(#[source] tracing_subscriber::filter::ParseError),
@@ -60,7 +64,7 @@ pub enum TelemetryError {
 /// Sends the spans that are left when told to, and writes the lines that are left when dropped.
 pub struct Telemetry {
     provider: Option<SdkTracerProvider>,
-    _writer: WorkerGuard,
+    _lines: OutputGuard,
 }
 
 /// Whether a text is a filter.
@@ -80,12 +84,8 @@ fn is_discreet(metadata: &Metadata<'_>) -> bool {
 /// See [`TelemetryError`].
 pub fn init(config: &Config) -> Result<Telemetry, TelemetryError> {
     let filter = EnvFilter::try_new(&config.filter).map_err(TelemetryError::Filter)?;
-    // A reader of our output that stalls must not stall the service: what it does not take is dropped.
-    let (output, writer) = NonBlockingBuilder::default()
-        .lossy(true)
-        .buffered_lines_limit(LINES_WAITING_MAX)
-        .thread_name("log-writer")
-        .finish(std::io::stdout());
+    let (output, output_guard) = output::start(std::io::stdout(), LINES_WAITING_BYTES_MAX)
+        .map_err(TelemetryError::Output)?;
     let lines = match config.format {
         LogFormat::Json => tracing_subscriber::fmt::layer()
             .fmt_fields(JsonFields)
@@ -115,7 +115,7 @@ pub fn init(config: &Config) -> Result<Telemetry, TelemetryError> {
         .map_err(TelemetryError::Twice)?;
     Ok(Telemetry {
         provider,
-        _writer: writer,
+        _lines: output_guard,
     })
 }
 

@@ -21,6 +21,10 @@ impl StoreHealth for SqliteStore {
         Ok(None)
     }
 
+    async fn lost(&self) {
+        self.lost.cancelled().await;
+    }
+
     async fn close(&self) {
         self.readers.close();
         self.lister.close();

@@ -1,6 +1,8 @@
-//! The embedded store: one SQLite file, one writing thread that groups what many callers write into one sync, and a few
-//! reading threads, so that no disk is waited for on the runtime's threads.
+//! The embedded store: one SQLite file, one writing thread that groups what many callers write into one sync, one that
+//! syncs meanwhile, and a few reading threads, so that no disk is waited for on the runtime's threads.
 
+mod checkpoints;
+mod durability;
 mod feed;
 mod health;
 mod instance;
@@ -15,13 +17,20 @@ mod writer;
 use std::fs::{DirBuilder, File, TryLockError};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::StoreError;
 use crate::domain::id::SessionId;
+use tokio_util::sync::CancellationToken;
+
+use checkpoints::Checkpoints;
+use durability::{SyncLog, Syncer};
 use reader::Readers;
 use writer::Writer;
 
 const DATABASE_FILE: &str = "video-session.db";
+/// SQLite's name for the write-ahead log of that file.
+const LOG_FILE: &str = "video-session.db-wal";
 const LOCK_FILE: &str = "video-session.lock";
 
 /// Settings of the embedded store.
@@ -70,9 +79,34 @@ pub struct SqliteStore {
     readers: Readers,
     /// Apart, so that a long list keeps nobody else waiting.
     lister: Readers,
+    /// Cancelled when the store cannot go on.
+    lost: CancellationToken,
     /// Dropped last, when SQLite has closed its files: a process that closes any descriptor of a file loses every lock
     /// that SQLite has on it.
-    _locks: Vec<File>,
+    _files: Files,
+}
+
+/// What tests choose otherwise.
+struct Tuning {
+    /// See [`writer::Limits`].
+    overlap_min: usize,
+    /// How many pages the write-ahead log has when it is copied into the database.
+    checkpoint_pages: i64,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            overlap_min: writer::OVERLAP_MIN,
+            checkpoint_pages: checkpoints::BEGIN_PAGES,
+        }
+    }
+}
+
+/// What holds the locks that keep other processes out.
+struct Files {
+    _lock: File,
+    database: Arc<File>,
 }
 
 impl SqliteStore {
@@ -81,19 +115,56 @@ impl SqliteStore {
     /// # Errors
     /// See [`OpenError`].
     pub fn open(config: &Config) -> Result<Self, OpenError> {
+        Self::open_tuned(config, &Tuning::default(), |log| {
+            Box::new(move || log.sync_data())
+        })
+    }
+
+    /// With what syncs the write-ahead log, made from its file.
+    fn open_tuned(
+        config: &Config,
+        tuning: &Tuning,
+        sync: impl FnOnce(File) -> SyncLog,
+    ) -> Result<Self, OpenError> {
         create_private_dir(&config.data_dir).map_err(OpenError::Directory)?;
         let file = config.data_dir.join(DATABASE_FILE);
-        let locks = lock_files(&config.data_dir, &file)?;
+        let files = lock_files(&config.data_dir, &file)?;
         let connection = schema::open_writer(&file)?;
-        let writer = Writer::start(connection, config.queue_max, config.batch_max)
-            .map_err(OpenError::Thread)?;
-        let readers = Readers::start(&file, config.readers, config.queue_max)?;
-        let lister = Readers::start(&file, 1, config.queue_max)?;
+        let log = open_log(&config.data_dir).map_err(OpenError::Directory)?;
+        let syncer = Syncer::start(sync(log), config.queue_max).map_err(OpenError::Thread)?;
+        let durability = syncer.durability().clone();
+        // What a process that was killed wrote may not be on the disk yet, and a sync that failed before may have left it
+        // nowhere but in memory. Written anew, it is durable before anything reads it.
+        if let Err(error) = checkpoints::empty_log(&connection, &durability) {
+            tracing::warn!(
+                error = error.chain(),
+                "the write-ahead log of the last run could not be copied into the database"
+            );
+        }
+        let checkpoints = Checkpoints::start(
+            &file,
+            Arc::clone(&files.database),
+            durability.clone(),
+            tuning.checkpoint_pages,
+        )?;
+        let writer = Writer::start(
+            connection,
+            syncer,
+            checkpoints,
+            &writer::Limits {
+                queue_max: config.queue_max,
+                batch_max: config.batch_max,
+                overlap_min: tuning.overlap_min,
+            },
+        )?;
+        let readers = Readers::start(&file, config.readers, config.queue_max, &durability)?;
+        let lister = Readers::start(&file, 1, config.queue_max, &durability)?;
         Ok(Self {
             writer,
             readers,
             lister,
-            _locks: locks,
+            lost: durability.lost().clone(),
+            _files: files,
         })
     }
 }
@@ -115,16 +186,31 @@ fn private_file(path: &Path) -> std::io::Result<File> {
 
 /// Keeps other processes out, by a lock on a file of its own and, since that file can be deleted, by one on the database
 /// itself. A former version takes the first lock only, so both are needed.
-fn lock_files(data_dir: &Path, database: &Path) -> Result<Vec<File>, OpenError> {
-    let mut locks = vec![lock(&data_dir.join(LOCK_FILE))?];
-    // Linux keeps this kind of lock (flock) apart from SQLite's own (fcntl); on other systems they exclude each other.
-    if cfg!(target_os = "linux") {
-        // SQLite gives its other files the mode of this one.
-        locks.push(lock(database)?);
+fn lock_files(data_dir: &Path, database: &Path) -> Result<Files, OpenError> {
+    let of_dir = lock(&data_dir.join(LOCK_FILE))?;
+    // SQLite gives its other files the mode of this one. Linux keeps this kind of lock (flock) apart from SQLite's own (fcntl);
+    // on other systems they exclude each other.
+    let database = if cfg!(target_os = "linux") {
+        lock(database)?
     } else {
-        private_file(database).map_err(OpenError::Directory)?;
-    }
-    Ok(locks)
+        private_file(database).map_err(OpenError::Directory)?
+    };
+    Ok(Files {
+        _lock: of_dir,
+        database: Arc::new(database),
+    })
+}
+
+/// The write-ahead log, as it is from the first connection's opening to the last one's closing; synced. So is the directory,
+/// without which the file might have no name.
+fn open_log(data_dir: &Path) -> std::io::Result<File> {
+    let log = File::options()
+        .read(true)
+        .write(true)
+        .open(data_dir.join(LOG_FILE))?;
+    log.sync_data()?;
+    File::open(data_dir)?.sync_all()?;
+    Ok(log)
 }
 
 fn lock(path: &Path) -> Result<File, OpenError> {

@@ -10,12 +10,25 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::OpenError;
+use super::durability::{Answer, Durability};
 use super::schema;
 use crate::store::StoreError;
 
-/// One caller's read. Returns what tells the caller.
-type Job = Box<dyn FnOnce(&Connection) -> Reply + Send>;
-type Reply = Box<dyn FnOnce() + Send>;
+/// One caller's read. Returns what to tell the caller.
+type Job = Box<dyn FnOnce(&Connection) -> Box<dyn Answer> + Send>;
+
+struct Read<T> {
+    outcome: Result<T, StoreError>,
+    caller: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<T: Send> Answer for Read<T> {
+    fn tell(self: Box<Self>, durable: Result<(), StoreError>) {
+        let Self { outcome, caller } = *self;
+        // The caller may have stopped waiting.
+        let _ = caller.send(durable.and(outcome));
+    }
+}
 
 /// How many reads share a transaction at the most, so that nobody waits long for others' answers.
 const BATCH_MAX: usize = 64;
@@ -38,9 +51,14 @@ impl Drop for Readers {
 }
 
 impl Readers {
-    pub(super) fn start(file: &Path, count: usize, queue_max: usize) -> Result<Self, OpenError> {
+    pub(super) fn start(
+        file: &Path,
+        count: usize,
+        queue_max: usize,
+        durability: &Durability,
+    ) -> Result<Self, OpenError> {
         let started = (0..count.max(1))
-            .map(|_| start_one(file, queue_max))
+            .map(|_| start_one(file, queue_max, durability.clone()))
             .collect::<Result<Vec<_>, _>>()?;
         let (queues, threads) = started.into_iter().unzip();
         Ok(Self {
@@ -55,12 +73,11 @@ impl Readers {
         &self,
         work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let (sender, receiver) = oneshot::channel();
+        let (caller, receiver) = oneshot::channel();
         let job: Job = Box::new(move |db| {
-            let outcome = work(db);
-            Box::new(move || {
-                // The caller may have stopped waiting.
-                let _ = sender.send(outcome);
+            Box::new(Read {
+                outcome: work(db),
+                caller,
             })
         });
         self.queue()?.try_send(job).map_err(|error| match error {
@@ -92,19 +109,20 @@ fn closed() -> StoreError {
 fn start_one(
     file: &Path,
     queue_max: usize,
+    durability: Durability,
 ) -> Result<(mpsc::Sender<Job>, JoinHandle<()>), OpenError> {
     let db = schema::open_reader(file)?;
     let (sender, mut jobs) = mpsc::channel::<Job>(queue_max);
     let thread = std::thread::Builder::new()
         .name("store-reader".into())
-        .spawn(move || run(&db, &mut jobs))
+        .spawn(move || run(&db, &mut jobs, &durability))
         .map_err(OpenError::Thread)?;
     Ok((sender, thread))
 }
 
-fn run(db: &Connection, jobs: &mut mpsc::Receiver<Job>) {
+fn run(db: &Connection, jobs: &mut mpsc::Receiver<Job>, durability: &Durability) {
     let mut batch = Vec::with_capacity(BATCH_MAX);
-    let mut replies = Vec::with_capacity(BATCH_MAX);
+    let mut answers = Vec::with_capacity(BATCH_MAX);
     while let Some(job) = jobs.blocking_recv() {
         batch.push(job);
         while batch.len() < BATCH_MAX
@@ -115,11 +133,11 @@ fn run(db: &Connection, jobs: &mut mpsc::Receiver<Job>) {
         // The snapshot is taken after the last of them was asked for, so each sees what its caller knows to be stored.
         // Without a transaction, should it fail, each takes a snapshot of its own.
         let together = batch.len() > 1 && execute(db, "BEGIN");
-        replies.extend(batch.drain(..).map(|job| job(db)));
+        answers.extend(batch.drain(..).map(|job| job(db)));
         if together {
             execute(db, "COMMIT");
         }
-        replies.drain(..).for_each(|reply| reply());
+        durability.tell_reads(answers.drain(..));
     }
 }
 

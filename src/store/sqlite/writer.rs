@@ -1,23 +1,31 @@
-//! The thread that writes. Whatever has queued up while it was syncing goes into its next transaction together.
+//! The thread that writes. Whatever has queued up while it was busy goes into its next transaction together.
 
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
+use rusqlite::hooks::Wal;
 use tokio::sync::{mpsc, oneshot};
 
+use super::OpenError;
+use super::checkpoints::{self, Checkpoints};
+use super::durability::{Answer, Batch, Durability, Syncer};
 use crate::store::StoreError;
 
-/// One caller's part of a transaction.
-trait Job: Send {
+/// One caller's part of a transaction, and its answer.
+trait Job: Answer {
     /// Does the work; again, if the transaction that it was done in was rolled back.
     fn run(&mut self, db: &Connection) -> Result<(), StoreError>;
-    /// Tells the caller, once it is known what became of the transaction.
-    fn tell(self: Box<Self>, committed: Result<(), StoreError>);
 }
 
 /// How many probes may wait for the writer at once. A probe that finds no place is answered as overload.
 const PROBES_MAX: usize = 16;
+
+/// With fewer writes in the queue, the writer syncs a batch itself: a small transaction that is executed meanwhile costs more
+/// than it gains, since transactions share pages that each would write anew.
+pub(super) const OVERLAP_MIN: usize = 32;
 
 /// What the writer's queue holds.
 enum Message {
@@ -38,13 +46,15 @@ impl<T: Send, F: FnMut(&Connection) -> Result<T, StoreError> + Send> Job for Wor
         self.outcome = Some((self.work)(db)?);
         Ok(())
     }
+}
 
-    fn tell(self: Box<Self>, committed: Result<(), StoreError>) {
+impl<T: Send, F: Send> Answer for Work<T, F> {
+    fn tell(self: Box<Self>, durable: Result<(), StoreError>) {
         let Work {
             outcome, caller, ..
         } = *self;
         // The caller may have stopped waiting.
-        let _ = caller.send(committed.and_then(|()| outcome.ok_or_else(rolled_back)));
+        let _ = caller.send(durable.and_then(|()| outcome.ok_or_else(rolled_back)));
     }
 }
 
@@ -52,23 +62,76 @@ pub(super) struct Writer {
     queue: Mutex<Option<mpsc::Sender<Message>>>,
     /// Apart from the queue, so that a probe waits for no write but those of the batch in progress.
     probes: mpsc::Sender<oneshot::Sender<()>>,
+    durability: Durability,
     thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What the writing thread works with.
+struct Parts {
+    db: Connection,
+    syncer: Syncer,
+    checkpoints: Checkpoints,
+    log: Arc<Log>,
+    batch_max: usize,
+    overlap_min: usize,
+}
+
+/// Settings of the writer.
+pub(super) struct Limits {
+    /// How many writes may wait.
+    pub(super) queue_max: usize,
+    /// How many writes share a transaction at the most.
+    pub(super) batch_max: usize,
+    /// With so many writes in the queue, a batch is synced while the next one is executed.
+    pub(super) overlap_min: usize,
+}
+
+/// What SQLite said of the write-ahead log.
+#[derive(Default)]
+struct Log {
+    /// How many pages it held after the last commit that wrote.
+    pages: AtomicI64,
+    /// Whether the last commit wrote.
+    written: AtomicBool,
 }
 
 impl Writer {
     pub(super) fn start(
-        db: Connection,
-        queue_max: usize,
-        batch_max: usize,
-    ) -> std::io::Result<Self> {
-        let (sender, receiver) = mpsc::channel(queue_max);
+        mut db: Connection,
+        syncer: Syncer,
+        checkpoints: Checkpoints,
+        limits: &Limits,
+    ) -> Result<Self, OpenError> {
+        let (sender, receiver) = mpsc::channel(limits.queue_max);
         let (probes, probes_receiver) = mpsc::channel(PROBES_MAX);
+        let durability = syncer.durability().clone();
+        let log = Arc::new(Log::default());
+        let noted = Arc::clone(&log);
+        db.wal_hook(Some(move |_: &mut Wal, pages| {
+            noted.pages.store(i64::from(pages), Ordering::Relaxed);
+            noted.written.store(true, Ordering::Relaxed);
+            Ok(())
+        }))
+        .map_err(OpenError::Database)?;
+        let mut parts = Parts {
+            db,
+            syncer,
+            checkpoints,
+            log,
+            batch_max: limits.batch_max,
+            overlap_min: limits.overlap_min,
+        };
         let thread = std::thread::Builder::new()
             .name("store-writer".into())
-            .spawn(move || run(&db, receiver, probes_receiver, batch_max))?;
+            .spawn(move || {
+                run(&mut parts, receiver, probes_receiver);
+                parts.end();
+            })
+            .map_err(OpenError::Thread)?;
         Ok(Self {
             queue: Mutex::new(Some(sender)),
             probes,
+            durability,
             thread: Mutex::new(Some(thread)),
         })
     }
@@ -104,7 +167,8 @@ impl Writer {
         if let Err(mpsc::error::TrySendError::Closed(_)) = queue.try_send(Message::Wake) {
             return Err(closed());
         }
-        receiver.await.map_err(|_| closed())
+        receiver.await.map_err(|_| closed())?;
+        self.durability.check()
     }
 
     /// Commits what is queued and stops the thread.
@@ -144,19 +208,20 @@ fn closed() -> StoreError {
 }
 
 fn rolled_back() -> StoreError {
-    StoreError::unavailable("the transaction was rolled back; see the writer's log line")
+    StoreError::unavailable("the transaction was rolled back; see the log line of its cause")
 }
 
 fn run(
-    db: &Connection,
+    parts: &mut Parts,
     mut queue: mpsc::Receiver<Message>,
     mut probes: mpsc::Receiver<oneshot::Sender<()>>,
-    batch_max: usize,
 ) {
-    let mut batch = Vec::with_capacity(batch_max);
+    let mut batch = Vec::with_capacity(parts.batch_max);
     while let Some(message) = queue.blocking_recv() {
+        // Whatever comes meanwhile goes into the same transaction.
+        parts.syncer.wait_for_room();
         batch.extend(job_of(message));
-        while batch.len() < batch_max
+        while batch.len() < parts.batch_max
             && let Ok(message) = queue.try_recv()
         {
             batch.extend(job_of(message));
@@ -166,28 +231,97 @@ fn run(
             // The prober may have stopped waiting.
             let _ = probe.send(());
         }
-        if batch.is_empty() {
-            continue;
+        if !batch.is_empty() {
+            parts.write(&mut batch, &queue);
+            batch.clear();
         }
-        match transact(db, &mut batch) {
-            Ok(()) => batch.drain(..).for_each(|job| job.tell(Ok(()))),
+    }
+}
+
+impl Parts {
+    fn write(&mut self, batch: &mut Vec<Box<dyn Job>>, queue: &mpsc::Receiver<Message>) {
+        if self.syncer.durability().check().is_err() {
+            // Those who wait learn it from this.
+            batch.clear();
+            return;
+        }
+        match self.transact(batch) {
+            Ok(()) => self.settle(batch.drain(..), queue.len() >= self.overlap_min),
             // What one of them came upon is no reason to fail the others.
             Err(StoreError::Corrupt { .. }) => {
                 for mut job in batch.drain(..) {
-                    let committed = transact(db, std::slice::from_mut(&mut job));
-                    job.tell(committed.inspect_err(report));
+                    match self.transact(std::slice::from_mut(&mut job)) {
+                        Ok(()) => self.settle(std::iter::once(job), false),
+                        Err(error) => {
+                            report(&error);
+                            job.tell(Err(error));
+                        }
+                    }
                 }
             }
             Err(error) => report(&error),
         }
-        batch.clear();
+        let log_pages = self.log.pages.load(Ordering::Relaxed);
+        self.checkpoints.advance(&self.db, log_pages);
     }
-    // So that the file alone holds everything while the service does not run.
-    if let Err(error) = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
-        tracing::warn!(
-            error = StoreError::from(error).chain(),
-            "the write-ahead log stays beside the database until the next start"
-        );
+
+    fn transact(&self, batch: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
+        let outcome = self.attempt(batch);
+        if outcome.is_err() {
+            // Whatever began it must be over before the next transaction; it may be already.
+            let _ = self.db.execute_batch("ROLLBACK");
+        }
+        outcome
+    }
+
+    fn attempt(&self, batch: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
+        let db = &self.db;
+        db.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        batch.iter_mut().try_for_each(|job| job.run(db))?;
+        let mut commit = db.prepare_cached("COMMIT")?;
+        self.log.written.store(false, Ordering::Relaxed);
+        self.syncer.begin_commit();
+        let committed = commit.execute([]);
+        if let Err(error) = &committed {
+            self.syncer.durability().look_for_failed_sync(error);
+            self.settle(std::iter::empty(), false);
+        }
+        committed?;
+        Ok(())
+    }
+
+    fn settle(&self, jobs: impl Iterator<Item = Box<dyn Job>>, has_more_to_do: bool) {
+        let batch = Batch {
+            answers: jobs.map(|job| job as Box<dyn Answer>).collect(),
+            written: self.log.written.load(Ordering::Relaxed),
+        };
+        self.syncer.settle(batch, has_more_to_do);
+    }
+
+    fn end(self) {
+        let Self {
+            db,
+            syncer,
+            checkpoints,
+            ..
+        } = self;
+        drop(checkpoints);
+        let durability = syncer.durability().clone();
+        // Syncs what is left, and tells of it.
+        drop(syncer);
+        let ended = if durability.check().is_ok() {
+            checkpoints::empty_log(&db, &durability)
+        } else {
+            // What may be lost must not reach the database.
+            let set = db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+            set.map(|_| ()).map_err(StoreError::from)
+        };
+        if let Err(error) = ended {
+            tracing::warn!(
+                error = error.chain(),
+                "the write-ahead log stays beside the database until the next start"
+            );
+        }
     }
 }
 
@@ -203,20 +337,4 @@ fn report(error: &StoreError) {
         error = error.chain(),
         "a write to the embedded store failed and was rolled back"
     );
-}
-
-fn transact(db: &Connection, batch: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
-    let outcome = attempt(db, batch);
-    if outcome.is_err() {
-        // Whatever began it must be over before the next transaction; it may be already.
-        let _ = db.execute_batch("ROLLBACK");
-    }
-    outcome
-}
-
-fn attempt(db: &Connection, batch: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
-    db.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-    batch.iter_mut().try_for_each(|job| job.run(db))?;
-    db.prepare_cached("COMMIT")?.execute([])?;
-    Ok(())
 }

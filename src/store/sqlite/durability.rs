@@ -1,0 +1,499 @@
+//! What is committed and what is durable.
+//!
+//! SQLite commits without a sync. While writes queue up, a thread syncs the write-ahead log after each batch, and the writer
+//! executes the next one meanwhile; otherwise the writer syncs it itself, which wakes no thread. Every answer, a read's too,
+//! waits until all that it may have seen is durable: so nothing that a caller was shown can be undone by a loss of power.
+//!
+//! After a sync that failed, the kernel may have dropped what it could not write, and the next sync would succeed without
+//! it. So the store answers nothing more until it is opened anew.
+
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use rusqlite::ffi::{SQLITE_IOERR_DIR_FSYNC, SQLITE_IOERR_FSYNC};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::store::StoreError;
+
+/// What waits to be told to a caller.
+pub(super) trait Answer: Send {
+    /// Tells the caller. An error takes the place of what was to be told.
+    fn tell(self: Box<Self>, durable: Result<(), StoreError>);
+}
+
+/// Brings what was written to the write-ahead log to the disk.
+pub(super) type SyncLog = Box<dyn FnMut() -> io::Result<()> + Send>;
+
+/// A transaction that the writer has tried to commit.
+pub(super) struct Batch {
+    pub(super) answers: Vec<Box<dyn Answer>>,
+    /// Whether anything was written.
+    pub(super) written: bool,
+}
+
+/// What the writer and the readers know of the syncing thread.
+#[derive(Clone)]
+pub(super) struct Durability(Arc<Shared>);
+
+/// Syncs what it was handed and ends the thread when it is dropped.
+pub(super) struct Syncer {
+    durability: Durability,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    /// Locked during a sync.
+    sync: Mutex<SyncLog>,
+    /// How many commits were begun: those of them that succeeded can be seen.
+    begun: AtomicU64,
+    /// How many of them are durable.
+    durable: AtomicU64,
+    state: Mutex<State>,
+    /// The thread has a batch to sync, or is to end.
+    work: Condvar,
+    /// The thread has taken a batch, or is done with it.
+    room: Condvar,
+    /// How many reads may wait for a sync.
+    reads_max: usize,
+    /// Cancelled when a sync has failed.
+    lost: CancellationToken,
+}
+
+#[derive(Default)]
+struct State {
+    /// Committed, and not taken by the thread yet.
+    batch: Option<Batch>,
+    /// Whether the thread is syncing one.
+    syncing: bool,
+    /// Reads that may have seen what is not durable, and the number of commits that they wait for.
+    reads: Vec<(u64, Box<dyn Answer>)>,
+    failed: bool,
+    /// Whether no more batches are to come.
+    closed: bool,
+    /// Whether the thread waits for a batch.
+    idle: bool,
+    /// Whether the writer waits for the thread to get on.
+    writer_waits: bool,
+}
+
+fn wait<'a>(condition: &Condvar, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+    condition
+        .wait(state)
+        .unwrap_or_else(PoisonError::into_inner)
+}
+
+fn lost() -> StoreError {
+    StoreError::unavailable("the write-ahead log could not be synced; see the log line")
+}
+
+impl Syncer {
+    /// Starts the thread.
+    pub(super) fn start(sync: SyncLog, reads_max: usize) -> io::Result<Self> {
+        let durability = Durability(Arc::new(Shared {
+            sync: Mutex::new(sync),
+            begun: AtomicU64::new(0),
+            durable: AtomicU64::new(0),
+            state: Mutex::default(),
+            work: Condvar::new(),
+            room: Condvar::new(),
+            reads_max,
+            lost: CancellationToken::new(),
+        }));
+        let of_thread = durability.clone();
+        let thread = thread::Builder::new()
+            .name("store-sync".into())
+            .spawn(move || of_thread.sync_batches())?;
+        Ok(Self {
+            durability,
+            thread: Some(thread),
+        })
+    }
+
+    pub(super) fn durability(&self) -> &Durability {
+        &self.durability
+    }
+
+    /// Waits until the thread has taken what it was handed, so that one batch is being synced at the most.
+    pub(super) fn wait_for_room(&self) {
+        self.wait_while(|state| state.batch.is_some());
+    }
+
+    fn wait_while(&self, holds: impl Fn(&State) -> bool) {
+        let shared = &self.durability.0;
+        let mut state = shared.lock();
+        while holds(&state) {
+            state.writer_waits = true;
+            state = wait(&shared.room, state);
+        }
+        state.writer_waits = false;
+    }
+
+    /// To be called before a commit, which is visible at once.
+    pub(super) fn begin_commit(&self) {
+        self.durability.0.begun.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Has a batch synced and its callers told. There is one for every commit that was begun, and room for it. If the writer
+    /// has more to do, the thread syncs meanwhile.
+    pub(super) fn settle(&self, batch: Batch, has_more_to_do: bool) {
+        if !has_more_to_do {
+            self.wait_while(|state| state.batch.is_some() || state.syncing);
+            return self.durability.sync_batch(batch);
+        }
+        let shared = &self.durability.0;
+        let mut state = shared.lock();
+        state.batch = Some(batch);
+        let wake = state.idle;
+        drop(state);
+        if wake {
+            shared.work.notify_one();
+        }
+    }
+}
+
+impl Drop for Syncer {
+    fn drop(&mut self) {
+        let shared = &self.durability.0;
+        shared.lock().closed = true;
+        shared.work.notify_one();
+        // Nothing is left to do for a thread that panicked.
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+impl Durability {
+    /// Tells what was read once all that the reads may have seen is durable. To be called after the reads.
+    pub(super) fn tell_reads(&self, answers: impl Iterator<Item = Box<dyn Answer>>) {
+        let shared = &self.0;
+        let seen = shared.begun.load(Ordering::SeqCst);
+        if shared.durable.load(Ordering::SeqCst) >= seen {
+            answers.for_each(|answer| answer.tell(Ok(())));
+            return;
+        }
+        let mut state = shared.lock();
+        if state.failed {
+            drop(state);
+            answers.for_each(|answer| answer.tell(Err(lost())));
+        } else if shared.durable.load(Ordering::SeqCst) >= seen {
+            drop(state);
+            answers.for_each(|answer| answer.tell(Ok(())));
+        } else {
+            let mut refused = Vec::new();
+            for answer in answers {
+                if state.reads.len() < shared.reads_max {
+                    state.reads.push((seen, answer));
+                } else {
+                    refused.push(answer);
+                }
+            }
+            drop(state);
+            refused
+                .into_iter()
+                .for_each(|answer| answer.tell(Err(StoreError::Overloaded)));
+        }
+    }
+
+    /// Cancelled once a sync has failed.
+    pub(super) fn lost(&self) -> &CancellationToken {
+        &self.0.lost
+    }
+
+    /// Fails once a sync has failed.
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        if self.0.lock().failed {
+            Err(lost())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// SQLite syncs some things itself, and says so in this way when it cannot.
+    pub(super) fn look_for_failed_sync(&self, error: &rusqlite::Error) {
+        let code = error.sqlite_error().map(|error| error.extended_code);
+        if let Some(SQLITE_IOERR_FSYNC | SQLITE_IOERR_DIR_FSYNC) = code {
+            self.fail(error);
+        }
+    }
+
+    /// From here on nothing is durable: a sync has failed.
+    pub(super) fn fail(&self, error: &(dyn std::error::Error + 'static)) {
+        let reads = {
+            let mut state = self.0.lock();
+            if !state.failed {
+                tracing::error!(
+                    error,
+                    "the embedded store could not be synced to the disk; it answers nothing more until it is opened anew"
+                );
+            }
+            state.failed = true;
+            self.0.lost.cancel();
+            // What was durable before is of no use to reads from now on: they might see more.
+            self.0.begun.fetch_add(1, Ordering::SeqCst);
+            std::mem::take(&mut state.reads)
+        };
+        reads
+            .into_iter()
+            .for_each(|(_, answer)| answer.tell(Err(lost())));
+    }
+
+    fn sync_batches(&self) {
+        while let Some(batch) = self.0.take_batch() {
+            self.sync_batch(batch);
+        }
+    }
+
+    /// To be called for one batch after the other, as they were committed.
+    fn sync_batch(&self, batch: Batch) {
+        let shared = &self.0;
+        if batch.written {
+            // Locked by whoever syncs, one at a time; a sync that panicked has told nobody that it succeeded.
+            let mut sync = shared.sync.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Err(error) = sync() {
+                self.fail(&error);
+            }
+        }
+        // Without a sync, too: whatever an earlier batch wrote is durable already, or lost.
+        let (reads, failed) = shared.note_synced();
+        let durable = || if failed { Err(lost()) } else { Ok(()) };
+        let answers = batch.answers.into_iter().chain(reads);
+        answers.for_each(|answer| answer.tell(durable()));
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while it holds the lock, and the state is sound at every step.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next batch; `None` when there will be none.
+    fn take_batch(&self) -> Option<Batch> {
+        let mut state = self.lock();
+        loop {
+            if let Some(batch) = state.batch.take() {
+                state.idle = false;
+                state.syncing = true;
+                let wake = state.writer_waits;
+                drop(state);
+                if wake {
+                    self.room.notify_one();
+                }
+                return Some(batch);
+            }
+            if state.closed {
+                return None;
+            }
+            state.idle = true;
+            state = wait(&self.work, state);
+        }
+    }
+
+    /// Notes that one more batch is durable. Returns the reads that waited for no more than that, and whether a sync has failed.
+    fn note_synced(&self) -> (Vec<Box<dyn Answer>>, bool) {
+        let mut state = self.lock();
+        state.syncing = false;
+        if state.writer_waits {
+            self.room.notify_one();
+        }
+        if state.failed {
+            return (Vec::new(), true);
+        }
+        let durable = self.durable.fetch_add(1, Ordering::SeqCst) + 1;
+        let told = state.reads.extract_if(.., |(seen, _)| *seen <= durable);
+        (told.map(|(_, answer)| answer).collect(), false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use futures::FutureExt as _;
+
+    use super::super::{Config, SqliteStore, Tuning};
+    use super::*;
+    use crate::store::{InstanceStore as _, StoreHealth as _};
+
+    /// What a sync comes to, given by the test.
+    type Outcomes = mpsc::Sender<io::Result<()>>;
+
+    /// A sync that says when it begins, and then waits for its outcome.
+    fn gated() -> (SyncLog, mpsc::Receiver<()>, Outcomes) {
+        let (begins, begun) = mpsc::channel();
+        let (outcomes, outcome) = mpsc::channel();
+        let sync = move || {
+            begins.send(()).map_err(io::Error::other)?;
+            outcome.recv().map_err(io::Error::other)?
+        };
+        (Box::new(sync), begun, outcomes)
+    }
+
+    /// The writer hands every batch to the thread.
+    const ALWAYS: usize = 0;
+    /// The writer syncs every batch itself.
+    const NEVER: usize = usize::MAX;
+
+    fn open(dir: &tempfile::TempDir, overlap_min: usize, sync: SyncLog) -> SqliteStore {
+        let config = Config {
+            data_dir: dir.path().to_owned(),
+            readers: 1,
+            queue_max: 16,
+            batch_max: 16,
+        };
+        let tuning = Tuning {
+            overlap_min,
+            ..Tuning::default()
+        };
+        SqliteStore::open_tuned(&config, &tuning, |_| sync).unwrap()
+    }
+
+    fn disk_error() -> io::Error {
+        io::Error::other("the disk is gone")
+    }
+
+    /// For as long as a wrong answer would need, and then some.
+    async fn passes_without(answer: &mut (impl Future + Unpin)) {
+        for _ in 0..20 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            assert!(answer.now_or_never().is_none());
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_told_before_the_writer_has_synced_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (sync, begun, outcomes) = gated();
+        let store = open(&dir, NEVER, sync);
+        let mut write = store.beat("one", 1);
+        assert!((&mut write).now_or_never().is_none());
+        begun.recv().unwrap();
+        let mut read = store.instances(9);
+        passes_without(&mut read).await;
+        passes_without(&mut write).await;
+        outcomes.send(Ok(())).unwrap();
+        write.await.unwrap();
+        assert_eq!(read.await.unwrap(), [("one".to_owned(), 1)]);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_told_before_the_thread_has_synced_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (sync, begun, outcomes) = gated();
+        let store = open(&dir, ALWAYS, sync);
+        // Nothing is to be synced yet.
+        assert_eq!(store.instances(9).await.unwrap(), []);
+        let mut write = store.beat("one", 1);
+        assert!((&mut write).now_or_never().is_none());
+        begun.recv().unwrap();
+        // Committed, and not synced. The next one is committed meanwhile, and a read may see both.
+        let mut next = store.beat("two", 2);
+        passes_without(&mut next).await;
+        let mut read = store.instances(9);
+        passes_without(&mut read).await;
+        passes_without(&mut write).await;
+        outcomes.send(Ok(())).unwrap();
+        write.await.unwrap();
+        begun.recv().unwrap();
+        passes_without(&mut read).await;
+        passes_without(&mut next).await;
+        outcomes.send(Ok(())).unwrap();
+        next.await.unwrap();
+        let both = [("one".to_owned(), 1), ("two".to_owned(), 2)];
+        assert_eq!(read.await.unwrap(), both);
+        assert_eq!(store.instances(9).await.unwrap(), both);
+    }
+
+    #[tokio::test]
+    async fn after_a_sync_that_failed_nothing_is_answered_until_the_store_is_opened_anew() {
+        for overlap_min in [ALWAYS, NEVER] {
+            fails_for_good(overlap_min).await;
+        }
+    }
+
+    async fn fails_for_good(overlap_min: usize) {
+        let dir = tempfile::tempdir().unwrap();
+        let (sync, begun, outcomes) = gated();
+        let store = open(&dir, overlap_min, sync);
+        outcomes.send(Ok(())).unwrap();
+        store.beat("one", 1).await.unwrap();
+        begun.recv().unwrap();
+        store.ping().await.unwrap();
+        assert!(store.lost().now_or_never().is_none());
+
+        let mut write = store.beat("two", 2);
+        assert!((&mut write).now_or_never().is_none());
+        begun.recv().unwrap();
+        let mut next = store.beat("three", 3);
+        passes_without(&mut next).await;
+        let mut read = store.instances(9);
+        passes_without(&mut read).await;
+        // Whatever comes later would succeed.
+        outcomes.send(Err(disk_error())).unwrap();
+        outcomes.send(Ok(())).unwrap();
+        outcomes.send(Ok(())).unwrap();
+        let unavailable = |outcome: Result<(), StoreError>| {
+            assert!(matches!(outcome, Err(StoreError::Unavailable(_))));
+        };
+        unavailable(write.await);
+        unavailable(next.await);
+        unavailable(read.await.map(|_| ()));
+        unavailable(store.beat("four", 4).await);
+        unavailable(store.instances(9).await.map(|_| ()));
+        unavailable(store.ping().await);
+        store.lost().await;
+        store.close().await;
+        drop(store);
+
+        let store = open(&dir, overlap_min, Box::new(|| Ok(())));
+        let instances = store.instances(9).await.unwrap();
+        assert!(instances.contains(&("one".to_owned(), 1)));
+        store.beat("five", 5).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_waits_for_a_sync_when_the_store_closes_is_synced_and_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let (sync, begun, outcomes) = gated();
+        let store = open(&dir, ALWAYS, sync);
+        let mut write = store.beat("one", 1);
+        assert!((&mut write).now_or_never().is_none());
+        begun.recv().unwrap();
+        let mut closing = store.close();
+        passes_without(&mut closing).await;
+        outcomes.send(Ok(())).unwrap();
+        closing.await;
+        write.await.unwrap();
+    }
+
+    struct Told(mpsc::Sender<Result<(), StoreError>>);
+
+    impl Answer for Told {
+        fn tell(self: Box<Self>, durable: Result<(), StoreError>) {
+            self.0.send(durable).unwrap();
+        }
+    }
+
+    #[test]
+    fn reads_beyond_the_limit_are_refused() {
+        let (sync, _begun, outcomes) = gated();
+        let syncer = Syncer::start(sync, 2).unwrap();
+        syncer.begin_commit();
+        let (teller, told) = mpsc::channel();
+        let answers = (0..3).map(|_| Box::new(Told(teller.clone())) as Box<dyn Answer>);
+        syncer.durability().tell_reads(answers);
+        assert!(matches!(told.recv().unwrap(), Err(StoreError::Overloaded)));
+        assert!(told.try_recv().is_err());
+        outcomes.send(Ok(())).unwrap();
+        let batch = Batch {
+            answers: Vec::new(),
+            written: true,
+        };
+        syncer.settle(batch, true);
+        assert!(told.recv().unwrap().is_ok());
+        assert!(told.recv().unwrap().is_ok());
+    }
+}
