@@ -2,8 +2,8 @@
 
 use super::links::Links;
 use crate::app::JoinGrant;
-use crate::domain::access::Role;
 use crate::domain::participant::{Admission, Invite, Participant, ParticipantStatus};
+use crate::domain::role::Role;
 use crate::domain::session::{EndCause, Session, SessionState};
 use crate::domain::time::Timestamp;
 use crate::proto::v1;

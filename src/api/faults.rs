@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use crate::domain::access::Role;
 use crate::domain::error::{Error, Violation};
 use crate::domain::id::{ID_RULE, InvalidId};
 use crate::domain::label::{Labels, labels_fault, text_fault};
 use crate::domain::page::page_size;
+use crate::domain::role::Role;
 use crate::domain::time::Timestamp;
 use crate::proto::v1;
 

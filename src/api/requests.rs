@@ -5,11 +5,11 @@ use prost_types::FieldMask;
 use super::faults::Faults;
 use super::page_token;
 use crate::app::{JoinRequest, SessionKey};
-use crate::domain::access::Role;
 use crate::domain::error::Error;
 use crate::domain::id::{AppointmentId, NodeId, SessionId, UserId};
 use crate::domain::page::{SessionFilter, SessionQuery};
 use crate::domain::participant::{Admission, Invite};
+use crate::domain::role::Role;
 use crate::domain::session::{Schedule, SessionRequest, SessionState, SessionUpdate, Wish};
 use crate::proto::v1;
 

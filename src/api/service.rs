@@ -9,10 +9,10 @@ use tracing::Span;
 use super::requests::{EventsQuery, ParticipantKey, Update};
 use super::{Config, answers, events, requests, session_page};
 use crate::app::{App, JoinGrant, SessionKey};
-use crate::domain::access::Role;
 use crate::domain::actor::Actor;
 use crate::domain::error::Error;
 use crate::domain::id::SessionId;
+use crate::domain::role::Role;
 use crate::domain::session::Session;
 use crate::proto::v1;
 

@@ -9,8 +9,8 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
-use crate::domain::access::Role;
 use crate::domain::id::{UserId, random_id};
+use crate::domain::role::Role;
 use crate::domain::session::Session;
 use crate::domain::time::Timestamp;
 

@@ -2,12 +2,12 @@
 
 use video_session::api::links::Links;
 use video_session::app::{App, JoinRequest};
-use video_session::domain::access::Role;
 use video_session::domain::actor::Actor;
 use video_session::domain::error::Error;
 use video_session::domain::id::{AppointmentId, UserId, random_id};
 use video_session::domain::label::Labels;
 use video_session::domain::participant::Admission;
+use video_session::domain::role::Role;
 use video_session::domain::session::{Schedule, SessionRequest, Wish};
 
 /// Refused only if an id broke its own rule.

@@ -4,7 +4,7 @@ use super::actor::{Actor, SystemCause};
 use super::error::Error;
 use super::event::{Event, EventKind};
 use super::id::UserId;
-pub use super::role::{Action, Role};
+use super::role::{Action, Role};
 use super::session::Session;
 use super::time::Timestamp;
 

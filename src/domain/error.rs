@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use strum::{EnumDiscriminants, IntoStaticStr, VariantArray};
 
-use super::access::Role;
 use super::id::SessionId;
+use super::role::Role;
 use super::time::Timestamp;
 
 /// One fault of one field of a request.

@@ -14,9 +14,9 @@ use super::{Edge, cookie};
 use crate::api::names::parse_own_name;
 use crate::app::signalling::{AuthorizedParticipant, ParticipantIdentity};
 use crate::auth::token::Purpose;
-use crate::domain::access::Action;
 use crate::domain::error::Error;
 use crate::domain::id::SessionId;
+use crate::domain::role::Action;
 
 /// The most that a name takes in JSON: 256 characters, each of them escaped.
 const NAME_BYTES_MAX: usize = 4096;

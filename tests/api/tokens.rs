@@ -12,11 +12,11 @@ use video_session::app::clock::{Clock as _, SystemClock};
 use video_session::auth::token::{
     Claims, Config, InvalidToken, KeyError, KeySource, Purpose, Tokens,
 };
-use video_session::domain::access::Role;
 use video_session::domain::actor::Actor;
 use video_session::domain::id::{AppointmentId, NodeId, UserId};
 use video_session::domain::participant::Admission;
 use video_session::domain::place::Driver;
+use video_session::domain::role::Role;
 use video_session::domain::rules::create::UnplacedSession;
 use video_session::domain::session::{Schedule, SessionRequest, Wish};
 use video_session::proto::v1;

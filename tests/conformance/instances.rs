@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use video_session::domain::access::Role;
 use video_session::domain::id::SessionId;
+use video_session::domain::role::Role;
 use video_session::domain::session::Session;
 use video_session::store::Stores;
 

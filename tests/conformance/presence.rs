@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use video_session::domain::access::Role;
 use video_session::domain::actor::Actor;
 use video_session::domain::change::Change;
 use video_session::domain::event::{Event, EventKind};
@@ -10,6 +9,7 @@ use video_session::domain::id::{UserId, random_id};
 use video_session::domain::participant::{
     Admission, Arrival, Invite, LeaveCause, ParticipantStatus,
 };
+use video_session::domain::role::Role;
 use video_session::domain::session::{
     EndCause, Schedule, Session, SessionState, SessionUpdate, Wish,
 };

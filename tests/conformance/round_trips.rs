@@ -13,8 +13,8 @@ use video_session::app::{
 };
 use video_session::auth::token::{self, KeySource, Tokens};
 use video_session::bus::local::LocalBus;
-use video_session::domain::access::Role;
 use video_session::domain::actor::Actor;
+use video_session::domain::role::Role;
 use video_session::domain::session::{JoinWindow, SessionUpdate};
 use video_session::store::observed::ObservedStore;
 use video_session::store::{StoreHealth as _, Stores};

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use video_session::app::clock::{Clock as _, SystemClock};
-use video_session::domain::access::Role;
 use video_session::domain::actor::Actor;
 use video_session::domain::change::Change;
 use video_session::domain::id::{AppointmentId, NodeId, SessionId, UserId, random_id};
@@ -11,6 +10,7 @@ use video_session::domain::label::Labels;
 use video_session::domain::node::{Rotation, SfuNode};
 use video_session::domain::participant::Admission;
 use video_session::domain::place::Driver;
+use video_session::domain::role::Role;
 use video_session::domain::rules::create::UnplacedSession;
 use video_session::domain::session::{Schedule, Session, SessionRequest, SessionUpdate, Wish};
 use video_session::domain::time::Timestamp;

@@ -1,9 +1,9 @@
 //! What another version stored in a session, and what a former one did not.
 
 use serde_json::{Value, json};
-use video_session::domain::access::Role;
 use video_session::domain::participant::Invite;
 use video_session::domain::place::{Driver, Place};
+use video_session::domain::role::Role;
 use video_session::domain::session::Session;
 use video_session::domain::unknown::UnknownFields;
 

@@ -9,9 +9,9 @@ use video_session::app::signalling::message::{
     WaitingReason, relay_text,
 };
 use video_session::app::tickets::{IcePolicy, IceServer, Media};
-use video_session::domain::access::Role;
 use video_session::domain::id::{SessionId, UserId};
 use video_session::domain::participant::{LeaveCause, ParticipantStatus};
+use video_session::domain::role::Role;
 use video_session::domain::session::EndCause;
 
 fn document() -> String {

@@ -5,11 +5,11 @@ use super::describe::{closes_at, existing_participants, user_joined, waiting};
 use super::message::ServerMessage;
 use super::room::{Announcement, Room, RoomMember};
 use super::{CloseCode, Signalling};
-use crate::domain::access::{Action, Role};
 use crate::domain::error::Error;
 use crate::domain::event::{Event, EventKind};
 use crate::domain::id::UserId;
 use crate::domain::participant::{LeaveCause, Participant, ParticipantStatus};
+use crate::domain::role::{Action, Role};
 use crate::domain::session::{EndCause, Session};
 
 impl Signalling {

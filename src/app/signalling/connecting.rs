@@ -16,10 +16,10 @@ use super::{
 };
 use crate::app::changes::Decision;
 use crate::app::tickets::Ticket;
-use crate::domain::access::Action;
 use crate::domain::error::Error;
 use crate::domain::id::UserId;
 use crate::domain::participant::{Arrival, Participant, ParticipantStatus};
+use crate::domain::role::Action;
 use crate::domain::session::Session;
 
 /// A participant's arrival in the session.

@@ -5,10 +5,11 @@ use std::time::Duration;
 use super::Signalling;
 use crate::app::changes::Decision;
 use crate::auth::token::{Claims, InvalidToken, Purpose};
-use crate::domain::access::{Role, permit_entry, tells_of_issue};
+use crate::domain::access::{permit_entry, tells_of_issue};
 use crate::domain::actor::Actor;
 use crate::domain::error::Error;
 use crate::domain::id::{SessionId, UserId};
+use crate::domain::role::Role;
 use crate::domain::session::Session;
 use crate::domain::time::Timestamp;
 

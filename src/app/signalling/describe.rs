@@ -2,8 +2,8 @@
 
 use super::message::{ParticipantView, ServerMessage, WaitingReason};
 use super::room::MediaStates;
-use crate::domain::access::Action;
 use crate::domain::participant::Participant;
+use crate::domain::role::Action;
 use crate::domain::session::{JoinWindow, Session};
 
 /// When a session closes by itself, if it does.

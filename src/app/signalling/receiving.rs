@@ -6,10 +6,11 @@ use super::message::{ClientMessage, ClientRelay, MessageError, MessageErrorCode,
 use super::room::MediaState;
 use super::{ParticipantConnection, Signalling};
 use crate::bus::{Message, RelayKind};
-use crate::domain::access::{Action, Role, permit_action};
+use crate::domain::access::permit_action;
 use crate::domain::error::{Error, ParticipantError};
 use crate::domain::id::UserId;
 use crate::domain::participant::ParticipantStatus;
+use crate::domain::role::{Action, Role};
 
 /// What follows from a message for its sender's connection.
 #[derive(Debug, PartialEq, Eq)]

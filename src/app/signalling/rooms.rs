@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::outbox::PageQueue;
 use super::room::Room;
 use super::room::{ConnectionId, RoomMember};
-use crate::domain::access::Role;
 use crate::domain::id::{SessionId, UserId};
+use crate::domain::role::Role;
 
 /// All rooms of this instance.
 #[derive(Default)]

@@ -10,10 +10,10 @@ use serde::Serialize;
 
 use super::clock::Clock;
 use super::nodes::Nodes;
-use crate::domain::access::Role;
 use crate::domain::error::Error;
 use crate::domain::id::{NodeId, UserId};
 use crate::domain::place::{Driver, Place};
+use crate::domain::role::Role;
 use crate::domain::session::Session;
 
 /// What one participant needs to exchange media in a session's place. JoinSession's `sfu` and the page's `connected` are made

@@ -1,13 +1,14 @@
 //! How waiting participants are admitted, and participants are asked to mute.
 
 use super::events::admitted;
-use crate::domain::access::{Action, permit};
+use crate::domain::access::permit;
 use crate::domain::actor::Actor;
 use crate::domain::change::Change;
 use crate::domain::error::Error;
 use crate::domain::event::EventKind;
 use crate::domain::id::UserId;
 use crate::domain::participant::ParticipantStatus;
+use crate::domain::role::Action;
 use crate::domain::session::Session;
 use crate::domain::time::Timestamp;
 

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use super::events::left;
-use crate::domain::access::{Action, permit};
+use crate::domain::access::permit;
 use crate::domain::actor::{Actor, SystemCause};
 use crate::domain::change::Change;
 use crate::domain::error::Error;
 use crate::domain::event::EventKind;
 use crate::domain::participant::LeaveCause;
+use crate::domain::role::Action;
 use crate::domain::session::{JoinWindow, Session, SessionState};
 use crate::domain::time::Timestamp;
 

@@ -1,13 +1,14 @@
 //! How participants are removed, and what they were given becomes void.
 
 use super::events::left;
-use crate::domain::access::{Action, permit, permit_service};
+use crate::domain::access::{permit, permit_service};
 use crate::domain::actor::Actor;
 use crate::domain::change::Change;
 use crate::domain::error::Error;
 use crate::domain::event::EventKind;
 use crate::domain::id::UserId;
 use crate::domain::participant::{LeaveCause, REMOVALS_MAX, Removal};
+use crate::domain::role::Action;
 use crate::domain::session::Session;
 use crate::domain::time::Timestamp;
 

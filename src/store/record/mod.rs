@@ -13,7 +13,7 @@ pub(super) use event::EventRecord;
 pub(super) use session::SessionRecord;
 
 use super::StoreError;
-use crate::domain::access::Role;
+use crate::domain::role::Role;
 use crate::domain::session::EndCause;
 
 /// What events of ends have that were stored before their causes were.

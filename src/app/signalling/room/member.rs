@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::fmt;
 
 use crate::app::signalling::outbox::PageQueue;
-use crate::domain::access::Role;
 use crate::domain::id::UserId;
 use crate::domain::participant::ParticipantStatus;
+use crate::domain::role::Role;
 
 /// Tells a connection from the other connections of this instance, also those of the same participant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

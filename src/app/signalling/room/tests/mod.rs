@@ -6,7 +6,7 @@ use super::*;
 use crate::app::signalling::message::ServerMessage;
 use crate::app::signalling::outbox::{Outbox, ToPage};
 use crate::bus::RelayKind;
-use crate::domain::access::Role;
+use crate::domain::role::Role;
 use crate::domain::time::Timestamp;
 
 use ParticipantStatus::{Admitted, Waiting};
