@@ -14,7 +14,7 @@ use video_session::domain::node::{Rotation, SfuNode};
 use video_session::domain::participant::Admission;
 use video_session::domain::place::Driver;
 use video_session::domain::rules::create::UnplacedSession;
-use video_session::domain::session::{Schedule, Session, SessionRequest, Wish};
+use video_session::domain::session::{Requested, Schedule, Session, SessionRequest};
 use video_session::domain::time::Timestamp;
 use video_session::store::mongo::{self, MongoStore};
 use video_session::store::sqlite::{self, SqliteStore};
@@ -139,8 +139,8 @@ async fn insert(store: &impl SessionStore, rotation: &Arc<Rotation>) -> Outcome<
             end: time(draft.end_secs),
         },
         labels: labels().into_iter().collect(),
-        admission: Wish::none(Admission::default()),
-        max_participants: Wish::none(8),
+        admission: Requested::default_of(Admission::default()),
+        max_participants: Requested::default_of(8),
     };
     let unplaced =
         UnplacedSession::new(request, None::<&Session>, Actor::Backend, SystemClock.now());

@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use super::access::StoreAccess;
-use super::turns::{Asks, Turn, Turns};
+use super::turns::{Priority, Turn, TurnQueue};
 use crate::bus::{Bus, Message};
 use crate::domain::change::Change;
 use crate::domain::error::Error;
@@ -43,7 +43,7 @@ pub(super) enum Decision<T> {
 
 impl Decision<Session> {
     /// Commits a change, if there is one, and answers with the session as it is then.
-    pub(super) fn of(change: Option<Change>, session: &Session) -> Self {
+    pub(super) fn commit_or_keep(change: Option<Change>, session: &Session) -> Self {
         match change {
             Some(change) => {
                 let answer = change.session.clone();
@@ -89,11 +89,11 @@ struct InUse {
 /// The calls that change one session.
 struct Queue {
     session_id: SessionId,
-    turns: Arc<Turns>,
+    turns: Arc<TurnQueue>,
     /// What was decided and waits for the committer's turn.
     batch: Mutex<Option<Batch>>,
     /// When the store last answered.
-    answered: Mutex<Instant>,
+    last_answer_at: Mutex<Instant>,
     /// How many batches in a row lost a race against another instance's.
     races_lost: AtomicU32,
 }
@@ -123,7 +123,7 @@ enum Attempt<T> {
 }
 
 /// How long a call has been waiting, and since when for nothing.
-struct Patience {
+struct WaitBudget {
     started: Instant,
     /// When the store was last seen to answer.
     progressed: Instant,
@@ -142,7 +142,7 @@ impl Queues {
                 session_id: session_id.clone(),
                 turns: Arc::default(),
                 batch: Mutex::default(),
-                answered: Mutex::new(Instant::now()),
+                last_answer_at: Mutex::new(Instant::now()),
                 races_lost: AtomicU32::new(0),
             }),
             handles: 0,
@@ -177,12 +177,12 @@ impl Queue {
         *lock(&self.batch) = Some(batch);
     }
 
-    fn answered(&self) -> Instant {
-        *lock(&self.answered)
+    fn last_answer_at(&self) -> Instant {
+        *lock(&self.last_answer_at)
     }
 
-    fn note_answer(&self) {
-        *lock(&self.answered) = Instant::now();
+    fn record_store_answer(&self) {
+        *lock(&self.last_answer_at) = Instant::now();
     }
 }
 
@@ -230,8 +230,8 @@ impl Changes {
     }
 
     /// What a caller is told when a session keeps changing.
-    pub(super) fn contention(&self) -> Error {
-        self.access.contention()
+    pub(super) fn contention_error(&self) -> Error {
+        self.access.contention_error()
     }
 
     /// Decides over a session as it is stored, and commits what was decided; again when another change came between.
@@ -247,43 +247,46 @@ impl Changes {
     ) -> Result<T, Error> {
         let handle = self.queues.queue(session_id);
         let now = Instant::now();
-        let mut patience = Patience {
+        let mut budget = WaitBudget {
             started: now,
             progressed: now,
         };
         let mut races_lost = 0;
         loop {
-            let asks = if races_lost == 0 {
-                Asks::First
+            let priority = if races_lost == 0 {
+                Priority::New
             } else {
-                Asks::Again
+                Priority::Retry
             };
-            match self.attempt(&handle, asks, &mut patience, &decide).await? {
+            match self
+                .try_change(&handle, priority, &mut budget, &decide)
+                .await?
+            {
                 Attempt::Settled(outcome) => return outcome,
                 Attempt::RaceLost => races_lost += 1,
             }
-            patience.progressed = Instant::now();
-            if races_lost >= self.config.attempts_max || self.is_exhausted(&patience) {
-                return Err(self.access.contention());
+            budget.progressed = Instant::now();
+            if races_lost >= self.config.attempts_max || self.is_spent(&budget) {
+                return Err(self.access.contention_error());
             }
         }
     }
 
-    async fn attempt<T>(
+    async fn try_change<T>(
         &self,
         handle: &QueueHandle,
-        asks: Asks,
-        patience: &mut Patience,
+        priority: Priority,
+        budget: &mut WaitBudget,
         decide: &impl Fn(&Session) -> Result<Decision<T>, Error>,
     ) -> Result<Attempt<T>, Error> {
         let queue = &handle.queue;
-        let turn = self.wait_for_turn(queue, asks, patience).await?;
+        let turn = self.wait_for_turn(queue, priority, budget).await?;
         let mut batch = match queue.take_batch() {
             Some(batch) => batch,
             None => {
                 let reading = self.access.read_session(&queue.session_id);
-                let session = self.until_impatient(patience, reading).await??;
-                queue.note_answer();
+                let session = self.within_wait_budget(budget, reading).await??;
+                queue.record_store_answer();
                 Batch::of(session)
             }
         };
@@ -314,7 +317,7 @@ impl Changes {
             drop(turn);
         }
         let outcome = outcome.wait_for(Option::is_some);
-        let outcome = self.until_impatient(patience, outcome).await?;
+        let outcome = self.within_wait_budget(budget, outcome).await?;
         let outcome = outcome.map(|outcome| outcome.clone());
         match outcome {
             Ok(Some(Ok(Committed::Stored))) => Ok(Attempt::Settled(answer)),
@@ -329,24 +332,24 @@ impl Changes {
     async fn wait_for_turn(
         &self,
         queue: &Queue,
-        asks: Asks,
-        patience: &mut Patience,
+        priority: Priority,
+        budget: &mut WaitBudget,
     ) -> Result<Turn, Error> {
-        let mut turn = pin!(queue.turns.wait(asks));
+        let mut turn = pin!(queue.turns.acquire(priority));
         loop {
-            let give_up = patience.progressed + self.access.patience.timeout;
+            let give_up = budget.progressed + self.access.wait.timeout;
             let waited = timeout_at(give_up, turn.as_mut()).await;
-            let answered = queue.answered();
-            let store_answers = answered > patience.progressed;
-            patience.progressed = patience.progressed.max(answered);
+            let answered = queue.last_answer_at();
+            let store_answers = answered > budget.progressed;
+            budget.progressed = budget.progressed.max(answered);
             match waited {
                 Ok(turn) => return Ok(turn),
-                Err(_) if !store_answers => return Err(self.access.timed_out()),
-                Err(_) if self.is_exhausted(patience) => {
-                    return Err(match asks {
+                Err(_) if !store_answers => return Err(self.access.store_timeout_error()),
+                Err(_) if self.is_spent(budget) => {
+                    return Err(match priority {
                         // No other instance stood in the way: there is more to do than this one gets done.
-                        Asks::First => self.access.overloaded(),
-                        Asks::Again => self.access.contention(),
+                        Priority::New => self.access.overloaded_error(),
+                        Priority::Retry => self.access.contention_error(),
                     });
                 }
                 Err(_) => {}
@@ -354,19 +357,19 @@ impl Changes {
         }
     }
 
-    async fn until_impatient<T>(
+    async fn within_wait_budget<T>(
         &self,
-        patience: &Patience,
+        budget: &WaitBudget,
         work: impl Future<Output = T>,
     ) -> Result<T, Error> {
-        let give_up = patience.progressed + self.access.patience.timeout;
+        let give_up = budget.progressed + self.access.wait.timeout;
         timeout_at(give_up, work)
             .await
-            .map_err(|_| self.access.timed_out())
+            .map_err(|_| self.access.store_timeout_error())
     }
 
-    fn is_exhausted(&self, patience: &Patience) -> bool {
-        patience.started.elapsed() >= self.config.wait
+    fn is_spent(&self, budget: &WaitBudget) -> bool {
+        budget.started.elapsed() >= self.config.wait
     }
 
     /// Starts what commits the batch once it is its turn, and tells of it: also when every caller has gone away meanwhile.
@@ -381,7 +384,7 @@ impl Changes {
             let _turn = tokio::select! {
                 biased;
                 Ok(turn) = handed_over => turn,
-                turn = queue.turns.wait(Asks::First) => turn,
+                turn = queue.turns.acquire(Priority::New) => turn,
             };
             let Some(Batch {
                 change: Some(change),
@@ -397,7 +400,7 @@ impl Changes {
                 bus.publish(Message::Changed(change.session.session_id));
             }
             let lost = matches!(committed, Ok(Committed::Conflict));
-            queue.note_answer();
+            queue.record_store_answer();
             outcome.send_replace(Some(committed.map_err(Arc::new)));
             if lost {
                 metrics.commit_conflicts.inc();

@@ -20,9 +20,9 @@ use crate::domain::page::PAGE_SIZE_MAX;
 use crate::telemetry::metrics::Metrics;
 
 /// How often a session is looked at without a hint, only because a hint may be lost.
-const LOOK_UNSHARED: Duration = Duration::from_secs(30);
+const POLL_UNSHARED: Duration = Duration::from_secs(30);
 /// The same, where other instances change sessions, too. One of a former version leaves its changes out of the feed.
-const LOOK_SHARED: Duration = Duration::from_secs(10);
+const POLL_SHARED: Duration = Duration::from_secs(10);
 
 /// Events in order; ends after the first error.
 pub type EventStream = BoxStream<'static, Result<Event, Error>>;
@@ -129,12 +129,12 @@ impl Events {
         permit_service(actor)?;
         let permit = Arc::clone(&self.permits)
             .try_acquire_owned()
-            .map_err(|_| self.access.overloaded())?;
+            .map_err(|_| self.access.overloaded_error())?;
         // Subscribing before the first look leaves no gap between the two.
         let mut watcher = Watcher::new(Arc::clone(self), session_id, after);
-        watcher.look().await?;
+        watcher.read_events().await?;
         let counted = (StreamCount::new(Arc::clone(&self.metrics)), permit);
-        let events = unfold(watcher, Watcher::step);
+        let events = unfold(watcher, Watcher::next_item);
         Ok(events
             .map(move |event| {
                 let _counted = &counted;
@@ -148,7 +148,7 @@ impl Events {
         let mut watcher = Watcher::new(Arc::clone(self), session_id, after);
         // What was committed between the caller's look and the subscription is looked for at once.
         watcher.more = true;
-        unfold(watcher, Watcher::step).boxed()
+        unfold(watcher, Watcher::next_item).boxed()
     }
 }
 
@@ -166,7 +166,7 @@ impl Watcher {
         }
     }
 
-    async fn step(mut self) -> Option<(Result<Event, Error>, Self)> {
+    async fn next_item(mut self) -> Option<(Result<Event, Error>, Self)> {
         if self.ended {
             return None;
         }
@@ -181,38 +181,38 @@ impl Watcher {
                 return Ok(event);
             }
             if !self.more {
-                self.wait().await?;
+                self.wait_for_change().await?;
             }
-            self.look().await?;
+            self.read_events().await?;
         }
     }
 
     /// Until there may be something new, here or on another instance.
-    async fn wait(&mut self) -> Result<(), Error> {
+    async fn wait_for_change(&mut self) -> Result<(), Error> {
         let safety = if self.events.is_shared {
-            LOOK_SHARED
+            POLL_SHARED
         } else {
-            LOOK_UNSHARED
+            POLL_UNSHARED
         };
         tokio::select! {
-            () = self.events.closing.cancelled() => Err(self.events.access.shutting_down()),
+            () = self.events.closing.cancelled() => Err(self.events.access.shutting_down_error()),
             () = self.news.changed() => Ok(()),
-            () = self.follower.doubted() => Ok(()),
+            () = self.follower.recheck_requested() => Ok(()),
             () = tokio::time::sleep(safety) => Ok(()),
         }
     }
 
-    async fn look(&mut self) -> Result<(), Error> {
+    async fn read_events(&mut self) -> Result<(), Error> {
         let page = self
             .events
             .access
             .events(&self.session_id, self.after, PAGE_SIZE_MAX);
         let page = page.await?;
-        self.take(page);
+        self.queue_events(page);
         Ok(())
     }
 
-    fn take(&mut self, events: Vec<Event>) {
+    fn queue_events(&mut self, events: Vec<Event>) {
         self.more = events.len() == PAGE_SIZE_MAX;
         self.after = events.last().map_or(self.after, |event| event.sequence);
         self.follower.move_to(self.after);

@@ -20,7 +20,7 @@ pub(super) struct Followed {
     /// Whether there are any.
     any: watch::Sender<bool>,
     /// Changes when followers must look for themselves, because the feed may have missed something.
-    doubt: watch::Sender<()>,
+    recheck: watch::Sender<()>,
 }
 
 impl Default for Followed {
@@ -28,7 +28,7 @@ impl Default for Followed {
         Self {
             sessions: Mutex::default(),
             any: watch::Sender::new(false),
-            doubt: watch::Sender::new(()),
+            recheck: watch::Sender::new(()),
         }
     }
 }
@@ -38,14 +38,14 @@ pub(super) struct Follower {
     followed: Arc<Followed>,
     session_id: SessionId,
     position: Arc<AtomicI64>,
-    doubt: watch::Receiver<()>,
+    recheck: watch::Receiver<()>,
 }
 
 impl Followed {
     /// Follows a session from the event after a sequence on.
     pub(super) fn follow(self: &Arc<Self>, session_id: &SessionId, after: i64) -> Follower {
         let position = Arc::new(AtomicI64::new(after));
-        let doubt = self.doubt.subscribe();
+        let recheck = self.recheck.subscribe();
         let mut sessions = self.lock();
         let followers = sessions.entry(session_id.clone()).or_default();
         followers.push(Arc::clone(&position));
@@ -55,7 +55,7 @@ impl Followed {
             followed: Arc::clone(self),
             session_id: session_id.clone(),
             position,
-            doubt,
+            recheck,
         }
     }
 
@@ -83,8 +83,8 @@ impl Follower {
     }
 
     /// Waits until the feed may have missed something.
-    pub(super) async fn doubted(&mut self) {
-        if self.doubt.changed().await.is_err() {
+    pub(super) async fn recheck_requested(&mut self) {
+        if self.recheck.changed().await.is_err() {
             std::future::pending::<()>().await;
         }
     }
@@ -128,7 +128,7 @@ impl FeedReader {
             let _ = any.wait_for(|any| *any).await;
             let mut cursor = None;
             while *any.borrow() {
-                let reading = self.hurry_followers(self.read_feed(&mut cursor));
+                let reading = self.recheck_when_slow(self.read_feed(&mut cursor));
                 let more = match reading.await {
                     Ok(more) => more,
                     Err(error) => {
@@ -136,7 +136,7 @@ impl FeedReader {
                             cursor = None;
                         }
                         // They find out for themselves whether the store is there.
-                        self.followed.doubt.send_replace(());
+                        self.followed.recheck.send_replace(());
                         false
                     }
                 };
@@ -149,12 +149,12 @@ impl FeedReader {
 
     /// Followers look for themselves, too, when the feed keeps them waiting: a store that is lost shows itself to them as soon as to
     /// the feed.
-    async fn hurry_followers<T>(&self, reading: impl Future<Output = T>) -> T {
+    async fn recheck_when_slow<T>(&self, reading: impl Future<Output = T>) -> T {
         let mut reading = pin!(reading);
         match tokio::time::timeout(self.poll, reading.as_mut()).await {
             Ok(read) => read,
             Err(_) => {
-                self.followed.doubt.send_replace(());
+                self.followed.recheck.send_replace(());
                 reading.await
             }
         }
@@ -165,7 +165,7 @@ impl FeedReader {
         let Some(from) = cursor else {
             *cursor = Some(self.feed.now().await?);
             // What came before is not in the feed from here on.
-            self.followed.doubt.send_replace(());
+            self.followed.recheck.send_replace(());
             return Ok(true);
         };
         let page = self.feed.read(from, PAGE_SIZE_MAX).await?;
@@ -173,16 +173,16 @@ impl FeedReader {
             .events
             .iter()
             .filter(|event| self.followed.is_news(event));
-        let mut told: Option<&SessionId> = None;
+        let mut hinted: Option<&SessionId> = None;
         for event in news {
             let session_id = match event {
                 Ok(event) => &event.session_id,
                 Err(unreadable) => &unreadable.session_id,
             };
             // A session's events come together.
-            if told != Some(session_id) {
+            if hinted != Some(session_id) {
                 self.bus.publish(Message::Changed(session_id.clone()));
-                told = Some(session_id);
+                hinted = Some(session_id);
             }
         }
         *cursor = Some(page.next);

@@ -6,7 +6,7 @@ mod changes;
 pub mod clock;
 mod events;
 mod feed;
-mod grants;
+mod joins;
 mod liveness;
 mod nodes;
 mod participants;
@@ -17,11 +17,11 @@ mod turns;
 mod unreadable;
 mod upkeep;
 
-pub use access::StorePatience;
+pub use access::StoreWaitConfig;
 pub use changes::ContentionConfig;
 pub use events::{EventStream, Events, WatchConfig};
 pub use feed::FeedReader;
-pub use grants::{JoinGrant, JoinRequest};
+pub use joins::{IssuedJoin, JoinRequest};
 pub use liveness::{Liveness, LivenessTimes};
 pub use nodes::Nodes;
 pub use participants::Participants;
@@ -46,7 +46,7 @@ use access::StoreAccess;
 use changes::Changes;
 use clock::Clock;
 use feed::Followed;
-use grants::Grants;
+use joins::Joins;
 use tickets::Tickets;
 use unreadable::Unreadable;
 
@@ -56,7 +56,7 @@ pub struct Config {
     /// How long a join token is good.
     pub token_ttl_secs: u64,
     /// How long calls wait for the store.
-    pub store: StorePatience,
+    pub store: StoreWaitConfig,
     /// How changes that race others are tried again.
     pub contention: ContentionConfig,
     /// How sessions are watched.
@@ -130,7 +130,7 @@ impl App {
         let access = Arc::new(StoreAccess {
             sessions: Arc::clone(&stores.sessions),
             unreadable: Unreadable::new(config.unreadable, Arc::clone(&metrics)),
-            patience: config.store,
+            wait: config.store,
         });
         let changes = Arc::new(Changes::new(
             Arc::clone(&access),
@@ -139,7 +139,7 @@ impl App {
             config.contention,
             tasks.clone(),
         ));
-        let grants = Arc::new(Grants {
+        let joins = Arc::new(Joins {
             changes: Arc::clone(&changes),
             tokens: Arc::clone(&tokens),
             tickets: Arc::clone(&tickets),
@@ -150,7 +150,7 @@ impl App {
         let sessions = Arc::new(Sessions {
             access: Arc::clone(&access),
             changes: Arc::clone(&changes),
-            grants: Arc::clone(&grants),
+            joins: Arc::clone(&joins),
             nodes: Arc::clone(&nodes),
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),
@@ -159,7 +159,7 @@ impl App {
         });
         let participants = Arc::new(Participants {
             changes: Arc::clone(&changes),
-            grants,
+            joins,
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),
         });
@@ -212,7 +212,7 @@ impl App {
                 clock_skew_warn: config.clock_skew_warn,
             },
             instance_id,
-            still_over: std::sync::Mutex::default(),
+            unended_overdue: std::sync::Mutex::default(),
             clock_watch: upkeep::ClockWatch::default(),
         });
         Self {
@@ -241,7 +241,7 @@ impl App {
     }
 
     /// What to say when the instance takes no more work because it drains.
-    pub fn shutting_down(&self) -> Error {
-        self.access.shutting_down()
+    pub fn shutting_down_error(&self) -> Error {
+        self.access.shutting_down_error()
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::access::StoreAccess;
 use super::changes::{Changes, Decision, back_off};
 use super::clock::Clock;
-use super::grants::{Grants, JoinGrant, JoinRequest};
+use super::joins::{IssuedJoin, JoinRequest, Joins};
 use super::nodes::Nodes;
 use crate::domain::access::permit_service;
 use crate::domain::actor::Actor;
@@ -49,7 +49,7 @@ pub struct Created {
 pub struct Sessions {
     pub(super) access: Arc<StoreAccess>,
     pub(super) changes: Arc<Changes>,
-    pub(super) grants: Arc<Grants>,
+    pub(super) joins: Arc<Joins>,
     pub(super) nodes: Arc<Nodes>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Arc<Metrics>,
@@ -83,12 +83,12 @@ impl Sessions {
             if let Some(session) = &latest
                 && session.state != SessionState::Ended
             {
-                let is_over = session.is_past_window(&self.config.window, self.clock.now());
+                let is_over = session.is_join_window_closed(&self.config.window, self.clock.now());
                 match session.matches(&request) {
                     Ok(()) => {}
                     // What the worker is about to do must not stand in the way of a new session.
                     Err(_) if is_over => {
-                        self.end_if_over(&session.session_id).await?;
+                        self.end_if_overdue(&session.session_id).await?;
                         continue;
                     }
                     Err(conflict) => return Err(conflict),
@@ -115,24 +115,24 @@ impl Sessions {
             }
             tokio::time::sleep(back_off(attempt)).await;
         }
-        Err(self.access.contention())
+        Err(self.access.contention_error())
     }
 
     /// Lets a participant in: issues a token and records that it was issued.
     ///
     /// # Errors
-    /// In this order: [`Error::SessionNotFound`], and those of [`Session::may_join`]; [`Error::StoreUnavailable`]
-    pub async fn join(&self, actor: &Actor, request: &JoinRequest) -> Result<JoinGrant, Error> {
+    /// In this order: [`Error::SessionNotFound`], and those of [`Session::join_deadline`]; [`Error::StoreUnavailable`]
+    pub async fn join(&self, actor: &Actor, request: &JoinRequest) -> Result<IssuedJoin, Error> {
         permit_service(actor)?;
-        let grant = self
-            .grants
+        let issued = self
+            .joins
             .change_with_ticket(request, |session, ticket| {
                 let now = self.clock.now();
-                self.grants.grant(request, session, ticket, actor, now)
+                self.joins.decide_join(request, session, ticket, actor, now)
             })
             .await?;
         self.metrics.token_issued(request.role.name());
-        Ok(grant)
+        Ok(issued)
     }
 
     /// One session.
@@ -184,7 +184,7 @@ impl Sessions {
     /// Moves an appointment, or replaces its doctor or labels.
     ///
     /// # Errors
-    /// [`Error::SessionNotFound`], and those of [`Session::updated`]; [`Error::StoreUnavailable`]
+    /// [`Error::SessionNotFound`], and those of [`Session::update`]; [`Error::StoreUnavailable`]
     pub async fn update(
         &self,
         actor: &Actor,
@@ -195,8 +195,8 @@ impl Sessions {
         self.changes
             .change(session_id, |session| {
                 let change =
-                    session.updated(update.clone(), expected_version, actor, self.clock.now())?;
-                Ok(Decision::of(change, session))
+                    session.update(update.clone(), expected_version, actor, self.clock.now())?;
+                Ok(Decision::commit_or_keep(change, session))
             })
             .await
     }
@@ -214,8 +214,8 @@ impl Sessions {
         self.changes
             .change(session_id, |session| {
                 let reason = reason.map(ToOwned::to_owned);
-                let change = session.ended(reason, actor, self.clock.now())?;
-                Ok(Decision::of(change, session))
+                let change = session.end(reason, actor, self.clock.now())?;
+                Ok(Decision::commit_or_keep(change, session))
             })
             .await
     }
@@ -224,7 +224,7 @@ impl Sessions {
     ///
     /// # Errors
     /// [`Error::SessionNotFound`]; [`Error::StoreUnavailable`]
-    pub(super) async fn end_if_over(&self, session_id: &SessionId) -> Result<bool, Error> {
+    pub(super) async fn end_if_overdue(&self, session_id: &SessionId) -> Result<bool, Error> {
         self.changes
             .change(session_id, |session| {
                 // As it is now: it may have been moved, or entered, since it was found.
@@ -233,10 +233,10 @@ impl Sessions {
                     empty_timeout,
                 } = &self.config;
                 let now = self.clock.now();
-                let Some(cause) = session.due_end(window, *empty_timeout, now) else {
+                let Some(cause) = session.due_end_cause(window, *empty_timeout, now) else {
                     return Ok(Decision::Keep(false));
                 };
-                let change = session.ended(None, &Actor::System(cause), now)?;
+                let change = session.end(None, &Actor::System(cause), now)?;
                 Ok(match change {
                     Some(change) => Decision::Commit(Box::new(change), true),
                     None => Decision::Keep(false),

@@ -1,5 +1,5 @@
 //! Sessions that this instance could not read: damaged ones, and those that a newer version wrote. They are set aside, so
-//! that they do not block others, and named in the log once.
+//! that they do not block others, and logged in the log once.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +11,7 @@ use crate::telemetry::metrics::Metrics;
 
 /// What of a session cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum UnreadablePart {
     /// Its record.
     Record,
     /// What is stored beside its record, so that it cannot be changed. Only a change can tell whether that was repaired.
@@ -23,7 +23,7 @@ pub(super) enum Part {
     },
 }
 
-impl Part {
+impl UnreadablePart {
     /// Whether background work can do nothing about the session.
     fn blocks_changes(self) -> bool {
         match self {
@@ -56,13 +56,13 @@ pub(super) struct Unreadable {
 struct Inner {
     entries: HashMap<SessionId, Entry>,
     /// What the log has been told: the sessions, and whether they cannot be changed. As bounded as `entries`.
-    named: HashSet<(SessionId, bool)>,
+    logged: HashSet<(SessionId, bool)>,
     /// Whether the log has been told that it is full.
     full: bool,
 }
 
 struct Entry {
-    part: Part,
+    part: UnreadablePart,
     retry_at: Instant,
 }
 
@@ -79,7 +79,7 @@ impl Unreadable {
     pub(super) fn set_aside(
         &self,
         session_id: &SessionId,
-        part: Part,
+        part: UnreadablePart,
         error: &StoreError,
         now: Instant,
     ) {
@@ -103,9 +103,9 @@ impl Unreadable {
             inner.entries.insert(session_id.clone(), entry);
         }
         self.metrics.unreadable_sessions(inner.entries.len());
-        if inner.named.len() >= 2 * self.config.max
+        if inner.logged.len() >= 2 * self.config.max
             || !inner
-                .named
+                .logged
                 .insert((session_id.clone(), part.blocks_changes()))
         {
             return;
@@ -113,17 +113,17 @@ impl Unreadable {
         drop(inner);
         let error = error.chain();
         match part {
-            Part::Record => tracing::error!(
+            UnreadablePart::Record => tracing::error!(
                 session_id = session_id.as_str(),
                 error,
                 "a session cannot be read and is set aside"
             ),
-            Part::Commit => tracing::error!(
+            UnreadablePart::Commit => tracing::error!(
                 session_id = session_id.as_str(),
                 error,
                 "a session cannot be changed and is set aside"
             ),
-            Part::Events { .. } => tracing::error!(
+            UnreadablePart::Events { .. } => tracing::error!(
                 session_id = session_id.as_str(),
                 error,
                 "an event of a session cannot be read"
@@ -144,7 +144,7 @@ impl Unreadable {
     }
 
     /// Sessions that are to be tried again, at most `limit`.
-    pub(super) fn due(&self, now: Instant, limit: usize) -> Vec<(SessionId, Part)> {
+    pub(super) fn due(&self, now: Instant, limit: usize) -> Vec<(SessionId, UnreadablePart)> {
         let inner = self.lock();
         let due = inner
             .entries
@@ -164,7 +164,7 @@ impl Unreadable {
 
     /// A session is no longer left alone, since only a change can tell whether it can be changed again. The log is not told
     /// anew if it cannot.
-    pub(super) fn readmit(&self, session_id: &SessionId) {
+    pub(super) fn clear_for_retry(&self, session_id: &SessionId) {
         let mut inner = self.lock();
         if inner.entries.remove(session_id).is_some() {
             inner.full = false;
@@ -178,7 +178,7 @@ impl Unreadable {
         if inner.entries.remove(session_id).is_some() {
             inner.full = false;
             for blocks_changes in [true, false] {
-                inner.named.remove(&(session_id.clone(), blocks_changes));
+                inner.logged.remove(&(session_id.clone(), blocks_changes));
             }
             self.metrics.unreadable_sessions(inner.entries.len());
             drop(inner);
@@ -220,13 +220,13 @@ mod tests {
     fn a_session_is_tried_again_after_a_while_and_released() {
         let (unreadable, metrics) = registry(10);
         let (error, start) = (StoreError::corrupt("broken"), Instant::now());
-        unreadable.set_aside(&session(1), Part::Record, &error, start);
+        unreadable.set_aside(&session(1), UnreadablePart::Record, &error, start);
         // Found again, which does not put off its next try.
         let later = start + RETRY / 2;
-        unreadable.set_aside(&session(1), Part::Record, &error, later);
+        unreadable.set_aside(&session(1), UnreadablePart::Record, &error, later);
         assert!(unreadable.contains(&session(1)) && counted(&metrics, 1));
         assert!(unreadable.due(later, 10).is_empty());
-        let due = [(session(1), Part::Record)];
+        let due = [(session(1), UnreadablePart::Record)];
         assert_eq!(unreadable.due(start + RETRY, 10), due);
         unreadable.postpone(&session(1), start + RETRY);
         assert!(unreadable.due(start + RETRY, 10).is_empty());
@@ -239,10 +239,20 @@ mod tests {
     fn an_unreadable_event_keeps_no_session_from_being_changed() {
         let (unreadable, metrics) = registry(10);
         let (error, now) = (StoreError::corrupt("broken"), Instant::now());
-        unreadable.set_aside(&session(1), Part::Events { after: 0 }, &error, now);
+        unreadable.set_aside(
+            &session(1),
+            UnreadablePart::Events { after: 0 },
+            &error,
+            now,
+        );
         assert!(!unreadable.contains(&session(1)) && counted(&metrics, 1));
-        unreadable.set_aside(&session(1), Part::Record, &error, now);
-        unreadable.set_aside(&session(1), Part::Events { after: 0 }, &error, now);
+        unreadable.set_aside(&session(1), UnreadablePart::Record, &error, now);
+        unreadable.set_aside(
+            &session(1),
+            UnreadablePart::Events { after: 0 },
+            &error,
+            now,
+        );
         assert!(unreadable.contains(&session(1)) && counted(&metrics, 1));
     }
 
@@ -251,13 +261,13 @@ mod tests {
         let (unreadable, metrics) = registry(3);
         let (error, now) = (StoreError::corrupt("broken"), Instant::now());
         for n in 0..5 {
-            unreadable.set_aside(&session(n), Part::Record, &error, now);
+            unreadable.set_aside(&session(n), UnreadablePart::Record, &error, now);
         }
         assert!(unreadable.len() == 3 && counted(&metrics, 3));
         assert!(unreadable.contains(&session(2)) && !unreadable.contains(&session(3)));
         assert_eq!(unreadable.due(now + RETRY, 2).len(), 2);
         unreadable.release(&session(0));
-        unreadable.set_aside(&session(3), Part::Record, &error, now);
+        unreadable.set_aside(&session(3), UnreadablePart::Record, &error, now);
         assert!(unreadable.contains(&session(3)));
     }
 }

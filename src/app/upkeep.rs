@@ -10,7 +10,7 @@ use super::changes::{Changes, Decision};
 use super::clock::Clock;
 use super::liveness::Liveness;
 use super::sessions::{EndingConfig, Sessions};
-use super::unreadable::Part;
+use super::unreadable::UnreadablePart;
 use crate::domain::actor::{Actor, SystemCause};
 use crate::domain::error::Error;
 use crate::domain::id::SessionId;
@@ -39,7 +39,7 @@ pub struct Upkeep {
     /// Names this process, for as long as it runs.
     pub(super) instance_id: String,
     /// What was found over when sessions were last looked for, and did not end.
-    pub(super) still_over: Mutex<HashSet<SessionId>>,
+    pub(super) unended_overdue: Mutex<HashSet<SessionId>>,
     pub(super) clock_watch: ClockWatch,
 }
 
@@ -57,7 +57,7 @@ impl Upkeep {
     ///
     /// # Errors
     /// [`Error::StoreUnavailable`]; what is left is found again the next time.
-    pub async fn end_overdue(&self) -> Result<(), Error> {
+    pub async fn end_overdue_sessions(&self) -> Result<(), Error> {
         let now = self.clock.now();
         let ends_before = now.minus_secs(self.config.ending.window.late_secs);
         let empty_before = self
@@ -73,36 +73,39 @@ impl Upkeep {
             .overdue(ends_before, empty_before, limit)
             .await
             .map_err(|error| self.access.error(&error))?;
-        let mut still_there = Vec::new();
+        let mut unended = Vec::new();
         for session_id in self.without_set_aside(overdue) {
-            match self.sessions.end_if_over(&session_id).await {
+            match self.sessions.end_if_overdue(&session_id).await {
                 Ok(true) => {}
                 // Others are changing it right now; it is found again.
                 Err(Error::Contention { .. } | Error::Overloaded { .. }) => {}
                 Err(error @ Error::StoreUnavailable { .. }) => return Err(error),
-                Ok(false) | Err(_) => still_there.push(session_id),
+                Ok(false) | Err(_) => unended.push(session_id),
             }
         }
-        self.set_aside_what_stays(still_there);
+        self.set_aside_unended(unended);
         Ok(())
     }
 
     /// A session that was found over twice in a row and did not end is not as the store's indexes have it, or cannot be
     /// changed: however many there are of them, they must not be all that is found.
-    fn set_aside_what_stays(&self, still_there: Vec<SessionId>) {
-        let still_there: HashSet<_> = still_there.into_iter().collect();
-        let before = std::mem::replace(&mut *self.lock_still_over(), still_there.clone());
+    fn set_aside_unended(&self, unended: Vec<SessionId>) {
+        let unended: HashSet<_> = unended.into_iter().collect();
+        let before = std::mem::replace(&mut *self.lock_unended_overdue(), unended.clone());
         let damaged = StoreError::corrupt("its time is over, and it cannot be ended");
-        for session_id in before.intersection(&still_there) {
-            self.access
-                .unreadable
-                .set_aside(session_id, Part::Commit, &damaged, Instant::now());
+        for session_id in before.intersection(&unended) {
+            self.access.unreadable.set_aside(
+                session_id,
+                UnreadablePart::Commit,
+                &damaged,
+                Instant::now(),
+            );
         }
     }
 
     /// Nothing panics while it holds this lock.
-    fn lock_still_over(&self) -> MutexGuard<'_, HashSet<SessionId>> {
-        self.still_over
+    fn lock_unended_overdue(&self) -> MutexGuard<'_, HashSet<SessionId>> {
+        self.unended_overdue
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
@@ -114,12 +117,12 @@ impl Upkeep {
     pub async fn retry_unreadable_sessions(&self) -> Result<(), Error> {
         for (session_id, part) in self.access.unreadable.due(Instant::now(), RETRIES) {
             let read = match part {
-                Part::Record => self.access.sessions.get(&session_id).await.map(drop),
-                Part::Commit => {
-                    self.access.unreadable.readmit(&session_id);
+                UnreadablePart::Record => self.access.sessions.get(&session_id).await.map(drop),
+                UnreadablePart::Commit => {
+                    self.access.unreadable.clear_for_retry(&session_id);
                     continue;
                 }
-                Part::Events { after } => {
+                UnreadablePart::Events { after } => {
                     let events = self
                         .access
                         .sessions
@@ -142,21 +145,21 @@ impl Upkeep {
     ///
     /// # Errors
     /// [`Error::StoreUnavailable`]
-    pub async fn beat(&self, liveness: &mut Liveness) -> Result<(), Error> {
-        let mark = liveness.next_mark(self.clock.now());
-        let beaten = self.instances.beat(&self.instance_id, mark).await;
-        beaten.map_err(|error| self.access.error(&error))
+    pub async fn write_heartbeat(&self, liveness: &mut Liveness) -> Result<(), Error> {
+        let heartbeat = liveness.next_heartbeat(self.clock.now());
+        let written = self.instances.beat(&self.instance_id, heartbeat).await;
+        written.map_err(|error| self.access.error(&error))
     }
 
-    /// Looks at the marks of the other instances, and returns the instances that are dead.
+    /// Looks at the heartbeats of the other instances, and returns the instances that are dead.
     ///
     /// # Errors
     /// [`Error::StoreUnavailable`]
     pub async fn find_dead_instances(&self, liveness: &mut Liveness) -> Result<Vec<String>, Error> {
-        let marks = self.instances.instances(INSTANCES_MAX).await;
-        let mut marks = marks.map_err(|error| self.access.error(&error))?;
-        marks.retain(|(instance_id, _)| *instance_id != self.instance_id);
-        Ok(liveness.observe(marks, Instant::now()))
+        let heartbeats = self.instances.instances(INSTANCES_MAX).await;
+        let mut heartbeats = heartbeats.map_err(|error| self.access.error(&error))?;
+        heartbeats.retain(|(instance_id, _)| *instance_id != self.instance_id);
+        Ok(liveness.observe_heartbeats(heartbeats, Instant::now()))
     }
 
     /// Lets the participants of dead instances leave, unless they have connected to another by now, and forgets instances
@@ -175,7 +178,9 @@ impl Upkeep {
                 forgotten.map_err(|error| self.access.error(&error))?;
             }
             for session_id in self.without_set_aside(held) {
-                go_on(self.remove_participants_of(&session_id, instance_id).await)?;
+                continue_unless_store_unavailable(
+                    self.release_participants_of(&session_id, instance_id).await,
+                )?;
             }
         }
         Ok(())
@@ -204,7 +209,7 @@ impl Upkeep {
         found
     }
 
-    async fn remove_participants_of(
+    async fn release_participants_of(
         &self,
         session_id: &SessionId,
         instance_id: &str,
@@ -223,7 +228,8 @@ impl Upkeep {
                     let user_id = &participant.user_id;
                     let actor = Actor::System(SystemCause::InstanceDead);
                     let now = self.clock.now();
-                    let change = session.departed(user_id, instance_id, &actor, now)?;
+                    let change =
+                        session.disconnect_participant(user_id, instance_id, &actor, now)?;
                     Ok(match change {
                         Some(change) => Decision::Commit(Box::new(change), true),
                         None => Decision::Keep(false),
@@ -238,7 +244,7 @@ impl Upkeep {
 }
 
 /// One session that cannot be read or changed does not stand in the way of the others; a store that is away does.
-fn go_on(outcome: Result<(), Error>) -> Result<(), Error> {
+fn continue_unless_store_unavailable(outcome: Result<(), Error>) -> Result<(), Error> {
     match outcome {
         Err(error @ Error::StoreUnavailable { .. }) => Err(error),
         _ => Ok(()),

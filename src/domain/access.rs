@@ -56,7 +56,7 @@ pub fn permit_entry(
         .removals
         .iter()
         .any(|removal| removal.user_id == *user_id && issued_at <= removal.sequence);
-    if revoked || issued_at <= entitled_since(session, role, user_id) {
+    if revoked || issued_at <= role_granted_at(session, role, user_id) {
         return Err(Error::ParticipantRemoved);
     }
     // Whoever is there when their invitation expires stays, and may lose the connection as anybody may.
@@ -70,7 +70,7 @@ pub fn permit_entry(
 }
 
 /// The sequence of the event that gave a user a role; 0 for one whom the session does not store for it, or always did.
-fn entitled_since(session: &Session, role: Role, user_id: &UserId) -> i64 {
+fn role_granted_at(session: &Session, role: Role, user_id: &UserId) -> i64 {
     match role {
         Role::Doctor if *user_id == session.doctor_id => session.doctor_since,
         Role::Doctor | Role::Patient => 0,
@@ -84,7 +84,7 @@ fn entitled_since(session: &Session, role: Role, user_id: &UserId) -> i64 {
 
 /// Whether an event tells of the issue of a credential. When a store was restored from a backup, numbers are given out anew: a
 /// credential that was issued after the backup names an event that is not there, or another one.
-pub fn tells_of_issue(event: &Event, role: Role, user_id: &UserId, jti: &str) -> bool {
+pub fn records_issue_of(event: &Event, role: Role, user_id: &UserId, jti: &str) -> bool {
     match &event.kind {
         EventKind::Joined {
             user_id: issued_to,
@@ -117,7 +117,7 @@ pub fn permit(session: &Session, actor: &Actor, action: Action) -> Result<(), Er
     let is_permitted = match actor {
         Actor::Backend => true,
         Actor::Participant { role: _, user_id } => session
-            .admitted()
+            .admitted_participants()
             .any(|participant| participant.user_id == *user_id && participant.role.may(action)),
         Actor::System(cause) => permits_system(*cause, action),
     };
@@ -243,7 +243,7 @@ mod tests {
             )
         };
         let confirmed = |event: &Event, role, user: &str| {
-            tells_of_issue(event, role, &UserId::from_stored(user.into()), "jti-1")
+            records_issue_of(event, role, &UserId::from_stored(user.into()), "jti-1")
         };
         assert!(confirmed(&event("jti-1"), Role::Patient, "patient-1"));
         assert!(!confirmed(&event("jti-2"), Role::Patient, "patient-1"));

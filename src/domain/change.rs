@@ -16,7 +16,7 @@ pub struct Change {
 
 impl Change {
     /// The version that it is a change of; it commits over no other.
-    pub fn before(&self) -> i64 {
+    pub fn base_version(&self) -> i64 {
         self.session.version - i64::try_from(self.events.len()).unwrap_or(0)
     }
 
@@ -35,7 +35,7 @@ impl Change {
 
 impl Session {
     /// The only way from one version to the next. Times never run backwards, even where the instances' clocks differ.
-    pub(super) fn changed(
+    pub(super) fn next_version(
         &self,
         actor: &Actor,
         now: Timestamp,

@@ -116,7 +116,7 @@ pub struct GivenName {
 
 /// Somebody whose connection has just been made.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Arrival {
+pub struct ConnectRequest {
     /// Who.
     pub user_id: UserId,
     /// In which role.

@@ -10,7 +10,7 @@ pub(super) async fn run(config: Config, parts: Parts) {
     loop {
         ticks.tick().await;
         // A failure has been logged by the store; what is left is found again.
-        let _ = parts.app.upkeep.end_overdue().await;
+        let _ = parts.app.upkeep.end_overdue_sessions().await;
         let _ = parts.app.upkeep.retry_unreadable_sessions().await;
     }
 }

@@ -9,7 +9,7 @@ use crate::app::{Liveness, LivenessTimes};
 
 pub(super) async fn run(config: Config, parts: Parts) {
     let mut liveness = Liveness::new(LivenessTimes {
-        beat: config.beat_interval,
+        heartbeat_interval: config.beat_interval,
         lease: Duration::from_secs(config.lease_secs),
         grace: config.grace,
     });
@@ -18,7 +18,13 @@ pub(super) async fn run(config: Config, parts: Parts) {
     loop {
         ticks.tick().await;
         // A failure has been logged by the store; what is left is found again.
-        if parts.app.upkeep.beat(&mut liveness).await.is_err() {
+        if parts
+            .app
+            .upkeep
+            .write_heartbeat(&mut liveness)
+            .await
+            .is_err()
+        {
             continue;
         }
         if let Ok(dead) = parts.app.upkeep.find_dead_instances(&mut liveness).await {

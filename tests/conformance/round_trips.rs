@@ -9,7 +9,7 @@ use video_session::app::clock::SystemClock;
 use video_session::app::tickets::{IceConfig, IcePolicy, Tickets};
 use video_session::app::{
     App, Config, ContentionConfig, EndingConfig, JoinRequest, Nodes, Parts, SessionKey, StayConfig,
-    StorePatience, UnreadableConfig, WatchConfig,
+    StoreWaitConfig, UnreadableConfig, WatchConfig,
 };
 use video_session::auth::token::{self, KeySource, Tokens};
 use video_session::bus::local::LocalBus;
@@ -37,7 +37,7 @@ fn app(stores: Stores) -> App {
     let long = Duration::from_secs(30);
     let config = Config {
         token_ttl_secs: 60,
-        store: StorePatience {
+        store: StoreWaitConfig {
             timeout: long,
             retry_after: long,
         },

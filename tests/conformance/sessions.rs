@@ -301,7 +301,7 @@ pub(crate) async fn of_racing_commits_one_is_stored(backend: &Backend) {
             .collect();
         assert_eq!(winners.len(), 1);
         let (_, winner) = &winners[0];
-        let after = winner.before();
+        let after = winner.base_version();
         let events = backend.store.events(&session.session_id, after, 10).await;
         assert_eq!(events.unwrap(), Some(winner.events.clone()));
         session = winner.session.clone();

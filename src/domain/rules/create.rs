@@ -76,7 +76,7 @@ impl UnplacedSession {
             admission: self.request.admission.value,
             max_participants: self.request.max_participants.value,
             participants: Vec::new(),
-            let_in: Vec::new(),
+            admitted_users: Vec::new(),
             invites: Vec::new(),
             removals: Vec::new(),
             given_names: Vec::new(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::events::left;
+use super::events::left_event;
 use crate::domain::access::permit;
 use crate::domain::actor::{Actor, SystemCause};
 use crate::domain::change::Change;
@@ -18,7 +18,7 @@ impl Session {
     ///
     /// # Errors
     /// [`Error::NotAllowed`]
-    pub fn ended(
+    pub fn end(
         &self,
         reason: Option<String>,
         actor: &Actor,
@@ -33,13 +33,13 @@ impl Session {
         let mut kinds: Vec<_> = self
             .participants
             .iter()
-            .map(|participant| left(participant, LeaveCause::SessionEnded))
+            .map(|participant| left_event(participant, LeaveCause::SessionEnded))
             .collect();
         kinds.push(EventKind::Ended {
             cause,
             reason: reason.clone(),
         });
-        Ok(Some(self.changed(actor, now, kinds, |session| {
+        Ok(Some(self.next_version(actor, now, kinds, |session| {
             session.participants.clear();
             session.state = SessionState::Ended;
             session.end_time = Some(session.update_time);
@@ -49,13 +49,13 @@ impl Session {
     }
 
     /// Why the service ends the session at this time, if it does.
-    pub fn due_end(
+    pub fn due_end_cause(
         &self,
         window: &JoinWindow,
         empty_timeout: Option<Duration>,
         now: Timestamp,
     ) -> Option<SystemCause> {
-        let is_over = self.is_past_window(window, now);
+        let is_over = self.is_join_window_closed(window, now);
         let was_left = self
             .empty_since
             .zip(empty_timeout)

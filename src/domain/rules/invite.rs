@@ -15,7 +15,7 @@ impl Session {
     ///
     /// # Errors
     /// [`Error::SessionEnded`]; [`Error::NotAllowed`]; [`Error::Validation`] when the user has another role, or there are too many invitations.
-    pub fn invited(
+    pub fn invite_user(
         &self,
         invite: Invite,
         actor: &Actor,
@@ -36,9 +36,9 @@ impl Session {
             .invites
             .iter()
             .find(|standing| standing.user_id == invite.user_id);
-        let kept_out = self.keeps_out(&invite.user_id);
+        let kept_out = self.is_kept_out(&invite.user_id);
         let full = standing.is_none() && self.invites.len() >= INVITES_MAX;
-        let spent = full.then(|| self.spent_invite(now)).flatten();
+        let spent = full.then(|| self.reusable_invite(now)).flatten();
         let standing_since = standing.map(|standing| standing.since);
         let invite = Invite {
             since: match standing {
@@ -67,7 +67,7 @@ impl Session {
             user_id: invite.user_id.clone(),
             role: invite.role,
         };
-        Ok(Some(self.changed(actor, now, vec![kind], |session| {
+        Ok(Some(self.next_version(actor, now, vec![kind], |session| {
             // Whoever was kept out and is invited again may come; what they were given before stays dead.
             for removal in &mut session.removals {
                 removal.keep_out &= removal.user_id != invite.user_id;
@@ -78,7 +78,7 @@ impl Session {
             if standing_since != Some(invite.since) {
                 // An earlier invitation's admission does not hold for this one.
                 session
-                    .let_in
+                    .admitted_users
                     .retain(|admitted| *admitted != invite.user_id);
             }
             session.invites.push(invite);
@@ -87,11 +87,11 @@ impl Session {
 
     /// Whose invitation makes room for another: it was taken back or has expired, so that nothing issued for it is good,
     /// and they are gone.
-    fn spent_invite(&self, now: Timestamp) -> Option<UserId> {
+    fn reusable_invite(&self, now: Timestamp) -> Option<UserId> {
         self.invites
             .iter()
             .find(|invite| {
-                let spent = self.keeps_out(&invite.user_id) || !invite.is_open(now);
+                let spent = self.is_kept_out(&invite.user_id) || !invite.is_open(now);
                 spent && self.participant(&invite.user_id).is_none()
             })
             .map(|invite| invite.user_id.clone())

@@ -2,7 +2,8 @@
 //! returns a [`Change`](super::change::Change) or an [`Error`](super::error::Error). A store commits the change.
 
 mod admit;
-mod arrive;
+
+mod connect;
 pub mod create;
 mod end;
 mod events;

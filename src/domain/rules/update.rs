@@ -1,6 +1,6 @@
 //! How a session is moved, relabelled, or given another doctor.
 
-use super::events::left;
+use super::events::left_event;
 use crate::domain::access::permit_service;
 use crate::domain::actor::Actor;
 use crate::domain::change::Change;
@@ -17,7 +17,7 @@ impl Session {
     /// # Errors
     /// [`Error::SessionEnded`]; [`Error::NotAllowed`]; [`Error::VersionMismatch`]; [`Error::Validation`] when start and end would be reversed,
     /// or the doctor would be the patient.
-    pub fn updated(
+    pub fn update(
         &self,
         update: SessionUpdate,
         expected_version: Option<i64>,
@@ -74,9 +74,9 @@ impl Session {
                 by: actor.user_id().cloned(),
                 keep_out: false,
             });
-            kinds.push(left(doctor, LeaveCause::Removed));
+            kinds.push(left_event(doctor, LeaveCause::Removed));
         }
-        Ok(Some(self.changed(actor, now, kinds, |session| {
+        Ok(Some(self.next_version(actor, now, kinds, |session| {
             session.schedule = schedule;
             session.labels = labels;
             if let Some(replaced) = replaced {
@@ -94,7 +94,7 @@ impl Session {
         sequence: i64,
         now: Timestamp,
     ) {
-        self.expel(replaced, sequence, false, now);
+        self.revoke_access(replaced, sequence, false, now);
         // The new doctor is no guest any more, whatever became of them as one.
         self.invites.retain(|invite| invite.user_id != doctor_id);
         for removal in &mut self.removals {

@@ -5,7 +5,7 @@ mod schedule;
 
 use strum::{EnumString, IntoStaticStr, VariantArray};
 
-pub use request::{SessionRequest, SessionUpdate, Wish};
+pub use request::{Requested, SessionRequest, SessionUpdate};
 pub use schedule::{JoinWindow, Schedule};
 
 pub use super::cause::EndCause;
@@ -74,7 +74,7 @@ pub struct Session {
     /// Who is connected.
     pub participants: Vec<Participant>,
     /// Who was let in one by one, and need not wait again.
-    pub let_in: Vec<UserId>,
+    pub admitted_users: Vec<UserId>,
     /// Who is invited.
     pub invites: Vec<Invite>,
     /// Who was removed.
@@ -96,7 +96,7 @@ impl Session {
     }
 
     /// Those who are in the call.
-    pub fn admitted(&self) -> impl Iterator<Item = &Participant> {
+    pub fn admitted_participants(&self) -> impl Iterator<Item = &Participant> {
         self.participants
             .iter()
             .filter(|participant| participant.status == ParticipantStatus::Admitted)
@@ -104,15 +104,15 @@ impl Session {
 
     /// Whether somebody is in the call who lets others in.
     pub fn host_is_present(&self) -> bool {
-        self.admitted()
+        self.admitted_participants()
             .any(|participant| participant.role.may(Action::Admit))
     }
 
     /// The invitations that were not taken back.
-    pub fn standing_invites(&self) -> impl Iterator<Item = &Invite> {
+    pub fn active_invites(&self) -> impl Iterator<Item = &Invite> {
         self.invites
             .iter()
-            .filter(|invite| !self.keeps_out(&invite.user_id))
+            .filter(|invite| !self.is_kept_out(&invite.user_id))
     }
 
     /// The name that a participant gave themselves; empty when they gave none.
@@ -123,10 +123,10 @@ impl Session {
     }
 
     /// Whether the join window has closed.
-    pub fn is_past_window(&self, window: &JoinWindow, now: Timestamp) -> bool {
+    pub fn is_join_window_closed(&self, window: &JoinWindow, now: Timestamp) -> bool {
         // A token's times are whole seconds: one that could not live for a second is not issued.
         window
-            .closes(&self.schedule)
+            .closes_at(&self.schedule)
             .is_some_and(|closes| closes.as_secs() <= now.as_secs())
     }
 
@@ -135,8 +135,8 @@ impl Session {
     ///
     /// # Errors
     /// [`Error::SessionEnded`], [`Error::JoinTooLate`]
-    pub fn require_not_over(&self, window: &JoinWindow) -> Result<(), Error> {
-        match window.closes(&self.schedule) {
+    pub fn require_not_ended(&self, window: &JoinWindow) -> Result<(), Error> {
+        match window.closes_at(&self.schedule) {
             Some(closed) if self.end_cause == Some(EndCause::TimeOver) => {
                 Err(Error::JoinTooLate { closed })
             }
@@ -160,14 +160,14 @@ impl Session {
             || self.invites.iter().any(|invite| invite.user_id == *user_id)
     }
 
-    pub(super) fn keeps_out(&self, user_id: &UserId) -> bool {
+    pub(super) fn is_kept_out(&self, user_id: &UserId) -> bool {
         self.removals
             .iter()
             .any(|removal| removal.user_id == *user_id && removal.keep_out)
     }
 
     /// Whether a user is, or was invited to be, anybody in this session.
-    pub(super) fn knows(&self, user_id: &UserId) -> bool {
+    pub(super) fn is_removable(&self, user_id: &UserId) -> bool {
         self.is_entitled(user_id) || self.participant(user_id).is_some()
     }
 }

@@ -8,29 +8,32 @@ use crate::domain::time::Timestamp;
 
 /// A wish of the caller's, or what stands for one that was not told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Wish<T> {
+pub struct Requested<T> {
     /// The value.
     pub value: T,
     /// Whether the caller gave it: only then a repeated create with another value is another request.
-    pub given: bool,
+    pub explicit: bool,
 }
 
-impl<T: PartialEq> Wish<T> {
+impl<T: PartialEq> Requested<T> {
     /// What the caller asked for.
-    pub fn of(value: T) -> Self {
-        Self { value, given: true }
+    pub fn explicit(value: T) -> Self {
+        Self {
+            value,
+            explicit: true,
+        }
     }
 
     /// What stands for a wish that was not told.
-    pub fn none(value: T) -> Self {
+    pub fn default_of(value: T) -> Self {
         Self {
             value,
-            given: false,
+            explicit: false,
         }
     }
 
     pub(in crate::domain) fn differs_from(&self, value: &T) -> bool {
-        self.given && self.value != *value
+        self.explicit && self.value != *value
     }
 }
 
@@ -48,9 +51,9 @@ pub struct SessionRequest {
     /// The backend's notes.
     pub labels: Labels,
     /// Who gets past the waiting room.
-    pub admission: Wish<Admission>,
+    pub admission: Requested<Admission>,
     /// How many may be connected at once.
-    pub max_participants: Wish<u16>,
+    pub max_participants: Requested<u16>,
 }
 
 /// What UpdateSession changes; `None` leaves a field as it is.

@@ -29,14 +29,14 @@ pub struct JoinWindow {
 
 impl JoinWindow {
     /// When the door opens.
-    pub fn opens(&self, schedule: &Schedule) -> Option<Timestamp> {
+    pub fn opens_at(&self, schedule: &Schedule) -> Option<Timestamp> {
         schedule
             .start
             .map(|start| start.minus_secs(self.early_secs))
     }
 
     /// When the door closes.
-    pub fn closes(&self, schedule: &Schedule) -> Option<Timestamp> {
+    pub fn closes_at(&self, schedule: &Schedule) -> Option<Timestamp> {
         schedule.end.map(|end| end.plus_secs(self.late_secs))
     }
 }

@@ -182,7 +182,7 @@ impl MongoStore {
         if tail.holds(change) || self.archive_holds(change, &tail).await? {
             return Ok(Unmatched::Settled(Committed::Stored));
         }
-        if tail.version == change.before() {
+        if tail.version == change.base_version() {
             spill(self, session_id.clone(), tail).await?;
             return Ok(Unmatched::TailMoved);
         }
@@ -194,7 +194,7 @@ impl MongoStore {
         change: &Change,
         tail: &Tail<Document>,
     ) -> Result<bool, StoreError> {
-        let before = change.before();
+        let before = change.base_version();
         if tail.version <= before || tail.reaches_back_to(before) {
             return Ok(false);
         }
@@ -207,7 +207,7 @@ impl MongoStore {
 
     /// Moves the tail, when it is time to, without keeping the caller.
     pub(super) fn spill_if_due(&self, change: &Change) {
-        if change.session.version / SPILL_EVERY == change.before() / SPILL_EVERY {
+        if change.session.version / SPILL_EVERY == change.base_version() / SPILL_EVERY {
             return;
         }
         let (store, session_id) = (self.clone(), change.session.session_id.clone());

@@ -12,13 +12,13 @@ use crate::domain::event::EventKind;
 use crate::domain::id::{AppointmentId, NodeId, UserId};
 use crate::domain::label::Labels;
 use crate::domain::participant::{
-    Admission, Arrival, INVITES_MAX, Invite, ParticipantStatus, REMOVALS_MAX,
+    Admission, ConnectRequest, INVITES_MAX, Invite, ParticipantStatus, REMOVALS_MAX,
 };
 use crate::domain::place::Driver;
 use crate::domain::role::{Action, Role};
 use crate::domain::rules::create::UnplacedSession;
 use crate::domain::session::{
-    JoinWindow, Schedule, Session, SessionRequest, SessionState, SessionUpdate, Wish,
+    JoinWindow, Requested, Schedule, Session, SessionRequest, SessionState, SessionUpdate,
 };
 use crate::domain::time::Timestamp;
 
@@ -59,8 +59,8 @@ fn session(admission: Admission) -> Session {
         patient_id: user("patient"),
         schedule: Schedule::default(),
         labels: Labels::new(),
-        admission: Wish::of(admission),
-        max_participants: Wish::of(MAX_PARTICIPANTS),
+        admission: Requested::explicit(admission),
+        max_participants: Requested::explicit(MAX_PARTICIPANTS),
     };
     UnplacedSession::new(request, None, Actor::Backend, NOW)
         .place(NodeId::from_stored("sfu-1".into()), Driver::Builtin)
@@ -133,10 +133,10 @@ impl History {
         match step {
             Step::Issue(who, asked) => {
                 let role = asked.unwrap_or_else(|| stored_role(session, &user(who)));
-                session.may_join(role, &user(who), &ALWAYS_OPEN, NOW)?;
+                session.join_deadline(role, &user(who), &ALWAYS_OPEN, NOW)?;
                 assert!(!self.kept_out.contains(&user(who)), "{who} is kept out");
                 let jti = "jti".to_owned();
-                let change = session.token_issued(user(who), role, jti, NOW, &Actor::Backend, NOW);
+                let change = session.record_token(user(who), role, jti, NOW, &Actor::Backend, NOW);
                 self.credentials.push(Credential {
                     user_id: user(who),
                     role,
@@ -157,13 +157,13 @@ impl History {
                 } = index.get(&self.credentials).clone();
                 permit_entry(session, role, &user_id, issued_at, NOW)?;
                 assert!(!void, "{user_id} came in with what was void");
-                let arrival = Arrival {
+                let arrival = ConnectRequest {
                     user_id,
                     role,
                     display_name: String::new(),
                     instance_id: "one".into(),
                 };
-                Ok(session.arrived(arrival, NOW)?.change)
+                Ok(session.connect_participant(arrival, NOW)?.change)
             }
             Step::Depart(who, is_own_will) => {
                 let actor = if *is_own_will {
@@ -174,11 +174,12 @@ impl History {
                 } else {
                     Actor::System(SystemCause::ConnectionLost)
                 };
-                session.departed(&user(who), "one", &actor, NOW)
+                session.disconnect_participant(&user(who), "one", &actor, NOW)
             }
-            Step::Admit(who, by) => session.admitted_by(&user(who), &acting(*by), NOW),
+            Step::Admit(who, by) => session.admit_participant(&user(who), &acting(*by), NOW),
             Step::Remove(who, by, keep_out) => {
-                let change = session.removed(&user(who), &acting(*by), *keep_out, NOW)?;
+                let change =
+                    session.remove_participant(&user(who), &acting(*by), *keep_out, NOW)?;
                 self.void(|credential| credential.user_id == user(who));
                 if *keep_out {
                     self.kept_out.insert(user(who));
@@ -186,31 +187,31 @@ impl History {
                 Ok(change)
             }
             Step::Mute(who, by) => session
-                .asked_to_mute(&user(who), &acting(*by), NOW)
+                .request_mute(&user(who), &acting(*by), NOW)
                 .map(Some),
             Step::Invite(who, role) => {
                 if !role.is_invited() {
                     return Ok(None);
                 }
                 let invite = Invite::new(user(who), *role, String::new(), None);
-                let change = session.invited(invite, &Actor::Backend, NOW)?;
+                let change = session.invite_user(invite, &Actor::Backend, NOW)?;
                 self.kept_out.remove(&user(who));
                 Ok(change)
             }
             Step::Revoke(who) => {
-                let change = session.invite_revoked(&user(who), &Actor::Backend, NOW)?;
+                let change = session.revoke_invite(&user(who), &Actor::Backend, NOW)?;
                 self.void(|credential| credential.user_id == user(who));
                 self.kept_out.insert(user(who));
                 Ok(change)
             }
-            Step::Name(who, name) => session.named(name, &patient_acting(who), NOW),
+            Step::Name(who, name) => session.set_given_name(name, &patient_acting(who), NOW),
             Step::StandIn(who) => {
                 let update = SessionUpdate {
                     doctor_id: Some(user(who)),
                     ..SessionUpdate::default()
                 };
                 let replaced = session.doctor_id.clone();
-                let change = session.updated(update, None, &Actor::Backend, NOW)?;
+                let change = session.update(update, None, &Actor::Backend, NOW)?;
                 if change.is_some() {
                     self.void(|credential| credential.user_id == replaced);
                     let new = user(who);
@@ -227,9 +228,9 @@ impl History {
                     labels: Some([("n".to_owned(), n.to_string())].into()),
                     ..SessionUpdate::default()
                 };
-                session.updated(update, None, &Actor::Backend, NOW)
+                session.update(update, None, &Actor::Backend, NOW)
             }
-            Step::End => session.ended(None, &Actor::Backend, NOW),
+            Step::End => session.end(None, &Actor::Backend, NOW),
         }
     }
 
@@ -305,7 +306,11 @@ impl History {
         let guests = guests.filter(|participant| !participant.role.may(Action::SkipLimit));
         assert!(guests.count() <= usize::from(MAX_PARTICIPANTS));
         if session.host_is_present() && session.admission == Admission::WhenHostPresent {
-            assert_eq!(session.admitted().count(), present.len(), "somebody waits");
+            assert_eq!(
+                session.admitted_participants().count(),
+                present.len(),
+                "somebody waits"
+            );
         }
         assert!(session.invites.len() <= INVITES_MAX);
         assert!(session.removals.len() <= REMOVALS_MAX);
@@ -371,8 +376,8 @@ proptest! {
     }
 }
 
-fn arrival(name: &str, role: Role) -> Arrival {
-    Arrival {
+fn arrival(name: &str, role: Role) -> ConnectRequest {
+    ConnectRequest {
         user_id: user(name),
         role,
         display_name: String::new(),
@@ -384,7 +389,7 @@ fn arrival(name: &str, role: Role) -> Arrival {
 fn only_removals_of_users_who_may_not_join_are_forgotten() {
     let mut session = session(Admission::Open);
     let remove = |session: &Session, name: &str| {
-        let change = session.removed(&user(name), &Actor::Backend, true, NOW);
+        let change = session.remove_participant(&user(name), &Actor::Backend, true, NOW);
         change.unwrap().unwrap().session
     };
     session = remove(&session, "patient");
@@ -392,7 +397,7 @@ fn only_removals_of_users_who_may_not_join_are_forgotten() {
         let name = format!("guest-{n}");
         let invite = Invite::new(user(&name), Role::Guest, String::new(), None);
         session = session
-            .invited(invite, &Actor::Backend, NOW)
+            .invite_user(invite, &Actor::Backend, NOW)
             .unwrap()
             .unwrap()
             .session;
@@ -407,14 +412,14 @@ fn only_removals_of_users_who_may_not_join_are_forgotten() {
 fn a_full_session_takes_nobody_but_the_host() {
     let mut session = session(Admission::Open);
     for n in 0..MAX_PARTICIPANTS {
-        let arrived = session.arrived(arrival(&format!("guest-{n}"), Role::Guest), NOW);
+        let arrived = session.connect_participant(arrival(&format!("guest-{n}"), Role::Guest), NOW);
         session = arrived.unwrap().change.unwrap().session;
     }
-    let refused = session.arrived(arrival("patient", Role::Patient), NOW);
+    let refused = session.connect_participant(arrival("patient", Role::Patient), NOW);
     assert_eq!(refused, Err(Error::SessionFull));
     assert!(
         session
-            .arrived(arrival("doctor-1", Role::Doctor), NOW)
+            .connect_participant(arrival("doctor-1", Role::Doctor), NOW)
             .is_ok()
     );
 }
@@ -423,17 +428,17 @@ fn a_full_session_takes_nobody_but_the_host() {
 fn a_name_is_given_once() {
     let session = session(Admission::Open);
     let patient = user("patient");
-    let named = session.named("Ana", &patient_acting("patient"), NOW);
+    let named = session.set_given_name("Ana", &patient_acting("patient"), NOW);
     let named = named.unwrap().unwrap().session;
     assert_eq!(named.given_name(&patient), "Ana");
     assert_eq!(
-        named.named("Ana", &patient_acting("patient"), NOW),
+        named.set_given_name("Ana", &patient_acting("patient"), NOW),
         Ok(None)
     );
-    let refused = named.named("Rosa", &patient_acting("patient"), NOW);
+    let refused = named.set_given_name("Rosa", &patient_acting("patient"), NOW);
     assert_eq!(refused, Err(Error::NameGiven));
     let arrived = named
-        .arrived(arrival("patient", Role::Patient), NOW)
+        .connect_participant(arrival("patient", Role::Patient), NOW)
         .unwrap();
     let arrived = arrived.change.unwrap().session;
     assert_eq!(arrived.participants[0].display_name, "Ana");

@@ -28,7 +28,7 @@ pub struct JoinRequest {
 }
 
 /// A join that was granted.
-pub struct JoinGrant {
+pub struct IssuedJoin {
     /// The session.
     pub session: Session,
     /// The token to hand to the participant.
@@ -40,7 +40,7 @@ pub struct JoinGrant {
 }
 
 /// Issues join tokens.
-pub(super) struct Grants {
+pub(super) struct Joins {
     pub(super) changes: Arc<Changes>,
     pub(super) tokens: Arc<Tokens>,
     pub(super) tickets: Arc<Tickets>,
@@ -59,7 +59,7 @@ enum Outcome<T> {
     NeedsTicket(Session),
 }
 
-impl Grants {
+impl Joins {
     /// Decides over a session and the ticket of who joins it, and commits what was decided. A driver that has to ask its node does
     /// so before the commit and outside the session's turn: when the node fails, the session tells of no token without a ticket.
     ///
@@ -97,21 +97,21 @@ impl Grants {
                 }
             }
         }
-        Err(self.changes.contention())
+        Err(self.changes.contention_error())
     }
 
     /// Issues a token to a user who may join at `good_from`. It lives from then on as long as any.
     ///
     /// # Errors
-    /// Those of [`Session::may_join`]
-    pub(super) fn grant(
+    /// Those of [`Session::join_deadline`]
+    pub(super) fn decide_join(
         &self,
         request: &JoinRequest,
         session: &Session,
         ticket: Ticket,
         actor: &Actor,
         good_from: Timestamp,
-    ) -> Result<Decision<JoinGrant>, Error> {
+    ) -> Result<Decision<IssuedJoin>, Error> {
         let JoinRequest {
             session_id: _,
             role,
@@ -119,14 +119,14 @@ impl Grants {
             display_name,
         } = request;
         let now = self.clock.now();
-        let closes = session.may_join(*role, user_id, &self.window, good_from)?;
+        let closes = session.join_deadline(*role, user_id, &self.window, good_from)?;
         let lived = good_from.plus_secs(self.token_ttl_secs);
         let expire_time = closes.map_or(lived, |closes| closes.min(lived));
         let token = self
             .tokens
             .issue(session, *role, user_id, display_name, now, expire_time)
             .map_err(|_| Error::Internal)?;
-        let change = session.token_issued(
+        let change = session.record_token(
             user_id.clone(),
             *role,
             token.jti.clone(),
@@ -134,13 +134,13 @@ impl Grants {
             actor,
             now,
         );
-        let grant = JoinGrant {
+        let issued = IssuedJoin {
             session: change.session.clone(),
             // From the token's own `iat`, so that it is the whole number of seconds that was configured.
             expires_in: token.expire_time.since(now.floor_to_secs()),
             token,
             ticket,
         };
-        Ok(Decision::Commit(Box::new(change), grant))
+        Ok(Decision::Commit(Box::new(change), issued))
     }
 }
