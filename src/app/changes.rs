@@ -1,12 +1,11 @@
-//! Changes of one session take turns within this instance, and those that wait together are committed together.
+//! Serializes the changes of one session within this instance, and commits waiting changes together.
 //!
-//! A call waits for its turn, decides over the session as those before it leave it, and joins their batch. The first call of a
-//! batch queues a committer behind everybody who waits by then, and the call that fills the batch hands its turn to the
-//! committer; so the turns themselves end the batch, and a caller that goes away leaves nothing undone.
+//! A call takes a turn, decides over the session as the calls before it leave it, and joins their batch. The first call of a
+//! batch queues a committer behind the calls already waiting; the call that fills the batch hands its turn to the committer. A
+//! cancelled caller leaves nothing undone.
 //!
-//! Instances do not wait for each other: their batches race, the store lets one of them pass, and the calls of the other decide
-//! anew over what it stored. Correctness rests on that comparison of versions alone; turns only spare calls of one instance from
-//! racing each other.
+//! Instances do not wait for each other: their batches race, the store accepts one, and the calls of the other decide again. Only
+//! the version check makes this correct; turns only make races rare.
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -28,21 +27,21 @@ use crate::domain::session::Session;
 use crate::store::{Committed, StoreError};
 use crate::telemetry::metrics::Metrics;
 
-/// A batch is committed once it holds that many events: it stays one small write.
+/// The number of events that fills a batch, so that it stays one small write.
 const BATCH_EVENTS_MAX: usize = 64;
-/// The longest pause after a batch lost a race against another instance's, in milliseconds: a few commits' worth.
+/// The longest pause after a batch lost a race against another instance's, in milliseconds: the time of a few commits.
 const BACK_OFF_MAX_MS: u64 = 16;
 
-/// What to do about a session as it is stored now.
+/// What to do with a session in its current version.
 pub(super) enum Decision<T> {
-    /// Commit this, then answer that.
+    /// Commit the change, then return the answer.
     Commit(Box<Change>, T),
-    /// Nothing to commit.
+    /// Commit nothing, and return the answer.
     Keep(T),
 }
 
 impl Decision<Session> {
-    /// Commits a change, if there is one, and answers with the session as it is then.
+    /// Commits the change, if there is one, and answers with the resulting session.
     pub(super) fn commit_or_keep(change: Option<Change>, session: &Session) -> Self {
         match change {
             Some(change) => {
@@ -69,7 +68,7 @@ pub(super) struct Changes {
     bus: Arc<dyn Bus>,
     metrics: Arc<Metrics>,
     config: ContentionConfig,
-    /// Commits go on when their callers have gone away.
+    /// Commits continue after their callers were cancelled.
     tasks: TaskTracker,
     queues: Arc<Queues>,
 }
@@ -82,7 +81,7 @@ struct Queues {
 
 struct InUse {
     queue: Arc<Queue>,
-    /// How many handles there are.
+    /// The number of handles.
     handles: usize,
 }
 
@@ -90,7 +89,7 @@ struct InUse {
 struct Queue {
     session_id: SessionId,
     turns: Arc<TurnQueue>,
-    /// What was decided and waits for the committer's turn.
+    /// The decided changes that wait for the committer's turn.
     batch: Mutex<Option<Batch>>,
     /// When the store last answered.
     last_answer_at: Mutex<Instant>,
@@ -104,7 +103,7 @@ struct Batch {
     /// All changes so far, as one; `None` until there is one.
     change: Option<Change>,
     outcome: watch::Sender<Option<Result<Committed, Arc<StoreError>>>>,
-    /// Where the committer waits for the turn of the call that fills the batch; `None` until there is a committer.
+    /// Hands the committer the turn of the call that fills the batch; `None` until there is a committer.
     committer: Option<oneshot::Sender<Turn>>,
 }
 
@@ -114,22 +113,22 @@ struct QueueHandle {
     queue: Arc<Queue>,
 }
 
-/// What became of an attempt.
+/// The outcome of an attempt.
 enum Attempt<T> {
-    /// It is settled.
+    /// The call has its result.
     Settled(Result<T, Error>),
     /// Another instance changed the session first.
     RaceLost,
 }
 
-/// How long a call has been waiting, and since when for nothing.
+/// How long a call has waited, and since when without progress.
 struct WaitBudget {
     started: Instant,
     /// When the store was last seen to answer.
     progressed: Instant,
 }
 
-/// Nothing panics while it holds one of these locks, and what they guard is sound at every step.
+/// No code panics while holding one of these locks, and their values are valid at every step.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -229,12 +228,12 @@ impl Changes {
         }
     }
 
-    /// What a caller is told when a session keeps changing.
+    /// The error if other instances keep changing the session.
     pub(super) fn contention_error(&self) -> Error {
         self.access.contention_error()
     }
 
-    /// Decides over a session as it is stored, and commits what was decided; again when another change came between.
+    /// Decides over a session as it is stored, and commits the decision. Decides again if another instance's change came first.
     ///
     /// # Errors
     /// Those of `decide`; [`Error::SessionNotFound`]; [`Error::StoreUnavailable`] when the store does not answer for
@@ -301,7 +300,7 @@ impl Changes {
         if batch.change.is_none() {
             return Ok(Attempt::Settled(answer));
         }
-        // What was decided over changes that are not stored yet, also that nothing is to be done, holds only once they are.
+        // A decision over uncommitted changes, even to do nothing, is valid only once they are committed.
         let mut outcome = batch.outcome.subscribe();
         let committer = match batch.committer.take() {
             Some(committer) => committer,
@@ -328,7 +327,7 @@ impl Changes {
         }
     }
 
-    /// Waits as long as the calls before this one get on.
+    /// Waits for a turn as long as the calls before this one make progress.
     async fn wait_for_turn(
         &self,
         queue: &Queue,
@@ -347,7 +346,7 @@ impl Changes {
                 Err(_) if !store_answers => return Err(self.access.store_timeout_error()),
                 Err(_) if self.is_spent(budget) => {
                     return Err(match priority {
-                        // No other instance stood in the way: there is more to do than this one gets done.
+                        // No other instance interfered; this one is overloaded.
                         Priority::New => self.access.overloaded_error(),
                         Priority::Retry => self.access.contention_error(),
                     });
@@ -372,8 +371,8 @@ impl Changes {
         budget.started.elapsed() >= self.config.wait
     }
 
-    /// Starts what commits the batch once it is its turn, and tells of it: also when every caller has gone away meanwhile.
-    /// Returns where to hand it a turn.
+    /// Starts the task that commits the batch on its turn and publishes a hint, even if every caller was cancelled meanwhile.
+    /// Returns the channel that hands it a turn.
     fn spawn_committer(&self, handle: &QueueHandle) -> oneshot::Sender<Turn> {
         let handle = handle.queues.queue(&handle.queue.session_id);
         let (store, bus) = (Arc::clone(&self.access.sessions), Arc::clone(&self.bus));
@@ -414,7 +413,7 @@ impl Changes {
     }
 }
 
-/// A pause that grows with the races lost and differs between those who race.
+/// A random pause that grows with the races lost.
 pub(super) fn back_off(races_lost: u32) -> Duration {
     let most = 1_u64
         .checked_shl(races_lost)

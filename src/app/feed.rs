@@ -1,5 +1,5 @@
-//! What other instances do to the sessions that are followed here: one task an instance reads the events of all sessions, and
-//! tells the followers of those that have news. Runs only while anything is followed, and only if the store is shared.
+//! Hints for sessions that other instances change: one task per instance reads the events of all sessions, and notifies the
+//! followers of sessions with news. Runs only while a session is followed, and only if the store is shared.
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -14,12 +14,12 @@ use crate::domain::id::SessionId;
 use crate::domain::page::PAGE_SIZE_MAX;
 use crate::store::{EventFeed, FeedCursor, FeedError, FeedEvent};
 
-/// The sessions that are followed by this instance, and how far their followers are.
+/// The sessions that this instance follows, and the positions of their followers.
 pub(super) struct Followed {
     sessions: Mutex<HashMap<SessionId, Vec<Arc<AtomicI64>>>>,
     /// Whether there are any.
     any: watch::Sender<bool>,
-    /// Changes when followers must look for themselves, because the feed may have missed something.
+    /// Changes when followers must read their sessions, because the feed may have missed events.
     recheck: watch::Sender<()>,
 }
 
@@ -33,7 +33,7 @@ impl Default for Followed {
     }
 }
 
-/// One who follows a session, until dropped.
+/// Follows a session until dropped.
 pub(super) struct Follower {
     followed: Arc<Followed>,
     session_id: SessionId,
@@ -42,7 +42,7 @@ pub(super) struct Follower {
 }
 
 impl Followed {
-    /// Follows a session from the event after a sequence on.
+    /// Follows a session from the event after a sequence.
     pub(super) fn follow(self: &Arc<Self>, session_id: &SessionId, after: i64) -> Follower {
         let position = Arc::new(AtomicI64::new(after));
         let recheck = self.recheck.subscribe();
@@ -59,7 +59,7 @@ impl Followed {
         }
     }
 
-    /// Whether an event is news to a follower of its session. One that cannot be read always is.
+    /// Whether an event is news to a follower of its session. An unreadable event always is.
     fn is_news(&self, event: &FeedEvent) -> bool {
         let (session_id, sequence) = match event {
             Ok(event) => (&event.session_id, event.sequence),
@@ -71,18 +71,18 @@ impl Followed {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Vec<Arc<AtomicI64>>>> {
-        // Nothing below panics while it holds the lock, and the map is sound at every step.
+        // No code panics while holding the lock, and the map is valid at every step.
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Follower {
-    /// Notes how far the session's events are known.
+    /// Sets the sequence up to which the follower has the events.
     pub(super) fn move_to(&self, sequence: i64) {
         self.position.store(sequence, Ordering::Relaxed);
     }
 
-    /// Waits until the feed may have missed something.
+    /// Waits until the feed may have missed events.
     pub(super) async fn recheck_requested(&mut self) {
         if self.recheck.changed().await.is_err() {
             std::future::pending::<()>().await;
@@ -105,19 +105,19 @@ impl Drop for Follower {
     }
 }
 
-/// Reads the feed for those who follow sessions here.
+/// Reads the feed for the followers on this instance.
 pub struct FeedReader {
     pub(super) feed: Arc<dyn EventFeed>,
     pub(super) bus: Arc<dyn Bus>,
     pub(super) followed: Arc<Followed>,
-    /// Whether other instances use the store, too.
+    /// Whether other instances use the store.
     pub(super) is_shared: bool,
     /// How often the feed is read.
     pub(super) poll: Duration,
 }
 
 impl FeedReader {
-    /// Tells those who follow sessions here what other instances do, for as long as it runs.
+    /// Notifies the followers on this instance of other instances' changes, until dropped.
     pub async fn run(&self) {
         if !self.is_shared {
             return std::future::pending().await;
@@ -135,7 +135,7 @@ impl FeedReader {
                         if let FeedError::Cursor(_) = error {
                             cursor = None;
                         }
-                        // They find out for themselves whether the store is there.
+                        // Followers find out themselves whether the store is available.
                         self.followed.recheck.send_replace(());
                         false
                     }
@@ -147,8 +147,7 @@ impl FeedReader {
         }
     }
 
-    /// Followers look for themselves, too, when the feed keeps them waiting: a store that is lost shows itself to them as soon as to
-    /// the feed.
+    /// Makes followers read their sessions while the feed is slow, so that they notice an unavailable store as soon as the feed does.
     async fn recheck_when_slow<T>(&self, reading: impl Future<Output = T>) -> T {
         let mut reading = pin!(reading);
         match tokio::time::timeout(self.poll, reading.as_mut()).await {
@@ -160,11 +159,11 @@ impl FeedReader {
         }
     }
 
-    /// Reads the feed's next page, and tells of it; whether there is more at once.
+    /// Reads the feed's next page and publishes hints. Returns whether there is another page.
     async fn read_feed(&self, cursor: &mut Option<FeedCursor>) -> Result<bool, FeedError> {
         let Some(from) = cursor else {
             *cursor = Some(self.feed.now().await?);
-            // What came before is not in the feed from here on.
+            // The feed omits earlier events from here on.
             self.followed.recheck.send_replace(());
             return Ok(true);
         };
@@ -179,7 +178,7 @@ impl FeedReader {
                 Ok(event) => &event.session_id,
                 Err(unreadable) => &unreadable.session_id,
             };
-            // A session's events come together.
+            // A session's events are consecutive.
             if hinted != Some(session_id) {
                 self.bus.publish(Message::Changed(session_id.clone()));
                 hinted = Some(session_id);
@@ -211,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn news_is_what_a_follower_does_not_know() {
+    fn an_event_is_news_if_a_follower_does_not_have_it() {
         let followed = Arc::new(Followed::default());
         let session_id = SessionId::from_stored("sess_1".into());
         assert!(!followed.is_news(&event("sess_1", 5)));

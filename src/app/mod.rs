@@ -1,5 +1,5 @@
-//! What the service does, once a request has been understood and before anything is stored: one file for each noun. Everything
-//! is done by an [`Actor`](crate::domain::actor::Actor).
+//! The application: one file per noun, between the edges and the stores. Every operation takes the
+//! [`Actor`](crate::domain::actor::Actor) that performs it.
 
 mod access;
 mod changes;
@@ -50,22 +50,22 @@ use joins::Joins;
 use tickets::Tickets;
 use unreadable::Unreadable;
 
-/// The limits and times that the application keeps to.
+/// The application's limits and times.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// How long a join token is good.
+    /// How long a join token is valid.
     pub token_ttl_secs: u64,
     /// How long calls wait for the store.
     pub store: StoreWaitConfig,
-    /// How changes that race others are tried again.
+    /// How changes that lose races are tried again.
     pub contention: ContentionConfig,
     /// How sessions are watched.
     pub watch: WatchConfig,
     /// How long participants stay without a new join link, and without a connection.
     pub stay: StayConfig,
-    /// When sessions end by themselves.
+    /// When the service ends sessions.
     pub ending: EndingConfig,
-    /// What becomes of sessions that cannot be read.
+    /// How sessions that cannot be read are set aside.
     pub unreadable: UnreadableConfig,
     /// How far this machine's clock and the store's may differ without a warning.
     pub clock_skew_warn: Duration,
@@ -75,30 +75,30 @@ pub struct Config {
 pub struct App {
     /// Sessions as a whole.
     pub sessions: Arc<Sessions>,
-    /// The people of a session, as the backend and the host deal with them.
+    /// Participant operations of the backend and the host.
     pub participants: Arc<Participants>,
-    /// What happened.
+    /// The events of sessions.
     pub events: Arc<Events>,
     /// Participants' connections.
     pub signalling: Arc<Signalling>,
-    /// What becomes of sessions by themselves.
+    /// Background upkeep.
     pub upkeep: Arc<Upkeep>,
     /// The SFU nodes.
     pub nodes: Arc<Nodes>,
-    /// What other instances do, for those who follow sessions here.
+    /// Changes that other instances make to sessions followed here.
     pub feed: Arc<FeedReader>,
     access: Arc<StoreAccess>,
-    /// What the application does beside answering.
+    /// Background tasks.
     tasks: TaskTracker,
-    /// Cancelled when streams are to end.
+    /// Cancelled when streams must end.
     closing: CancellationToken,
 }
 
-/// What an application stands on.
+/// The application's ports.
 pub struct Parts {
-    /// Where things are kept.
+    /// The stores.
     pub stores: Stores,
-    /// Carries hints of changes, and what participants relay to each other.
+    /// Carries hints of changes, and messages between participants.
     pub bus: Arc<dyn Bus>,
     /// Issues and verifies credentials.
     pub tokens: Arc<Tokens>,
@@ -108,7 +108,7 @@ pub struct Parts {
     pub tickets: Arc<Tickets>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
-    /// Where things are counted.
+    /// The metrics.
     pub metrics: Arc<Metrics>,
 }
 
@@ -229,18 +229,18 @@ impl App {
         }
     }
 
-    /// Waits until everything is done that the application does beside answering; `closing` must have been cancelled.
+    /// Waits for the background tasks; `closing` must have been cancelled.
     pub async fn finish(&self) {
         self.tasks.close();
         self.tasks.wait().await;
     }
 
-    /// What is cancelled when connections are to end.
+    /// Cancelled when connections must end.
     pub fn closing(&self) -> &CancellationToken {
         &self.closing
     }
 
-    /// What to say when the instance takes no more work because it drains.
+    /// The error for calls that arrive while the instance drains.
     pub fn shutting_down_error(&self) -> Error {
         self.access.shutting_down_error()
     }

@@ -1,6 +1,4 @@
-//! The people of a session, as the backend and the host deal with them.
-//!
-//! Nobody's page is told of anything here: what is committed reaches every page, on whichever instance, through the
+//! Participant operations of the backend and the host. They do not notify pages: every page, on any instance, follows the
 //! session's events.
 
 use std::sync::Arc;
@@ -41,10 +39,10 @@ impl Participants {
                 Ok(Decision::commit_or_keep(change, session))
             })
             .await?;
-        connected(&session, user_id)
+        connected_participant(&session, user_id)
     }
 
-    /// Disconnects a participant and revokes what they were given.
+    /// Removes a participant and revokes their credentials.
     ///
     /// # Errors
     /// [`Error::NotAllowed`]; [`Error::SessionNotFound`]; [`Error::SessionEnded`]; [`Error::ParticipantNotFound`]; [`Error::StoreUnavailable`]
@@ -81,10 +79,10 @@ impl Participants {
                 Ok(Decision::commit_or_keep(Some(change), session))
             })
             .await?;
-        connected(&session, user_id)
+        connected_participant(&session, user_id)
     }
 
-    /// Invites somebody, or somebody again, and issues their link.
+    /// Invites a user, again if need be, and issues their link.
     ///
     /// # Errors
     /// [`Error::NotAllowed`]; [`Error::SessionNotFound`]; those of [`Session::invite_user`] and of [`Session::join_deadline`]; [`Error::StoreUnavailable`]
@@ -103,23 +101,26 @@ impl Participants {
         let issued = self
             .joins
             .change_with_ticket(&request, |session, ticket| {
-                // One write: an invitation without its link would be of no use to anybody.
+                // One write, so that no invitation exists without its link.
                 let now = self.clock.now();
                 let invited = session.invite_user(invite.clone(), actor, now)?;
                 let session = invited.as_ref().map_or(session, |change| &change.session);
-                // Links are handed out ahead of time; until the door opens, theirs says when that is.
+                // The link is issued before the join window opens; until then its page shows the opening time.
                 let opens = self.joins.window.opens_at(&session.schedule);
-                let good_from = opens.map_or(now, |opens| opens.max(now));
+                let valid_from = opens.map_or(now, |opens| opens.max(now));
                 if invite
                     .expire_time
-                    .is_some_and(|expires| expires <= good_from)
+                    .is_some_and(|expires| expires <= valid_from)
                 {
-                    return Err(Error::field("expire_time", "must lie after the door opens"));
+                    return Err(Error::field(
+                        "expire_time",
+                        "must be after the join window opens",
+                    ));
                 }
                 Ok(
                     match self
                         .joins
-                        .decide_join(&request, session, ticket, actor, good_from)?
+                        .decide_join(&request, session, ticket, actor, valid_from)?
                     {
                         Decision::Commit(joined, issued) => {
                             let change = match invited.clone() {
@@ -137,10 +138,10 @@ impl Participants {
         Ok(issued)
     }
 
-    /// Takes an invitation back, and removes who came by it.
+    /// Revokes an invitation and removes its participant.
     ///
     /// # Errors
-    /// [`Error::NotAllowed`]; [`Error::SessionNotFound`]; [`Error::SessionEnded`]; [`Error::ParticipantNotFound`] when there is no such
+    /// [`Error::NotAllowed`]; [`Error::SessionNotFound`]; [`Error::SessionEnded`]; [`Error::ParticipantNotFound`] if there is no such
     /// invitation; [`Error::StoreUnavailable`]
     pub async fn revoke_invite(
         &self,
@@ -157,7 +158,7 @@ impl Participants {
     }
 }
 
-fn connected(session: &Session, user_id: &UserId) -> Result<Participant, Error> {
+fn connected_participant(session: &Session, user_id: &UserId) -> Result<Participant, Error> {
     session
         .participant(user_id)
         .cloned()

@@ -1,4 +1,4 @@
-//! Creates, joins, finds, changes and ends sessions.
+//! Creates, joins, reads, updates and ends sessions.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,21 +19,21 @@ use crate::domain::session::{JoinWindow, Session, SessionRequest, SessionState, 
 use crate::store::Inserted;
 use crate::telemetry::metrics::Metrics;
 
-/// When sessions end by themselves.
+/// When the service ends sessions.
 #[derive(Debug, Clone, Copy)]
 pub struct EndingConfig {
-    /// How much earlier and later than scheduled a session may be joined.
+    /// How long before and after its schedule a session may be joined.
     pub window: JoinWindow,
-    /// How long a session may be empty before it ends; `None`: for ever.
+    /// How long a session may be empty before it ends; `None`: without limit.
     pub empty_timeout: Option<Duration>,
 }
 
-/// How a session is asked for.
+/// Identifies a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SessionKey {
     /// By its id.
     Session(SessionId),
-    /// As the latest of an appointment.
+    /// By its appointment, whose latest session it is.
     Appointment(AppointmentId),
 }
 
@@ -41,11 +41,11 @@ pub enum SessionKey {
 pub struct Created {
     /// The appointment's session.
     pub session: Session,
-    /// False when it existed.
+    /// Whether it is new.
     pub created: bool,
 }
 
-/// Creates, joins, finds, changes and ends sessions.
+/// Creates, joins, reads, updates and ends sessions.
 pub struct Sessions {
     pub(super) access: Arc<StoreAccess>,
     pub(super) changes: Arc<Changes>,
@@ -58,7 +58,7 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// The appointment's live session: the one that exists, or a new one on the node whose turn it is.
+    /// Returns the appointment's live session, or creates one on the next node.
     ///
     /// # Errors
     /// [`Error::AppointmentConflict`]; [`Error::StoreUnavailable`]
@@ -83,11 +83,12 @@ impl Sessions {
             if let Some(session) = &latest
                 && session.state != SessionState::Ended
             {
-                let is_over = session.is_join_window_closed(&self.config.window, self.clock.now());
+                let window_closed =
+                    session.is_join_window_closed(&self.config.window, self.clock.now());
                 match session.matches(&request) {
                     Ok(()) => {}
-                    // What the worker is about to do must not stand in the way of a new session.
-                    Err(_) if is_over => {
+                    // The session is overdue; end it now instead of waiting for the worker.
+                    Err(_) if window_closed => {
                         self.end_if_overdue(&session.session_id).await?;
                         continue;
                     }
@@ -118,7 +119,7 @@ impl Sessions {
         Err(self.access.contention_error())
     }
 
-    /// Lets a participant in: issues a token and records that it was issued.
+    /// Issues a join token and records it.
     ///
     /// # Errors
     /// In this order: [`Error::SessionNotFound`], and those of [`Session::join_deadline`]; [`Error::StoreUnavailable`]
@@ -135,7 +136,7 @@ impl Sessions {
         Ok(issued)
     }
 
-    /// One session.
+    /// Reads a session.
     ///
     /// # Errors
     /// [`Error::SessionNotFound`]; [`Error::StoreUnavailable`]
@@ -156,7 +157,7 @@ impl Sessions {
         }
     }
 
-    /// Sessions, newest first; in the place of one that cannot be read, its id.
+    /// Lists sessions, newest first; the id in place of a session that cannot be read.
     ///
     /// # Errors
     /// [`Error::StoreUnavailable`]
@@ -181,7 +182,7 @@ impl Sessions {
             .await
     }
 
-    /// Moves an appointment, or replaces its doctor or labels.
+    /// Reschedules a session, or replaces its doctor or labels.
     ///
     /// # Errors
     /// [`Error::SessionNotFound`], and those of [`Session::update`]; [`Error::StoreUnavailable`]
@@ -201,7 +202,7 @@ impl Sessions {
             .await
     }
 
-    /// Ends a session for good; one that has ended stays as it is. Without a `reason`, the words for the cause are noted.
+    /// Ends a session for good; an ended session stays unchanged. Without a `reason`, the cause's text is stored.
     ///
     /// # Errors
     /// [`Error::NotAllowed`]; [`Error::SessionNotFound`]; [`Error::StoreUnavailable`]
@@ -220,14 +221,14 @@ impl Sessions {
             .await
     }
 
-    /// Ends a session if its time is over, and says whether it has ended.
+    /// Ends a session if it is overdue, and returns whether it did.
     ///
     /// # Errors
     /// [`Error::SessionNotFound`]; [`Error::StoreUnavailable`]
     pub(super) async fn end_if_overdue(&self, session_id: &SessionId) -> Result<bool, Error> {
         self.changes
             .change(session_id, |session| {
-                // As it is now: it may have been moved, or entered, since it was found.
+                // Checked again: the session may have been rescheduled or joined since it was found.
                 let EndingConfig {
                     window,
                     empty_timeout,
@@ -245,7 +246,7 @@ impl Sessions {
             .await
     }
 
-    /// Stores a new session, also when the caller goes away meanwhile.
+    /// Stores a new session, even if the caller is cancelled meanwhile.
     async fn insert(&self, unplaced: UnplacedSession) -> Result<Inserted, Error> {
         let sessions = Arc::clone(&self.access.sessions);
         let new = self.nodes.place_session(unplaced);

@@ -1,12 +1,11 @@
-//! TurnQueue: one at a time, in the order of new_calls. A call that lost a race and priority again goes before those that ask for the
-//! first time, so that nobody loses for ever.
+//! Turns: one at a time, first come, first served. A call that lost a race goes first, so that no call starves.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-/// Hands out turns.
+/// A queue of calls that take turns.
 #[derive(Default)]
 pub(super) struct TurnQueue {
     state: Mutex<State>,
@@ -19,28 +18,28 @@ struct State {
     new_calls: VecDeque<oneshot::Sender<Turn>>,
 }
 
-/// The turn, which passes to the next in the queue when it is dropped.
+/// A turn. Dropping it passes it to the next call in the queue.
 pub(super) struct Turn {
-    /// `None` once it has passed on.
+    /// `None` once it was passed on.
     turns: Option<Arc<TurnQueue>>,
 }
 
-/// Who priority for a turn.
+/// The priority of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Priority {
-    /// For the first time.
+    /// A call's first turn.
     New,
-    /// After a turn that came to nothing.
+    /// A turn after a lost race.
     Retry,
 }
 
 impl TurnQueue {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing panics while it holds the lock, and the state is sound at every step.
+        // No code panics while holding the lock, and the state is valid at every step.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for a turn. The place in the queue is given up when the future is dropped.
+    /// Waits for a turn. Dropping the future gives up the place in the queue.
     pub(super) async fn acquire(self: &Arc<Self>, priority: Priority) -> Turn {
         let waiting = {
             let mut state = self.lock();
@@ -50,7 +49,7 @@ impl TurnQueue {
                     Priority::New => &mut state.new_calls,
                     Priority::Retry => &mut state.retries,
                 };
-                // Those who have gone away leave the queue here too, lest it grow while a turn lasts.
+                // Cancelled calls are removed here too, so that the queue does not grow during a long turn.
                 while queue.front().is_some_and(oneshot::Sender::is_closed) {
                     queue.pop_front();
                 }
@@ -93,7 +92,7 @@ impl Drop for Turn {
             };
             match next.send(turn) {
                 Ok(()) => return,
-                // Who asked has gone away. This one must not pass the turn on by itself, as this loop does.
+                // The call was cancelled. Its turn must not pass itself on, because this loop does.
                 Err(mut turn) => turn.turns = None,
             }
         }
@@ -106,7 +105,7 @@ mod tests {
     use futures::FutureExt as _;
 
     #[tokio::test]
-    async fn turns_are_handed_out_one_at_a_time_and_to_who_asks_again_first() {
+    async fn turns_come_one_at_a_time_and_retries_go_first() {
         let turns = Arc::new(TurnQueue::default());
         let first = turns.acquire(Priority::New).await;
         let mut second = Box::pin(turns.acquire(Priority::New));
@@ -123,7 +122,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_turn_passes_by_those_who_have_gone_away() {
+    async fn cancelled_calls_get_no_turn() {
         let turns = Arc::new(TurnQueue::default());
         let first = turns.acquire(Priority::New).await;
         let mut leaving: Vec<_> = (0..1000)
@@ -134,7 +133,7 @@ mod tests {
         }
         let mut stays = Box::pin(turns.acquire(Priority::New));
         assert!(stays.as_mut().now_or_never().is_none());
-        // One goes away before the turn comes, another one after it was handed the turn and before it took it.
+        // All but one are cancelled before the turn comes, and that one after it was sent the turn, before it took it.
         let handed = leaving.remove(0);
         drop(leaving);
         drop(first);

@@ -1,5 +1,5 @@
-//! Sessions that this instance could not read: damaged ones, and those that a newer version wrote. They are set aside, so
-//! that they do not block others, and logged in the log once.
+//! Sessions that this instance cannot read: damaged ones, and those that a newer version wrote. They are set aside so that they do
+//! not block others, and logged once.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,22 +9,22 @@ use crate::domain::id::SessionId;
 use crate::store::StoreError;
 use crate::telemetry::metrics::Metrics;
 
-/// What of a session cannot be read.
+/// The part of a session that cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum UnreadablePart {
     /// Its record.
     Record,
-    /// What is stored beside its record, so that it cannot be changed. Only a change can tell whether that was repaired.
+    /// Data beside its record, so that it cannot be changed. Only another change shows whether it was repaired.
     Commit,
     /// One of the events after this sequence. The session itself can be changed, and ended.
     Events {
-        /// From where on they were read.
+        /// The sequence after which they were read.
         after: i64,
     },
 }
 
 impl UnreadablePart {
-    /// Whether background work can do nothing about the session.
+    /// Whether background tasks must skip the session.
     fn blocks_changes(self) -> bool {
         match self {
             Self::Record | Self::Commit => true,
@@ -33,19 +33,19 @@ impl UnreadablePart {
     }
 }
 
-/// How many there may be, and how long they stay.
+/// How many sessions are set aside, and for how long.
 #[derive(Debug, Clone, Copy)]
 pub struct UnreadableConfig {
-    /// After how long a session is tried again.
+    /// How long until a session is tried again.
     pub retry: Duration,
-    /// How many sessions are set aside at the most.
+    /// The maximum number of sessions set aside.
     pub max: usize,
 }
 
 /// The sessions that are set aside.
 ///
-/// When it is full, further ones are not set aside: background work tries them again each time, and the log names none of
-/// them. So many unreadable sessions mean a damaged store, which an ERROR says.
+/// When it is full, further sessions are not set aside: background tasks try them every time, and the log does not name them. So
+/// many unreadable sessions mean a damaged store, which is logged as an ERROR.
 pub(super) struct Unreadable {
     config: UnreadableConfig,
     metrics: Arc<Metrics>,
@@ -55,9 +55,9 @@ pub(super) struct Unreadable {
 #[derive(Default)]
 struct Inner {
     entries: HashMap<SessionId, Entry>,
-    /// What the log has been told: the sessions, and whether they cannot be changed. As bounded as `entries`.
+    /// What was logged: the sessions, and whether they cannot be changed. Limited like `entries`.
     logged: HashSet<(SessionId, bool)>,
-    /// Whether the log has been told that it is full.
+    /// Whether it was logged that the limit is reached.
     full: bool,
 }
 
@@ -75,7 +75,7 @@ impl Unreadable {
         }
     }
 
-    /// Sets a session aside, and names it in the log unless it is set aside already.
+    /// Sets a session aside, and logs it unless it is set aside already.
     pub(super) fn set_aside(
         &self,
         session_id: &SessionId,
@@ -93,7 +93,7 @@ impl Unreadable {
             if !std::mem::replace(&mut inner.full, true) {
                 tracing::error!(
                     set_aside = inner.entries.len(),
-                    "more sessions cannot be read than UNREADABLE_SESSIONS_MAX; the store is damaged, restore a backup"
+                    "more than UNREADABLE_SESSIONS_MAX sessions cannot be read; the store is damaged, restore a backup"
                 );
             }
             return;
@@ -131,19 +131,19 @@ impl Unreadable {
         }
     }
 
-    /// How many sessions background work leaves alone.
+    /// The number of sessions set aside.
     pub(super) fn len(&self) -> usize {
         self.lock().entries.len()
     }
 
-    /// Whether background work leaves a session alone.
+    /// Whether background tasks must skip a session.
     pub(super) fn contains(&self, session_id: &SessionId) -> bool {
         let inner = self.lock();
         let entry = inner.entries.get(session_id);
         entry.is_some_and(|entry| entry.part.blocks_changes())
     }
 
-    /// Sessions that are to be tried again, at most `limit`.
+    /// Sessions that are due for another try, at most `limit`.
     pub(super) fn due(&self, now: Instant, limit: usize) -> Vec<(SessionId, UnreadablePart)> {
         let inner = self.lock();
         let due = inner
@@ -155,15 +155,15 @@ impl Unreadable {
             .collect()
     }
 
-    /// A session was tried again and still cannot be read.
+    /// Schedules another try of a session that still cannot be read.
     pub(super) fn postpone(&self, session_id: &SessionId, now: Instant) {
         if let Some(entry) = self.lock().entries.get_mut(session_id) {
             entry.retry_at = now + self.config.retry;
         }
     }
 
-    /// A session is no longer left alone, since only a change can tell whether it can be changed again. The log is not told
-    /// anew if it cannot.
+    /// Lets background tasks try a session again, because only a change shows whether it can be changed. If it still cannot, it is
+    /// not logged again.
     pub(super) fn clear_for_retry(&self, session_id: &SessionId) {
         let mut inner = self.lock();
         if inner.entries.remove(session_id).is_some() {
@@ -172,7 +172,7 @@ impl Unreadable {
         }
     }
 
-    /// A session can be read again, or is gone.
+    /// Releases a session that can be read again, or no longer exists.
     pub(super) fn release(&self, session_id: &SessionId) {
         let mut inner = self.lock();
         if inner.entries.remove(session_id).is_some() {
@@ -189,7 +189,7 @@ impl Unreadable {
         }
     }
 
-    /// Nothing panics while it holds this lock.
+    /// No code panics while holding this lock.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -221,7 +221,7 @@ mod tests {
         let (unreadable, metrics) = registry(10);
         let (error, start) = (StoreError::corrupt("broken"), Instant::now());
         unreadable.set_aside(&session(1), UnreadablePart::Record, &error, start);
-        // Found again, which does not put off its next try.
+        // Finding it again does not delay its next try.
         let later = start + RETRY / 2;
         unreadable.set_aside(&session(1), UnreadablePart::Record, &error, later);
         assert!(unreadable.contains(&session(1)) && counted(&metrics, 1));
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unreadable_event_keeps_no_session_from_being_changed() {
+    fn a_session_with_an_unreadable_event_can_be_changed() {
         let (unreadable, metrics) = registry(10);
         let (error, now) = (StoreError::corrupt("broken"), Instant::now());
         unreadable.set_aside(
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_than_the_maximum_are_set_aside() {
+    fn at_most_the_maximum_is_set_aside() {
         let (unreadable, metrics) = registry(3);
         let (error, now) = (StoreError::corrupt("broken"), Instant::now());
         for n in 0..5 {

@@ -24,7 +24,7 @@ pub(crate) fn ids<const N: usize>(sessions: [&Session; N]) -> BTreeSet<SessionId
     sessions.map(|session| session.session_id.clone()).into()
 }
 
-pub(crate) async fn an_instances_mark_is_the_last_that_it_left(backend: &Backend) {
+pub(crate) async fn an_instance_has_its_last_heartbeat(backend: &Backend) {
     let store = &backend.stores.instances;
     let marks = async |limit| backend.others.instances.instances(limit).await.unwrap();
     let mark = |instance: &str, mark: i64| (instance.to_owned(), mark);
@@ -50,7 +50,7 @@ pub(crate) async fn an_instances_mark_is_the_last_that_it_left(backend: &Backend
     assert_eq!(marks(10).await, [mark("one", -5), mark("two", 1)]);
 }
 
-pub(crate) async fn sessions_are_found_by_who_holds_their_connections(backend: &Backend) {
+pub(crate) async fn sessions_are_found_by_instance(backend: &Backend) {
     let store = backend.store.as_ref();
     let other = backend.other.as_ref();
     let mut here = insert(store, "held-1").await.session;
@@ -91,7 +91,7 @@ pub(crate) async fn sessions_are_found_by_who_holds_their_connections(backend: &
         1
     );
 
-    // A token's issue moves nobody.
+    // Issuing a token moves no participant.
     here = commit(store, &join(&here)).await;
     assert_eq!(held_by(&backend.others, "one").await, ids([&here, &both]));
     // The doctor's connection moves.

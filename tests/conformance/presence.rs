@@ -31,7 +31,7 @@ pub(crate) fn connect_request(name: &str, role: Role, instance: &str) -> Connect
     }
 }
 
-/// The session once somebody has connected to it.
+/// Connects a participant to the session.
 pub(crate) fn connect_participant(
     session: &Session,
     name: &str,
@@ -57,7 +57,7 @@ pub(crate) fn disconnect_participant(session: &Session, name: &str, instance: &s
 }
 
 #[expect(clippy::too_many_lines, reason = "a step an event")]
-pub(crate) async fn people_read_back_as_they_were_stored(backend: &Backend) {
+pub(crate) async fn participants_read_back_as_they_were_stored(backend: &Backend) {
     let mut asked = request("people");
     asked.admission = Requested::explicit(Admission::Manual);
     asked.max_participants = Requested::explicit(3);
@@ -260,7 +260,7 @@ pub(crate) async fn a_change_of_many_events_is_one_write(backend: &Backend) {
     assert!(session.participants.is_empty());
 }
 
-pub(crate) async fn what_is_over_by_the_clock_is_found(backend: &Backend) {
+pub(crate) async fn overdue_sessions_are_found(backend: &Backend) {
     let store = backend.store.as_ref();
     let at = Timestamp::from_millis;
     let scheduled = async |name: &str, end: Option<i64>| {

@@ -1,4 +1,4 @@
-//! How waiting participants are admitted, and participants are asked to mute.
+//! Admits waiting participants, and asks participants to mute.
 
 use super::events::admitted_events;
 use crate::domain::access::permit;
@@ -13,7 +13,7 @@ use crate::domain::session::Session;
 use crate::domain::time::Timestamp;
 
 impl Session {
-    /// One who waits is let in. `None` when they are in already.
+    /// Admits a waiting participant. `None` if they are in the call already.
     ///
     /// # Errors
     /// [`Error::SessionEnded`]; [`Error::NotAllowed`]; [`Error::ParticipantNotFound`]
@@ -43,7 +43,7 @@ impl Session {
         })))
     }
 
-    /// Somebody is asked to mute.
+    /// Asks a participant to mute.
     ///
     /// # Errors
     /// [`Error::SessionEnded`]; [`Error::ParticipantNotFound`]

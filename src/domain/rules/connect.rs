@@ -1,4 +1,4 @@
-//! How participants connect, and how they leave.
+//! Connects and disconnects participants.
 
 use super::events::{admitted_events, joined_event, left_event};
 use crate::domain::access::permit_departure;
@@ -14,19 +14,19 @@ use crate::domain::role::Action;
 use crate::domain::session::{Session, SessionState};
 use crate::domain::time::Timestamp;
 
-/// What became of an request.
+/// The outcome of a connect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectOutcome {
-    /// The session with them in it; `None` when they were there already, on the same instance.
+    /// The change; `None` if they were connected already, to the same instance.
     pub change: Option<Change>,
-    /// Whether they were there before.
+    /// Whether they were connected before.
     pub resumed: bool,
-    /// Who was let in by their coming.
+    /// The waiting participants who are admitted because the host connected.
     pub admitted_with_host: Vec<UserId>,
 }
 
 impl Session {
-    /// Somebody connected. The first one makes the session active; a host lets in those who waited for one.
+    /// Connects a participant. The first one activates the session; the host's arrival admits waiting participants.
     ///
     /// # Errors
     /// [`Error::SessionEnded`]; [`Error::SessionFull`]
@@ -40,7 +40,7 @@ impl Session {
             role: request.role,
             user_id: request.user_id.clone(),
         };
-        // A guest who stands in for the doctor comes anew, as the host.
+        // A guest who became the doctor connects again, as the host.
         let changed_role = match self.participant(&request.user_id) {
             Some(present) if present.role == request.role => {
                 return Ok(self.reconnect_participant(present.clone(), request, actor, now));
@@ -132,7 +132,7 @@ impl Session {
         }
     }
 
-    /// A participant who is there connects once more: nothing changes, unless another instance holds them now.
+    /// Reconnects a connected participant. Nothing changes unless the connection moved to another instance.
     fn reconnect_participant(
         &self,
         present: Participant,
@@ -162,8 +162,8 @@ impl Session {
         }
     }
 
-    /// A participant's stay ends: they left, or their connection is lost. `None` when they are not there, or another instance
-    /// holds their connection by now.
+    /// Disconnects a participant who left or whose connection is lost. `None` if they are not connected, or have moved to another
+    /// instance.
     ///
     /// # Errors
     /// [`Error::NotAllowed`]
@@ -214,7 +214,7 @@ impl Session {
     ) {
         let before = self.participants.len();
         self.participants.retain(|participant| !gone(participant));
-        // A session that nobody has entered yet is not one that everybody left.
+        // A session that never had a participant does not count as left.
         if self.participants.is_empty() && before > 0 {
             self.empty_since = Some(now);
         }

@@ -1,4 +1,4 @@
-//! How a session ends.
+//! Ends sessions.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::domain::session::{JoinWindow, Session, SessionState};
 use crate::domain::time::Timestamp;
 
 impl Session {
-    /// The session after its end; `None` when it has ended already. Without a `reason`, the words for the cause are noted.
+    /// Ends the session; `None` if it has ended already. Without a `reason`, the cause's text is stored.
     ///
     /// # Errors
     /// [`Error::NotAllowed`]
@@ -48,19 +48,19 @@ impl Session {
         })))
     }
 
-    /// Why the service ends the session at this time, if it does.
+    /// Why the service must end the session now; `None` if it must not.
     pub fn due_end_cause(
         &self,
         window: &JoinWindow,
         empty_timeout: Option<Duration>,
         now: Timestamp,
     ) -> Option<SystemCause> {
-        let is_over = self.is_join_window_closed(window, now);
-        let was_left = self
+        let window_closed = self.is_join_window_closed(window, now);
+        let empty_too_long = self
             .empty_since
             .zip(empty_timeout)
             .is_some_and(|(since, timeout)| since.plus_secs(timeout.as_secs()) < now);
-        match (is_over, was_left) {
+        match (window_closed, empty_too_long) {
             (true, _) => Some(SystemCause::TimeOver),
             (false, true) => Some(SystemCause::Empty),
             (false, false) => None,

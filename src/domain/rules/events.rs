@@ -1,4 +1,4 @@
-//! Events that several rules tell of.
+//! Events of several rules.
 
 use crate::domain::event::EventKind;
 use crate::domain::id::UserId;
@@ -21,7 +21,6 @@ pub(super) fn admitted_events(user_id: &UserId, role: Role, by: Option<&UserId>)
     vec![admitted, joined_event(user_id, role, false)]
 }
 
-/// That a participant is gone.
 pub(super) fn left_event(participant: &Participant, cause: LeaveCause) -> EventKind {
     EventKind::ParticipantLeft {
         user_id: participant.user_id.clone(),

@@ -1,4 +1,4 @@
-//! Who gets a join token, and when.
+//! Issues join tokens.
 
 use crate::domain::access::permit_join;
 use crate::domain::actor::Actor;
@@ -11,7 +11,7 @@ use crate::domain::session::{JoinWindow, Session};
 use crate::domain::time::Timestamp;
 
 impl Session {
-    /// Whether a user may join now in a role, and when the door closes after them: no token may outlive that.
+    /// Checks that a user may join now in a role, and returns the time that no token of theirs may outlive.
     ///
     /// # Errors
     /// In this order: those of [`Session::require_not_ended`], [`Error::JoinTooEarly`], [`Error::JoinTooLate`],
@@ -33,7 +33,7 @@ impl Session {
         Ok([closes, invite_ends].into_iter().flatten().min())
     }
 
-    /// Whether the door is open, and when it closes.
+    /// Checks that the join window is open, and returns when it closes.
     ///
     /// # Errors
     /// Those of [`Session::require_not_ended`]; [`Error::JoinTooEarly`], [`Error::JoinTooLate`].
@@ -54,7 +54,7 @@ impl Session {
         }
     }
 
-    /// The session after a token was issued.
+    /// Records that a token was issued.
     pub fn record_token(
         &self,
         user_id: UserId,

@@ -1,4 +1,4 @@
-//! How participants name themselves whose links came without a name.
+//! Stores names that participants choose because their links have none.
 
 use crate::domain::actor::Actor;
 use crate::domain::change::Change;
@@ -9,10 +9,10 @@ use crate::domain::session::Session;
 use crate::domain::time::Timestamp;
 
 impl Session {
-    /// A participant whose link came without a name gives one. `None` when they gave the same one before.
+    /// Stores the name that a participant chose. `None` if they chose the same name before.
     ///
     /// # Errors
-    /// [`Error::SessionEnded`]; [`Error::NotAllowed`] when no participant acts; [`Error::NameGiven`] when they gave another one before.
+    /// [`Error::SessionEnded`]; [`Error::NotAllowed`] if the actor is not a participant; [`Error::NameGiven`] if they chose another name before.
     pub fn set_given_name(
         &self,
         name: &str,

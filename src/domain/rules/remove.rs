@@ -1,4 +1,4 @@
-//! How participants are removed, and what they were given becomes void.
+//! Removes participants and revokes their credentials.
 
 use super::events::left_event;
 use crate::domain::access::{permit, permit_service};
@@ -13,11 +13,11 @@ use crate::domain::session::Session;
 use crate::domain::time::Timestamp;
 
 impl Session {
-    /// Somebody is removed, and every credential they hold is dead. `None` when they are kept out already: nothing was
-    /// issued to them since. A removal never gives back what an earlier one took.
+    /// Removes a participant and revokes their credentials. `None` if they are kept out already, because then they have no valid
+    /// credential. A later removal never undoes `keep_out`.
     ///
     /// # Errors
-    /// [`Error::SessionEnded`]; [`Error::ParticipantNotFound`] when the session has nobody of that id to remove.
+    /// [`Error::SessionEnded`]; [`Error::ParticipantNotFound`] if no such user can be removed.
     pub fn remove_participant(
         &self,
         user_id: &UserId,
@@ -45,10 +45,10 @@ impl Session {
         })))
     }
 
-    /// An invitation is taken back, and who came by it is removed. `None` when that is so already.
+    /// Revokes an invitation and removes its participant. `None` if it is revoked already.
     ///
     /// # Errors
-    /// [`Error::SessionEnded`]; [`Error::ParticipantNotFound`] when there is no such invitation.
+    /// [`Error::SessionEnded`]; [`Error::ParticipantNotFound`] if there is no such invitation.
     pub fn revoke_invite(
         &self,
         user_id: &UserId,
@@ -62,7 +62,7 @@ impl Session {
         self.remove_participant(user_id, actor, true, now)
     }
 
-    /// Takes somebody out, and everything from them that was issued until that event.
+    /// Removes a user and revokes everything issued to them up to `sequence`.
     pub(super) fn revoke_access(
         &mut self,
         user_id: &UserId,
@@ -79,11 +79,11 @@ impl Session {
             keep_out,
         });
         if self.removals.len() > REMOVALS_MAX {
-            // There is one: fewer people may join than there are removals.
-            let spent =
+            // There always is one: fewer users may join than there are removals.
+            let unneeded =
                 (self.removals.iter()).position(|removal| !self.is_entitled(&removal.user_id));
-            if let Some(spent) = spent {
-                self.removals.remove(spent);
+            if let Some(unneeded) = unneeded {
+                self.removals.remove(unneeded);
             }
         }
     }

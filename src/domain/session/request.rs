@@ -6,17 +6,17 @@ use crate::domain::label::Labels;
 use crate::domain::participant::Admission;
 use crate::domain::time::Timestamp;
 
-/// A wish of the caller's, or what stands for one that was not told.
+/// A requested value, or the default if the caller gave none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Requested<T> {
     /// The value.
     pub value: T,
-    /// Whether the caller gave it: only then a repeated create with another value is another request.
+    /// Whether the caller gave it: only then does a repeated create with another value conflict.
     pub explicit: bool,
 }
 
 impl<T: PartialEq> Requested<T> {
-    /// What the caller asked for.
+    /// The value that the caller gave.
     pub fn explicit(value: T) -> Self {
         Self {
             value,
@@ -24,7 +24,7 @@ impl<T: PartialEq> Requested<T> {
         }
     }
 
-    /// What stands for a wish that was not told.
+    /// The default, because the caller gave no value.
     pub fn default_of(value: T) -> Self {
         Self {
             value,
@@ -42,17 +42,17 @@ impl<T: PartialEq> Requested<T> {
 pub struct SessionRequest {
     /// The appointment.
     pub appointment_id: AppointmentId,
-    /// Who may join as doctor.
+    /// The user who may join as doctor.
     pub doctor_id: UserId,
-    /// Who may join as patient.
+    /// The user who may join as patient.
     pub patient_id: UserId,
-    /// When it is to take place.
+    /// When it is scheduled.
     pub schedule: Schedule,
     /// The backend's notes.
     pub labels: Labels,
-    /// Who gets past the waiting room.
+    /// When participants enter without waiting.
     pub admission: Requested<Admission>,
-    /// How many may be connected at once.
+    /// How many participants may be connected at once.
     pub max_participants: Requested<u16>,
 }
 
@@ -65,6 +65,6 @@ pub struct SessionUpdate {
     pub scheduled_end_time: Option<Option<Timestamp>>,
     /// The new labels.
     pub labels: Option<Labels>,
-    /// The doctor who stands in.
+    /// The new doctor.
     pub doctor_id: Option<UserId>,
 }

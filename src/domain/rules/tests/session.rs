@@ -56,7 +56,7 @@ fn window() -> JoinWindow {
 enum Step {
     Join(bool, bool),
     Reschedule(Option<i64>, Option<i64>),
-    StandIn(u8),
+    ReplaceDoctor(u8),
     End,
 }
 
@@ -65,7 +65,7 @@ fn step() -> impl Strategy<Value = Step> {
         (any::<bool>(), any::<bool>()).prop_map(|(doctor, right)| Step::Join(doctor, right)),
         (option::of(-5000i64..5000), option::of(-5000i64..5000))
             .prop_map(|(start, end)| Step::Reschedule(start, end)),
-        (0u8..3).prop_map(Step::StandIn),
+        (0u8..3).prop_map(Step::ReplaceDoctor),
         Just(Step::End),
     ]
 }
@@ -85,7 +85,7 @@ fn apply(session: &Session, step: &Step, now: Timestamp) -> Result<Option<Change
                 user("stranger")
             };
             session.join_deadline(role, &who, &window(), now)?;
-            assert!(*right, "a stranger was admitted");
+            assert!(*right, "a user without a role got a token");
             Ok(Some(session.record_token(
                 who,
                 role,
@@ -103,7 +103,7 @@ fn apply(session: &Session, step: &Step, now: Timestamp) -> Result<Option<Change
             };
             session.update(update, None, &Actor::Backend, now)
         }
-        Step::StandIn(n) => {
+        Step::ReplaceDoctor(n) => {
             let update = SessionUpdate {
                 doctor_id: Some(user(&format!("doctor-{n}"))),
                 ..SessionUpdate::default()
@@ -142,7 +142,7 @@ proptest! {
     }
 
     #[test]
-    fn the_door_is_open_exactly_inside_the_window(
+    fn tokens_are_issued_exactly_inside_the_join_window(
         start in option::of(-9000i64..9000), length in option::of(1i64..9000), now in -30_000i64..30_000
     ) {
         let schedule = Schedule {
@@ -175,7 +175,7 @@ proptest! {
 }
 
 #[test]
-fn nobody_takes_the_role_of_another() {
+fn a_user_cannot_join_in_the_role_of_another() {
     let session = session(Schedule::default());
     for (role, who) in [
         (Role::Doctor, "patient"),
@@ -188,7 +188,7 @@ fn nobody_takes_the_role_of_another() {
 }
 
 #[test]
-fn the_end_is_told_before_the_hour_and_the_hour_before_the_person() {
+fn errors_report_the_end_first_then_the_join_window_then_the_user() {
     let schedule = Schedule {
         start: Some(at(100_000)),
         end: None,
@@ -222,7 +222,7 @@ fn a_conflict_names_every_field_that_differs_and_ignores_labels() {
 }
 
 #[test]
-fn an_update_that_changes_nothing_is_no_change() {
+fn an_update_without_differences_makes_no_change() {
     let session = session(Schedule::default());
     let same = SessionUpdate {
         doctor_id: Some(user("doctor")),
