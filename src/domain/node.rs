@@ -1,6 +1,7 @@
 //! SFU nodes, and the choice of a node for a new session.
 
 use super::id::NodeId;
+use super::place::Driver;
 
 /// A media server, as the operator configured it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,6 +10,8 @@ pub struct SfuNode {
     pub node_id: NodeId,
     /// The address for participants; empty if the operator gave none.
     pub url: String,
+    /// Its driver.
+    pub driver: Driver,
 }
 
 /// The nodes in the order of rotation. Never empty.
@@ -24,10 +27,10 @@ impl Rotation {
     }
 
     /// The node for a turn: turn 0 selects the first node, 1 the second, and so on, cyclically.
-    pub fn select(&self, turn: u64) -> &NodeId {
+    pub fn select(&self, turn: u64) -> &SfuNode {
         let count = self.nodes.len() as u64;
         let index = usize::try_from(turn % count).unwrap_or(0);
-        &self.nodes[index].node_id
+        &self.nodes[index]
     }
 
     /// A node's address for participants; empty if the node is unknown or has none.
@@ -54,6 +57,7 @@ mod tests {
         let node = |n| SfuNode {
             node_id: NodeId::from_stored(format!("sfu-{n}")),
             url: String::new(),
+            driver: Driver::Builtin,
         };
         Rotation::new((0..count).map(node).collect()).expect("not empty")
     }
@@ -64,7 +68,7 @@ mod tests {
             let rotation = rotation(nodes);
             let mut counts: HashMap<&NodeId, u64> = rotation.nodes().iter().map(|n| (&n.node_id, 0)).collect();
             for turn in first..first + turns {
-                *counts.get_mut(rotation.select(turn)).expect("known") += 1;
+                *counts.get_mut(&rotation.select(turn).node_id).expect("known") += 1;
             }
             let (least, most) = (counts.values().min(), counts.values().max());
             prop_assert!(most.unwrap() - least.unwrap() <= 1);
