@@ -11,7 +11,7 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
 use super::refusal::Refusal;
 use super::{Config, Edge, PeerAddress};
-use crate::net::subscriber_of;
+use crate::net::client_network_of;
 
 /// How many requests pass between clearings of addresses that have not been seen for a while.
 const CLEAR_EVERY: u32 = 4096;
@@ -73,7 +73,7 @@ fn client_address(config: &Config, request: &Request) -> IpAddr {
             .any(|network| network.contains(address))
     };
     if !trusted(&peer) {
-        return subscriber_of(peer);
+        return client_network_of(peer);
     }
     let headers = request.headers().get_all("x-forwarded-for");
     let entries: Vec<&str> = headers
@@ -88,7 +88,7 @@ fn client_address(config: &Config, request: &Request) -> IpAddr {
             break;
         }
     }
-    subscriber_of(client)
+    client_network_of(client)
 }
 
 /// Some proxies add the port.

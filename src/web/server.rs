@@ -24,7 +24,7 @@ use tower::Service as _;
 
 use super::lingering::LingeringStream;
 use super::{ConnectionLimits, ConnectionPermit, PeerAddress};
-use crate::net::subscriber_of;
+use crate::net::client_network_of;
 
 /// The most that a request's headers may take, cookies of several participants included.
 const HEADER_BYTES_MAX: usize = 64 * 1024;
@@ -57,7 +57,7 @@ pub(super) async fn run(
                 let counted = if is_proxy {
                     None
                 } else {
-                    match addresses.take(subscriber_of(ip), limits.per_address_max) {
+                    match addresses.take(client_network_of(ip), limits.per_address_max) {
                         Some(counted) => Some(counted),
                         // Closed without a word: an address at its limit has to wait for its own connections.
                         None => continue,
