@@ -1,4 +1,4 @@
-//! Sessions, participants and grants, written.
+//! Converts sessions, participants and join tokens to messages.
 
 use super::links::Links;
 use crate::app::JoinGrant;
@@ -136,7 +136,7 @@ pub(super) fn session(session: Session, links: &Links) -> v1::Session {
     }
 }
 
-pub(super) fn grant(
+pub(super) fn join_response(
     grant: JoinGrant,
     granted_role: Role,
     links: &Links,

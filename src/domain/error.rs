@@ -308,35 +308,35 @@ impl Error {
                     .collect();
                 Text::new(faults.join("; "))
             }
-            Self::SessionNotFound => Text::new("there is no such session"),
+            Self::SessionNotFound => Text::new("the session does not exist"),
             Self::SessionEnded { session_id } => {
                 Text::new("the session has ended; create a new one for the appointment")
                     .with("session_id", session_id)
             }
             Self::JoinTooEarly { opens } => {
-                Text::new(format!("the session can be joined from {opens} on"))
+                Text::new(format!("the join window opens at {opens}"))
                     .with("opens_at", opens)
             }
             Self::JoinTooLate { closed } => {
-                Text::new(format!("the session could be joined until {closed}"))
+                Text::new(format!("the join window closed at {closed}"))
                     .with("closed_at", closed)
             }
             Self::NotAParticipant { role } => Text::new(format!(
-                "the user is not the {} of this session",
+                "the user does not have the role {} in this session",
                 role.name()
             ))
             .with("role", role.name()),
             Self::ParticipantRemoved => Text::new(
-                "the user was removed from the session, and their earlier links and tokens are no longer valid",
+                "the user was removed from the session; credentials issued before are no longer valid",
             ),
             Self::ParticipantNotFound => {
-                Text::new("the session has no participant with that id")
+                Text::new("the session has no participant with this id")
             }
-            Self::NotAllowed => Text::new("the participant's role does not allow that"),
-            Self::NameGiven => Text::new("the participant gave another name before"),
+            Self::NotAllowed => Text::new("the participant's role does not allow this"),
+            Self::NameGiven => Text::new("the participant has already chosen another name"),
             Self::SessionFull => Text::new("the session is full"),
             Self::AppointmentConflict { session_id, fields } => Text::new(format!(
-                "the appointment has the live session {session_id} with another {}; change it with UpdateSession or end it",
+                "the appointment already has the live session {session_id}, with a different {}; update or end that session",
                 fields.join(", ")
             ))
             .with("session_id", session_id)
@@ -347,14 +347,14 @@ impl Error {
             .with("expected_version", expected)
             .with("stored_version", stored),
             Self::Contention { .. } => {
-                Text::new("other callers keep changing the session; nothing was changed, try again")
+                Text::new("other calls keep changing the session; nothing was changed, try again")
             }
             Self::StoreUnavailable { .. } => Text::new(
                 "the store did not answer; the change may or may not have been made, try again",
             ),
             Self::Overloaded { .. } => Text::new("the service is overloaded; try again"),
             Self::ShuttingDown { .. } => Text::new("this instance is shutting down; try again"),
-            Self::Internal => Text::new("a fault of the service; its log has more"),
+            Self::Internal => Text::new("internal error; see the service's log"),
         }
     }
 
