@@ -18,9 +18,7 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 
 pub(super) fn run(target: HealthTarget, ready: bool) -> ExitCode {
     if target.tls {
-        eprintln!(
-            "video-session: TLS is on; set HEALTH_ADDR, which serves health in plain text"
-        );
+        eprintln!("video-session: TLS is on; set HEALTH_ADDR, which serves health in plain text");
         return ExitCode::FAILURE;
     }
     let addr = callable_address(target.addr);

@@ -105,9 +105,9 @@ fn read_dotenv() -> Result<(), String> {
     match dotenvy::dotenv() {
         Ok(_) => Ok(()),
         Err(error) if error.not_found() => Ok(()),
-        Err(dotenvy::Error::LineParse(_, column)) => Err(format!(
-            ".env has an invalid line, near character {column}"
-        )),
+        Err(dotenvy::Error::LineParse(_, column)) => {
+            Err(format!(".env has an invalid line, near character {column}"))
+        }
         Err(_) => Err(".env cannot be read".to_owned()),
     }
 }

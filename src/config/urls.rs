@@ -2,7 +2,7 @@
 
 use url::{Host, Url};
 
-/// The entries of a list, which are separated by spaces, as in a CSP source list, or by commas.
+/// The entries of a list, separated by commas or, as in a CSP source list, by spaces.
 pub(super) fn list_entries(text: &str) -> impl Iterator<Item = &str> {
     text.split([',', ' ']).filter(|entry| !entry.is_empty())
 }

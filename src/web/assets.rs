@@ -15,7 +15,7 @@ use super::{Config, Edge};
 static WEB: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/web");
 /// The language for browsers that accept none of the available ones.
 const LANGUAGE_DEFAULT: &str = "en";
-/// The files' addresses change with their contents, so browsers may cache them for ever.
+/// The files' addresses change with their contents, so browsers may cache them indefinitely.
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 /// When a browser should retry after an overload, in seconds.
 const RETRY_AFTER_SECS: HeaderValue = HeaderValue::from_static("5");
