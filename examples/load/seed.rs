@@ -122,6 +122,7 @@ fn rotation() -> Outcome<Arc<Rotation>> {
     let nodes = SFU_NODES.map(|name| SfuNode {
         node_id: NodeId::from_stored(name.to_owned()),
         url: String::new(),
+        driver: Driver::Builtin,
     });
     let rotation = Rotation::new(nodes.into()).ok_or("there are no nodes")?;
     Ok(Arc::new(rotation))
@@ -146,8 +147,8 @@ async fn insert(store: &impl SessionStore, rotation: &Arc<Rotation>) -> Outcome<
         UnplacedSession::new(request, None::<&Session>, Actor::Backend, SystemClock.now());
     let rotation = Arc::clone(rotation);
     let new = NewSession::new(move |turn| {
-        let node_id = rotation.select(turn).clone();
-        unplaced.clone().place(node_id, Driver::Builtin)
+        let node = rotation.select(turn);
+        unplaced.clone().place(node.node_id.clone(), node.driver)
     });
     match store.insert(new).await? {
         Inserted::Stored(change) => Ok(Known {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use crate::domain::id::NodeId;
 use crate::domain::node::Rotation;
-use crate::domain::place::Driver;
 use crate::domain::rules::create::UnplacedSession;
 use crate::store::NewSession;
 
@@ -24,8 +23,8 @@ impl Nodes {
     pub(super) fn place_session(&self, unplaced: UnplacedSession) -> NewSession {
         let rotation = Arc::clone(&self.rotation);
         NewSession::new(move |turn| {
-            let node_id = rotation.select(turn).clone();
-            unplaced.clone().place(node_id, Driver::Builtin)
+            let node = rotation.select(turn);
+            unplaced.clone().place(node.node_id.clone(), node.driver)
         })
     }
 

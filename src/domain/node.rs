@@ -1,6 +1,7 @@
 //! SFU nodes, and which of them a new session goes to.
 
 use super::id::NodeId;
+use super::place::Driver;
 
 /// A media server, as the operator configured it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,6 +10,8 @@ pub struct SfuNode {
     pub node_id: NodeId,
     /// Where participants reach it; empty when the operator gave none.
     pub url: String,
+    /// What it runs.
+    pub driver: Driver,
 }
 
 /// The nodes in the order of rotation. Never empty.
@@ -24,10 +27,10 @@ impl Rotation {
     }
 
     /// The node whose turn it is: turn 0 goes to the first, 1 to the second, and so on around.
-    pub fn select(&self, turn: u64) -> &NodeId {
+    pub fn select(&self, turn: u64) -> &SfuNode {
         let count = self.nodes.len() as u64;
         let index = usize::try_from(turn % count).unwrap_or(0);
-        &self.nodes[index].node_id
+        &self.nodes[index]
     }
 
     /// Where participants reach a node; empty when it is unknown or has no address.
@@ -54,6 +57,7 @@ mod tests {
         let node = |n| SfuNode {
             node_id: NodeId::from_stored(format!("sfu-{n}")),
             url: String::new(),
+            driver: Driver::Builtin,
         };
         Rotation::new((0..count).map(node).collect()).expect("not empty")
     }
@@ -64,7 +68,7 @@ mod tests {
             let rotation = rotation(nodes);
             let mut counts: HashMap<&NodeId, u64> = rotation.nodes().iter().map(|n| (&n.node_id, 0)).collect();
             for turn in first..first + turns {
-                *counts.get_mut(rotation.select(turn)).expect("known") += 1;
+                *counts.get_mut(&rotation.select(turn).node_id).expect("known") += 1;
             }
             let (least, most) = (counts.values().min(), counts.values().max());
             prop_assert!(most.unwrap() - least.unwrap() <= 1);

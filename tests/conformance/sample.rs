@@ -25,6 +25,7 @@ pub(crate) fn rotation(count: usize) -> Arc<Rotation> {
     let node = |n| SfuNode {
         node_id: NodeId::parse(format!("sfu-{n}")).expect("a good id"),
         url: String::new(),
+        driver: Driver::Builtin,
     };
     Arc::new(Rotation::new((1..=count).map(node).collect()).expect("not empty"))
 }
@@ -54,8 +55,8 @@ pub(crate) fn unplaced(request: SessionRequest, previous: Option<&Session>) -> U
 pub(crate) fn new_session(unplaced: UnplacedSession, nodes: usize) -> NewSession {
     let rotation = rotation(nodes);
     NewSession::new(move |turn| {
-        let node_id = rotation.select(turn).clone();
-        unplaced.clone().place(node_id, Driver::Builtin)
+        let node = rotation.select(turn);
+        unplaced.clone().place(node.node_id.clone(), node.driver)
     })
 }
 
