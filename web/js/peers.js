@@ -11,7 +11,7 @@ const EXPECT_MS = 4000;
 const SETTLE_MS = 10_000;
 const RESTARTS_MAX = 2;
 const STATS_MS = 2000;
-// After this time without a connection, the user is told; the page keeps trying.
+// After this time without a connection, the page tells the user and keeps trying.
 const STUCK_MS = 20_000;
 // The impolite side restarts first, so that both rarely restart at once.
 const RESTART_MS = { disconnected: { impolite: 1500, polite: 4000 }, failed: { impolite: 0, polite: 2500 } };
@@ -48,9 +48,9 @@ class Peer {
   }
 
   /** Makes an offer, with new ICE credentials if there is a connection already. */
-  offer({ anew = false } = {}) {
+  offer({ rebuild = false } = {}) {
     return this.#enqueue(async () => {
-      if (anew || !this.#pc || this.#pc.connectionState === 'closed') this.#build(true);
+      if (rebuild || !this.#pc || this.#pc.connectionState === 'closed') this.#build(true);
       const pc = this.#pc;
       const restart = pc.remoteDescription !== null;
       await pc.setLocalDescription(await pc.createOffer({ iceRestart: restart }));
@@ -141,7 +141,7 @@ class Peer {
     if (this.#pc?.signalingState !== 'have-local-offer') return;
     const session = sessionOf(sdp);
     if (this.#theirSession && this.#theirSession !== session) {
-      this.offer({ anew: true });
+      this.offer({ rebuild: true });
       return;
     }
     this.#theirSession = session;
@@ -230,7 +230,7 @@ class Peer {
       return;
     }
     this.#restarts += 1;
-    this.offer({ anew: this.#restarts > RESTARTS_MAX });
+    this.offer({ rebuild: this.#restarts > RESTARTS_MAX });
   }
 
   #watch() {
