@@ -1,4 +1,4 @@
-//! Puts the service together and takes it apart: the only file that names concrete stores and buses.
+//! Assembles the service and shuts it down. The only file that names concrete stores and buses.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,17 +26,17 @@ use crate::store::{StoreError, Stores};
 use crate::telemetry::metrics::Metrics;
 use crate::{web, worker};
 
-/// The service could not start, or broke.
+/// The service could not start, or failed.
 #[derive(Debug, thiserror::Error)]
 pub enum BootError {
-    /// An address is taken or not ours.
-    #[error("{setting} {addr} cannot be listened on")]
+    /// An address is in use, or not an address of this machine.
+    #[error("cannot listen on {setting} {addr}")]
     Bind {
         /// The setting.
         setting: &'static str,
         /// The address.
         addr: SocketAddr,
-        /// Why.
+        /// The cause.
         #[source]
         source: std::io::Error,
     },
@@ -49,18 +49,18 @@ pub enum BootError {
     /// A key cannot be used.
     #[error("the signing key cannot be used")]
     Key(#[from] KeyError),
-    /// The gRPC server broke.
+    /// The gRPC server failed.
     #[error("the gRPC edge failed")]
     Rpc(#[from] ServeError),
-    /// The admin server broke.
+    /// The admin server failed.
     #[error("the admin address failed")]
     Admin(#[source] std::io::Error),
-    /// The store failed in a way that only a start can mend.
-    #[error("the store cannot go on; the service must be started anew")]
+    /// The store failed and recovers only with a restart.
+    #[error("the store has failed; restart the service")]
     StoreLost,
     /// A part of the service panicked.
-    #[error("a part of the service died")]
-    Died(#[from] JoinError),
+    #[error("a part of the service panicked")]
+    Panicked(#[from] JoinError),
 }
 
 /// Where a service listens.
@@ -89,12 +89,12 @@ pub struct Service {
     metrics: Arc<Metrics>,
     rpc_parts: rpc::Parts,
     readiness: ReadinessState,
-    /// Cancelled when streams are to end.
+    /// Cancelled when streams must end.
     closing: CancellationToken,
 }
 
 impl Service {
-    /// Binds every address first, so that one that is taken is found before anything else is done; then opens the store.
+    /// Binds every address first, so that a conflict is found before anything else is done; then opens the store.
     ///
     /// # Errors
     /// See [`BootError`].
@@ -164,10 +164,10 @@ impl Service {
         })
     }
 
-    /// Where it listens, with the ports that the system chose where 0 was asked for.
+    /// The addresses, with the ports that the system chose for port 0.
     ///
     /// # Errors
-    /// When the system does not tell.
+    /// If the system does not return an address.
     pub fn addresses(&self) -> std::io::Result<Addresses> {
         let health = self.health_only.as_ref().map(TcpListener::local_addr);
         Ok(Addresses {
@@ -183,11 +183,11 @@ impl Service {
         &self.app
     }
 
-    /// Serves until `stop` completes, then drains: readiness goes first, calls are taken for `drain_delay` more, then
-    /// streams are closed and calls in progress have `drain_timeout` to finish.
+    /// Serves until `stop` completes, then drains: stops being ready, accepts calls for `drain_delay` more, then closes
+    /// streams and gives calls in progress `drain_timeout` to finish.
     ///
     /// # Errors
-    /// [`BootError`] when a part of the service breaks before that.
+    /// [`BootError`] if a part of the service fails.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), BootError> {
         let Self {
             config,
@@ -244,8 +244,8 @@ impl Service {
         });
 
         let outcome = tokio::select! {
-            broke = &mut serving => {
-                broke??;
+            failed = &mut serving => {
+                failed??;
                 Ok(())
             }
             () = stores.health.lost() => Err(BootError::StoreLost),
@@ -266,7 +266,7 @@ impl Service {
             .await
             .is_err()
         {
-            tracing::warn!("DRAIN_TIMEOUT_SECS passed before every call had finished");
+            tracing::warn!("calls were still in progress after DRAIN_TIMEOUT_SECS");
         }
         stores.health.close().await;
         tracing::info!("stopped");

@@ -1,10 +1,10 @@
-//! Addresses of clients, for limits by address.
+//! Client addresses, for limits by address.
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// What a limit by address counts: an IPv4 address, or the /64 network of an IPv6 address, since one subscriber has all of
-/// that.
-pub fn subscriber_of(address: IpAddr) -> IpAddr {
+/// The network that counts as one client: an IPv4 address, or the /64 network of an IPv6 address, because providers assign
+/// whole /64 networks.
+pub fn client_network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let network = address.to_bits() & !u128::from(u64::MAX);
@@ -19,8 +19,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_ipv6_subscriber_is_a_network_and_an_ipv4_subscriber_an_address() {
-        let counted = |text: &str| subscriber_of(text.parse().expect("an address")).to_string();
+    fn an_ipv6_client_is_a_network_and_an_ipv4_client_an_address() {
+        let counted = |text: &str| client_network_of(text.parse().expect("an address")).to_string();
         assert_eq!(counted("192.0.2.1"), "192.0.2.1");
         assert_eq!(counted("::ffff:192.0.2.1"), "192.0.2.1");
         assert_eq!(counted("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");

@@ -1,19 +1,19 @@
-//! Whether the instance takes calls: said by background work and by the drain, asked by every edge.
+//! Whether the instance takes calls. Background work and the drain set it; every edge reads it.
 
 use tokio::sync::watch;
 
 /// Whether the instance takes calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readiness {
-    /// It does.
+    /// It takes calls.
     Ready,
-    /// It does not, because the store is out of reach.
+    /// It does not, because the store is unavailable.
     NotReady,
-    /// It does not, and will not again.
+    /// It does not, because it is shutting down.
     Draining,
 }
 
-/// The instance's readiness, shared by those who set it and those who watch it.
+/// The instance's readiness, shared by writers and watchers.
 #[derive(Clone)]
 pub struct ReadinessState(watch::Sender<Readiness>);
 
@@ -25,8 +25,7 @@ impl Default for ReadinessState {
 }
 
 impl ReadinessState {
-    /// Sets whether the instance takes calls; watchers hear of it when it changes. A draining instance stays so to its end,
-    /// whatever a last probe of the store finds.
+    /// Sets the readiness and notifies watchers if it changes. Draining is final, whatever a late probe of the store finds.
     pub fn set(&self, readiness: Readiness) {
         self.0.send_if_modified(|current| {
             let changes = *current != readiness && *current != Readiness::Draining;
@@ -37,12 +36,12 @@ impl ReadinessState {
         });
     }
 
-    /// What it was last set to.
+    /// The current readiness.
     pub fn get(&self) -> Readiness {
         *self.0.borrow()
     }
 
-    /// Hears of every change.
+    /// Watches for changes.
     pub fn watch(&self) -> watch::Receiver<Readiness> {
         self.0.subscribe()
     }

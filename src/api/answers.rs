@@ -1,4 +1,4 @@
-//! Sessions, participants and grants, written.
+//! Converts sessions, participants and join tokens to messages.
 
 use super::links::Links;
 use crate::app::IssuedJoin;
@@ -136,8 +136,8 @@ pub(super) fn session(session: Session, links: &Links) -> v1::Session {
     }
 }
 
-pub(super) fn grant(
-    grant: IssuedJoin,
+pub(super) fn join_response(
+    issued: IssuedJoin,
     granted_role: Role,
     links: &Links,
 ) -> v1::JoinSessionResponse {
@@ -146,7 +146,7 @@ pub(super) fn grant(
         token,
         expires_in,
         ticket,
-    } = grant;
+    } = issued;
     v1::JoinSessionResponse {
         join_url: links.join(&session.session_id, &token.jwt),
         token: token.jwt,

@@ -1,4 +1,4 @@
-//! Errors as every edge tells them: the domain's, and those of a call before it reaches the domain.
+//! Errors for the callers of every edge: the domain's, and those of calls that do not reach the domain.
 
 #![warn(clippy::wildcard_enum_match_arm)]
 
@@ -12,22 +12,22 @@ use crate::domain::error::{Error, ErrorClass, Violation};
 /// The namespace of reasons: the `domain` of every google.rpc.ErrorInfo.
 pub const REASON_DOMAIN: &str = "videosession.v1";
 
-/// Why a call fails before the domain is asked, or instead of it. The names are published, as
-/// [`Reason`](crate::domain::error::Reason)s are.
+/// Why a call fails before it reaches the domain. The names are published, like
+/// [`Reason`](crate::domain::error::Reason)s.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum CallFault {
-    /// The bytes are not the message that the method takes.
+    /// The bytes are not a message of the method.
     MessageMalformed,
-    /// The message is larger than the service takes.
+    /// The message is larger than the service accepts.
     MessageTooLarge,
-    /// The message is compressed in a way that the service does not know.
+    /// The message has an unsupported compression.
     EncodingUnsupported,
     /// No such method.
     MethodUnknown,
     /// The message did not arrive in time.
     RequestIncomplete,
-    /// The deadline that the caller set has passed; the change may or may not have been made.
+    /// The caller's deadline has passed; the change may or may not have been made.
     DeadlineExceeded,
     /// The call carries no internal secret.
     SecretMissing,
@@ -35,36 +35,36 @@ pub enum CallFault {
     SecretInvalid,
 }
 
-/// Why a call is refused.
+/// The error of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CallError {
-    /// By the edge.
+    /// The call did not reach the domain.
     Fault(CallFault),
-    /// By the application.
-    Refused(Error),
+    /// An error of the domain.
+    Domain(Error),
 }
 
-/// What kind of answer a refused call gets. Each edge maps it to its protocol's status code.
+/// The kind of an error. Each edge maps it to its protocol's status code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CallClass {
-    /// The caller has not shown who it is.
+    /// The caller is not authenticated.
     Unauthenticated,
     /// The call took too long.
     TimedOut,
     /// The service does not know the method or the encoding.
     Unsupported,
-    /// As errors of the domain are answered.
+    /// A class of the domain's errors.
     Domain(ErrorClass),
 }
 
-/// All that a caller is told of an error.
+/// Everything that callers get of an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ErrorDescription {
-    /// For programs; see docs/errors.md.
+    /// The reason, for programs; see docs/errors.md.
     pub reason: &'static str,
-    /// The kind of answer.
+    /// The kind of error.
     pub class: CallClass,
-    /// For the developer who reads the caller's log.
+    /// The message, for developers.
     pub message: String,
     /// The variable parts of the message.
     pub metadata: Vec<(&'static str, String)>,
@@ -80,7 +80,7 @@ impl CallFault {
         self.into()
     }
 
-    /// The kind of answer.
+    /// The kind of error.
     pub fn class(self) -> CallClass {
         match self {
             Self::MessageMalformed => CallClass::Domain(ErrorClass::Invalid),
@@ -94,10 +94,10 @@ impl CallFault {
     fn message(self) -> &'static str {
         match self {
             Self::MessageMalformed => "the request is not a valid message of this method",
-            Self::MessageTooLarge => "the request is larger than this service takes",
+            Self::MessageTooLarge => "the request is too large (GRPC_MESSAGE_BYTES_MAX)",
             Self::EncodingUnsupported => "send the request uncompressed",
             Self::MethodUnknown => "this service has no such method",
-            Self::RequestIncomplete => "the request did not arrive in full in time",
+            Self::RequestIncomplete => "the complete request did not arrive in time",
             Self::DeadlineExceeded => {
                 "the call's deadline has passed; the change may or may not have been made"
             }
@@ -108,19 +108,19 @@ impl CallFault {
 }
 
 impl CallError {
-    /// The kind of answer.
+    /// The kind of error.
     pub fn class(&self) -> CallClass {
         match self {
             Self::Fault(fault) => fault.class(),
-            Self::Refused(error) => CallClass::Domain(error.class()),
+            Self::Domain(error) => CallClass::Domain(error.class()),
         }
     }
 
     /// One error of every reason, for tests and for checking documents.
     pub fn examples() -> Vec<Self> {
         let faults = CallFault::VARIANTS.iter().copied().map(Self::Fault);
-        let refused = Error::examples().into_iter().map(Self::Refused);
-        faults.chain(refused).collect()
+        let domain = Error::examples().into_iter().map(Self::Domain);
+        faults.chain(domain).collect()
     }
 }
 
@@ -132,7 +132,7 @@ impl From<CallFault> for CallError {
 
 impl From<Error> for CallError {
     fn from(error: Error) -> Self {
-        Self::Refused(error)
+        Self::Domain(error)
     }
 }
 
@@ -157,7 +157,7 @@ impl From<CallError> for ErrorDescription {
                 violations: Vec::new(),
                 retry_after: None,
             },
-            CallError::Refused(error) => Self {
+            CallError::Domain(error) => Self {
                 reason: error.reason().as_str(),
                 class,
                 message: error.message(),

@@ -1,4 +1,4 @@
-//! Events, written.
+//! Converts events to messages.
 
 use super::answers::{end_cause, role, timestamp};
 use crate::domain::actor::{Actor, SystemCause};
@@ -8,7 +8,7 @@ use crate::domain::participant::LeaveCause;
 use crate::proto::v1;
 use crate::proto::v1::session_event::Detail;
 
-fn by_whom(by: Option<UserId>) -> String {
+fn optional_user_id(by: Option<UserId>) -> String {
     by.map(|by| by.to_string()).unwrap_or_default()
 }
 
@@ -38,12 +38,12 @@ pub(super) fn event(event: Event) -> v1::SessionEvent {
         r#type: name,
         time: Some(timestamp(time)),
         session_id: session_id.to_string(),
-        actor: actor.map(written_actor),
+        actor: actor.map(write_actor),
         detail: detail(kind),
     }
 }
 
-fn written_actor(actor: Actor) -> v1::Actor {
+fn write_actor(actor: Actor) -> v1::Actor {
     let (kind, user_id, taken, cause) = match actor {
         Actor::Backend => (v1::ActorKind::Backend, None, None, None),
         Actor::Participant { role, user_id } => {
@@ -53,7 +53,7 @@ fn written_actor(actor: Actor) -> v1::Actor {
     };
     v1::Actor {
         kind: kind.into(),
-        user_id: by_whom(user_id),
+        user_id: optional_user_id(user_id),
         role: taken.map(role).unwrap_or_default(),
         system_cause: cause.map(system_cause).unwrap_or_default(),
     }
@@ -69,8 +69,8 @@ fn system_cause(cause: SystemCause) -> i32 {
     .into()
 }
 
+/// The detail of the event's type; `None` for a type that only a newer version knows.
 #[expect(clippy::too_many_lines, reason = "a list of kinds")]
-/// What the event's type needs; `None` for a type that only a newer version knows.
 fn detail(kind: EventKind) -> Option<Detail> {
     Some(match kind {
         EventKind::Unknown { name: _ } => return None,
@@ -107,7 +107,7 @@ fn detail(kind: EventKind) -> Option<Detail> {
         EventKind::ParticipantAdmitted { user_id, by } => {
             Detail::ParticipantAdmitted(v1::ParticipantAdmitted {
                 user_id: user_id.to_string(),
-                by: by_whom(by),
+                by: optional_user_id(by),
             })
         }
         EventKind::ParticipantJoined {
@@ -134,13 +134,13 @@ fn detail(kind: EventKind) -> Option<Detail> {
             keep_out,
         } => Detail::ParticipantRemoved(v1::ParticipantRemoved {
             user_id: user_id.to_string(),
-            by: by_whom(by),
+            by: optional_user_id(by),
             keep_out,
         }),
         EventKind::ParticipantMuted { user_id, by } => {
             Detail::ParticipantMuted(v1::ParticipantMuted {
                 user_id: user_id.to_string(),
-                by: by_whom(by),
+                by: optional_user_id(by),
             })
         }
         EventKind::ParticipantInvited {
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_is_written_with_its_detail() {
+    fn every_kind_has_its_detail() {
         for kind in EventKind::examples() {
             let name = kind.name().to_owned();
             let written = written(Actor::Backend, kind);
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn every_actor_is_told_from_every_other() {
+    fn all_actors_are_distinct() {
         let kind = EventKind::Updated { fields: Vec::new() };
         let actors = Actor::examples().into_iter();
         let written: Vec<_> = actors

@@ -1,4 +1,4 @@
-//! What is wrong with a request.
+//! Collects the faults of a request.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use crate::domain::role::Role;
 use crate::domain::time::Timestamp;
 use crate::proto::v1;
 
-/// Collects what is wrong with a request, in the order in which its fields are read.
+/// The faults of a request, in the order in which its fields are parsed.
 #[derive(Default)]
 pub(super) struct Faults(Vec<Violation>);
 
@@ -22,7 +22,7 @@ impl Faults {
         });
     }
 
-    /// A field that must be given.
+    /// Parses a field that must be set.
     pub(super) fn required<T>(
         &mut self,
         field: &'static str,
@@ -36,7 +36,7 @@ impl Faults {
         self.optional(field, text, parse)
     }
 
-    /// A field that may be left empty.
+    /// Parses a field that may be empty.
     pub(super) fn optional<T>(
         &mut self,
         field: &'static str,
@@ -112,12 +112,12 @@ impl Faults {
         number
     }
 
-    pub(super) fn page_size(&mut self, asked: i32) -> usize {
-        self.not_negative("page_size", asked.into());
-        page_size(u32::try_from(asked).unwrap_or(0))
+    pub(super) fn page_size(&mut self, requested: i32) -> usize {
+        self.not_negative("page_size", requested.into());
+        page_size(u32::try_from(requested).unwrap_or(0))
     }
 
-    /// The request, if nothing is wrong with it. What is missing from `request` must have been reported.
+    /// Returns the request if it has no fault. If `request` is `None`, a fault must have been added.
     pub(super) fn finish<T>(self, request: Option<T>) -> Result<T, Error> {
         match request {
             Some(request) if self.0.is_empty() => Ok(request),

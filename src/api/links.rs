@@ -1,23 +1,23 @@
-//! The addresses of the join page. Nothing else knows their shape.
+//! The addresses of the join page. No other file knows their form.
 
 use crate::domain::id::SessionId;
 
 /// The join page's path, as a route.
 pub const PAGE_ROUTE: &str = "/join/{session_id}";
 
-/// Makes the links of one service.
+/// Builds the service's links.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Links {
     base_url: String,
 }
 
 impl Links {
-    /// `base_url` is where browsers reach the service: scheme, host and path prefix, without a slash at its end.
+    /// `base_url` is the service's address for browsers: scheme, host and path prefix, without a slash at its end.
     pub fn new(base_url: String) -> Self {
         Self { base_url }
     }
 
-    /// Where browsers reach the service.
+    /// The service's address for browsers.
     pub fn base_url(&self) -> &str {
         &self.base_url
     }
@@ -27,7 +27,7 @@ impl Links {
         self.split().0
     }
 
-    /// The path under which the service lives; empty for the root.
+    /// The path prefix of the service; empty for the root.
     pub fn path_prefix(&self) -> &str {
         self.split().1
     }
@@ -37,7 +37,7 @@ impl Links {
         self.base_url.starts_with("https://")
     }
 
-    /// The session's join page. Participants need a token beside it.
+    /// The session's join page. Participants also need a token.
     pub fn page(&self, session_id: &SessionId) -> String {
         format!("{}/join/{session_id}", self.base_url)
     }
@@ -52,7 +52,7 @@ impl Links {
         format!("{}/join/{session_id}", self.path_prefix())
     }
 
-    /// The path and query of the join page of one participant, once their token was exchanged for a cookie.
+    /// The path and query of a participant's join page, after their token was exchanged for a cookie.
     pub fn slot_path(&self, session_id: &SessionId, slot: &str) -> String {
         format!("{}?p={slot}", self.page_path(session_id))
     }
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn links_lead_below_the_prefix() {
+    fn links_start_with_the_prefix() {
         let session_id = SessionId::from_stored("sess_1".into());
         let links = Links::new("https://clinic.example/Care".into());
         assert_eq!(links.origin(), "https://clinic.example");

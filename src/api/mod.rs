@@ -1,7 +1,7 @@
-//! The API without its transport: requests parsed, answers and errors written. An edge carries bytes and headers, and calls
-//! [`Api`]; whatever else two edges would both need stands here.
+//! The API without its transport: parses requests, and writes answers and errors. An edge handles bytes and headers, and
+//! calls [`Api`]; everything that several edges need is here.
 //!
-//! Messages are taken apart without `..`, so that a new field does not compile until somebody decides what becomes of it.
+//! Messages are destructured without `..`, so that a new field fails to compile until it is handled.
 
 mod answers;
 pub mod error;
@@ -21,8 +21,8 @@ use links::Links;
 /// Settings of the API.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// How many participants a session may have at the most.
+    /// The largest number of participants of a session.
     pub participants_max: u16,
-    /// Where participants join.
+    /// The links of the join page.
     pub links: Links,
 }

@@ -1,23 +1,25 @@
-//! Names that participants give themselves.
+//! Names that participants choose for themselves.
 
 use crate::domain::label::text_fault;
 
-/// The name, as it is shown: without characters that cannot be seen, and without spaces at its ends.
+/// The name to show: without invisible characters, and without spaces at its ends.
 ///
 /// # Errors
 /// What is wrong with it.
 pub fn parse_own_name(text: &str) -> Result<String, String> {
-    let name: String = text.chars().filter_map(visible).collect();
+    let name: String = text.chars().filter_map(strip_invisible).collect();
     let name = name.split_whitespace().collect::<Vec<_>>().join(" ");
     match text_fault(&name) {
-        None if !name.contains(char::is_alphanumeric) => Err("name must have a letter".to_owned()),
+        None if !name.contains(char::is_alphanumeric) => {
+            Err("name must contain a letter or digit".to_owned())
+        }
         None => Ok(name),
         Some(fault) => Err(format!("name {fault}")),
     }
 }
 
-/// Invisible characters hide text or change its direction, so they are taken out. Joiners stay: some scripts need them.
-fn visible(c: char) -> Option<char> {
+/// Removes invisible characters, because they can hide or reorder text. Joiners stay: some scripts need them.
+fn strip_invisible(c: char) -> Option<char> {
     match c {
         '\u{ad}'
         | '\u{34f}'
@@ -54,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_keep_what_can_be_seen() {
+    fn names_keep_visible_characters() {
         assert_eq!(
             parse_own_name("  Ann \n Lee\u{202e} "),
             Ok("Ann Lee".to_owned())

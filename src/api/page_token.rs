@@ -1,4 +1,4 @@
-//! Page tokens: where the last page ended, bound to the filters that it was asked with. They carry no authority.
+//! Page tokens: the end of the last page, bound to the request's filters. They grant no access.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
@@ -8,25 +8,25 @@ use prost::Message as _;
 use crate::domain::id::SessionId;
 use crate::proto::v1::ListSessionsRequest;
 
-/// How many bytes of the hash over filters and place a token carries.
+/// The bytes of the hash over filters and place in a token.
 const HASH_BYTES: usize = 8;
 
-/// The token of a page that ended with `last`.
-pub(super) fn mint(request: &ListSessionsRequest, last: &str) -> String {
+/// Issues the token of a page that ended with `last`.
+pub(super) fn issue_page_token(request: &ListSessionsRequest, last: &str) -> String {
     let mut bytes = hash(request, last);
     bytes.extend_from_slice(last.as_bytes());
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// Where the page before ended; `None` for a token that is not ours or was minted for other filters.
-pub(super) fn read(request: &ListSessionsRequest) -> Option<SessionId> {
+/// Returns the end of the previous page; `None` for a token that is not ours or was issued for other filters.
+pub(super) fn parse_page_token(request: &ListSessionsRequest) -> Option<SessionId> {
     let bytes = URL_SAFE_NO_PAD.decode(&request.page_token).ok()?;
     let (found, last) = bytes.split_at_checked(HASH_BYTES)?;
     let last = std::str::from_utf8(last).ok()?;
     if found != hash(request, last) {
         return None;
     }
-    // Whatever the store has for an id, so that a list gets past one that is damaged, too.
+    // Any id in the store, so that a list also gets past a damaged one.
     Some(SessionId::from_stored(last.to_owned()))
 }
 
@@ -55,17 +55,17 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_good_for_its_own_filters_only() {
+    fn a_token_is_valid_for_its_own_filters_only() {
         let last = SessionId::from_stored("sess_1".into());
-        let token = mint(&request("ann", String::new()), last.as_str());
-        assert_eq!(read(&request("ann", token.clone())), Some(last));
-        assert_eq!(read(&request("bob", token.clone())), None);
+        let token = issue_page_token(&request("ann", String::new()), last.as_str());
+        assert_eq!(parse_page_token(&request("ann", token.clone())), Some(last));
+        assert_eq!(parse_page_token(&request("bob", token.clone())), None);
         for broken in [
             format!("{token}!"),
             format!(" {token}"),
             token[1..].to_owned(),
         ] {
-            assert_eq!(read(&request("ann", broken)), None);
+            assert_eq!(parse_page_token(&request("ann", broken)), None);
         }
     }
 
@@ -73,26 +73,26 @@ mod tests {
         #[test]
         fn any_bytes_are_refused(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
             let token = URL_SAFE_NO_PAD.encode(bytes);
-            prop_assert_eq!(read(&request("ann", token)), None);
+            prop_assert_eq!(parse_page_token(&request("ann", token)), None);
         }
 
         #[test]
         fn a_token_with_another_place_is_refused(place in "sess_[0-9a-f]{1,32}", other in "[a-z_0-9]{0,40}") {
             prop_assume!(place != other);
-            let token = mint(&request("ann", String::new()), &place);
+            let token = issue_page_token(&request("ann", String::new()), &place);
             let mut bytes = URL_SAFE_NO_PAD.decode(token).expect("base64");
             bytes.truncate(HASH_BYTES);
             bytes.extend_from_slice(other.as_bytes());
             let token = URL_SAFE_NO_PAD.encode(bytes);
-            prop_assert_eq!(read(&request("ann", token)), None);
+            prop_assert_eq!(parse_page_token(&request("ann", token)), None);
         }
 
         #[test]
         fn any_place_is_read_back(place in ".{1,40}") {
             let request = request("ann", String::new());
-            let token = mint(&request, &place);
+            let token = issue_page_token(&request, &place);
             let with_token = ListSessionsRequest { page_token: token, ..request };
-            prop_assert_eq!(read(&with_token), Some(SessionId::from_stored(place)));
+            prop_assert_eq!(parse_page_token(&with_token), Some(SessionId::from_stored(place)));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Requests, parsed.
+//! Parses requests.
 
 use prost_types::FieldMask;
 
@@ -112,7 +112,7 @@ pub(super) fn parse_get(request: v1::GetSessionRequest) -> Result<SessionKey, Er
             .required("appointment_id", id, AppointmentId::parse)
             .map(SessionKey::Appointment),
         None => {
-            faults.add("session_id", "is required, unless appointment_id is given");
+            faults.add("session_id", "is required unless appointment_id is set");
             None
         }
     };
@@ -132,11 +132,11 @@ pub(super) fn parse_list(request: &v1::ListSessionsRequest) -> Result<SessionQue
     } = request.clone();
     let mut faults = Faults::default();
     let limit = faults.page_size(page_size);
-    let before = page_token::read(request);
+    let before = page_token::parse_page_token(request);
     if before.is_none() && !page_token.is_empty() {
         faults.add(
             "page_token",
-            "must be the next_page_token of an answer to the same filters",
+            "must be a next_page_token issued for the same filters",
         );
     }
     let state = match v1::SessionState::try_from(state) {
@@ -165,13 +165,13 @@ pub(super) fn parse_list(request: &v1::ListSessionsRequest) -> Result<SessionQue
 }
 
 /// A parsed UpdateSession.
-pub(super) struct Update {
+pub(super) struct ParsedUpdate {
     pub(super) session_id: SessionId,
     pub(super) update: SessionUpdate,
     pub(super) expected_version: Option<i64>,
 }
 
-pub(super) fn parse_update(request: v1::UpdateSessionRequest) -> Result<Update, Error> {
+pub(super) fn parse_update(request: v1::UpdateSessionRequest) -> Result<ParsedUpdate, Error> {
     let v1::UpdateSessionRequest {
         session_id,
         update_mask,
@@ -208,14 +208,14 @@ pub(super) fn parse_update(request: v1::UpdateSessionRequest) -> Result<Update, 
         labels: takes("labels").then_some(labels),
         doctor_id,
     };
-    faults.finish(session_id.map(|session_id| Update {
+    faults.finish(session_id.map(|session_id| ParsedUpdate {
         session_id,
         update,
         expected_version,
     }))
 }
 
-/// The fields to change: those that the mask names, or without a mask those that are given.
+/// The fields to change: those that the mask names, or without a mask those that are set.
 fn masked_fields(
     faults: &mut Faults,
     mask: Option<FieldMask>,
@@ -229,7 +229,7 @@ fn masked_fields(
     {
         faults.add(
             "update_mask",
-            format!("may name {} or be *", known.join(", ")),
+            format!("may contain {}, or be *", known.join(", ")),
         );
     }
     let named = |field: &str| paths.iter().any(|path| path == "*" || path == field);
@@ -245,7 +245,7 @@ fn masked_fields(
         .map(|(field, _)| field)
         .collect();
     if paths.is_empty() && fields.is_empty() {
-        faults.add("update_mask", "must name a field, or a field must be given");
+        faults.add("update_mask", "must name a field unless a field is set");
     }
     fields
 }
@@ -273,7 +273,7 @@ pub(super) fn parse_list_participants(
     faults.finish(session_id)
 }
 
-/// The request of every method that is about one participant of one session.
+/// Parses the fields that identify one participant of one session.
 pub(super) fn parse_participant_key(
     session_id: String,
     user_id: String,
@@ -312,7 +312,7 @@ pub(super) fn parse_invite(
         Some(UserId::generate())
     } else {
         if user_id.is_empty() {
-            faults.add("user_id", "is required, unless display_name is given");
+            faults.add("user_id", "is required unless display_name is set");
         }
         faults.optional("user_id", user_id, UserId::parse)
     };

@@ -1,4 +1,5 @@
-//! VideoSessionService without its transport: each method parses, asks the application once, and writes the answer.
+//! VideoSessionService without its transport. Each method parses the request, calls the application once, and writes the
+//! answer.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -6,7 +7,7 @@ use std::sync::Arc;
 use futures::{Stream, StreamExt as _};
 use tracing::Span;
 
-use super::requests::{EventsQuery, ParticipantKey, Update};
+use super::requests::{EventsQuery, ParsedUpdate, ParticipantKey};
 use super::{Config, answers, events, requests, session_page};
 use crate::app::{App, IssuedJoin, SessionKey};
 use crate::domain::actor::Actor;
@@ -16,13 +17,13 @@ use crate::domain::role::Role;
 use crate::domain::session::Session;
 use crate::proto::v1;
 
-/// The caller has shown the internal secret.
+/// The caller: every edge has checked the internal secret.
 const BACKEND: Actor = Actor::Backend;
 
-/// The answers of WatchSession. It ends with an error, or when its caller drops it.
+/// The answers of WatchSession. The stream ends with an error, or when the caller drops it.
 pub type EventStream = Pin<Box<dyn Stream<Item = Result<v1::WatchSessionResponse, Error>> + Send>>;
 
-/// The methods of the API. They take and give the messages of the proto; docs/errors.md lists their errors.
+/// The methods of the API. They take and return the messages of the proto; docs/errors.md lists their errors.
 #[derive(Clone)]
 pub struct Api {
     app: Arc<App>,
@@ -39,13 +40,13 @@ impl Api {
         Some(answers::session(session, &self.config.links))
     }
 
-    fn granted(&self, grant: IssuedJoin, role: Role) -> v1::JoinSessionResponse {
-        answers::grant(grant, role, &self.config.links)
+    fn join_response(&self, issued: IssuedJoin, role: Role) -> v1::JoinSessionResponse {
+        answers::join_response(issued, role, &self.config.links)
     }
 }
 
-/// Names the session in the call's span, and so in its log line. What is no session's id may be a user's, sent in its place.
-fn record(session_id: &SessionId) {
+/// Adds the session to the call's span and log line. A malformed id is left out, because it may be a user id sent by mistake.
+fn record_session_id(session_id: &SessionId) {
     if session_id.is_well_formed() {
         Span::current().record("session_id", session_id.as_str());
     }
@@ -63,7 +64,7 @@ impl Api {
     ) -> Result<v1::CreateSessionResponse, Error> {
         let request = requests::parse_create(request, self.config.participants_max)?;
         let outcome = self.app.sessions.create(&BACKEND, request).await?;
-        record(&outcome.session.session_id);
+        record_session_id(&outcome.session.session_id);
         Ok(v1::CreateSessionResponse {
             session: self.session(outcome.session),
             created: outcome.created,
@@ -75,9 +76,9 @@ impl Api {
         request: v1::JoinSessionRequest,
     ) -> Result<v1::JoinSessionResponse, Error> {
         let request = requests::parse_join(request)?;
-        record(&request.session_id);
+        record_session_id(&request.session_id);
         let grant = self.app.sessions.join(&BACKEND, &request).await?;
-        Ok(self.granted(grant, request.role))
+        Ok(self.join_response(grant, request.role))
     }
 
     pub async fn get_session(
@@ -86,11 +87,11 @@ impl Api {
     ) -> Result<v1::GetSessionResponse, Error> {
         let key = requests::parse_get(request)?;
         if let SessionKey::Session(session_id) = &key {
-            record(session_id);
+            record_session_id(session_id);
         }
         let session = self.app.sessions.get(&BACKEND, &key).await?;
         if let SessionKey::Appointment(_) = key {
-            record(&session.session_id);
+            record_session_id(&session.session_id);
         }
         Ok(v1::GetSessionResponse {
             session: self.session(session),
@@ -103,10 +104,10 @@ impl Api {
     ) -> Result<v1::ListSessionsResponse, Error> {
         let mut query = requests::parse_list(&request)?;
         let page_size = query.limit;
-        // One more than asked for tells whether there is another page.
+        // One more than requested shows whether there is another page.
         query.limit += 1;
         let found = self.app.sessions.list(&BACKEND, &query).await?;
-        Ok(session_page::fill(
+        Ok(session_page::fill_page(
             &request,
             page_size,
             found,
@@ -118,12 +119,12 @@ impl Api {
         &self,
         request: v1::UpdateSessionRequest,
     ) -> Result<v1::UpdateSessionResponse, Error> {
-        let Update {
+        let ParsedUpdate {
             session_id,
             update,
             expected_version,
         } = requests::parse_update(request)?;
-        record(&session_id);
+        record_session_id(&session_id);
         let session = self
             .app
             .sessions
@@ -139,7 +140,7 @@ impl Api {
         request: v1::EndSessionRequest,
     ) -> Result<v1::EndSessionResponse, Error> {
         let (session_id, reason) = requests::parse_end(request)?;
-        record(&session_id);
+        record_session_id(&session_id);
         let session = self
             .app
             .sessions
@@ -159,7 +160,7 @@ impl Api {
             after,
             limit,
         } = requests::parse_list_events(request)?;
-        record(&session_id);
+        record_session_id(&session_id);
         let events = self
             .app
             .events
@@ -176,7 +177,7 @@ impl Api {
         request: v1::WatchSessionRequest,
     ) -> Result<EventStream, Error> {
         let (session_id, after) = requests::parse_watch(request)?;
-        record(&session_id);
+        record_session_id(&session_id);
         let events = self.app.events.watch(&BACKEND, session_id, after).await?;
         let answers = events.map(|event| {
             event.map(|event| v1::WatchSessionResponse {
@@ -191,7 +192,7 @@ impl Api {
         request: v1::ListParticipantsRequest,
     ) -> Result<v1::ListParticipantsResponse, Error> {
         let session_id = requests::parse_list_participants(request)?;
-        record(&session_id);
+        record_session_id(&session_id);
         let key = SessionKey::Session(session_id);
         let session = self.app.sessions.get(&BACKEND, &key).await?;
         Ok(v1::ListParticipantsResponse {
@@ -220,7 +221,7 @@ impl Api {
             session_id,
             user_id,
         } = requests::parse_participant_key(session_id, user_id)?;
-        record(&session_id);
+        record_session_id(&session_id);
         let participant = self
             .app
             .participants
@@ -244,7 +245,7 @@ impl Api {
             session_id,
             user_id,
         } = requests::parse_participant_key(session_id, user_id)?;
-        record(&session_id);
+        record_session_id(&session_id);
         let session = self
             .app
             .participants
@@ -267,7 +268,7 @@ impl Api {
             session_id,
             user_id,
         } = requests::parse_participant_key(session_id, user_id)?;
-        record(&session_id);
+        record_session_id(&session_id);
         let participant = self
             .app
             .participants
@@ -283,7 +284,7 @@ impl Api {
         request: v1::InviteParticipantRequest,
     ) -> Result<v1::InviteParticipantResponse, Error> {
         let (session_id, invite) = requests::parse_invite(request)?;
-        record(&session_id);
+        record_session_id(&session_id);
         let grant = self
             .app
             .participants
@@ -292,7 +293,7 @@ impl Api {
         let role = invite.role;
         Ok(v1::InviteParticipantResponse {
             invite: Some(answers::invite(invite)),
-            join: Some(self.granted(grant, role)),
+            join: Some(self.join_response(grant, role)),
         })
     }
 
@@ -308,7 +309,7 @@ impl Api {
             session_id,
             user_id,
         } = requests::parse_participant_key(session_id, user_id)?;
-        record(&session_id);
+        record_session_id(&session_id);
         let session = self
             .app
             .participants

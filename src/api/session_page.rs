@@ -8,13 +8,13 @@ use crate::domain::id::SessionId;
 use crate::domain::session::Session;
 use crate::proto::v1;
 
-/// A page ends early once it is this large: clients refuse messages over 4 MiB unless told otherwise, and one session can
-/// have 50 kB of labels.
+/// The size at which a page ends early: by default, clients refuse messages over 4 MiB, and a session can have 50 kB of
+/// labels.
 const PAGE_BYTES_MAX: usize = 3 * 1024 * 1024;
 
-/// The page that begins with what was found: sessions, or the ids of those that cannot be read. `found` holds one more than
-/// `page_size` if there is another page.
-pub(super) fn fill(
+/// Fills a page with the sessions found, or the ids of those that cannot be read. `found` has one more than `page_size` if
+/// there is another page.
+pub(super) fn fill_page(
     request: &v1::ListSessionsRequest,
     page_size: usize,
     mut found: Vec<Result<Session, SessionId>>,
@@ -47,7 +47,7 @@ pub(super) fn fill(
     }
     page.next_page_token = last
         .filter(|_| more)
-        .map(|last| page_token::mint(request, &last))
+        .map(|last| page_token::issue_page_token(request, &last))
         .unwrap_or_default();
     page
 }

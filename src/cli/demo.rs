@@ -1,4 +1,4 @@
-//! A session to try the service with: two links, to be opened side by side in one browser.
+//! Creates a demo session and prints two links to open side by side in one browser.
 
 use video_session::api::links::Links;
 use video_session::app::{App, JoinRequest};
@@ -10,12 +10,12 @@ use video_session::domain::participant::Admission;
 use video_session::domain::role::Role;
 use video_session::domain::session::{Requested, Schedule, SessionRequest};
 
-/// Refused only if an id broke its own rule.
+/// Fails only if the demo's own ids are invalid.
 fn user(name: &str) -> Result<UserId, Error> {
     UserId::parse(name).map_err(|_| Error::Internal)
 }
 
-/// Creates a session and says how its doctor and its patient join it.
+/// Creates a session and returns the text with its doctor's and its patient's link.
 pub(super) async fn create_session(app: &App, links: &Links) -> Result<String, DemoError> {
     let (doctor, patient) = (user("demo-doctor")?, user("demo-patient")?);
     let request = SessionRequest {
@@ -44,16 +44,16 @@ pub(super) async fn create_session(app: &App, links: &Links) -> Result<String, D
         let grant = app.sessions.join(&Actor::Backend, &request).await?;
         Ok::<_, Error>(links.join(&session_id, &grant.token.jwt))
     };
-    let for_doctor = link(Role::Doctor, doctor, "Dr. Demo").await?;
-    let for_patient = link(Role::Patient, patient, "Pat Demo").await?;
+    let doctor_link = link(Role::Doctor, doctor, "Dr. Demo").await?;
+    let patient_link = link(Role::Patient, patient, "Pat Demo").await?;
     Ok(format!(
-        "\nOpen these two links side by side in one browser.\n\nDoctor:\n\n{for_doctor}\n\nPatient:\n\n{for_patient}\n"
+        "\nOpen these two links side by side in one browser.\n\nDoctor:\n\n{doctor_link}\n\nPatient:\n\n{patient_link}\n"
     ))
 }
 
-/// The demonstration's session could not be made.
+/// The demo session could not be created.
 #[derive(Debug, thiserror::Error)]
-#[error("the demonstration's session could not be made: {}", .0.message())]
+#[error("the demo session could not be created: {}", .0.message())]
 pub(super) struct DemoError(Error);
 
 impl From<Error> for DemoError {

@@ -11,19 +11,17 @@ use tonic_health::pb::health_client::HealthClient;
 use video_session::config::HealthTarget;
 use video_session::rpc::SERVICE_NAME;
 
-use super::report;
+use super::report_error;
 
 /// Shorter than the interval of any container's health check.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
 pub(super) fn run(target: HealthTarget, ready: bool) -> ExitCode {
     if target.tls {
-        eprintln!(
-            "video-session: TLS is on; set HEALTH_ADDR, where health is served in plain text"
-        );
+        eprintln!("video-session: TLS is on; set HEALTH_ADDR, which serves health in plain text");
         return ExitCode::FAILURE;
     }
-    let addr = reachable(target.addr);
+    let addr = callable_address(target.addr);
     let service = if ready { SERVICE_NAME } else { "" };
     let answer = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -40,7 +38,7 @@ pub(super) fn run(target: HealthTarget, ready: bool) -> ExitCode {
             ExitCode::FAILURE
         }
         Err(error) => {
-            report(error.as_ref());
+            report_error(error.as_ref());
             ExitCode::FAILURE
         }
     }
@@ -62,8 +60,8 @@ async fn check(
     Ok(answer.into_inner().status())
 }
 
-/// An address that stands for all of this machine's cannot be called; its loopback can.
-fn reachable(addr: SocketAddr) -> SocketAddr {
+/// Replaces an unspecified address, which cannot be called, by loopback.
+fn callable_address(addr: SocketAddr) -> SocketAddr {
     let ip = match addr.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),

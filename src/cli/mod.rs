@@ -1,4 +1,4 @@
-//! The command line: one file a command that has more to do than a line.
+//! The command line: one file per command.
 
 mod demo;
 mod healthcheck;
@@ -15,7 +15,7 @@ use video_session::config::{Config, HealthTarget};
 #[derive(Parser)]
 #[command(name = "video-session", disable_version_flag = true)]
 struct Cli {
-    /// For trying it out: generated secrets, loopback only. Not for production.
+    /// For trying the service out: generated secrets, loopback only. Not for production.
     #[arg(long, global = true)]
     dev: bool,
     #[command(subcommand)]
@@ -28,9 +28,9 @@ enum Command {
     Serve,
     /// Start everything on this machine, create a session, and print the links of its doctor and its patient.
     Demo,
-    /// Report every fault of the settings, and do nothing else.
+    /// Check the settings, report every fault, and exit.
     CheckConfig,
-    /// Ask the running service for its health; exits with 0 if it serves. For containers without a shell.
+    /// Ask the running service for its health; exit with 0 if it is healthy. For containers without a shell.
     Healthcheck {
         /// Ask for readiness instead of liveness.
         #[arg(long)]
@@ -50,7 +50,7 @@ pub(crate) fn run() -> ExitCode {
         println!("video-session {}", env!("CARGO_PKG_VERSION"));
         return ExitCode::SUCCESS;
     }
-    // Before anything looks at a setting, and before there are threads: it changes the process's environment.
+    // Before any setting is read and any thread started, because it changes the process's environment.
     if let Err(fault) = read_dotenv() {
         eprintln!("{fault}");
         return ExitCode::from(EXIT_CONFIG);
@@ -60,12 +60,12 @@ pub(crate) fn run() -> ExitCode {
     if let Some(Command::Healthcheck { ready }) = cli.command {
         return match HealthTarget::read(Env::new(&lookup), cli.dev) {
             Ok(target) => healthcheck::run(target, ready),
-            Err(faults) => refuse(faults),
+            Err(faults) => report_faults(faults),
         };
     }
     let config = match Config::read(Env::new(&lookup), cli.dev || is_demo) {
         Ok(config) => config,
-        Err(faults) => return refuse(faults),
+        Err(faults) => return report_faults(faults),
     };
     match cli.command {
         Some(Command::CheckConfig) => check_config(&config),
@@ -73,7 +73,7 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-fn refuse(faults: Vec<Fault>) -> ExitCode {
+fn report_faults(faults: Vec<Fault>) -> ExitCode {
     eprintln!("video-session cannot start with these settings:");
     for fault in faults {
         eprintln!("  {fault}");
@@ -85,35 +85,35 @@ fn check_config(config: &Config) -> ExitCode {
     for warning in &config.warnings {
         println!("warning: {warning}");
     }
-    println!("the settings are good");
+    println!("the settings are valid");
     ExitCode::SUCCESS
 }
 
-/// A line that cannot be read is not repeated: it may hold a secret.
+/// Errors never contain the line, which may hold a secret.
 fn read_dotenv() -> Result<(), String> {
     if let Ok(lines) = dotenvy::dotenv_iter() {
-        // The environment cannot hold these, and an attempt to put them there would be a panic.
-        let unfit: Vec<_> = lines
+        // The environment cannot hold NUL bytes; setting them would panic.
+        let invalid: Vec<_> = lines
             .flatten()
             .filter(|(_, value)| value.contains('\0'))
-            .map(|(setting, _)| format!("{setting} in .env must not hold a NUL byte"))
+            .map(|(setting, _)| format!("{setting} in .env must not contain a NUL byte"))
             .collect();
-        if !unfit.is_empty() {
-            return Err(unfit.join("\n"));
+        if !invalid.is_empty() {
+            return Err(invalid.join("\n"));
         }
     }
     match dotenvy::dotenv() {
         Ok(_) => Ok(()),
         Err(error) if error.not_found() => Ok(()),
-        Err(dotenvy::Error::LineParse(_, column)) => Err(format!(
-            ".env has a line that cannot be read, near its character {column}"
-        )),
+        Err(dotenvy::Error::LineParse(_, column)) => {
+            Err(format!(".env has an invalid line, near character {column}"))
+        }
         Err(_) => Err(".env cannot be read".to_owned()),
     }
 }
 
-/// Prints an error and everything that led to it.
-fn report(error: &dyn std::error::Error) {
+/// Prints an error and its causes.
+fn report_error(error: &dyn std::error::Error) {
     eprintln!("video-session: {error}");
     let mut source = error.source();
     while let Some(cause) = source {

@@ -12,10 +12,10 @@ use video_session::domain::id::random_id;
 use video_session::rpc::SERVICE_NAME;
 use video_session::telemetry;
 
-use super::{demo, report};
+use super::{demo, report_error};
 
-/// What the store, logs and listeners take.
-const FILES_BESIDE: u64 = 256;
+/// The file descriptors of the store, logs and listeners.
+const OTHER_FILES: u64 = 256;
 
 pub(super) fn run(config: Config, is_demo: bool) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread()
@@ -24,7 +24,7 @@ pub(super) fn run(config: Config, is_demo: bool) -> ExitCode {
     {
         Ok(runtime) => runtime,
         Err(error) => {
-            report(&error);
+            report_error(&error);
             return ExitCode::FAILURE;
         }
     };
@@ -35,7 +35,7 @@ pub(super) fn run(config: Config, is_demo: bool) -> ExitCode {
     let telemetry = match telemetry {
         Ok(telemetry) => telemetry,
         Err(error) => {
-            report(&error);
+            report_error(&error);
             return ExitCode::FAILURE;
         }
     };
@@ -44,24 +44,24 @@ pub(super) fn run(config: Config, is_demo: bool) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            report(error.as_ref());
+            report_error(error.as_ref());
             ExitCode::FAILURE
         }
     }
 }
 
-/// Every connection is a file, and systems begin with few.
+/// Every connection needs a file descriptor, and default limits are low.
 fn raise_file_limit(config: &Config) {
     let grpc_listeners = 1 + usize::from(config.health_addr.is_some());
     let wanted = config.web.connections.connections_max
         + grpc_listeners * config.rpc.connections_max
         + config.admin.connections_max;
-    let wanted = u64::try_from(wanted).unwrap_or(u64::MAX) + FILES_BESIDE;
+    let wanted = u64::try_from(wanted).unwrap_or(u64::MAX) + OTHER_FILES;
     match rlimit::increase_nofile_limit(wanted) {
         Ok(limit) if limit < wanted => tracing::warn!(
             limit,
             wanted,
-            "the system allows fewer open files (ulimit -n) than HTTP_CONNECTIONS_MAX and GRPC_CONNECTIONS_MAX may take"
+            "the open file limit (ulimit -n) is too low for HTTP_CONNECTIONS_MAX and GRPC_CONNECTIONS_MAX"
         ),
         _ => {}
     }
@@ -71,8 +71,8 @@ async fn serve(config: Config, is_demo: bool) -> Result<(), Box<dyn std::error::
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
-    // Listened to, and so no reason to die: a write beyond the system's limit on files then fails like any other.
-    let _too_large_file = signal(SignalKind::from_raw(libc::SIGXFSZ))?;
+    // Handling SIGXFSZ keeps the process alive: a write beyond the file size limit then fails like any other.
+    let _file_size_signal = signal(SignalKind::from_raw(libc::SIGXFSZ))?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
@@ -93,13 +93,13 @@ async fn serve(config: Config, is_demo: bool) -> Result<(), Box<dyn std::error::
     );
     if let Some(header) = dev_header {
         tracing::warn!("--dev: generated secrets and loopback only; this is not for production");
-        let what_next = if is_demo {
+        let next_steps = if is_demo {
             demo::create_session(service.app(), &links).await?
         } else {
-            what_to_paste(addresses.grpc, &header)
+            example_commands(addresses.grpc, &header)
         };
-        // Whoever closed standard output does not want to know.
-        let _ = writeln!(std::io::stdout(), "{what_next}");
+        // Standard output may be closed; ignore the failure.
+        let _ = writeln!(std::io::stdout(), "{next_steps}");
     }
     let stop = async move {
         tokio::select! {
@@ -112,8 +112,7 @@ async fn serve(config: Config, is_demo: bool) -> Result<(), Box<dyn std::error::
     Ok(())
 }
 
-/// The header as a shell takes it. A secret that was made up for this run is shown; one that was configured is left to the
-/// shell, for its owner to fill in.
+/// The header for a shell command. A generated secret is shown; a configured one is left to a shell variable.
 fn secret_header(config: &Config) -> String {
     if config.internal_secret_is_generated {
         format!(
@@ -125,8 +124,8 @@ fn secret_header(config: &Config) -> String {
     }
 }
 
-/// Two commands, each complete and each good by itself: a create is safe to repeat, so the one that joins creates too.
-fn what_to_paste(addr: SocketAddr, header: &str) -> String {
+/// Two commands that each work by themselves: the one that joins also creates the session, which is safe to repeat.
+fn example_commands(addr: SocketAddr, header: &str) -> String {
     let appointment_id = format!("appointment-{}", &random_id()[..8]);
     let call = format!("grpcurl -plaintext -H {header}");
     let create = format!(

@@ -1,4 +1,4 @@
-//! Where the service listens.
+//! The addresses that the service listens on.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -6,20 +6,20 @@ use super::env::{Env, Fault};
 
 const GRPC_ADDR_DEFAULT: &str = "0.0.0.0:50051";
 
-/// Where a probe finds health.
+/// Where a probe reaches health.
 #[derive(Debug, Clone, Copy)]
 pub struct HealthTarget {
-    /// Where to ask.
+    /// The address.
     pub addr: SocketAddr,
-    /// Whether it answers in TLS only.
+    /// Whether it requires TLS.
     pub tls: bool,
 }
 
 impl HealthTarget {
-    /// Reads only the settings that it takes: a probe has no secrets.
+    /// Reads only the settings that a probe needs; a probe has no secrets.
     ///
     /// # Errors
-    /// Everything that is wrong with them.
+    /// All faults.
     pub fn read(env: Env<'_>, dev: bool) -> Result<Self, Vec<Fault>> {
         let mut env = env;
         let grpc_addr = address(&mut env, "GRPC_ADDR", GRPC_ADDR_DEFAULT, dev);
@@ -30,12 +30,12 @@ impl HealthTarget {
     }
 }
 
-/// The addresses, as far as they can be used.
+/// The addresses; `None` for those with a fault.
 pub(super) struct Addresses {
     pub(super) grpc: Option<SocketAddr>,
     pub(super) admin: Option<SocketAddr>,
     pub(super) http: Option<SocketAddr>,
-    /// Where health alone is served, if anywhere.
+    /// The address for health only, if set.
     pub(super) health: Option<SocketAddr>,
 }
 
@@ -46,7 +46,7 @@ pub(super) fn read(env: &mut Env<'_>, dev: bool) -> Addresses {
         http: address(env, "HTTP_ADDR", "0.0.0.0:4000", dev),
         health: health_address(env, dev),
     };
-    report_clashes(
+    report_overlaps(
         env,
         &[
             ("GRPC_ADDR", addresses.grpc),
@@ -73,7 +73,7 @@ fn health_address(env: &mut Env<'_>, dev: bool) -> Option<SocketAddr> {
     let text = env.optional("HEALTH_ADDR")?;
     let addr = text.parse().ok();
     if addr.is_none() {
-        env.fault(
+        env.report_fault(
             "HEALTH_ADDR",
             "must be an address and a port, as in 0.0.0.0:50052",
         );
@@ -81,32 +81,32 @@ fn health_address(env: &mut Env<'_>, dev: bool) -> Option<SocketAddr> {
     addr.map(|addr| if dev { loopback(addr) } else { addr })
 }
 
-/// Reports every address that cannot be bound since another is.
-fn report_clashes(env: &mut Env<'_>, addrs: &[(&'static str, Option<SocketAddr>)]) {
+/// Reports every address that overlaps an earlier one.
+fn report_overlaps(env: &mut Env<'_>, addrs: &[(&'static str, Option<SocketAddr>)]) {
     for (index, (setting, addr)) in addrs.iter().enumerate() {
         for (other, other_addr) in &addrs[..index] {
             if let (Some(addr), Some(other_addr)) = (addr, other_addr)
-                && clash(*addr, *other_addr)
+                && addresses_overlap(*addr, *other_addr)
             {
-                env.fault(setting, format!("must not take the port of {other}"));
+                env.report_fault(setting, format!("must not use the same port as {other}"));
             }
         }
     }
 }
 
-/// Whether two addresses cannot be listened on together. Port 0 is another one each time.
-fn clash(one: SocketAddr, other: SocketAddr) -> bool {
-    let holds = |all: IpAddr, ip: IpAddr| match all {
+/// Whether two addresses cannot be bound together. Port 0 is a different port each time.
+fn addresses_overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let covers = |all: IpAddr, ip: IpAddr| match all {
         IpAddr::V4(all) => all.is_unspecified() && ip.is_ipv4(),
-        // It takes IPv4's connections, too.
+        // It accepts IPv4 connections too.
         IpAddr::V6(all) => all.is_unspecified(),
     };
     let (one_ip, other_ip) = (one.ip().to_canonical(), other.ip().to_canonical());
-    let overlap = one_ip == other_ip || holds(one_ip, other_ip) || holds(other_ip, one_ip);
+    let overlap = one_ip == other_ip || covers(one_ip, other_ip) || covers(other_ip, one_ip);
     one.port() != 0 && one.port() == other.port() && overlap
 }
 
-/// `--dev` is reachable from this machine only, whatever address is set.
+/// Replaces the address by loopback: `--dev` is reachable from this machine only.
 fn loopback(addr: SocketAddr) -> SocketAddr {
     if addr.ip().is_loopback() {
         addr

@@ -1,4 +1,4 @@
-//! Settings that every edge shares: the service's public address, and limits on requests.
+//! Settings shared by all edges: the service's public address, and limits on requests.
 
 use super::env::Env;
 use super::urls::parse_base_url;
@@ -18,7 +18,8 @@ pub(super) fn read(
     })
 }
 
-/// Its origin as browsers write it, and no slash at its end. With `--dev`, links lead to the port that this process serves.
+/// Reads the base URL: the origin as browsers write it, without a slash at its end. With `--dev`, the default has the port of
+/// this process.
 fn client_base_url(
     env: &mut Env<'_>,
     dev_port: Option<u16>,
@@ -32,20 +33,20 @@ fn client_base_url(
     let url = env.parse(
         "CLIENT_BASE_URL",
         &default,
-        "must be an http:// or https:// URL without user, password and query, its path of letters, digits and . _ ~ -, with no part . or ..",
+        "must be an http:// or https:// URL without user, password and query, with a path of letters, digits and . _ ~ - and no segments . or ..",
         parse_base_url,
     );
     if dev_port.is_none() && env.optional("CLIENT_BASE_URL").is_none() {
         warnings.push("CLIENT_BASE_URL is not set: join links point to this machine");
     }
-    if url.as_deref().is_some_and(is_plain_and_elsewhere) {
-        warnings.push("CLIENT_BASE_URL is http://: browsers give cameras and microphones to https:// pages only");
+    if url.as_deref().is_some_and(is_insecure_remote) {
+        warnings.push("CLIENT_BASE_URL is http://: browsers allow cameras and microphones on https:// pages only");
     }
     url
 }
 
-/// Over plain HTTP, browsers give cameras to pages of this machine only.
-fn is_plain_and_elsewhere(url: &str) -> bool {
+/// Whether a URL is plain HTTP and not of this machine; browsers allow no cameras there.
+fn is_insecure_remote(url: &str) -> bool {
     let Some(rest) = url.strip_prefix("http://") else {
         return false;
     };

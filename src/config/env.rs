@@ -1,5 +1,5 @@
-//! Reads settings and keeps account: of every fault, so that all are reported at once, and of every setting that was asked
-//! for, so that a test can hold `.env.example` and the README to it. Values are never repeated: they may be secrets.
+//! Reads settings. Records every fault, so that all are reported at once, and every setting read, so that a test can compare
+//! them with `.env.example` and the README. Faults never contain values, which may be secrets.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,7 +19,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Where settings come from: the process's environment, or a test's.
+/// The source of settings: the process's environment, or a test's.
 pub struct Env<'a> {
     lookup: &'a dyn Fn(&str) -> Option<String>,
     faults: Vec<Fault>,
@@ -27,8 +27,7 @@ pub struct Env<'a> {
 }
 
 impl<'a> Env<'a> {
-    /// Reads through `lookup`, in whose values U+FFFD stands for what is not UTF-8. A setting that is empty counts as not
-    /// set.
+    /// Reads through `lookup`, whose values have U+FFFD in place of invalid UTF-8. An empty setting counts as not set.
     pub fn new(lookup: &'a dyn Fn(&str) -> Option<String>) -> Self {
         Self {
             lookup,
@@ -37,17 +36,17 @@ impl<'a> Env<'a> {
         }
     }
 
-    /// A setting without a default.
+    /// Reads a setting without a default.
     pub fn optional(&mut self, setting: &'static str) -> Option<String> {
         self.defaults.entry(setting).or_default();
         let value = (self.lookup)(setting)?;
         if value.contains(char::REPLACEMENT_CHARACTER) {
-            self.fault(setting, "must be UTF-8");
+            self.report_fault(setting, "must be UTF-8");
         }
         Some(value.trim().to_owned()).filter(|value| !value.is_empty())
     }
 
-    /// A setting that `parse` understands, or else breaks `rule`; `default` is parsed like a value that was set.
+    /// Reads a setting with `parse`; reports `rule` if that fails. `default` is parsed like a value.
     pub fn parse<T>(
         &mut self,
         setting: &'static str,
@@ -59,39 +58,39 @@ impl<'a> Env<'a> {
         self.defaults.insert(setting, default.to_owned());
         let parsed = parse(value.as_deref().unwrap_or(default));
         if parsed.is_none() {
-            self.fault(setting, rule);
+            self.report_fault(setting, rule);
         }
         parsed
     }
 
-    /// A whole number within bounds.
-    pub fn number<T>(&mut self, setting: &'static str, default: T, least: T, most: T) -> T
+    /// Reads a whole number within bounds.
+    pub fn number<T>(&mut self, setting: &'static str, default: T, min: T, max: T) -> T
     where
         T: Copy + PartialOrd + fmt::Display + std::str::FromStr,
     {
-        let rule = format!("must be a whole number from {least} to {most}");
+        let rule = format!("must be a whole number from {min} to {max}");
         self.parse(setting, &default.to_string(), &rule, |text| {
             text.parse()
                 .ok()
-                .filter(|number| (least..=most).contains(number))
+                .filter(|number| (min..=max).contains(number))
         })
         .unwrap_or(default)
     }
 
     /// Reports that a setting breaks a rule.
-    pub fn fault(&mut self, setting: &'static str, rule: impl Into<String>) {
+    pub fn report_fault(&mut self, setting: &'static str, rule: impl Into<String>) {
         self.faults.push(Fault {
             setting,
             rule: rule.into(),
         });
     }
 
-    /// Every setting that was asked for, with its default; empty where it has none.
+    /// Every setting read, with its default; empty if it has none.
     pub fn defaults(&self) -> &BTreeMap<&'static str, String> {
         &self.defaults
     }
 
-    /// `config`, if nothing is at fault.
+    /// Returns `config` if there are no faults.
     ///
     /// # Errors
     /// All faults.

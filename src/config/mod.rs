@@ -1,5 +1,5 @@
-//! All settings, read once at start. Each part of the service has a `Config` of its own, which knows no environment; the file
-//! here of the same name reads the settings that fill it. This file puts them together and checks what concerns several.
+//! All settings, read once at start. Each part of the service has its own `Config`, independent of the environment; the file
+//! of the same name here reads its settings. This file combines them and checks settings that depend on each other.
 
 mod addresses;
 mod api;
@@ -34,31 +34,31 @@ use secrets::Secrets;
 pub use addresses::HealthTarget;
 pub use store::StoreConfig;
 
-/// The longest join window and the longest life of a credential: a week.
+/// The maximum for join windows and for the lifetime of credentials: a week.
 const SECS_MAX: u64 = 7 * 24 * 3600;
-/// The longest wait for a store, a poll or a probe: a minute.
+/// The maximum for store waits, polls and probes: a minute.
 const MILLIS_MAX: u64 = 60_000;
 
-/// How the service is to be run.
+/// All settings of the service.
 #[derive(Clone)]
 pub struct Config {
     /// True with `--dev`: loopback only, generated secrets.
     pub dev: bool,
-    /// Where gRPC is served.
+    /// The address of gRPC.
     pub grpc_addr: SocketAddr,
-    /// Where metrics and public keys are served.
+    /// The address of metrics and public keys.
     pub admin_addr: SocketAddr,
-    /// Where participants' browsers are served.
+    /// The address for participants' browsers.
     pub http_addr: SocketAddr,
-    /// Where health alone is served, in plain text, if anywhere.
+    /// The address for health only, in plain text, if set.
     pub health_addr: Option<SocketAddr>,
-    /// Which store.
+    /// The store.
     pub store: StoreConfig,
-    /// The secret that callers show.
+    /// The secret that callers must show.
     pub internal_secret: SecretString,
-    /// Whether that secret was made up by `--dev`.
+    /// Whether `--dev` generated that secret.
     pub internal_secret_is_generated: bool,
-    /// The one before it, while rotating.
+    /// The previous secret, during a rotation.
     pub internal_secret_previous: Option<SecretString>,
     /// Join tokens.
     pub tokens: token::Config,
@@ -66,13 +66,13 @@ pub struct Config {
     pub rotation: Rotation,
     /// The application's limits.
     pub app: crate::app::Config,
-    /// What every edge shares.
+    /// The settings shared by all edges.
     pub api: crate::api::Config,
     /// The gRPC edge.
     pub rpc: crate::rpc::Config,
-    /// Connections to the address for operators.
+    /// Connection limits of the admin address.
     pub admin: crate::web::ConnectionLimits,
-    /// The edge that browsers see.
+    /// The edge for browsers.
     pub web: crate::web::Config,
     /// STUN and TURN.
     pub ice: IceConfig,
@@ -82,11 +82,11 @@ pub struct Config {
     pub worker: crate::worker::Config,
     /// Logs and traces.
     pub telemetry: crate::telemetry::Config,
-    /// How long calls are still taken after readiness has gone.
+    /// How long calls are still accepted after the service stops being ready.
     pub drain_delay: Duration,
     /// How long calls in progress may take to finish after that.
     pub drain_timeout: Duration,
-    /// What deserves a word at start, though it is not wrong.
+    /// Warnings to log at start.
     pub warnings: Vec<&'static str>,
 }
 
@@ -94,7 +94,7 @@ impl Config {
     /// Reads every setting.
     ///
     /// # Errors
-    /// Everything that is wrong with them, at once.
+    /// All faults.
     pub fn read(env: Env<'_>, dev: bool) -> Result<Self, Vec<Fault>> {
         let mut env = env;
         let config = read(&mut env, dev);
@@ -102,7 +102,7 @@ impl Config {
     }
 }
 
-/// `None` when something is missing for which there is no value to go on with; it has been reported then.
+/// Returns `None` if a setting is unusable and has no fallback; its fault has been reported then.
 pub fn read(env: &mut Env<'_>, dev: bool) -> Option<Config> {
     let mut warnings = Vec::new();
     let Addresses {

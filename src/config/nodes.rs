@@ -31,9 +31,9 @@ fn parse_nodes(text: &str) -> Option<Rotation> {
             driver: Driver::Builtin,
         };
         let with_url = entry.contains('=');
-        let good_url = parse_url(&node.url, &["ws", "wss", "http", "https"]).is_some();
-        let known = nodes.iter().any(|other| other.node_id == node.node_id);
-        if known || (with_url && !good_url) {
+        let is_valid_url = parse_url(&node.url, &["ws", "wss", "http", "https"]).is_some();
+        let is_repeated = nodes.iter().any(|other| other.node_id == node.node_id);
+        if is_repeated || (with_url && !is_valid_url) {
             return None;
         }
         nodes.push(node);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::SECS_MAX;
 use super::env::Env;
-use super::secrets::file;
+use super::secrets::read_file;
 use crate::rpc::{Config, Tls};
 
 pub(super) fn read(env: &mut Env<'_>, retry_after: Duration) -> Config {
@@ -40,12 +40,12 @@ pub(super) fn read_tls(env: &mut Env<'_>) -> Option<Tls> {
     let given = ["TLS_CERT_FILE", "TLS_KEY_FILE", "TLS_CLIENT_CA_FILE"]
         .map(|setting| (setting, env.optional(setting).is_some()));
     let [(_, has_certificate), (_, has_key), (_, has_ca)] = given;
-    let certificate = file(env, "TLS_CERT_FILE");
-    let key = file(env, "TLS_KEY_FILE");
-    let client_ca = file(env, "TLS_CLIENT_CA_FILE");
+    let certificate = read_file(env, "TLS_CERT_FILE");
+    let key = read_file(env, "TLS_KEY_FILE");
+    let client_ca = read_file(env, "TLS_CLIENT_CA_FILE");
     if has_certificate != has_key || (has_ca && !has_certificate) {
         for (setting, _) in given.into_iter().take(2).filter(|(_, given)| !given) {
-            env.fault(setting, "must be set when another TLS_ setting is");
+            env.report_fault(setting, "must be set when another TLS_ setting is");
         }
         return None;
     }
@@ -55,9 +55,9 @@ pub(super) fn read_tls(env: &mut Env<'_>) -> Option<Tls> {
         client_ca,
     };
     if tls.check().is_err() {
-        env.fault(
+        env.report_fault(
             "TLS_CERT_FILE",
-            "does not go together with TLS_KEY_FILE and TLS_CLIENT_CA_FILE, or one of them is no PEM file",
+            "does not match TLS_KEY_FILE and TLS_CLIENT_CA_FILE, or one of them is not a PEM file",
         );
     }
     Some(tls)

@@ -27,9 +27,9 @@ pub(super) fn read(env: &mut Env<'_>, dev: bool) -> Option<Config> {
         .as_ref()
         .is_some_and(|url| parse_url(url, &["http"]).is_none())
     {
-        env.fault(
+        env.report_fault(
             "OTEL_EXPORTER_OTLP_ENDPOINT",
-            "must be an http:// URL, of a collector nearby, without user and password",
+            "must be an http:// URL without user and password",
         );
     }
     Some(Config {

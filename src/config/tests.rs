@@ -1,4 +1,4 @@
-//! Settings as a whole: what is refused, and what is said about it.
+//! Settings as a whole: which are refused, and with which faults.
 
 use super::*;
 use secrecy::ExposeSecret as _;
@@ -31,7 +31,7 @@ fn two_secrets_are_enough() {
 }
 
 #[test]
-fn production_needs_its_secrets_and_says_so_at_once() {
+fn production_reports_all_missing_secrets_at_once() {
     let faults = read_with(&[], false).err().expect("refused");
     let settings: Vec<_> = faults.iter().map(|fault| fault.setting).collect();
     assert_eq!(settings, ["INTERNAL_SECRET", "VIDEO_JWT_SECRET"]);
@@ -65,7 +65,7 @@ fn no_fault_repeats_a_value() {
 }
 
 #[test]
-fn dev_makes_up_different_secrets_and_stays_on_this_machine() {
+fn dev_generates_secrets_and_listens_on_loopback_only() {
     let config = || read_with(&[("GRPC_ADDR", "0.0.0.0:7000")], true).expect("starts");
     let (one, other) = (config(), config());
     assert_ne!(
@@ -118,7 +118,7 @@ fn origins_are_kept_as_browsers_send_them() {
     let web = config.expect("good settings").web;
     assert_eq!(web.links.base_url(), "https://clinic.example/Care");
     assert_eq!(web.frame_ancestors, "'self' https://portal.example");
-    // Those of --dev are this machine's names.
+    // --dev adds this machine's names.
     let allowed = [
         "https://portal.example",
         "http://localhost:4321",
@@ -129,7 +129,7 @@ fn origins_are_kept_as_browsers_send_them() {
 }
 
 #[test]
-fn urls_with_a_user_or_a_port_that_does_not_exist_are_refused() {
+fn urls_with_a_user_or_an_invalid_port_are_refused() {
     for (setting, good) in [
         ("SFU_NODES", "a=wss://x.example"),
         ("CLIENT_BASE_URL", "https://x.example"),
@@ -184,7 +184,7 @@ fn both_kinds_of_key_at_once_are_refused() {
 }
 
 #[test]
-fn a_file_that_is_not_there_and_half_a_pair_are_refused() {
+fn a_missing_file_and_half_a_pair_are_refused() {
     let missing = std::env::temp_dir().join("video-session-no-such-key.pem");
     let faults = faulty(&[(
         "VIDEO_JWT_PRIVATE_KEY_FILE",

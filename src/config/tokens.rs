@@ -3,7 +3,7 @@
 use secrecy::SecretString;
 
 use super::env::Env;
-use super::secrets::{file, generated_secret, secret};
+use super::secrets::{generate_secret, read_file, read_secret};
 use crate::auth::token::{Config, KeySource, SECRET_BYTES_MIN};
 
 pub(super) fn read(env: &mut Env<'_>, dev: bool) -> Option<Config> {
@@ -13,16 +13,16 @@ pub(super) fn read(env: &mut Env<'_>, dev: bool) -> Option<Config> {
     let pem_previous = private_key(env, "VIDEO_JWT_PRIVATE_KEY_PREVIOUS_FILE");
     let current = match (secret_key, pem_key) {
         (Some(_), Some(_)) => {
-            env.fault(
+            env.report_fault(
                 "VIDEO_JWT_SECRET",
                 "must not be set together with VIDEO_JWT_PRIVATE_KEY_FILE (a former secret goes into VIDEO_JWT_SECRET_PREVIOUS)",
             );
             None
         }
         (Some(key), None) | (None, Some(key)) => Some(key),
-        (None, None) if dev => Some(KeySource::Secret(generated_secret())),
+        (None, None) if dev => Some(KeySource::Secret(generate_secret())),
         (None, None) => {
-            env.fault(
+            env.report_fault(
                 "VIDEO_JWT_SECRET",
                 format!("must be set, to at least {SECRET_BYTES_MIN} bytes (or VIDEO_JWT_PRIVATE_KEY_FILE, or use --dev)"),
             );
@@ -44,26 +44,26 @@ pub(super) fn read(env: &mut Env<'_>, dev: bool) -> Option<Config> {
     })
 }
 
-/// A key that has been tried; one that is at fault is reported and left out, but counts as given.
-fn usable(env: &mut Env<'_>, setting: &'static str, key: KeySource) -> KeySource {
+/// Reports a key that cannot be used. Returns the key anyway, because it counts as set.
+fn check_key(env: &mut Env<'_>, setting: &'static str, key: KeySource) -> KeySource {
     if let Err(error) = key.check() {
-        env.fault(setting, error.to_string());
+        env.report_fault(setting, error.to_string());
     }
     key
 }
 
 fn signing_secret(env: &mut Env<'_>, setting: &'static str) -> Option<KeySource> {
-    let key = secret(env, setting).map(KeySource::Secret)?;
-    Some(usable(env, setting, key))
+    let key = read_secret(env, setting).map(KeySource::Secret)?;
+    Some(check_key(env, setting, key))
 }
 
 fn private_key(env: &mut Env<'_>, setting: &'static str) -> Option<KeySource> {
-    let bytes = file(env, setting)?;
+    let bytes = read_file(env, setting)?;
     let Ok(pem) = String::from_utf8(bytes) else {
-        env.fault(setting, "must name a PEM file");
+        env.report_fault(setting, "must name a PEM file");
         return None;
     };
-    Some(usable(
+    Some(check_key(
         env,
         setting,
         KeySource::Pem(SecretString::from(pem)),

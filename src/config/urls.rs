@@ -1,28 +1,28 @@
-//! URLs in settings. Browsers compare origins letter by letter, so they are brought into the form that browsers send.
+//! Parses URLs in settings. Browsers compare origins letter by letter, so origins are normalized to the form that they send.
 
 use url::{Host, Url};
 
-/// The entries of a list, which are separated by spaces, as in a CSP source list, or by commas.
-pub(super) fn list(text: &str) -> impl Iterator<Item = &str> {
+/// The entries of a list, separated by commas or, as in a CSP source list, by spaces.
+pub(super) fn list_entries(text: &str) -> impl Iterator<Item = &str> {
     text.split([',', ' ']).filter(|entry| !entry.is_empty())
 }
 
-/// An absolute URL of one of the schemes, without user info, without dot segments in its path (written out or encoded), and
-/// with a port that exists.
+/// Parses an absolute URL with one of the schemes and a valid port, without user info and without dot segments in its path,
+/// plain or encoded.
 pub(super) fn parse_url(text: &str, schemes: &[&str]) -> Option<Url> {
-    // The URL standard is lenient with these, and other programs are not.
+    // The URL standard accepts these characters; other programs do not.
     let is_plain = |c: char| !c.is_whitespace() && !c.is_control() && c != '\\';
     let (_, rest) = text.split_once("://")?;
     let end_of_authority = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, path_and_query) = rest.split_at(end_of_authority);
     let path = path_and_query.split(['?', '#']).next().unwrap_or("");
-    let good = text.chars().all(is_plain)
+    let is_valid_text = text.chars().all(is_plain)
         && !authority.is_empty()
         && !authority.contains('@')
         && !path.split('/').any(is_dot_segment);
-    let url = Url::parse(text).ok().filter(|_| good)?;
-    let good = schemes.contains(&url.scheme()) && url.has_host() && url.port() != Some(0);
-    good.then_some(url)
+    let url = Url::parse(text).ok().filter(|_| is_valid_text)?;
+    let is_valid = schemes.contains(&url.scheme()) && url.has_host() && url.port() != Some(0);
+    is_valid.then_some(url)
 }
 
 fn is_dot_segment(segment: &str) -> bool {
@@ -30,7 +30,7 @@ fn is_dot_segment(segment: &str) -> bool {
     segment == "." || segment == ".."
 }
 
-/// An origin, as browsers write it: scheme, host and a port that is not the scheme's own, in lower case.
+/// Parses an origin into the form of browsers: scheme, host and any non-default port, in lower case.
 pub(super) fn parse_origin(text: &str) -> Option<String> {
     let url = parse_url(text, &["http", "https"])?;
     let has_nothing_more = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
@@ -38,17 +38,17 @@ pub(super) fn parse_origin(text: &str) -> Option<String> {
     (has_nothing_more && has_no_slash).then(|| url.origin().ascii_serialization())
 }
 
-/// An origin, as browsers write it, and a path without a slash at its end.
+/// Parses an origin and a path; returns the origin in the form of browsers, and no slash at the end.
 pub(super) fn parse_base_url(text: &str) -> Option<String> {
     let url = parse_url(text, &["http", "https"])?;
     let path = url.path();
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._~-".contains(&byte);
-    let good = !text.contains(['?', '#']) && !path.contains("//") && path.bytes().all(is_plain);
+    let is_valid = !text.contains(['?', '#']) && !path.contains("//") && path.bytes().all(is_plain);
     let origin = url.origin().ascii_serialization();
-    good.then(|| format!("{origin}{}", path.trim_end_matches('/')))
+    is_valid.then(|| format!("{origin}{}", path.trim_end_matches('/')))
 }
 
-/// Whether a text is `scheme:host`, with a port and `?transport=udp` or `tcp` if there need be: RFC 7064, RFC 7065.
+/// Whether a text is `scheme:host`, optionally with a port and `?transport=udp` or `tcp`: RFC 7064, RFC 7065.
 pub(super) fn is_ice_url(text: &str, schemes: &[&str]) -> bool {
     let Some((scheme, rest)) = text.split_once(':') else {
         return false;
@@ -58,9 +58,9 @@ pub(super) fn is_ice_url(text: &str, schemes: &[&str]) -> bool {
         None => (rest, None),
     };
     let is_turn = scheme.starts_with("turn");
-    let good_query =
+    let is_valid_query =
         query.is_none_or(|query| is_turn && matches!(query, "transport=udp" | "transport=tcp"));
-    // A colon within brackets is an IPv6 address's own.
+    // Colons within brackets belong to an IPv6 address.
     let end_of_host = host_and_port.rfind(']').unwrap_or(0);
     let (host, port) = match host_and_port[end_of_host..].find(':') {
         Some(colon) => {
@@ -70,9 +70,9 @@ pub(super) fn is_ice_url(text: &str, schemes: &[&str]) -> bool {
         None => (host_and_port, None),
     };
     let is_digits = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
-    let good_port = port
+    let is_valid_port = port
         .is_none_or(|port| is_digits(port) && port.parse::<u16>().is_ok_and(|number| number != 0));
-    schemes.contains(&scheme) && good_query && good_port && Host::parse(host).is_ok()
+    schemes.contains(&scheme) && is_valid_query && is_valid_port && Host::parse(host).is_ok()
 }
 
 #[cfg(test)]
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn origins_take_the_form_that_browsers_send() {
+    fn origins_are_normalized_to_the_form_of_browsers() {
         for (given, sent) in [
             ("https://Portal.Example.COM", "https://portal.example.com"),
             (
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn ice_urls_are_a_host_with_a_port_that_exists() {
+    fn ice_urls_have_a_host_and_a_valid_port() {
         let turn = |url| is_ice_url(url, &["turn", "turns"]);
         let stun = |url| is_ice_url(url, &["stun", "stuns"]);
         for good in [

@@ -1,4 +1,4 @@
-//! Settings of the edge that browsers see: the join page and signalling sockets.
+//! Settings of the edge for browsers: the join page and signalling sockets.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::env::Env;
-use super::urls::{list, parse_origin};
+use super::urls::{list_entries, parse_origin};
 use crate::api::links::Links;
 use crate::web::{Config, ConnectionLimits, LingerLimits, SocketConfig};
 
@@ -14,7 +14,7 @@ fn secs(env: &mut Env<'_>, setting: &'static str, default: u64, most: u64) -> Du
     Duration::from_secs(env.number(setting, default, 1, most))
 }
 
-/// With `--dev`, this machine's page may be opened by any of its names.
+/// With `--dev`, pages under any name of this machine may open signalling connections.
 pub(super) fn read(
     env: &mut Env<'_>,
     links: Option<Links>,
@@ -25,9 +25,9 @@ pub(super) fn read(
         "",
         "must be origins, as in https://portal.example.com, separated by commas; no wildcards",
         |text| {
-            // A browser's Origin is compared as it is.
+            // The browser's Origin is compared as a whole.
             let exact = |origin: &str| parse_origin(origin).filter(|_| !origin.contains('*'));
-            list(text).map(exact).collect::<Option<Vec<_>>>()
+            list_entries(text).map(exact).collect::<Option<Vec<_>>>()
         },
     );
     let dev_origins = dev_port.map(|port| {
@@ -43,7 +43,7 @@ pub(super) fn read(
         "",
         "must be addresses or networks, as in 10.0.0.0/8, separated by commas",
         |text| {
-            list(text)
+            list_entries(text)
                 .map(|entry| {
                     let network = entry.parse::<IpNet>().ok();
                     network.or_else(|| {
@@ -77,7 +77,7 @@ pub(super) fn read(
         send_timeout: secs(env, "WS_SEND_TIMEOUT_SECS", 5, 300),
     };
     if socket.silence_max <= socket.ping_interval {
-        env.fault("WS_SILENCE_SECS", "must be more than WS_PING_SECS");
+        env.report_fault("WS_SILENCE_SECS", "must be more than WS_PING_SECS");
     }
     Some(Config {
         links: links?,
@@ -97,20 +97,20 @@ fn frame_ancestors(env: &mut Env<'_>) -> Option<String> {
         "must be none, self or a list of origins separated by spaces",
         |text| {
             let source = |source: &str| match source {
-                // A `.env` takes the quotes off.
+                // `.env` files drop the quotes.
                 "none" | "'none'" => Some("'none'".to_owned()),
                 "self" | "'self'" => Some("'self'".to_owned()),
                 origin => parse_origin(origin),
             };
-            let sources: Vec<_> = list(text).map(source).collect::<Option<_>>()?;
-            // Beside others, browsers ignore 'none'.
+            let sources: Vec<_> = list_entries(text).map(source).collect::<Option<_>>()?;
+            // Browsers ignore 'none' beside other sources.
             let is_plain = sources.len() == 1 || !sources.iter().any(|source| source == "'none'");
             (!sources.is_empty() && is_plain).then(|| sources.join(" "))
         },
     )
 }
 
-/// Limits of the address for operators. Its timeouts are those of the address for browsers.
+/// Limits of the admin address. Its timeouts are those of the address for browsers.
 pub(super) fn read_admin_limits(env: &mut Env<'_>, web: &Config) -> ConnectionLimits {
     ConnectionLimits {
         connections_max: env.number("ADMIN_CONNECTIONS_MAX", 64, 1, 100_000),

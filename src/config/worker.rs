@@ -17,7 +17,7 @@ pub(super) fn read(env: &mut Env<'_>, store_timeout: Duration, grace: Duration) 
         grace,
     };
     if Duration::from_secs(config.lease_secs) < 2 * config.beat_interval {
-        env.fault(
+        env.report_fault(
             "INSTANCE_LEASE_SECS",
             "must be at least twice INSTANCE_BEAT_MS",
         );

@@ -326,7 +326,7 @@ impl Error {
             ))
             .with("role", role.name()),
             Self::ParticipantRemoved => Text::new(
-                "the user was removed from the session, and their earlier links and tokens are no longer valid",
+                "the user was removed from the session; credentials issued before are no longer valid",
             ),
             Self::ParticipantNotFound => {
                 Text::new("no participant with this id is in the session")
@@ -346,7 +346,7 @@ impl Error {
             .with("expected_version", expected)
             .with("stored_version", stored),
             Self::Contention { .. } => {
-                Text::new("other callers keep changing the session; nothing was changed, try again")
+                Text::new("other calls keep changing the session; nothing was changed, try again")
             }
             Self::StoreUnavailable { .. } => Text::new(
                 "the store did not answer; the change may or may not have been made, try again",

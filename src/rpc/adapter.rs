@@ -1,4 +1,4 @@
-//! VideoSessionService over gRPC: messages go to [`Api`], and errors become statuses.
+//! VideoSessionService over gRPC: passes messages to [`Api`] and converts errors to statuses.
 
 use std::pin::Pin;
 

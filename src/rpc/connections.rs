@@ -1,9 +1,8 @@
-//! The open connections of a listener: so many in all, so many from one address.
+//! Limits a listener's open connections, in total and per address.
 //!
-//! A connection is a stranger until a call on it shows the internal secret. At the limit, the oldest stranger
-//! is cut in favour of the newcomer, so callers without the secret cannot block others, not even clients at their own address.
-//! Strangers that have never made a call go first, so that a probe that keeps its connection open outlives those who are
-//! silent; but not before they had the time to make one.
+//! A connection is untrusted until a call on it shows the internal secret. At a limit, the oldest untrusted connection is
+//! closed for the new one, so callers without the secret cannot block others, not even from the same address. Connections
+//! without any call are closed first, once they had time to make one, so that a probe's connection outlives silent ones.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -15,46 +14,46 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-/// How long a stranger may take to make its first call before it goes ahead of those that have made one.
+/// How long an untrusted connection may take to its first call before it is closed ahead of those with a call.
 const FIRST_CALL_TIME: Duration = Duration::from_secs(1);
 
 /// All open connections of a listener.
 pub(super) struct ConnectionTable {
     per_address_max: usize,
-    /// A permit for each connection that may be open; held until its socket is closed.
+    /// One permit for each connection; held until its socket is closed.
     permits: Arc<Semaphore>,
     table: Mutex<Table>,
 }
 
 #[derive(Default)]
 struct Table {
-    /// How many were ever opened: numbers them by age.
+    /// Connections opened so far; numbers them by age.
     opened: u64,
     addresses: HashMap<IpAddr, Address>,
-    /// The addresses that have strangers: the last one has most of them, and of several the one whose stranger goes first.
-    by_strangers: BTreeSet<(usize, Reverse<Rank>, IpAddr)>,
+    /// Addresses with untrusted connections, ordered by their number, then by the rank of the first one to close.
+    by_untrusted: BTreeSet<(usize, Reverse<Rank>, IpAddr)>,
 }
 
 #[derive(Default)]
 struct Address {
-    /// All connections that were not cut.
+    /// Connections not told to close.
     open: usize,
-    strangers: BTreeMap<Rank, Stranger>,
+    untrusted: BTreeMap<Rank, Untrusted>,
 }
 
-struct Stranger {
+struct Untrusted {
     opened: Instant,
-    cut: CancellationToken,
+    closing: CancellationToken,
 }
 
-/// Which stranger goes first: the least, once it had the time to make a call.
+/// The order in which untrusted connections are closed; those without a call only once they had time to make one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
     has_called: bool,
     number: u64,
 }
 
-/// The connection that a call came on.
+/// The connection that a call arrived on.
 #[derive(Clone)]
 pub(super) struct Peer(Arc<PeerState>);
 
@@ -63,11 +62,11 @@ struct PeerState {
     address: IpAddr,
     number: u64,
     has_called: AtomicBool,
-    is_known: AtomicBool,
-    cut: CancellationToken,
+    is_trusted: AtomicBool,
+    closing: CancellationToken,
 }
 
-/// What lets a connection be open, until it is dropped.
+/// Allows a connection to be open until it is dropped.
 pub(super) struct ConnectionPermit {
     peer: Peer,
     _permit: OwnedSemaphorePermit,
@@ -82,15 +81,15 @@ impl ConnectionTable {
         })
     }
 
-    /// A permit for a connection from `address`; waits for one if all are taken and none is a stranger's. `None` if the
-    /// address has as many as it may have, and none is a stranger's. To be called by one task only: two could take more
-    /// permits than there are.
+    /// A permit for a connection from `address`; waits if all are taken and no connection is untrusted. `None` if the
+    /// address is at its limit and none of its connections is untrusted. Must be called by one task only: two could exceed
+    /// an address's limit.
     pub(super) async fn acquire(self: &Arc<Self>, address: IpAddr) -> Option<ConnectionPermit> {
-        let makes_way = {
+        let made_room = {
             let mut table = self.table();
             let open = table.addresses.get(&address).map_or(0, |found| found.open);
             let is_full = open >= self.per_address_max;
-            if is_full && !table.cut_oldest_stranger_of(address) {
+            if is_full && !table.close_oldest_untrusted_of(address) {
                 return None;
             }
             is_full
@@ -98,8 +97,8 @@ impl ConnectionTable {
         let permit = match Arc::clone(&self.permits).try_acquire_owned() {
             Ok(permit) => permit,
             Err(_) => {
-                if !makes_way {
-                    self.table().cut_a_stranger();
+                if !made_room {
+                    self.table().close_one_untrusted();
                 }
                 Arc::clone(&self.permits).acquire_owned().await.ok()?
             }
@@ -111,10 +110,10 @@ impl ConnectionTable {
         })
     }
 
-    /// Cuts every connection on which no call has shown the secret.
-    pub(super) fn cut_strangers(&self) {
+    /// Closes every connection on which no call has shown the secret.
+    pub(super) fn close_all_untrusted(&self) {
         let mut table = self.table();
-        while table.cut_a_stranger() {}
+        while table.close_one_untrusted() {}
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -126,101 +125,101 @@ impl Table {
     fn add(&mut self, connections: &Arc<ConnectionTable>, address: IpAddr) -> Peer {
         self.opened += 1;
         let number = self.opened;
-        let cut = CancellationToken::new();
+        let closing = CancellationToken::new();
         self.change(address, |found| {
             let rank = Rank {
                 has_called: false,
                 number,
             };
             found.open += 1;
-            let (opened, cut) = (Instant::now(), cut.clone());
-            found.strangers.insert(rank, Stranger { opened, cut });
+            let (opened, closing) = (Instant::now(), closing.clone());
+            found.untrusted.insert(rank, Untrusted { opened, closing });
         });
         Peer(Arc::new(PeerState {
             connections: Arc::clone(connections),
             address,
             number,
             has_called: AtomicBool::new(false),
-            is_known: AtomicBool::new(false),
-            cut,
+            is_trusted: AtomicBool::new(false),
+            closing,
         }))
     }
 
-    /// Changes what is known of an address, and keeps the order of addresses true.
+    /// Changes an address's entry and updates its place in the order of addresses.
     fn change<T>(&mut self, address: IpAddr, change: impl FnOnce(&mut Address) -> T) -> T {
         let found = self.addresses.entry(address).or_default();
-        let before = found.position(address);
+        let before = found.rank_entry(address);
         let outcome = change(found);
-        let after = found.position(address);
+        let after = found.rank_entry(address);
         if found.open == 0 {
             self.addresses.remove(&address);
         }
         if before != after {
             if let Some(before) = before {
-                self.by_strangers.remove(&before);
+                self.by_untrusted.remove(&before);
             }
-            self.by_strangers.extend(after);
+            self.by_untrusted.extend(after);
         }
         outcome
     }
 
-    /// Whether there was one.
-    fn cut_oldest_stranger_of(&mut self, address: IpAddr) -> bool {
+    /// Returns whether there was one.
+    fn close_oldest_untrusted_of(&mut self, address: IpAddr) -> bool {
         self.change(address, |found| {
-            let Some(stranger) = found.take_stranger() else {
+            let Some(connection) = found.take_untrusted() else {
                 return false;
             };
             found.open -= 1;
-            stranger.cut.cancel();
+            connection.closing.cancel();
             true
         })
     }
 
-    /// Cuts the oldest stranger of the address that has most of them. Whether there was one.
-    fn cut_a_stranger(&mut self) -> bool {
-        let most = self.by_strangers.last().copied();
-        most.is_some_and(|(_, _, address)| self.cut_oldest_stranger_of(address))
+    /// Closes the oldest untrusted connection of the address with most of them. Returns whether there was one.
+    fn close_one_untrusted(&mut self) -> bool {
+        let most = self.by_untrusted.last().copied();
+        most.is_some_and(|(_, _, address)| self.close_oldest_untrusted_of(address))
     }
 }
 
 impl Address {
-    /// Where it stands among the addresses that have strangers.
-    fn position(&self, address: IpAddr) -> Option<(usize, Reverse<Rank>, IpAddr)> {
-        let (first, _) = self.strangers.first_key_value()?;
-        Some((self.strangers.len(), Reverse(*first), address))
+    /// Its place among the addresses with untrusted connections.
+    fn rank_entry(&self, address: IpAddr) -> Option<(usize, Reverse<Rank>, IpAddr)> {
+        let (first, _) = self.untrusted.first_key_value()?;
+        Some((self.untrusted.len(), Reverse(*first), address))
     }
 
-    /// Takes off the stranger that goes first: the oldest that never made a call though it had the time to, or else the
-    /// oldest that made one, or else the oldest.
-    fn take_stranger(&mut self) -> Option<Stranger> {
-        let (silent, stranger) = self.strangers.first_key_value()?;
-        let had_time = stranger.opened.elapsed() >= FIRST_CALL_TIME;
+    /// Removes the untrusted connection to close: the oldest without a call that had time to make one, or else the oldest
+    /// with a call, or else the oldest.
+    fn take_untrusted(&mut self) -> Option<Untrusted> {
+        let (silent, connection) = self.untrusted.first_key_value()?;
+        let had_time = connection.opened.elapsed() >= FIRST_CALL_TIME;
         let first_caller = Rank {
             has_called: true,
             number: 0,
         };
-        let caller = self.strangers.range(first_caller..).next();
-        let goes_first = match caller {
+        let caller = self.untrusted.range(first_caller..).next();
+        let first = match caller {
             Some((caller, _)) if !had_time => *caller,
             _ => *silent,
         };
-        self.strangers.remove(&goes_first)
+        self.untrusted.remove(&first)
     }
 }
 
 impl Peer {
-    /// Cancelled when the connection is to be closed.
-    pub(super) fn cut(&self) -> &CancellationToken {
-        &self.0.cut
+    /// Cancelled when the connection must be closed.
+    pub(super) fn closing(&self) -> &CancellationToken {
+        &self.0.closing
     }
 
     /// Whether a call has shown the secret.
-    pub(super) fn is_known(&self) -> bool {
-        self.0.is_known.load(Ordering::Relaxed)
+    pub(super) fn is_trusted(&self) -> bool {
+        self.0.is_trusted.load(Ordering::Relaxed)
     }
 
-    /// A call was let in: with the secret, or to ask for health.
-    pub(super) fn note_call(&self) {
+    /// Records an accepted call: one with the secret, or a health check.
+    pub(super) fn mark_called(&self) {
         if self.0.has_called.load(Ordering::Relaxed) {
             return;
         }
@@ -229,21 +228,21 @@ impl Peer {
         self.0.has_called.store(true, Ordering::Relaxed);
         let after = self.rank();
         table.change(self.0.address, |found| {
-            if let Some(stranger) = found.strangers.remove(&before) {
-                found.strangers.insert(after, stranger);
+            if let Some(connection) = found.untrusted.remove(&before) {
+                found.untrusted.insert(after, connection);
             }
         });
     }
 
-    /// A call has shown the secret: the connection is no stranger's any more.
-    pub(super) fn note_secret(&self) {
-        if self.is_known() {
+    /// Records that a call has shown the secret.
+    pub(super) fn mark_trusted(&self) {
+        if self.is_trusted() {
             return;
         }
         let mut table = self.0.connections.table();
         table.change(self.0.address, |found| {
-            if found.strangers.remove(&self.rank()).is_some() {
-                self.0.is_known.store(true, Ordering::Relaxed);
+            if found.untrusted.remove(&self.rank()).is_some() {
+                self.0.is_trusted.store(true, Ordering::Relaxed);
             }
         });
     }
@@ -266,11 +265,11 @@ impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let peer = &self.peer;
         let mut table = peer.0.connections.table();
-        // One that was cut has been taken off already.
-        if !peer.0.cut.is_cancelled() {
+        // A connection told to close has been removed already.
+        if !peer.0.closing.is_cancelled() {
             table.change(peer.0.address, |found| {
                 found.open -= 1;
-                found.strangers.remove(&peer.rank());
+                found.untrusted.remove(&peer.rank());
             });
         }
     }
@@ -285,112 +284,127 @@ mod tests {
         IpAddr::from([192, 0, 2, last])
     }
 
-    /// A permit that is there at once; `None` if the caller is refused or would have to wait.
-    fn take(connections: &Arc<ConnectionTable>, last: u8) -> Option<ConnectionPermit> {
+    /// A permit that is available at once; `None` if the caller is refused or would have to wait.
+    fn try_acquire(connections: &Arc<ConnectionTable>, last: u8) -> Option<ConnectionPermit> {
         connections.acquire(address(last)).now_or_never().flatten()
     }
 
-    /// As if every stranger had been there for a while.
-    fn age_strangers(connections: &ConnectionTable) {
+    /// Makes every untrusted connection old enough to have made a call.
+    fn age_untrusted(connections: &ConnectionTable) {
         let long_ago = Instant::now()
             .checked_sub(2 * FIRST_CALL_TIME)
             .expect("up for long");
         for address in connections.table().addresses.values_mut() {
-            for stranger in address.strangers.values_mut() {
-                stranger.opened = long_ago;
+            for connection in address.untrusted.values_mut() {
+                connection.opened = long_ago;
             }
         }
     }
 
-    fn is_cut(permit: &ConnectionPermit) -> bool {
-        permit.peer().cut().is_cancelled()
+    fn is_closing(permit: &ConnectionPermit) -> bool {
+        permit.peer().closing().is_cancelled()
     }
 
     fn is_empty(connections: &ConnectionTable) -> bool {
         let table = connections.table();
-        table.addresses.is_empty() && table.by_strangers.is_empty()
+        table.addresses.is_empty() && table.by_untrusted.is_empty()
     }
 
     #[test]
-    fn an_addresss_oldest_stranger_makes_way() {
+    fn an_address_at_its_limit_loses_its_oldest_untrusted_connection() {
         let connections = ConnectionTable::new(10, 2);
-        let first = take(&connections, 1).expect("a permit");
-        let second = take(&connections, 1).expect("a permit");
-        let third = take(&connections, 1).expect("a permit");
-        assert_eq!([&first, &second, &third].map(is_cut), [true, false, false]);
-        // One that has not called yet had no time to, so one that has called makes way for it.
-        second.peer().note_call();
-        let fourth = take(&connections, 1).expect("a permit");
-        assert_eq!([&second, &third, &fourth].map(is_cut), [true, false, false]);
-        // Once it had the time, it goes first.
-        third.peer().note_call();
-        age_strangers(&connections);
-        let fifth = take(&connections, 1).expect("a permit");
-        assert_eq!([&third, &fourth, &fifth].map(is_cut), [false, true, false]);
+        let first = try_acquire(&connections, 1).expect("a permit");
+        let second = try_acquire(&connections, 1).expect("a permit");
+        let third = try_acquire(&connections, 1).expect("a permit");
+        assert_eq!(
+            [&first, &second, &third].map(is_closing),
+            [true, false, false]
+        );
+        // The new connection had no time to call yet, so the one with a call is closed.
+        second.peer().mark_called();
+        let fourth = try_acquire(&connections, 1).expect("a permit");
+        assert_eq!(
+            [&second, &third, &fourth].map(is_closing),
+            [true, false, false]
+        );
+        // Once it had time, the one without a call is closed first.
+        third.peer().mark_called();
+        age_untrusted(&connections);
+        let fifth = try_acquire(&connections, 1).expect("a permit");
+        assert_eq!(
+            [&third, &fourth, &fifth].map(is_closing),
+            [false, true, false]
+        );
         drop((first, second, third, fourth, fifth));
         assert!(is_empty(&connections));
     }
 
     #[test]
-    fn an_address_whose_callers_are_known_is_refused_more() {
+    fn an_address_with_trusted_connections_only_is_refused_more() {
         let connections = ConnectionTable::new(10, 2);
-        let permits = [take(&connections, 1), take(&connections, 1)].map(|permit| {
+        let permits = [try_acquire(&connections, 1), try_acquire(&connections, 1)].map(|permit| {
             let permit = permit.expect("a permit");
-            permit.peer().note_call();
-            permit.peer().note_secret();
+            permit.peer().mark_called();
+            permit.peer().mark_trusted();
             permit
         });
-        assert!(take(&connections, 1).is_none());
-        assert!(take(&connections, 2).is_some());
-        assert!(!permits.iter().any(is_cut));
+        assert!(try_acquire(&connections, 1).is_none());
+        assert!(try_acquire(&connections, 2).is_some());
+        assert!(!permits.iter().any(is_closing));
         drop(permits);
-        assert!(take(&connections, 1).is_some());
+        assert!(try_acquire(&connections, 1).is_some());
         assert!(is_empty(&connections));
     }
 
     #[test]
-    fn of_all_addresses_the_one_with_most_strangers_makes_way() {
+    fn at_the_total_limit_the_address_with_most_untrusted_connections_loses_one() {
         let connections = ConnectionTable::new(4, 3);
-        let known = take(&connections, 1).expect("a permit");
-        known.peer().note_secret();
-        let few = take(&connections, 2).expect("a permit");
-        let many =
-            [take(&connections, 3), take(&connections, 3)].map(|permit| permit.expect("one"));
-        // There is no permit before the socket of the one that was cut is closed.
-        assert!(take(&connections, 4).is_none());
+        let trusted = try_acquire(&connections, 1).expect("a permit");
+        trusted.peer().mark_trusted();
+        let few = try_acquire(&connections, 2).expect("a permit");
+        let many = [try_acquire(&connections, 3), try_acquire(&connections, 3)]
+            .map(|permit| permit.expect("one"));
+        // No permit is free before the closing connection's socket is closed.
+        assert!(try_acquire(&connections, 4).is_none());
         let [oldest, other] = many;
         assert_eq!(
-            [&known, &few, &oldest, &other].map(is_cut),
+            [&trusted, &few, &oldest, &other].map(is_closing),
             [false, false, true, false]
         );
         drop(oldest);
-        let newcomer = take(&connections, 4).expect("a permit");
-        drop((known, few, other, newcomer));
+        let newcomer = try_acquire(&connections, 4).expect("a permit");
+        drop((trusted, few, other, newcomer));
         assert!(is_empty(&connections));
     }
 
     #[test]
-    fn of_addresses_with_one_stranger_each_a_silent_one_makes_way() {
+    fn of_addresses_with_one_untrusted_connection_each_a_silent_one_loses_it() {
         let connections = ConnectionTable::new(3, 3);
-        let probe = take(&connections, 9).expect("a permit");
-        probe.peer().note_call();
-        let silent =
-            [take(&connections, 1), take(&connections, 2)].map(|permit| permit.expect("one"));
-        assert!(take(&connections, 3).is_none());
+        let probe = try_acquire(&connections, 9).expect("a permit");
+        probe.peer().mark_called();
+        let silent = [try_acquire(&connections, 1), try_acquire(&connections, 2)]
+            .map(|permit| permit.expect("one"));
+        assert!(try_acquire(&connections, 3).is_none());
         let [oldest, other] = silent;
-        assert_eq!([&probe, &oldest, &other].map(is_cut), [false, true, false]);
+        assert_eq!(
+            [&probe, &oldest, &other].map(is_closing),
+            [false, true, false]
+        );
         drop((probe, oldest, other));
         assert!(is_empty(&connections));
     }
 
     #[test]
-    fn all_strangers_are_cut_and_those_with_the_secret_are_not() {
+    fn all_untrusted_connections_are_closed_and_trusted_ones_stay() {
         let connections = ConnectionTable::new(10, 10);
-        let permits = [1, 1, 2, 3].map(|last| take(&connections, last).expect("a permit"));
-        permits[1].peer().note_secret();
-        permits[2].peer().note_call();
-        connections.cut_strangers();
-        assert_eq!(permits.each_ref().map(is_cut), [true, false, true, true]);
+        let permits = [1, 1, 2, 3].map(|last| try_acquire(&connections, last).expect("a permit"));
+        permits[1].peer().mark_trusted();
+        permits[2].peer().mark_called();
+        connections.close_all_untrusted();
+        assert_eq!(
+            permits.each_ref().map(is_closing),
+            [true, false, true, true]
+        );
         drop(permits);
         assert!(is_empty(&connections));
     }

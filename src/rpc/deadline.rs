@@ -1,6 +1,5 @@
-//! Ends a call when the deadline that its caller set has passed: DEADLINE_EXCEEDED, also in the middle of a stream. tonic
-//! watches the same deadline further outside, where it would answer CANCELLED and know nothing of streams; it asks this layer
-//! first.
+//! Ends a call with DEADLINE_EXCEEDED when its caller's deadline passes, also in the middle of a stream. tonic watches the
+//! same deadline further outside, but answers CANCELLED and does not cover streams, so this layer must end the call first.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -13,14 +12,14 @@ use tonic::Status;
 use tonic::body::Body;
 
 use super::middleware::{Answer, Middleware, Next};
-use super::status::early_status;
+use super::status::status_before_handler;
 use crate::api::error::CallFault;
 
-/// The metadata that carries the deadline, as the time that is left.
+/// The metadata that carries the deadline, as the remaining time.
 const TIMEOUT_HEADER: &str = "grpc-timeout";
-/// How much earlier than tonic this layer ends a call: two timers that are due at once may ring in either order.
+/// How much earlier than tonic this layer ends a call: two timers due at the same time may fire in either order.
 const HEAD_START: Duration = Duration::from_millis(5);
-/// The most digits that it may have.
+/// The most digits of a timeout.
 const TIMEOUT_DIGITS_MAX: usize = 8;
 
 #[derive(Clone, Copy)]
@@ -35,7 +34,7 @@ impl Middleware for Deadline {
         let Some(deadline) = timeout.and_then(|timeout| Instant::now().checked_add(timeout)) else {
             return Box::pin(next.call(request));
         };
-        let passed = early_status(request.uri().path(), CallFault::DeadlineExceeded);
+        let passed = status_before_handler(request.uri().path(), CallFault::DeadlineExceeded);
         let answer = next.call(request);
         Box::pin(async move {
             let Ok(answer) = timeout_at(deadline, answer).await else {
@@ -56,11 +55,11 @@ impl Middleware for Deadline {
     }
 }
 
-/// The time that a caller gives a call; `None` if it is not told in gRPC's way, and then there is no deadline.
+/// The caller's timeout; `None` if it is malformed, which means no deadline.
 fn read_timeout(value: &HeaderValue) -> Option<Duration> {
     let text = value.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    // A sign is not gRPC's way, but tonic takes it.
+    // gRPC allows no sign; it is accepted here because tonic accepts it.
     if digits.len() > TIMEOUT_DIGITS_MAX {
         return None;
     }
@@ -76,11 +75,11 @@ fn read_timeout(value: &HeaderValue) -> Option<Duration> {
     }
 }
 
-/// An answer that ends when its deadline passes.
+/// The body of an answer, ended when the deadline passes.
 struct DeadlineBody {
     body: Body,
     deadline: Pin<Box<Sleep>>,
-    /// `None` once it was told.
+    /// `None` once it was sent.
     passed: Option<Status>,
 }
 
@@ -120,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn timeouts_are_read_as_grpc_writes_them() {
+    fn timeouts_are_read_in_the_format_of_grpc() {
         let read = |text| read_timeout(&HeaderValue::from_static(text));
         assert_eq!(read("2H"), Some(Duration::from_secs(7200)));
         assert_eq!(read("2M"), Some(Duration::from_secs(120)));

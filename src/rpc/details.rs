@@ -1,4 +1,4 @@
-//! Gives the gRPC library's own refusals (an unknown method, an undecodable message) the details that every error has.
+//! Adds the details that every error has to the gRPC library's own errors (an unknown method, an undecodable message).
 
 use http::{Request, Response};
 use tonic::body::Body;
@@ -6,7 +6,7 @@ use tonic::{Code, Status};
 
 use super::methods::{UNKNOWN, is_standard, method};
 use super::middleware::{Answer, Middleware, Next};
-use super::status::{bare, status};
+use super::status::{error_of_bare_status, status};
 
 const DETAILS_HEADER: &str = "grpc-status-details-bin";
 
@@ -32,7 +32,7 @@ impl Middleware for Details {
     }
 }
 
-/// A refusal has its status in the headers, as no message follows.
+/// An error has its status in the headers, because no message follows.
 fn with_details(mut response: Response<Body>, method_is_known: bool) -> Response<Body> {
     let Some(found) = Status::from_header_map(response.headers()) else {
         return response;
@@ -40,9 +40,9 @@ fn with_details(mut response: Response<Body>, method_is_known: bool) -> Response
     if found.code() == Code::Ok || response.headers().contains_key(DETAILS_HEADER) {
         return response;
     }
-    let detailed = status(bare(found.code(), method_is_known));
-    // Headers beside the status are kept: grpc-accept-encoding tells how to do better. A failure to encode leaves the
-    // bare status, which is true.
+    let detailed = status(error_of_bare_status(found.code(), method_is_known));
+    // Other headers are kept: grpc-accept-encoding lists the encodings to use instead. If encoding the details fails, the
+    // status stays as it is.
     let _ = detailed.add_header(response.headers_mut());
     response
 }

@@ -1,7 +1,7 @@
 //! grpc.health.v1. `""` is liveness and depends on nothing; the API's service is readiness.
 //!
-//! tonic-health's own implementation answers Watch on an unknown service with an error, where the protocol wants
-//! SERVICE_UNKNOWN, and holds up the shutdown as long as anybody watches; so its wire types are used, and no more.
+//! Uses only the wire types of tonic-health. Its implementation answers Watch on an unknown service with an error instead of
+//! the protocol's SERVICE_UNKNOWN, and delays the shutdown while a client watches.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,21 +18,21 @@ use super::status::status;
 use crate::domain::error::Error;
 use crate::readiness::{Readiness, ReadinessState};
 
-/// Liveness' name.
+/// The service name of liveness.
 const LIVENESS: &str = "";
 
 /// Answers health checks from the instance's readiness.
 #[derive(Clone)]
 pub struct Health {
     readiness: ReadinessState,
-    /// Cancelled when streams are to end.
+    /// Cancelled when streams must end.
     closing: CancellationToken,
     shutting_down: Error,
     watches: Arc<Semaphore>,
 }
 
 impl Health {
-    /// Cancelling `closing` ends the streams with `shutting_down`; no more than `watches_max` are open at once.
+    /// Cancelling `closing` ends the streams with `shutting_down`; at most `watches_max` are open at once.
     pub fn new(
         readiness: ReadinessState,
         closing: CancellationToken,
@@ -48,7 +48,7 @@ impl Health {
     }
 }
 
-fn serving(service: &str, readiness: Readiness) -> ServingStatus {
+fn serving_status(service: &str, readiness: Readiness) -> ServingStatus {
     match (service, readiness) {
         (LIVENESS, _) | (SERVICE_NAME, Readiness::Ready) => ServingStatus::Serving,
         (SERVICE_NAME, Readiness::NotReady | Readiness::Draining) => ServingStatus::NotServing,
@@ -69,7 +69,7 @@ impl health_server::Health for Health {
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<HealthCheckResponse>, Status> {
         // Only Watch may answer SERVICE_UNKNOWN.
-        match serving(&request.get_ref().service, self.readiness.get()) {
+        match serving_status(&request.get_ref().service, self.readiness.get()) {
             ServingStatus::ServiceUnknown => Err(Status::not_found("unknown service")),
             known => Ok(Response::new(response(known))),
         }
@@ -83,40 +83,40 @@ impl health_server::Health for Health {
     ) -> Result<Response<Self::WatchStream>, Status> {
         let permit = Arc::clone(&self.watches)
             .try_acquire_owned()
-            .map_err(|_| Status::resource_exhausted("too many watch health"))?;
+            .map_err(|_| Status::resource_exhausted("too many health watch streams"))?;
         let watcher = Watcher {
             _permit: permit,
             service: request.into_inner().service,
-            news: self.readiness.watch(),
+            readiness: self.readiness.watch(),
             closing: self.closing.clone(),
             shutting_down: self.shutting_down.clone(),
-            told: None,
+            last_sent: None,
             ended: false,
         };
-        Ok(Response::new(unfold(watcher, Watcher::step).boxed()))
+        Ok(Response::new(unfold(watcher, Watcher::next_status).boxed()))
     }
 }
 
 struct Watcher {
     _permit: OwnedSemaphorePermit,
     service: String,
-    news: watch::Receiver<Readiness>,
+    readiness: watch::Receiver<Readiness>,
     closing: CancellationToken,
     shutting_down: Error,
-    told: Option<ServingStatus>,
+    last_sent: Option<ServingStatus>,
     ended: bool,
 }
 
 impl Watcher {
-    async fn step(mut self) -> Option<(Result<HealthCheckResponse, Status>, Self)> {
+    async fn next_status(mut self) -> Option<(Result<HealthCheckResponse, Status>, Self)> {
         if self.ended {
             return None;
         }
         loop {
-            let readiness = *self.news.borrow_and_update();
-            let current = serving(&self.service, readiness);
-            if self.told != Some(current) {
-                self.told = Some(current);
+            let readiness = *self.readiness.borrow_and_update();
+            let current = serving_status(&self.service, readiness);
+            if self.last_sent != Some(current) {
+                self.last_sent = Some(current);
                 return Some((Ok(response(current)), self));
             }
             tokio::select! {
@@ -125,7 +125,7 @@ impl Watcher {
                     let error = status(self.shutting_down.clone());
                     return Some((Err(error), self));
                 }
-                changed = self.news.changed() => changed.ok()?,
+                changed = self.readiness.changed() => changed.ok()?,
             }
         }
     }

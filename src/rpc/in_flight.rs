@@ -1,5 +1,5 @@
-//! How many calls may be in progress at once. Health checks do not count: they are answered at once,
-//! from memory, and their streams have a limit of their own.
+//! Limits the calls in progress at once. Health checks do not count: they are answered from memory, and their streams have
+//! a limit of their own.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,8 +38,8 @@ impl Middleware for InFlight {
         }
         let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
             let retry_after = self.retry_after;
-            let refusal = status(Error::Overloaded { retry_after });
-            return Box::pin(async move { Ok(refusal.into_http()) });
+            let overloaded = status(Error::Overloaded { retry_after });
+            return Box::pin(async move { Ok(overloaded.into_http()) });
         };
         let answer = next.call(request);
         Box::pin(async move {

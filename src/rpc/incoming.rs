@@ -1,6 +1,6 @@
-//! Accepts connections, and watches each of them until it is closed: the handshake (TLS, HTTP/2's preface, the client's
-//! first SETTINGS frame) must be finished in time, and a connection that has to make way ([`ConnectionTable`]) is closed. Of
-//! those that have finished their handshake, HTTP/2's pings find the ones that fall silent.
+//! Accepts connections and watches each until it is closed. Closes those that do not finish their handshake (TLS, HTTP/2's
+//! preface, the client's first SETTINGS frame) in time, and those that [`ConnectionTable`] closes for new ones. After the
+//! handshake, HTTP/2's pings find silent connections.
 
 use std::io;
 use std::pin::Pin;
@@ -22,17 +22,16 @@ use tonic::transport::server::Connected;
 
 use super::Config;
 use super::connections::{ConnectionPermit, ConnectionTable, Peer};
-use crate::net::subscriber_of;
+use crate::net::client_network_of;
 
-/// The pause after a failed accept: the process is out of file descriptors, and will be for a moment.
+/// The pause after a failed accept: the process is probably out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How many connections may wait to be served.
+/// Accepted connections that may wait to be served.
 const ACCEPTED_MAX: usize = 128;
-/// How long the connections without a call that showed the secret may take to close once the service stops: they may never
-/// answer that they have heard of it.
-const STRANGER_GRACE: Duration = Duration::from_secs(1);
+/// How long untrusted connections may take to close once the service stops. They may never acknowledge the shutdown.
+const UNTRUSTED_GRACE: Duration = Duration::from_secs(1);
 
-/// The connections to a listener, until `stop` is cancelled.
+/// A listener's connections, until `stop` is cancelled.
 pub(super) fn accept(
     listener: TcpListener,
     config: &Config,
@@ -42,41 +41,41 @@ pub(super) fn accept(
     let (accepted, incoming) = mpsc::channel(ACCEPTED_MAX);
     let connections =
         ConnectionTable::new(config.connections_max, config.connections_per_address_max);
-    let accepting = Accepting {
+    let acceptor = Acceptor {
         tls,
         hello_timeout: config.hello_timeout,
         accepted,
         stop: stop.clone(),
     };
     tokio::spawn(async move {
-        let stop = accepting.stop.clone();
-        let accept_all = accepting.accept_all(listener, &connections);
-        let _ = stop.run_until_cancelled(accept_all).await;
-        tokio::time::sleep(STRANGER_GRACE).await;
-        connections.cut_strangers();
+        let stop = acceptor.stop.clone();
+        let accept_connections = acceptor.accept_connections(listener, &connections);
+        let _ = stop.run_until_cancelled(accept_connections).await;
+        tokio::time::sleep(UNTRUSTED_GRACE).await;
+        connections.close_all_untrusted();
     });
     ReceiverStream::new(incoming)
 }
 
 #[derive(Clone)]
-struct Accepting {
+struct Acceptor {
     tls: Option<TlsAcceptor>,
     hello_timeout: Duration,
     accepted: mpsc::Sender<io::Result<Connection>>,
     stop: CancellationToken,
 }
 
-impl Accepting {
-    async fn accept_all(&self, listener: TcpListener, connections: &Arc<ConnectionTable>) {
+impl Acceptor {
+    async fn accept_connections(&self, listener: TcpListener, connections: &Arc<ConnectionTable>) {
         loop {
             let Ok((stream, address)) = listener.accept().await else {
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             };
-            // An answer's end must not wait for the acknowledgement of its beginning, which a client delays by 40 ms.
+            // The end of an answer must not wait for the acknowledgement of its beginning, which clients delay by 40 ms.
             let _ = stream.set_nodelay(true);
             // Without a permit, the stream is closed at once.
-            let Some(permit) = connections.acquire(subscriber_of(address.ip())).await else {
+            let Some(permit) = connections.acquire(client_network_of(address.ip())).await else {
                 continue;
             };
             let deadline = Instant::now() + self.hello_timeout;
@@ -86,8 +85,8 @@ impl Accepting {
                         .await
                 }
                 Some(tls) => {
-                    let (accepting, tls) = (self.clone(), tls.clone());
-                    tokio::spawn(accepting.accept_tls(tls, stream, permit, deadline));
+                    let (acceptor, tls) = (self.clone(), tls.clone());
+                    tokio::spawn(acceptor.accept_tls(tls, stream, permit, deadline));
                 }
             }
         }
@@ -102,7 +101,7 @@ impl Accepting {
     ) {
         let finished = tokio::select! {
             finished = tokio::time::timeout_at(deadline, tls.accept(stream)) => finished,
-            () = permit.peer().cut().cancelled() => return,
+            () = permit.peer().closing().cancelled() => return,
             () = self.stop.cancelled() => return,
         };
         if let Ok(Ok(stream)) = finished {
@@ -113,22 +112,22 @@ impl Accepting {
 
     async fn pass_to_server(&self, socket: Socket, permit: ConnectionPermit, deadline: Instant) {
         let connection = Connection::new(socket, permit, deadline, self.stop.clone());
-        // No server takes it once the service stops.
+        // Fails once the service stops.
         let _ = self.accepted.send(Ok(connection)).await;
     }
 }
 
 type Socket = Either<TcpStream, TlsStream<TcpStream>>;
-/// Why a connection ends before its client wants it to.
+/// Completes with the reason when the connection must be closed.
 type End = Pin<Box<dyn Future<Output = io::ErrorKind> + Send>>;
 
-/// A connection that breaks when its time is up or it has to make way.
+/// A connection that fails when its deadline passes or it is told to close.
 pub(super) struct Connection {
     socket: Socket,
     permit: ConnectionPermit,
-    /// `None` once it is finished.
+    /// `None` after the handshake.
     handshake: Option<Handshake>,
-    /// `None` once it has come.
+    /// `None` once it has completed.
     end: Option<End>,
 }
 
@@ -139,11 +138,11 @@ impl Connection {
         deadline: Instant,
         stop: CancellationToken,
     ) -> Self {
-        let cut = permit.peer().cut().clone();
+        let closing = permit.peer().closing().clone();
         let end = async move {
             tokio::select! {
                 () = tokio::time::sleep_until(deadline) => io::ErrorKind::TimedOut,
-                () = cut.cancelled() => io::ErrorKind::ConnectionAborted,
+                () = closing.cancelled() => io::ErrorKind::ConnectionAborted,
                 () = stop.cancelled() => io::ErrorKind::ConnectionAborted,
             }
         };
@@ -155,10 +154,10 @@ impl Connection {
         }
     }
 
-    /// Fails when the connection has come to its end. Every read and write asks, so that a client that takes nothing of what
-    /// it is sent is found too.
-    fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        if self.handshake.is_none() && self.permit.peer().is_known() {
+    /// Fails when the connection must be closed. Called on every read and write, so that it also closes connections whose
+    /// client reads nothing.
+    fn check_end(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        if self.handshake.is_none() && self.permit.peer().is_trusted() {
             return Ok(());
         }
         let Some(end) = &mut self.end else {
@@ -173,16 +172,16 @@ impl Connection {
         }
     }
 
-    /// Follows the handshake; when it is finished, it has no deadline any more.
+    /// Follows the handshake; lifts the deadline when it is finished.
     fn follow_handshake(&mut self, read: &[u8]) -> io::Result<()> {
         let Some(handshake) = &mut self.handshake else {
             return Ok(());
         };
         if handshake.read(read)? {
             self.handshake = None;
-            let cut = self.permit.peer().cut().clone();
+            let closing = self.permit.peer().closing().clone();
             self.end = Some(Box::pin(async move {
-                cut.cancelled().await;
+                closing.cancelled().await;
                 io::ErrorKind::ConnectionAborted
             }));
         }
@@ -190,7 +189,7 @@ impl Connection {
     }
 }
 
-/// How far a client has come: 24 bytes of preface, then a SETTINGS frame.
+/// The progress of the handshake: 24 bytes of preface, then a SETTINGS frame.
 #[derive(Debug, Default)]
 struct Handshake {
     bytes_read: usize,
@@ -202,7 +201,7 @@ const FRAME_HEADER_BYTES: usize = 9;
 const SETTINGS_TYPE: u8 = 4;
 
 impl Handshake {
-    /// Takes what was read next; whether the handshake is finished. What the preface and the settings say is HTTP/2's affair.
+    /// Takes the next bytes read; returns whether the handshake is finished. HTTP/2's code checks the contents.
     fn read(&mut self, bytes: &[u8]) -> io::Result<bool> {
         const HEADER_END: usize = PREFACE_BYTES + FRAME_HEADER_BYTES;
         for byte in bytes {
@@ -241,7 +240,7 @@ impl AsyncRead for Connection {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        this.check(context)?;
+        this.check_end(context)?;
         let before = buffer.filled().len();
         ready!(Pin::new(&mut this.socket).poll_read(context, buffer))?;
         this.follow_handshake(&buffer.filled()[before..])?;
@@ -256,19 +255,19 @@ impl AsyncWrite for Connection {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        this.check(context)?;
+        this.check_end(context)?;
         Pin::new(&mut this.socket).poll_write(context, bytes)
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        this.check(context)?;
+        this.check_end(context)?;
         Pin::new(&mut this.socket).poll_flush(context)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        this.check(context)?;
+        this.check_end(context)?;
         Pin::new(&mut this.socket).poll_shutdown(context)
     }
 
@@ -278,7 +277,7 @@ impl AsyncWrite for Connection {
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        this.check(context)?;
+        this.check_end(context)?;
         Pin::new(&mut this.socket).poll_write_vectored(context, buffers)
     }
 
@@ -291,7 +290,7 @@ impl AsyncWrite for Connection {
 mod tests {
     use super::*;
 
-    /// How many bytes it takes, read in pieces of that size.
+    /// The bytes until the handshake is finished, read in pieces of that size.
     fn finished_after(sent: &[u8], piece: usize) -> io::Result<Option<usize>> {
         let mut handshake = Handshake::default();
         let mut read = 0;

@@ -1,4 +1,4 @@
-//! The methods that exist, as names that live for ever: labels must not be made of what callers send.
+//! The methods that exist, as static names: metric labels must not be made of what callers send.
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
@@ -7,7 +7,7 @@ use prost::Message as _;
 
 use crate::proto;
 
-/// What stands for a path that is no method.
+/// The name of any path that is not a method.
 pub(super) const UNKNOWN: &str = "unknown";
 const HEALTH_PREFIX: &str = "/grpc.health.v1.Health/";
 const REFLECTION_PREFIX: &str = "/grpc.reflection.";
@@ -37,17 +37,17 @@ pub(super) fn method(path: &str) -> &'static str {
     METHODS.get(path).copied().unwrap_or(UNKNOWN)
 }
 
-/// Whether a path is a method that takes one message and no stream of them: all but reflection.
+/// Whether a path is a method that takes a single message. Only reflection takes a stream.
 pub(super) fn has_single_request(path: &str) -> bool {
     METHODS.contains(path) && !path.starts_with(REFLECTION_PREFIX)
 }
 
-/// Whether a path belongs to grpc.health, which asks nobody for the secret.
+/// Whether a path belongs to grpc.health, which needs no secret.
 pub(super) fn is_health(path: &str) -> bool {
     path.starts_with(HEALTH_PREFIX)
 }
 
-/// Whether a path is a method of a protocol of gRPC's own.
+/// Whether a path is a method of one of gRPC's own services.
 pub(super) fn is_standard(path: &str) -> bool {
     STANDARD.contains(&path)
 }

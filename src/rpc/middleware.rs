@@ -1,4 +1,4 @@
-//! What surrounds every call. A [`Middleware`] says what it does; the rest of tower's protocol stands here once.
+//! Layers around every call. A [`Middleware`] has its behaviour; this file has the rest of tower's protocol.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -7,10 +7,10 @@ use http::{Request, Response};
 use tonic::body::Body;
 use tower::{Layer, Service};
 
-/// The answer to a call, once it is there.
+/// The future answer to a call.
 pub(super) type Answer<B, E> = Pin<Box<dyn Future<Output = Result<Response<B>, E>> + Send>>;
 
-/// What a middleware passes calls on to. It has said that it is ready for one.
+/// The service that a middleware passes calls to. It has reported that it is ready for one.
 pub(super) trait Next:
     Service<Request<Body>, Response = Response<Body>, Error: 'static, Future: Send + 'static>
     + Clone
@@ -27,7 +27,7 @@ impl<S> Next for S where
 {
 }
 
-/// Looks at a call on its way in, at its answer on its way out, or answers itself.
+/// Inspects a call or its answer, or answers the call itself.
 pub(super) trait Middleware: Clone {
     /// The body of its answers.
     type Body;

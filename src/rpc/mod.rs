@@ -4,7 +4,6 @@ mod adapter;
 mod connections;
 mod deadline;
 mod details;
-mod gate;
 mod health;
 mod in_flight;
 mod incoming;
@@ -12,6 +11,7 @@ mod message;
 mod methods;
 mod middleware;
 mod observe;
+mod secret_check;
 mod status;
 mod tls;
 mod trace_context;
@@ -46,16 +46,16 @@ const HEALTH_MESSAGE_BYTES_MAX: usize = 1024;
 /// Settings of the gRPC edge.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Whether reflection is served, to those who show the secret.
+    /// Whether reflection is served, to callers with the secret.
     pub reflection: bool,
     /// The largest request.
     pub message_bytes_max: usize,
     /// How long a call's message may take to arrive in full.
     pub body_timeout: Duration,
-    /// How many calls may be in progress at once, and how many may wait for their message; more are refused as overload.
-    /// Streams count only while they open.
+    /// How many calls may be in progress at once, and how many may wait for their message; further calls are refused as
+    /// overload. Streams count only while they open.
     pub in_flight_max: usize,
-    /// How many may watch health at once.
+    /// How many health watch streams may be open at once.
     pub health_watches_max: usize,
     /// How long a connection may take from its start to a finished handshake: TLS, HTTP/2's preface, the first SETTINGS.
     pub hello_timeout: Duration,
@@ -67,37 +67,37 @@ pub struct Config {
     pub streams_per_connection_max: u32,
     /// How often an idle connection is pinged, and how long it may take to answer.
     pub keepalive: Duration,
-    /// How old a connection becomes before its client is asked to open another, so that clients find new instances; calls
-    /// that it carries are not cut. `None`: any age.
+    /// The age at which a connection's client is asked to open another, so that clients find new instances. Its calls finish
+    /// first. `None`: no limit.
     pub connection_age_max: Option<Duration>,
-    /// What a caller is told to wait when it is refused as overload.
+    /// When an overloaded caller should try again.
     pub retry_after: Duration,
 }
 
-/// What the edge stands on.
+/// The edge's dependencies.
 #[derive(Clone)]
 pub struct Parts {
-    /// What calls are passed on to.
+    /// Handles the calls.
     pub api: Api,
-    /// The secrets that let callers in.
+    /// The secrets that callers may show.
     pub secrets: Arc<InternalSecrets>,
-    /// What health answers.
+    /// Answers health checks.
     pub health: Health,
-    /// Where calls are counted.
+    /// Counts calls.
     pub metrics: Arc<Metrics>,
 }
 
-/// The edge could not be set up or broke.
+/// The edge could not be set up, or failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// TLS_CERT_FILE, TLS_KEY_FILE or TLS_CLIENT_CA_FILE do not hold what they should.
+    /// TLS_CERT_FILE, TLS_KEY_FILE or TLS_CLIENT_CA_FILE cannot be used.
     #[error("the TLS files cannot be used")]
     Tls(#[from] TlsError),
     /// The API's descriptors cannot be read.
     #[error("reflection cannot be set up")]
     Reflection(#[source] tonic_reflection::server::Error),
-    /// The server broke.
-    #[error("the gRPC server broke")]
+    /// The server failed.
+    #[error("the gRPC server failed")]
     Server(#[source] tonic::transport::Error),
 }
 
@@ -126,13 +126,13 @@ pub async fn serve(
     }
     let acceptor = tls.map(Tls::acceptor).transpose()?;
     let connections = incoming::accept(listener, config, acceptor, &stop);
-    // From the outside in: everything is observed, every error is detailed, deadlines are kept, the secret is
-    // checked, and a call counts as in progress only once its message is here.
+    // Outermost first: observe, add details to errors, enforce deadlines, check the secret, receive the message, limit the
+    // calls in flight.
     base_server(config)
         .layer(Around(observe::Observe::new(Arc::clone(&metrics))))
         .layer(Around(details::Details))
         .layer(Around(deadline::Deadline))
-        .layer(Around(gate::Gate::new(secrets, metrics)))
+        .layer(Around(secret_check::SecretCheck::new(secrets, metrics)))
         .layer(Around(message::MessageFirst::new(config)))
         .layer(Around(in_flight::InFlight::new(config)))
         .add_routes(routes)
@@ -141,7 +141,7 @@ pub async fn serve(
         .map_err(ServeError::Server)
 }
 
-/// Serves nothing but health, in plain text: for probes that speak no TLS.
+/// Serves only health, in plain text, for probes without TLS.
 ///
 /// # Errors
 /// See [`ServeError`].
@@ -161,7 +161,7 @@ pub async fn serve_health(
         .map_err(ServeError::Server)
 }
 
-/// Health checks need no secret, so they get memory for a service's name and no more.
+/// Health checks need no secret, so their messages are limited to a service's name.
 fn health_server(health: Health) -> HealthServer<Health> {
     HealthServer::new(health).max_decoding_message_size(HEALTH_MESSAGE_BYTES_MAX)
 }
@@ -169,7 +169,7 @@ fn health_server(health: Health) -> HealthServer<Health> {
 fn base_server(config: &Config) -> Server {
     let server = Server::builder()
         .max_concurrent_streams(config.streams_per_connection_max)
-        // A backend may cancel as many calls at once as it may make, without losing its connection.
+        // A backend may cancel all its calls at once without losing its connection.
         .http2_max_pending_accept_reset_streams(
             usize::try_from(config.streams_per_connection_max).ok(),
         )
@@ -186,7 +186,7 @@ fn add_reflection(routes: Routes, message_bytes_max: usize) -> Result<Routes, Se
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            // No service uses these messages, but clients that work by reflection decode errors' details with them.
+            // Only for reflection clients, which use these types to show error details.
             .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
     let v1 = builder().build_v1().map_err(ServeError::Reflection)?;

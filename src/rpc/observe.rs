@@ -1,4 +1,4 @@
-//! One span, one log line and the metrics of each call, whatever becomes of it.
+//! Gives every call a span, a log line and metrics, however it ends.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -52,13 +52,13 @@ impl Middleware for Observe {
     }
 }
 
-/// A call in progress; reported when dropped, so that none goes unreported.
+/// A call in progress; reported when dropped, so that cancelled calls are reported too.
 pub(super) struct Call {
     method: &'static str,
     routine: bool,
     span: Span,
     started: Instant,
-    /// Unset until the call has ended of itself.
+    /// Unset until the call ends, and if its caller cancels it.
     code: Option<Code>,
     metrics: Arc<Metrics>,
 }
@@ -88,7 +88,7 @@ impl Call {
         }
     }
 
-    /// Headers carry a status when no message follows, trailers when one did.
+    /// The status is in the headers if no message follows, otherwise in the trailers.
     fn read_status(&mut self, headers: &HeaderMap) {
         if let Some(status) = Status::from_header_map(headers) {
             self.code = Some(status.code());
@@ -99,7 +99,7 @@ impl Call {
 impl Drop for Call {
     fn drop(&mut self) {
         let took = self.started.elapsed();
-        // Without a status the caller went away.
+        // Without a status, the caller cancelled the call.
         let code = code_name(self.code.unwrap_or(Code::Cancelled));
         self.metrics.rpcs_in_flight.dec();
         self.metrics.rpc(self.method, code, took);
@@ -114,7 +114,7 @@ impl Drop for Call {
 }
 
 pin_project! {
-    /// A response body that watches for the status at its end.
+    /// A response body that reads the status from the trailers.
     pub(super) struct ObservedBody {
         #[pin]
         body: Body,

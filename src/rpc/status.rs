@@ -1,4 +1,4 @@
-//! Errors as gRPC statuses: the only place that names codes.
+//! Converts errors to gRPC statuses; the only place that names codes.
 
 #![warn(clippy::wildcard_enum_match_arm)]
 
@@ -31,7 +31,7 @@ pub fn code_of(class: CallClass) -> Code {
     }
 }
 
-/// The status that tells a caller of an error.
+/// An error as a status.
 pub(super) fn status(error: impl Into<CallError>) -> Status {
     let ErrorDescription {
         reason,
@@ -62,8 +62,8 @@ pub(super) fn status(error: impl Into<CallError>) -> Status {
     Status::with_error_details(code_of(class), message, details)
 }
 
-/// The status that ends a call of a method before or instead of its handler. Health's protocol has codes only.
-pub(super) fn early_status(path: &str, error: impl Into<CallError>) -> Status {
+/// The status of a call that ends before its handler runs. Health's protocol has codes only.
+pub(super) fn status_before_handler(path: &str, error: impl Into<CallError>) -> Status {
     let error = error.into();
     if is_health(path) {
         let description = ErrorDescription::from(error);
@@ -73,13 +73,13 @@ pub(super) fn early_status(path: &str, error: impl Into<CallError>) -> Status {
     }
 }
 
-/// What a status that carries no details stands for: the gRPC library made it, before or instead of a handler.
-pub(super) fn bare(code: Code, method_is_known: bool) -> CallError {
+/// The error behind a status without details, which the gRPC library made before a handler ran.
+pub(super) fn error_of_bare_status(code: Code, method_is_known: bool) -> CallError {
     match code {
         Code::Unimplemented if method_is_known => CallFault::EncodingUnsupported.into(),
         Code::Unimplemented => CallFault::MethodUnknown.into(),
         Code::OutOfRange | Code::ResourceExhausted => CallFault::MessageTooLarge.into(),
-        // What it calls an internal error is a request that it could not decode.
+        // The library's code for a request that it could not decode.
         Code::Internal => CallFault::MessageMalformed.into(),
         Code::Ok
         | Code::Cancelled

@@ -1,4 +1,4 @@
-//! TLS, and mutual TLS where a client must show a certificate.
+//! TLS, and mutual TLS if clients must show a certificate.
 
 use std::sync::Arc;
 
@@ -19,26 +19,26 @@ pub struct Tls {
     pub certificate: Vec<u8>,
     /// Its private key.
     pub key: Vec<u8>,
-    /// Who signs clients' certificates, if clients must show one.
+    /// The CA of clients' certificates, if clients must show one.
     pub client_ca: Option<Vec<u8>>,
 }
 
-/// TLS_CERT_FILE, TLS_KEY_FILE or TLS_CLIENT_CA_FILE do not hold what they should.
+/// TLS_CERT_FILE, TLS_KEY_FILE or TLS_CLIENT_CA_FILE cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file is not PEM, or does not hold what it should.
-    #[error("a TLS file is no PEM file")]
+    /// A file is not PEM, or has the wrong contents.
+    #[error("a TLS file is not a PEM file")]
     Pem(#[from] pem::Error),
-    /// The certificate and the key do not go together.
+    /// The certificate and the key do not match.
     #[error("the certificate and the key cannot be used")]
     Identity(#[from] rustls::Error),
-    /// The file holds no certificate that can sign others.
+    /// The file contains no CA certificate.
     #[error("the clients' CA cannot be used")]
     ClientCa(#[from] VerifierBuilderError),
 }
 
 impl Tls {
-    /// Whether the files hold what they should.
+    /// Checks that the files can be used.
     ///
     /// # Errors
     /// [`TlsError`]
@@ -46,7 +46,7 @@ impl Tls {
         self.acceptor().map(|_| ())
     }
 
-    /// What makes TLS connections of accepted ones.
+    /// Performs the TLS handshake of accepted connections.
     pub(super) fn acceptor(&self) -> Result<TlsAcceptor, TlsError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))

@@ -1,4 +1,4 @@
-//! W3C trace context: a caller's trace goes on here.
+//! W3C trace context: continues the caller's trace.
 
 use http::HeaderMap;
 use opentelemetry::propagation::{Extractor, TextMapPropagator as _};
@@ -19,7 +19,7 @@ impl Extractor for Headers<'_> {
     }
 }
 
-/// Makes the span a child of the `traceparent` that the request carries, if it carries one.
+/// Makes the span a child of the request's `traceparent`, if there is one.
 pub(super) fn continue_from(headers: &HeaderMap, span: &Span) {
     if !headers.contains_key("traceparent") {
         return;
@@ -30,6 +30,6 @@ pub(super) fn continue_from(headers: &HeaderMap, span: &Span) {
         return;
     }
     span.record("trace_id", caller.trace_id().to_string());
-    // Fails only where spans are not exported: the log line has the trace id all the same.
+    // Fails only if spans are not exported; the log line has the trace id anyway.
     let _ = span.set_parent(context);
 }

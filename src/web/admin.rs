@@ -15,12 +15,12 @@ use super::{ConnectionLimits, server};
 use crate::auth::token::Tokens;
 use crate::telemetry::metrics::Metrics;
 
-/// How long SFU nodes may keep the keys: shorter than any rotation should take.
+/// How long SFU nodes may cache the keys; a key rotation must take longer.
 const JWKS_CACHE: &str = "public, max-age=300";
-/// OpenMetrics text, as the metrics' encoder writes it.
+/// OpenMetrics text, the format of the metrics' encoder.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// What is served.
+/// What the admin address serves.
 #[derive(Clone)]
 pub struct Parts {
     /// At `/.well-known/jwks.json`.

@@ -1,4 +1,4 @@
-//! The page and what belongs to it, embedded in the binary, and its texts in every language.
+//! The page, its files and its texts in every language, embedded in the binary.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -9,20 +9,20 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{Html, IntoResponse, Response};
 use include_dir::{Dir, DirEntry, include_dir};
 
-use super::refusal::Refusal;
+use super::page_error::PageError;
 use super::{Config, Edge};
 
 static WEB: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/web");
-/// The language of those who ask for none that there is.
+/// The language for browsers that accept none of the available ones.
 const LANGUAGE_DEFAULT: &str = "en";
-/// The files' addresses change with their contents, so they never need to be asked for again.
+/// The files' addresses change with their contents, so browsers may cache them indefinitely.
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
-/// What a browser that was refused for load is told to wait, in seconds.
+/// When a browser should retry after an overload, in seconds.
 const RETRY_AFTER_SECS: HeaderValue = HeaderValue::from_static("5");
 
 type Catalogue = HashMap<String, String>;
 
-/// The embedded files, ready to be served.
+/// The embedded files.
 pub(super) struct Assets {
     /// Changes with the files' contents.
     version: String,
@@ -65,20 +65,20 @@ impl Assets {
         values: &[(&str, &str)],
     ) -> Response {
         let language = self.language(headers);
-        Html(self.fill("page.html", language, config, values)).into_response()
+        Html(self.fill_template("page.html", language, config, values)).into_response()
     }
 
-    /// The page that tells of a refusal.
-    pub(super) fn refuse(
+    /// The page that shows an error.
+    pub(super) fn error_page(
         &self,
-        refusal: &Refusal,
+        error: &PageError,
         headers: &HeaderMap,
         config: &Config,
     ) -> Response {
         let language = self.language(headers);
-        let code = refusal.code();
-        let opens_at = match refusal {
-            Refusal::TooEarly { opens } => opens.to_string(),
+        let code = error.code();
+        let opens_at = match error {
+            PageError::TooEarly { opens } => opens.to_string(),
             _ => String::new(),
         };
         let [title, text, todo] = ["title", "text", "todo"]
@@ -90,9 +90,9 @@ impl Assets {
             ("text", text),
             ("todo", todo),
         ];
-        let page = Html(self.fill("error.html", language, config, &values));
-        let mut response = (refusal.status(), page).into_response();
-        if matches!(refusal, Refusal::RateLimited | Refusal::StoreAway) {
+        let page = Html(self.fill_template("error.html", language, config, &values));
+        let mut response = (error.status(), page).into_response();
+        if matches!(error, PageError::RateLimited | PageError::StoreUnavailable) {
             response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_SECS);
         }
         response
@@ -105,14 +105,14 @@ impl Assets {
             .map_or("", String::as_str)
     }
 
-    /// The first language that the browser accepts and that there is.
+    /// The available language that the browser prefers.
     fn language(&self, headers: &HeaderMap) -> &str {
         let accepted = headers
             .get(ACCEPT_LANGUAGE)
             .and_then(|header| header.to_str().ok())
             .unwrap_or("");
-        let mut wanted: Vec<_> = accepted.split(',').map(parse_language).collect();
-        // Stable: of those with one weight, the first is wanted most.
+        let mut wanted: Vec<_> = accepted.split(',').map(parse_language_range).collect();
+        // The sort is stable: among equal weights, the first is preferred.
         wanted.sort_by(|(_, one), (_, other)| other.total_cmp(one));
         wanted
             .into_iter()
@@ -121,7 +121,7 @@ impl Assets {
             .map_or(LANGUAGE_DEFAULT, |(language, _)| language.as_str())
     }
 
-    fn fill(
+    fn fill_template(
         &self,
         template: &str,
         language: &str,
@@ -147,8 +147,8 @@ impl Assets {
     }
 }
 
-/// A language without its region, and its weight (RFC 9110, section 12.5.4).
-fn parse_language(entry: &str) -> (String, f32) {
+/// Parses a language, without its region, and its weight (RFC 9110, section 12.5.4).
+fn parse_language_range(entry: &str) -> (String, f32) {
     let (tag, parameters) = entry.split_once(';').unwrap_or((entry, ""));
     let weight = parameters
         .trim()
@@ -174,12 +174,12 @@ fn escape(text: &str) -> String {
         .replace('>', "&gt;")
         .replace('"', "&quot;")
         .replace('\'', "&#39;")
-        // A value must not be taken for a placeholder.
+        // A value must not become a placeholder.
         .replace('{', "&#123;")
 }
 
-/// One of the files that the page asks for.
-pub(super) async fn file(
+/// One of the page's files.
+pub(super) async fn serve_file(
     State(edge): State<Edge>,
     Path((version, path)): Path<(String, String)>,
     headers: HeaderMap,
@@ -187,9 +187,9 @@ pub(super) async fn file(
     let Some((file, kind)) = WEB.get_file(&path).zip(content_type(&path)) else {
         return edge
             .assets
-            .refuse(&Refusal::NotFound, &headers, &edge.config);
+            .error_page(&PageError::NotFound, &headers, &edge.config);
     };
-    // A page of another version asks during an upgrade: what it gets must not be kept under that version's address.
+    // During an upgrade, a page of another version may request this file; it must not be cached under that version's address.
     let cache = if version == edge.assets.version {
         IMMUTABLE
     } else {
@@ -199,7 +199,7 @@ pub(super) async fn file(
     (headers, file.contents()).into_response()
 }
 
-/// Pages are templates and have addresses of their own; they have no type here.
+/// `None` for the pages, which are templates with addresses of their own.
 fn content_type(path: &str) -> Option<&'static str> {
     let (_, extension) = path.rsplit_once('.')?;
     match extension {

@@ -1,4 +1,4 @@
-//! The cookie that a join token is exchanged for: one a participant, so that several can share a browser.
+//! The cookie that a join token is exchanged for. Each participant has their own, so that several can share a browser.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use axum::http::HeaderMap;
@@ -8,10 +8,10 @@ use std::time::Duration;
 use super::Config;
 use crate::domain::id::{SessionId, UserId};
 
-/// How many bytes of a hash name a slot: enough to tell the participants of one session apart.
+/// The bytes of the hash in a slot: enough to distinguish the participants of a session.
 const SLOT_BYTES: usize = 6;
 
-/// Names a participant within their session and browser, without telling who they are.
+/// Identifies a participant within their session and browser without revealing the user id.
 pub(super) fn slot(session_id: &SessionId, user_id: &UserId) -> String {
     let hash = digest(&SHA256, format!("{session_id} {user_id}").as_bytes());
     hash.as_ref()
@@ -21,7 +21,7 @@ pub(super) fn slot(session_id: &SessionId, user_id: &UserId) -> String {
         .collect()
 }
 
-/// Whether a text can be a slot.
+/// Whether a text has the form of a slot.
 pub(super) fn is_slot(text: &str) -> bool {
     text.len() == 2 * SLOT_BYTES && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
@@ -35,8 +35,8 @@ pub(super) fn set(
     good_for: Duration,
 ) -> String {
     let is_secure = config.links.is_secure();
-    // Within another site's frame only a cookie for all sites is sent, and browsers take that over TLS only. It is of no
-    // use to other sites: every request that changes something has its origin checked.
+    // In a frame of another site, browsers send only SameSite=None cookies, and only over TLS. Other sites cannot misuse
+    // them, because the origin of every request that changes something is checked.
     let site = if is_secure && config.frame_ancestors != "'none'" {
         "; SameSite=None; Secure; Partitioned"
     } else if is_secure {

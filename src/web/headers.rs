@@ -1,4 +1,4 @@
-//! Headers that every answer carries, and the line that every request leaves in the log.
+//! Adds headers to every answer, and logs every request.
 
 use std::time::Instant;
 
@@ -16,12 +16,12 @@ use super::{Config, Edge};
 const PERMISSIONS: &str = "camera=(self), microphone=(self), display-capture=(self), fullscreen=(self), autoplay=(self), \
      speaker-selection=(self), screen-wake-lock=(self), geolocation=(), payment=(), usb=(), serial=(), midi=(), \
      accelerometer=(), gyroscope=(), magnetometer=()";
-/// Two years. Not for subdomains: with a path prefix, the host is somebody else's.
+/// Two years. Without subdomains: with a path prefix, the host belongs to another service.
 const HSTS: &str = "max-age=63072000";
 
-/// Nothing inline, nothing from elsewhere.
+/// Allows only the service's own files, and nothing inline.
 fn content_security_policy(config: &Config) -> String {
-    // Some browsers do not count a WebSocket of the same origin as 'self'.
+    // In some browsers, 'self' does not cover WebSockets of the same origin.
     let socket_origin = config.links.origin().replacen("http", "ws", 1);
     format!(
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \
@@ -31,8 +31,12 @@ fn content_security_policy(config: &Config) -> String {
     )
 }
 
-/// Adds the headers that keep the page to itself.
-pub(super) async fn secure(State(edge): State<Edge>, request: Request, next: Next) -> Response {
+/// Adds the headers that isolate the page from others.
+pub(super) async fn add_security_headers(
+    State(edge): State<Edge>,
+    request: Request,
+    next: Next,
+) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     let mut set = |name: HeaderName, value: &str| {
@@ -61,8 +65,8 @@ pub(super) async fn secure(State(edge): State<Edge>, request: Request, next: Nex
     response
 }
 
-/// Logs the request by its route: the address itself may hold a token.
-pub(super) async fn log(request: Request, next: Next) -> Response {
+/// Logs the request by its route, because the address may contain a token.
+pub(super) async fn log_request(request: Request, next: Next) -> Response {
     let route = request
         .extensions()
         .get::<MatchedPath>()

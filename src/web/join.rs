@@ -1,4 +1,4 @@
-//! The join page: a link's token is exchanged for a cookie, and the page itself is shown at an address without it.
+//! The join page. Exchanges a link's token for a cookie, and shows the page at an address without the token.
 
 use axum::body::{Body, to_bytes};
 use axum::extract::rejection::{PathRejection, QueryRejection};
@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::refusal::Refusal;
+use super::page_error::PageError;
 use super::{Edge, cookie};
 use crate::api::names::parse_own_name;
 use crate::app::signalling::{AuthorizedParticipant, ParticipantIdentity};
@@ -18,15 +18,15 @@ use crate::domain::error::Error;
 use crate::domain::id::SessionId;
 use crate::domain::role::Action;
 
-/// The most that a name takes in JSON: 256 characters, each of them escaped.
+/// The size limit of a name's JSON: 256 characters, each of them escaped.
 const NAME_BYTES_MAX: usize = 4096;
 
 /// What a join page's address may carry. Has no `Debug`: it holds a credential.
 #[derive(Default, Deserialize)]
 pub(super) struct JoinQuery {
-    /// The join token, in a link as it was handed out.
+    /// The join token, in a link from the backend.
     token: Option<String>,
-    /// The participant's slot, once the token was exchanged.
+    /// The participant's slot, after the exchange.
     p: Option<String>,
 }
 
@@ -38,36 +38,40 @@ pub(super) async fn page(
     headers: HeaderMap,
 ) -> Response {
     let query = query.unwrap_or_default().0;
-    let outcome = match SessionId::parse(text(session_id)) {
-        Err(_) => Err(Refusal::UnknownSession),
+    let outcome = match SessionId::parse(path_text(session_id)) {
+        Err(_) => Err(PageError::UnknownSession),
         Ok(session_id) => match query {
             JoinQuery {
                 token: Some(token), ..
-            } => exchange(&edge, &session_id, &token).await,
-            JoinQuery { p: Some(slot), .. } => show(&edge, &session_id, &slot, &headers).await,
+            } => exchange_token(&edge, &session_id, &token).await,
+            JoinQuery { p: Some(slot), .. } => show_page(&edge, &session_id, &slot, &headers).await,
             JoinQuery {
                 token: None,
                 p: None,
-            } => Err(Refusal::MissingToken),
+            } => Err(PageError::MissingToken),
         },
     };
-    outcome.unwrap_or_else(|refusal| edge.assets.refuse(&refusal, &headers, &edge.config))
+    outcome.unwrap_or_else(|error| edge.assets.error_page(&error, &headers, &edge.config))
 }
 
-/// An address that was mangled on its way is answered like one that is wrong.
-pub(super) fn text(part: Result<Path<String>, PathRejection>) -> String {
+/// Treats a malformed address as an unknown one.
+pub(super) fn path_text(part: Result<Path<String>, PathRejection>) -> String {
     part.map(|Path(text)| text).unwrap_or_default()
 }
 
-/// Also done before the door opens and while the store is away: a page that tries again must not have the token in its
-/// address.
-async fn exchange(edge: &Edge, session_id: &SessionId, token: &str) -> Result<Response, Refusal> {
+/// The exchange also works before the join window opens and while the store is unavailable, because a page that retries must
+/// not have the token in its address.
+async fn exchange_token(
+    edge: &Edge,
+    session_id: &SessionId,
+    token: &str,
+) -> Result<Response, PageError> {
     let signalling = &edge.signalling;
     let identity = signalling.verify_credential(token, Purpose::Join, session_id)?;
     if let Err(reason) = signalling.session_of(&identity).await {
-        match Refusal::from(reason) {
-            Refusal::StoreAway => {}
-            refusal => return Err(refusal),
+        match PageError::from(reason) {
+            PageError::StoreUnavailable => {}
+            error => return Err(error),
         }
     }
     let slot = cookie::slot(session_id, &identity.user_id);
@@ -78,13 +82,15 @@ async fn exchange(edge: &Edge, session_id: &SessionId, token: &str) -> Result<Re
     Ok((StatusCode::SEE_OTHER, headers).into_response())
 }
 
-async fn show(
+async fn show_page(
     edge: &Edge,
     session_id: &SessionId,
     slot: &str,
     headers: &HeaderMap,
-) -> Result<Response, Refusal> {
-    let identity = bearer(edge, session_id, slot, headers).await?.identity;
+) -> Result<Response, PageError> {
+    let identity = authorize_cookie(edge, session_id, slot, headers)
+        .await?
+        .identity;
     let ask_name = identity.name.is_empty();
     let values = [
         ("session_id", session_id.as_str()),
@@ -100,56 +106,58 @@ fn flag(set: bool) -> &'static str {
     if set { "true" } else { "false" }
 }
 
-/// The participant whom the cookie in a slot names.
-pub(super) async fn bearer(
+/// Authorizes the participant of a slot by its cookie.
+pub(super) async fn authorize_cookie(
     edge: &Edge,
     session_id: &SessionId,
     slot: &str,
     headers: &HeaderMap,
-) -> Result<AuthorizedParticipant, Refusal> {
+) -> Result<AuthorizedParticipant, PageError> {
     if !cookie::is_slot(slot) {
-        return Err(Refusal::MissingToken);
+        return Err(PageError::MissingToken);
     }
-    let credential = cookie::read(headers, slot).ok_or(Refusal::MissingToken)?;
+    let credential = cookie::read(headers, slot).ok_or(PageError::MissingToken)?;
     Ok(edge
         .signalling
         .authorize_participant(credential, Purpose::Stay, session_id)
         .await?)
 }
 
-/// `POST /join/{session_id}/name`: somebody whose link came without a name gives one, which the session keeps. It travels in a
-/// body, because addresses end up in the logs of proxies.
-pub(super) async fn name(
+/// `POST /join/{session_id}/name`: a participant whose link has no name chooses one, and the session stores it. The name is
+/// sent in the body, because proxies log addresses.
+pub(super) async fn set_name(
     State(edge): State<Edge>,
     session_id: Result<Path<String>, PathRejection>,
     query: Result<Query<JoinQuery>, QueryRejection>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let (session_id, query) = (text(session_id), query.unwrap_or_default().0);
-    let outcome = match namer(&edge, session_id, query, &headers).await {
+    let (session_id, query) = (path_text(session_id), query.unwrap_or_default().0);
+    let outcome = match authorize_naming(&edge, session_id, query, &headers).await {
         Ok(identity) => match read_name(&edge, body).await {
-            Ok(name) => keep_name(&edge, &identity, &name).await,
+            Ok(name) => store_name(&edge, &identity, &name).await,
             Err(fault) => return (StatusCode::UNPROCESSABLE_ENTITY, fault).into_response(),
         },
-        Err(refusal) => Err(refusal),
+        Err(error) => Err(error),
     };
-    outcome.unwrap_or_else(|refusal| edge.assets.refuse(&refusal, &headers, &edge.config))
+    outcome.unwrap_or_else(|error| edge.assets.error_page(&error, &headers, &edge.config))
 }
 
-/// Who gives a name. Asked before the body is read, for which nobody else is waited.
-async fn namer(
+/// Authorizes the request before its body is read.
+async fn authorize_naming(
     edge: &Edge,
     session_id: String,
     query: JoinQuery,
     headers: &HeaderMap,
-) -> Result<ParticipantIdentity, Refusal> {
+) -> Result<ParticipantIdentity, PageError> {
     if !edge.config.is_own_origin(headers) {
-        return Err(Refusal::Origin);
+        return Err(PageError::Origin);
     }
-    let session_id = SessionId::parse(session_id).map_err(|_| Refusal::UnknownSession)?;
-    let slot = query.p.ok_or(Refusal::MissingToken)?;
-    Ok(bearer(edge, &session_id, &slot, headers).await?.identity)
+    let session_id = SessionId::parse(session_id).map_err(|_| PageError::UnknownSession)?;
+    let slot = query.p.ok_or(PageError::MissingToken)?;
+    Ok(authorize_cookie(edge, &session_id, &slot, headers)
+        .await?
+        .identity)
 }
 
 async fn read_name(edge: &Edge, body: Body) -> Result<String, String> {
@@ -159,24 +167,24 @@ async fn read_name(edge: &Edge, body: Body) -> Result<String, String> {
     );
     let body = reading
         .await
-        .map_err(|_| "the body took too long")?
-        .map_err(|_| "the body is too large, or broke off")?;
-    let fault = r#"the body must be {"name": "…"}, in JSON"#;
+        .map_err(|_| "the body did not arrive in time")?
+        .map_err(|_| "the body is too large or incomplete")?;
+    let fault = r#"the body must be the JSON object {"name": "…"}"#;
     let fields: Map<String, Value> = serde_json::from_slice(&body).map_err(|_| fault)?;
     let name = fields.get("name").and_then(Value::as_str).ok_or(fault)?;
     parse_own_name(name)
 }
 
-async fn keep_name(
+async fn store_name(
     edge: &Edge,
     identity: &ParticipantIdentity,
     name: &str,
-) -> Result<Response, Refusal> {
+) -> Result<Response, PageError> {
     match edge.signalling.name_participant(identity, name).await {
         Ok(()) => Ok(StatusCode::NO_CONTENT.into_response()),
         Err(Error::NameGiven) => {
-            let told = "another name was given already, here or with the link";
-            Ok((StatusCode::CONFLICT, told).into_response())
+            let fault = "this participant already has a different name";
+            Ok((StatusCode::CONFLICT, fault).into_response())
         }
         Err(error) => Err(error.into()),
     }
@@ -185,5 +193,5 @@ async fn keep_name(
 /// Any other address.
 pub(super) async fn not_found(State(edge): State<Edge>, headers: HeaderMap) -> Response {
     edge.assets
-        .refuse(&Refusal::NotFound, &headers, &edge.config)
+        .error_page(&PageError::NotFound, &headers, &edge.config)
 }

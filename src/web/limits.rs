@@ -1,4 +1,4 @@
-//! How much one address may ask for.
+//! Limits the requests of each address.
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
@@ -9,14 +9,14 @@ use axum::middleware::Next;
 use axum::response::Response;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
-use super::refusal::Refusal;
+use super::page_error::PageError;
 use super::{Config, Edge, PeerAddress};
-use crate::net::subscriber_of;
+use crate::net::client_network_of;
 
-/// How many requests pass between clearings of addresses that have not been seen for a while.
+/// The number of requests after which idle addresses are forgotten.
 const CLEAR_EVERY: u32 = 4096;
 
-/// Requests by address.
+/// The rates of requests, by address.
 pub(super) struct Limits {
     requests: DefaultKeyedRateLimiter<IpAddr>,
     seen: AtomicU32,
@@ -43,23 +43,27 @@ impl Limits {
     }
 }
 
-/// Refuses an address that asks for too much.
-pub(super) async fn by_address(State(edge): State<Edge>, request: Request, next: Next) -> Response {
-    // The page's files are kept by browsers and cost nothing; many patients of one clinic share an address.
+/// Refuses requests from an address over its limit.
+pub(super) async fn limit_by_address(
+    State(edge): State<Edge>,
+    request: Request,
+    next: Next,
+) -> Response {
+    // The page's files do not count: browsers cache them, and many patients of a clinic share an address.
     let path = request.uri().path();
     let path = path
         .strip_prefix(edge.config.links.path_prefix())
         .unwrap_or(path);
-    let free = path.starts_with("/assets/");
-    if free || edge.limits.allow(client_address(&edge.config, &request)) {
+    let is_exempt = path.starts_with("/assets/");
+    if is_exempt || edge.limits.allow(client_address(&edge.config, &request)) {
         next.run(request).await
     } else {
         edge.assets
-            .refuse(&Refusal::RateLimited, request.headers(), &edge.config)
+            .error_page(&PageError::RateLimited, request.headers(), &edge.config)
     }
 }
 
-/// The address of the client: the last one in X-Forwarded-For that no trusted proxy wrote about itself.
+/// The client's address: the last one in X-Forwarded-For that is not a trusted proxy's.
 fn client_address(config: &Config, request: &Request) -> IpAddr {
     let peer = request
         .extensions()
@@ -73,7 +77,7 @@ fn client_address(config: &Config, request: &Request) -> IpAddr {
             .any(|network| network.contains(address))
     };
     if !trusted(&peer) {
-        return subscriber_of(peer);
+        return client_network_of(peer);
     }
     let headers = request.headers().get_all("x-forwarded-for");
     let entries: Vec<&str> = headers
@@ -81,18 +85,18 @@ fn client_address(config: &Config, request: &Request) -> IpAddr {
         .flat_map(|header| header.to_str().unwrap_or("").split(','))
         .collect();
     let mut client = peer;
-    // Up to the first that is no proxy's, or that no proxy of ours can have written: what stands before it is hearsay.
-    for address in entries.into_iter().rev().map_while(address_of) {
+    // From the end, up to the first that is not a trusted proxy's or is malformed; clients can forge the ones before it.
+    for address in entries.into_iter().rev().map_while(parse_address) {
         client = address;
         if !trusted(&address) {
             break;
         }
     }
-    subscriber_of(client)
+    client_network_of(client)
 }
 
 /// Some proxies add the port.
-fn address_of(entry: &str) -> Option<IpAddr> {
+fn parse_address(entry: &str) -> Option<IpAddr> {
     let entry = entry.trim();
     let address = entry
         .parse()
@@ -106,7 +110,7 @@ mod tests {
 
     #[test]
     fn addresses_are_read_as_proxies_write_them() {
-        let read = |entry| address_of(entry).map(|address| address.to_string());
+        let read = |entry| parse_address(entry).map(|address| address.to_string());
         assert_eq!(read(" 192.0.2.1 ").as_deref(), Some("192.0.2.1"));
         assert_eq!(read("192.0.2.1:5678").as_deref(), Some("192.0.2.1"));
         assert_eq!(read("::ffff:192.0.2.1").as_deref(), Some("192.0.2.1"));

@@ -1,8 +1,8 @@
-//! Closes a connection without losing what was sent last.
+//! Closes a connection without losing the last data sent.
 //!
-//! A socket that is closed while received bytes are still unread is reset, and the reset overtakes what was sent: a close
-//! code or a refusal does not arrive. So the write half is closed first, and what still comes is read and discarded until
-//! the client closes its side, within bounds (RFC 9112, section 9.6).
+//! Closing a socket with unread bytes resets the connection, and the reset overtakes the data sent before, such as a close
+//! code or an error page. So the write half is closed first, and input is read and discarded until the client closes its
+//! side, within limits (RFC 9112, section 9.6).
 
 use std::io;
 use std::pin::Pin;
@@ -20,7 +20,7 @@ use super::ConnectionPermit;
 /// How many bytes are discarded at once.
 const DISCARD_BYTES: usize = 4 * 1024;
 
-/// How much is read from a client whose connection is being closed before the connection is given up.
+/// Limits on reading from a client whose connection is being closed.
 #[derive(Debug, Clone, Copy)]
 pub struct LingerLimits {
     /// The longest time.
@@ -29,10 +29,10 @@ pub struct LingerLimits {
     pub bytes_max: usize,
 }
 
-/// A client's connection. If it is dropped before the client has closed its side, a task keeps the connection, and its
-/// permit to be open, until the client has closed it too.
+/// A client's connection. If it is dropped before the client has closed its side, a task keeps the connection and its permit
+/// until the client closes it, within the limits.
 pub(super) struct LingeringStream {
-    /// `None` only while it is being dropped.
+    /// `None` only during the drop.
     stream: Option<TcpStream>,
     permit: Option<ConnectionPermit>,
     /// The client has closed its side, or the connection broke.
@@ -65,8 +65,8 @@ impl LingeringStream {
         stream.ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
-    /// Notes whether the connection broke.
-    fn note<T>(&mut self, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    /// Records whether the connection broke.
+    fn track_outcome<T>(&mut self, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         self.ended |= matches!(outcome, Poll::Ready(Err(_)));
         outcome
     }
@@ -83,7 +83,7 @@ impl AsyncRead for LingeringStream {
         if matches!(outcome, Poll::Ready(Ok(()))) && has_room && buf.filled().len() == before {
             self.ended = true;
         }
-        self.note(outcome)
+        self.track_outcome(outcome)
     }
 }
 
@@ -94,7 +94,7 @@ impl AsyncWrite for LingeringStream {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let outcome = self.stream()?.poll_write(cx, buf);
-        self.note(outcome)
+        self.track_outcome(outcome)
     }
 
     fn poll_write_vectored(
@@ -103,7 +103,7 @@ impl AsyncWrite for LingeringStream {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let outcome = self.stream()?.poll_write_vectored(cx, bufs);
-        self.note(outcome)
+        self.track_outcome(outcome)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -112,12 +112,12 @@ impl AsyncWrite for LingeringStream {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let outcome = self.stream()?.poll_flush(cx);
-        self.note(outcome)
+        self.track_outcome(outcome)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let outcome = self.stream()?.poll_shutdown(cx);
-        self.note(outcome)
+        self.track_outcome(outcome)
     }
 }
 
@@ -131,7 +131,7 @@ impl Drop for LingeringStream {
         }
         let limits = self.limits;
         let lingering = async move {
-            // A client that does not close its side in time is left.
+            // After the time limit, the connection is reset.
             let _ = timeout(limits.time, discard(stream, limits.bytes_max)).await;
             drop(permit);
         };
@@ -146,7 +146,7 @@ async fn discard(mut stream: TcpStream, bytes_max: usize) {
     }
     let mut discarded = 0;
     while discarded < bytes_max && stream.readable().await.is_ok() {
-        // On the stack and not across an await: a task that waits holds no buffer.
+        // On the stack and not across an await, so that waiting tasks hold no buffer.
         match stream.try_read(&mut [0; DISCARD_BYTES]) {
             Ok(0) => return,
             Ok(count) => discarded += count,

@@ -7,7 +7,7 @@ mod headers;
 mod join;
 mod limits;
 mod lingering;
-mod refusal;
+mod page_error;
 mod server;
 mod socket;
 
@@ -34,18 +34,18 @@ use limits::Limits;
 
 pub use lingering::LingerLimits;
 
-/// Settings of the edge that browsers see.
+/// Settings of the edge for browsers.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Where browsers reach the service.
     pub links: Links,
-    /// Pages of other origins that may open signalling connections; as browsers write them.
+    /// Other origins whose pages may open signalling connections, as browsers write them.
     pub allowed_origins: Vec<String>,
-    /// Who may show the page in a frame: a CSP source list.
+    /// Origins that may frame the page: a CSP source list.
     pub frame_ancestors: String,
-    /// Proxies whose X-Forwarded-For is believed.
+    /// Proxies whose X-Forwarded-For is trusted.
     pub trusted_proxies: Vec<IpNet>,
-    /// How many requests an address may make in a minute.
+    /// Requests that an address may make per minute.
     pub requests_per_minute: u32,
     /// Connections.
     pub connections: ConnectionLimits,
@@ -53,16 +53,16 @@ pub struct Config {
     pub socket: SocketConfig,
 }
 
-/// What a client may keep busy by connecting.
+/// Limits on connections.
 #[derive(Debug, Clone, Copy)]
 pub struct ConnectionLimits {
     /// How many connections may be open at once; further ones wait to be accepted.
     pub connections_max: usize,
-    /// How many of them from one address.
+    /// How many of them may be from one address.
     pub per_address_max: usize,
     /// How long a client may take to send a request's headers.
     pub header_timeout: Duration,
-    /// How long a client may take none of what it is sent.
+    /// How long a client may read nothing of what it is sent.
     pub write_timeout: Duration,
     /// What is still read from a client whose connection is being closed.
     pub linger: LingerLimits,
@@ -73,9 +73,9 @@ pub struct ConnectionLimits {
 pub struct SocketConfig {
     /// The largest message.
     pub message_bytes_max: usize,
-    /// How many messages a participant may send in a second, over time.
+    /// Messages that a participant may send per second, on average.
     pub messages_per_second: u32,
-    /// How many at once.
+    /// Messages that a participant may send at once.
     pub messages_burst: u32,
     /// How many messages may wait for a page.
     pub queue_max: usize,
@@ -87,7 +87,7 @@ pub struct SocketConfig {
     pub send_timeout: Duration,
 }
 
-/// What the edge stands on.
+/// The edge's dependencies.
 #[derive(Clone, FromRef)]
 struct Edge {
     signalling: Arc<Signalling>,
@@ -95,15 +95,15 @@ struct Edge {
     assets: Arc<Assets>,
     limits: Arc<Limits>,
     closing: CancellationToken,
-    /// What the server waits for when it closes: connections, and the signalling sockets that outlive them.
+    /// What the server waits for when it closes: connections and signalling sockets.
     connections: TaskTracker,
 }
 
 impl Config {
-    /// Whether the page that makes a request is one of ours: browsers send the cookie with requests of any page.
+    /// Whether the request comes from an allowed origin. Browsers send the cookie with requests from any page.
     fn is_own_origin(&self, headers: &HeaderMap) -> bool {
         let mut origins = headers.get_all(ORIGIN).iter();
-        // Browsers send one; of several, none says who asks.
+        // Browsers send exactly one; several are refused.
         let only = origins.next().filter(|_| origins.next().is_none());
         let origin = only.and_then(|value| value.to_str().ok());
         origin.is_some_and(|origin| {
@@ -132,21 +132,24 @@ pub async fn serve(
     let connections = edge.connections.clone();
     let routes = Router::new()
         .route(PAGE_ROUTE, get(join::page))
-        .route(&format!("{PAGE_ROUTE}/name"), post(join::name))
+        .route(&format!("{PAGE_ROUTE}/name"), post(join::set_name))
         .route(&format!("{PAGE_ROUTE}/ws"), get(socket::open))
-        .route("/assets/{version}/{*file}", get(assets::file));
+        .route("/assets/{version}/{*file}", get(assets::serve_file));
     let prefix = config.links.path_prefix();
     let router = if prefix.is_empty() {
         routes
     } else {
-        // A proxy may strip the prefix or leave it; both ways lead here.
+        // Proxies may strip the prefix or keep it.
         Router::new().nest(prefix, routes.clone()).merge(routes)
     };
     let router = router
         .fallback(join::not_found)
-        .layer(from_fn_with_state(edge.clone(), limits::by_address))
-        .layer(from_fn_with_state(edge.clone(), headers::secure))
-        .layer(from_fn(headers::log))
+        .layer(from_fn_with_state(edge.clone(), limits::limit_by_address))
+        .layer(from_fn_with_state(
+            edge.clone(),
+            headers::add_security_headers,
+        ))
+        .layer(from_fn(headers::log_request))
         .with_state(edge);
     server::run(
         listener,
@@ -159,14 +162,14 @@ pub async fn serve(
     .await;
 }
 
-/// What lets a connection be open, until it is dropped.
+/// Allows a connection to be open until it is dropped.
 struct ConnectionPermit {
     #[expect(dead_code, reason = "held, not used")]
     permit: OwnedSemaphorePermit,
     #[expect(dead_code, reason = "held, not used")]
-    counted: Option<server::Counted>,
+    address_slot: Option<server::AddressSlot>,
 }
 
-/// The address that a connection comes from, before proxies are looked at.
+/// The address of the connection's other end, which may be a proxy.
 #[derive(Debug, Clone, Copy)]
 struct PeerAddress(SocketAddr);

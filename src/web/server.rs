@@ -1,5 +1,4 @@
-//! Accepts connections: so many at once, so many from one address, and none that takes for ever to say what it wants or to
-//! take its answer.
+//! Accepts connections, with limits in total, per address, and on slow requests and responses.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -24,17 +23,17 @@ use tower::Service as _;
 
 use super::lingering::LingeringStream;
 use super::{ConnectionLimits, ConnectionPermit, PeerAddress};
-use crate::net::subscriber_of;
+use crate::net::client_network_of;
 
-/// The most that a request's headers may take, cookies of several participants included.
+/// The size limit of a request's headers, which may have the cookies of several participants.
 const HEADER_BYTES_MAX: usize = 64 * 1024;
-/// How long a connection without a request in progress may take to close, once the service stops.
+/// How long a connection without a request in progress may take to close once the service stops.
 const CLOSING_GRACE: Duration = Duration::from_secs(1);
-/// The pause after a failed accept: the process is out of file descriptors, and will be for a moment.
+/// The pause after a failed accept: the process is probably out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until `closing` is cancelled and all `connections` are closed, the sockets that the router made of some included.
-/// Connections of `proxies` are many clients', so they are not counted by address.
+/// Serves until `closing` is cancelled and all `connections` are closed, signalling sockets included. Connections of `proxies`
+/// carry many clients, so they are not counted by address.
 pub(super) async fn run(
     listener: TcpListener,
     router: Router,
@@ -44,7 +43,7 @@ pub(super) async fn run(
     closing: CancellationToken,
 ) {
     let room = Arc::new(Semaphore::new(limits.connections_max));
-    let addresses = Arc::new(Addresses::default());
+    let addresses = Arc::new(AddressCounts::default());
     while let Some(permit) = closing
         .run_until_cancelled(Arc::clone(&room).acquire_owned())
         .await
@@ -54,17 +53,20 @@ pub(super) async fn run(
             Some(Ok((stream, address))) => {
                 let ip = address.ip().to_canonical();
                 let is_proxy = proxies.iter().any(|network| network.contains(&ip));
-                let counted = if is_proxy {
+                let address_slot = if is_proxy {
                     None
                 } else {
-                    match addresses.take(subscriber_of(ip), limits.per_address_max) {
-                        Some(counted) => Some(counted),
-                        // Closed without a word: an address at its limit has to wait for its own connections.
+                    match addresses.acquire(client_network_of(ip), limits.per_address_max) {
+                        Some(slot) => Some(slot),
+                        // Over the limit of the address: closed without an answer.
                         None => continue,
                     }
                 };
-                let permit = ConnectionPermit { permit, counted };
-                // Signalling is many small messages, none of which should wait for the next.
+                let permit = ConnectionPermit {
+                    permit,
+                    address_slot,
+                };
+                // Signalling sends many small messages, which must not wait for each other.
                 let _ = stream.set_nodelay(true);
                 let stream =
                     LingeringStream::new(stream, permit, limits.linger, connections.clone());
@@ -89,14 +91,14 @@ fn serve_one(
 ) -> impl Future<Output = ()> + use<> {
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(limits.write_timeout));
-    let answering = Arc::new(AtomicUsize::new(0));
-    let counter = Arc::clone(&answering);
+    let in_progress = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&in_progress);
     let service = hyper::service::service_fn(move |mut request: http::Request<Incoming>| {
         request.extensions_mut().insert(PeerAddress(address));
         let mut router = router.clone();
-        let counted = Answering::new(&counter);
+        let guard = RequestGuard::new(&counter);
         async move {
-            let _counted = counted;
+            let _guard = guard;
             router
                 .call(request.map(axum::body::Body::new) as Request)
                 .await
@@ -111,14 +113,14 @@ fn serve_one(
     let closing = closing.clone();
     async move {
         let mut connection = pin!(connection);
-        // A connection that breaks is the client's affair.
+        // A broken connection needs no handling.
         tokio::select! {
             _ = connection.as_mut() => {}
             () = closing.cancelled() => {
                 connection.as_mut().graceful_shutdown();
-                // A client that has not sent a whole request is not waited for, nor one that does not take its answer.
+                // Waits only while a handler runs, not for a client to send its request or to read its answer.
                 while timeout(CLOSING_GRACE, connection.as_mut()).await.is_err() {
-                    if answering.load(Ordering::Relaxed) == 0 {
+                    if in_progress.load(Ordering::Relaxed) == 0 {
                         break;
                     }
                 }
@@ -127,48 +129,48 @@ fn serve_one(
     }
 }
 
-/// Counts a request as being answered until it is dropped.
-struct Answering(Arc<AtomicUsize>);
+/// Counts a request in progress until it is dropped.
+struct RequestGuard(Arc<AtomicUsize>);
 
-impl Answering {
+impl RequestGuard {
     fn new(counter: &Arc<AtomicUsize>) -> Self {
         counter.fetch_add(1, Ordering::Relaxed);
         Self(Arc::clone(counter))
     }
 }
 
-impl Drop for Answering {
+impl Drop for RequestGuard {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// How many connections each address has.
+/// The number of connections per address.
 #[derive(Default)]
-struct Addresses(Mutex<HashMap<IpAddr, usize>>);
+struct AddressCounts(Mutex<HashMap<IpAddr, usize>>);
 
-/// One of an address's connections, until it is dropped.
-pub(super) struct Counted {
-    addresses: Arc<Addresses>,
+/// One of an address's connections; frees its place when dropped.
+pub(super) struct AddressSlot {
+    addresses: Arc<AddressCounts>,
     address: IpAddr,
 }
 
-impl Addresses {
-    fn take(self: &Arc<Self>, address: IpAddr, most: usize) -> Option<Counted> {
+impl AddressCounts {
+    fn acquire(self: &Arc<Self>, address: IpAddr, limit: usize) -> Option<AddressSlot> {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(address).or_default();
-        if *count >= most {
+        if *count >= limit {
             return None;
         }
         *count += 1;
-        Some(Counted {
+        Some(AddressSlot {
             addresses: Arc::clone(self),
             address,
         })
     }
 }
 
-impl Drop for Counted {
+impl Drop for AddressSlot {
     fn drop(&mut self) {
         let counts = &self.addresses.0;
         let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);

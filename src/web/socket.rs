@@ -11,7 +11,7 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use serde::Deserialize;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use super::refusal::Refusal;
+use super::page_error::PageError;
 use super::{Edge, SocketConfig, join};
 use crate::app::signalling::{
     AuthorizedParticipant, CloseCode, Departure, MessageOutcome, Outbox, ParticipantConnection,
@@ -22,7 +22,7 @@ use crate::domain::id::SessionId;
 /// A signalling message is small; a large one grows the buffer while it lasts.
 const READ_BUFFER_BYTES: usize = 4 * 1024;
 
-/// How many messages are read of a page that is being closed, one by one, until it answers.
+/// How many messages are read from a page after the close code, until it answers.
 const MESSAGES_WHILE_CLOSING_MAX: usize = 100;
 
 #[derive(Default, Deserialize)]
@@ -40,8 +40,8 @@ pub(super) async fn open(
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    let (session_id, query) = (join::text(session_id), query.unwrap_or_default().0);
-    // From before the connection becomes a socket, so that the server does not think it closed in between.
+    let (session_id, query) = (join::path_text(session_id), query.unwrap_or_default().0);
+    // Taken before the upgrade, so that the server does not count the connection as closed in between.
     let open = edge.connections.token();
     match authorize(&edge, session_id, &query.p, &headers).await {
         Ok(participant) => upgrade
@@ -53,7 +53,7 @@ pub(super) async fn open(
                 serve_socket(edge, participant, socket).await;
                 drop(open);
             }),
-        Err(refusal) => edge.assets.refuse(&refusal, &headers, &edge.config),
+        Err(error) => edge.assets.error_page(&error, &headers, &edge.config),
     }
 }
 
@@ -62,33 +62,33 @@ async fn authorize(
     session_id: String,
     slot: &str,
     headers: &HeaderMap,
-) -> Result<AuthorizedParticipant, Refusal> {
+) -> Result<AuthorizedParticipant, PageError> {
     if !edge.config.is_own_origin(headers) {
-        return Err(Refusal::Origin);
+        return Err(PageError::Origin);
     }
-    let session_id = SessionId::parse(session_id).map_err(|_| Refusal::UnknownSession)?;
-    join::bearer(edge, &session_id, slot, headers).await
+    let session_id = SessionId::parse(session_id).map_err(|_| PageError::UnknownSession)?;
+    join::authorize_cookie(edge, &session_id, slot, headers).await
 }
 
 /// How a connection ended.
-enum Ending {
+enum ConnectionEnd {
     /// The participant left.
     Left,
-    /// The service closes it, with this code.
+    /// The service closes the connection, with this code.
     Close(CloseCode),
     /// The connection broke, or the page closed it without leaving.
     Lost,
 }
 
 async fn serve_socket(edge: Edge, participant: AuthorizedParticipant, mut socket: WebSocket) {
-    let _counted = edge.signalling.count_connection();
+    let _counter = edge.signalling.count_connection();
     let began = Instant::now();
     let session_id = participant.identity.session_id.clone();
     let role = participant.identity.role;
     let code = match run_connection(&edge, participant, &mut socket).await {
-        Ending::Left => Some(CloseCode::Left),
-        Ending::Close(code) => Some(code),
-        Ending::Lost => None,
+        ConnectionEnd::Left => Some(CloseCode::Left),
+        ConnectionEnd::Close(code) => Some(code),
+        ConnectionEnd::Lost => None,
     };
     edge.signalling.count_end(code);
     tracing::info!(
@@ -99,7 +99,7 @@ async fn serve_socket(edge: Edge, participant: AuthorizedParticipant, mut socket
         "signalling ended"
     );
     if let Some(code) = code {
-        close(socket, &edge.config.socket, code).await;
+        close_socket(socket, &edge.config.socket, code).await;
     }
 }
 
@@ -108,16 +108,16 @@ async fn run_connection(
     edge: &Edge,
     participant: AuthorizedParticipant,
     socket: &mut WebSocket,
-) -> Ending {
+) -> ConnectionEnd {
     let config = &edge.config.socket;
     let connecting = edge
         .signalling
         .connect_participant(participant, config.queue_max);
     let (connection, outbox) = match connecting.await {
         Ok(connected) => connected,
-        Err(error) => return Ending::Close(CloseCode::of(&error)),
+        Err(error) => return ConnectionEnd::Close(CloseCode::of(&error)),
     };
-    let mut serving = Serving {
+    let mut socket_loop = SocketLoop {
         edge,
         connection: &connection,
         socket,
@@ -125,15 +125,15 @@ async fn run_connection(
         flood: flood_limit(config),
         last_heard: Instant::now(),
     };
-    let ending = serving.run().await;
-    let last_heard = serving.last_heard;
-    let departure = match ending {
-        Ending::Left => Departure::Left,
-        Ending::Close(_) | Ending::Lost => Departure::Lost { last_heard },
+    let end = socket_loop.run().await;
+    let last_heard = socket_loop.last_heard;
+    let departure = match end {
+        ConnectionEnd::Left => Departure::Left,
+        ConnectionEnd::Close(_) | ConnectionEnd::Lost => Departure::Lost { last_heard },
     };
     edge.signalling
         .disconnect_participant(connection, departure);
-    ending
+    end
 }
 
 fn flood_limit(config: &SocketConfig) -> DefaultDirectRateLimiter {
@@ -142,14 +142,14 @@ fn flood_limit(config: &SocketConfig) -> DefaultDirectRateLimiter {
     RateLimiter::direct(quota.allow_burst(number(config.messages_burst)))
 }
 
-/// Sends the close code, and reads what the page had under way until it answers. If it does not, or goes on sending, the
-/// connection lingers for a while after the socket is dropped (`lingering`), so that the code arrives all the same.
-async fn close(mut socket: WebSocket, config: &SocketConfig, code: CloseCode) {
+/// Sends the close code, and reads until the page answers. If it does not, the connection lingers for a while after the
+/// socket is dropped (`lingering`), so that the client still receives the code.
+async fn close_socket(mut socket: WebSocket, config: &SocketConfig, code: CloseCode) {
     let frame = CloseFrame {
         code: code.number(),
         reason: "".into(),
     };
-    // A page that does not take the close code is left without one.
+    // A page that does not read gets no close code.
     let _ = timeout(config.send_timeout, async {
         socket.send(Message::Close(Some(frame))).await?;
         for _ in 0..MESSAGES_WHILE_CLOSING_MAX {
@@ -162,8 +162,8 @@ async fn close(mut socket: WebSocket, config: &SocketConfig, code: CloseCode) {
     .await;
 }
 
-/// A connection while it is served.
-struct Serving<'a> {
+/// The loop that serves one connection.
+struct SocketLoop<'a> {
     edge: &'a Edge,
     connection: &'a ParticipantConnection,
     socket: &'a mut WebSocket,
@@ -173,49 +173,52 @@ struct Serving<'a> {
     last_heard: Instant,
 }
 
-impl Serving<'_> {
-    async fn run(&mut self) -> Ending {
+impl SocketLoop<'_> {
+    async fn run(&mut self) -> ConnectionEnd {
         let config = &self.edge.config.socket;
         let mut pings = interval(config.ping_interval);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let ending = tokio::select! {
+            let end = tokio::select! {
                 biased;
-                () = self.edge.closing.cancelled() => Some(Ending::Close(CloseCode::GoingAway)),
+                () = self.edge.closing.cancelled() => Some(ConnectionEnd::Close(CloseCode::GoingAway)),
                 outgoing = self.outbox.next() => match outgoing {
-                    Some(ToPage::Text(text)) => self.send(Message::text(&*text)).await,
-                    Some(ToPage::Close(code)) => Some(Ending::Close(code)),
-                    None => Some(Ending::Lost),
+                    Some(ToPage::Text(text)) => self.send_message(Message::text(&*text)).await,
+                    Some(ToPage::Close(code)) => Some(ConnectionEnd::Close(code)),
+                    None => Some(ConnectionEnd::Lost),
                 },
-                incoming = self.socket.recv() => self.receive(incoming).await,
+                incoming = self.socket.recv() => self.receive_message(incoming).await,
                 _ = pings.tick() => {
                     if self.last_heard.elapsed() > config.silence_max {
-                        Some(Ending::Lost)
+                        Some(ConnectionEnd::Lost)
                     } else {
-                        self.send(Message::Ping(Vec::new().into())).await
+                        self.send_message(Message::Ping(Vec::new().into())).await
                     }
                 }
             };
-            if let Some(ending) = ending {
-                return ending;
+            if let Some(end) = end {
+                return end;
             }
         }
     }
 
-    async fn receive(&mut self, incoming: Option<Result<Message, axum::Error>>) -> Option<Ending> {
+    async fn receive_message(
+        &mut self,
+        incoming: Option<Result<Message, axum::Error>>,
+    ) -> Option<ConnectionEnd> {
         let message = match incoming {
             Some(Ok(message)) => message,
             Some(Err(error)) if is_too_big(&error) => {
-                return Some(Ending::Close(CloseCode::MessageTooBig));
+                return Some(ConnectionEnd::Close(CloseCode::MessageTooBig));
             }
-            Some(Err(_)) | None => return Some(Ending::Lost),
+            Some(Err(_)) | None => return Some(ConnectionEnd::Lost),
         };
         self.last_heard = Instant::now();
         if matches!(message, Message::Close(_)) {
-            return Some(Ending::Lost);
+            return Some(ConnectionEnd::Lost);
         }
         if self.flood.check().is_err() {
-            return Some(Ending::Close(CloseCode::Flood));
+            return Some(ConnectionEnd::Close(CloseCode::Flood));
         }
         let Message::Text(text) = message else {
             return None;
@@ -223,22 +226,22 @@ impl Serving<'_> {
         let handling = self.edge.signalling.handle_message(self.connection, &text);
         match handling.await {
             MessageOutcome::Continue => None,
-            MessageOutcome::Reply(text) => self.send(Message::text(&*text)).await,
-            MessageOutcome::Leave => Some(Ending::Left),
+            MessageOutcome::Reply(text) => self.send_message(Message::text(&*text)).await,
+            MessageOutcome::Leave => Some(ConnectionEnd::Left),
         }
     }
 
-    async fn send(&mut self, message: Message) -> Option<Ending> {
+    async fn send_message(&mut self, message: Message) -> Option<ConnectionEnd> {
         let sending = timeout(
             self.edge.config.socket.send_timeout,
             self.socket.send(message),
         );
         tokio::select! {
-            () = self.outbox.overflowed() => Some(Ending::Close(CloseCode::TooSlow)),
+            () = self.outbox.overflowed() => Some(ConnectionEnd::Close(CloseCode::TooSlow)),
             sent = sending => match sent {
                 Ok(Ok(())) => None,
-                Ok(Err(_)) => Some(Ending::Lost),
-                Err(_) => Some(Ending::Close(CloseCode::TooSlow)),
+                Ok(Err(_)) => Some(ConnectionEnd::Lost),
+                Err(_) => Some(ConnectionEnd::Close(CloseCode::TooSlow)),
             },
         }
     }

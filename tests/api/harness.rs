@@ -315,7 +315,7 @@ pub(crate) trait Published {
 
 impl Published for Reason {
     fn example(self) -> CallError {
-        CallError::Refused(Error::example(self))
+        CallError::Domain(Error::example(self))
     }
 }
 

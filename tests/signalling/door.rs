@@ -80,10 +80,10 @@ async fn a_participant_without_a_name_gives_one_once() {
         ("{}", "the body must be"),
         (r#"["Rosa"]"#, "the body must be"),
         (r#"{"name": 7}"#, "the body must be"),
-        (r#"{"name": " "}"#, "name must have a letter"),
+        (r#"{"name": " "}"#, "name must contain a letter or digit"),
         (
             "{\"name\": \"\u{200b}\u{2060}\\t\u{2800}\u{fff9}\u{1d173}\"}",
-            "name must have a letter",
+            "name must contain a letter or digit",
         ),
         (&long, "name must have at most 256"),
         (&huge, "the body is too large"),

@@ -20,7 +20,7 @@ const queue = [];
 let speaking = false;
 
 /** Queues an announcement for screen readers. */
-export function say(text) {
+export function announce(text) {
   queue.push(text);
   if (!speaking) next();
 }

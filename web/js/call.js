@@ -1,7 +1,7 @@
 // The third screen: the others' videos, your own in a corner, and the controls.
 
 import { attach, byId, face } from './dom.js';
-import { alert, ask, disclose, say } from './a11y.js';
+import { alert, announce, ask, disclose } from './a11y.js';
 import { LocalMedia } from './media.js';
 import { choices, float, named } from './reactions.js';
 import { note } from './notes.js';
@@ -18,27 +18,27 @@ export class Call {
   #clock = 0;
   #lock = null;
 
-  constructor({ words, media, session }) {
-    Object.assign(this, { words, media, session });
-    this.#tiles = new Tiles(words);
-    this.#panel = new Panel({ words, session });
+  constructor({ texts, media, session }) {
+    Object.assign(this, { texts, media, session });
+    this.#tiles = new Tiles(texts);
+    this.#panel = new Panel({ texts, session });
     this.away = new AbortController();
     const { signal } = this.away;
     session.addEventListener('people', () => this.render(), { signal });
     session.addEventListener('note', ({ detail }) => this.#note(detail), { signal });
     session.addEventListener('reaction', ({ detail }) => this.#reaction(detail), { signal });
-    session.addEventListener('lost', () => this.#lost(true), { signal });
-    session.addEventListener('back', () => this.#lost(false), { signal });
+    session.addEventListener('lost', () => this.#showLost(true), { signal });
+    session.addEventListener('back', () => this.#showLost(false), { signal });
     media.addEventListener('change', () => this.#controls(), { signal });
-    media.addEventListener('devices', () => this.#count(), { signal });
-    media.addEventListener('unplugged', ({ detail }) => note(words.text(`failure.unplugged-${detail}`), { loud: true }), { signal });
+    media.addEventListener('devices', () => this.#countCameras(), { signal });
+    media.addEventListener('unplugged', ({ detail }) => note(texts.text(`failure.unplugged-${detail}`), { loud: true }), { signal });
     document.addEventListener('visibilitychange', () => !document.hidden && this.#stayAwake(), { signal });
     this.#buttons(signal);
   }
 
   /** The call starts, or continues after waiting. */
   open() {
-    this.#count();
+    this.#countCameras();
     this.#stayAwake();
     clearInterval(this.#clock);
     this.#clock = setInterval(() => this.#closesSoon(), 5000);
@@ -53,7 +53,7 @@ export class Call {
   }
 
   render() {
-    const { session, words, media } = this;
+    const { session, texts, media } = this;
     if (!session.self) return;
     const people = [...session.people.values()];
     this.#tiles.render(people, media.chosen.speaker);
@@ -61,17 +61,17 @@ export class Call {
     const alone = !people.some((person) => person.publishes);
     byId('alone').hidden = !alone;
     const waitsFor = session.queue.size > 0 ? 'call.alone.knock' : session.self.role === 'doctor' ? 'call.alone.doctor' : 'call.alone';
-    byId('alone').textContent = words.text(waitsFor);
+    byId('alone').textContent = texts.text(waitsFor);
     this.#controls();
   }
 
   #buttons(signal) {
-    const { media, session, words } = this;
+    const { media, session, texts } = this;
     const click = (id, handler) => byId(id).addEventListener('click', handler, { signal });
     click('mute', () => this.#mute());
     click('camera', async () => {
       await media.setCamera(!media.video);
-      if (!media.video && media.problems.video) this.#failed('video');
+      if (!media.video && media.problems.video) this.#noteFailure('video');
     });
     click('flip', () => media.flip());
     click('share', () => this.#share());
@@ -85,22 +85,22 @@ export class Call {
         this.#controls();
       },
     });
-    choices(words, (emoji) => session.react(emoji));
+    choices(texts, (emoji) => session.react(emoji));
   }
 
   #controls() {
-    const { media, words, session } = this;
+    const { media, texts, session } = this;
     const publishes = session.self?.publishes ?? true;
     for (const id of ['mute', 'camera', 'self']) byId(id).hidden = !publishes;
     const silent = media.muted || !media.audio;
-    face(byId('mute'), silent ? 'mic-off' : 'mic', words.text(silent ? 'call.unmute' : 'call.mute'));
-    face(byId('camera'), media.video ? 'cam' : 'cam-off', words.text(media.video ? 'call.cameraOff' : 'call.cameraOn'));
-    face(byId('flip'), 'flip', words.text('call.flip'));
-    face(byId('share'), 'screen', words.text(media.screen ? 'call.stopShare' : 'call.share'));
-    face(byId('react'), 'smile', words.text('call.react'));
-    face(byId('leave'), 'leave', words.text('call.leave'));
+    face(byId('mute'), silent ? 'mic-off' : 'mic', texts.text(silent ? 'call.unmute' : 'call.mute'));
+    face(byId('camera'), media.video ? 'cam' : 'cam-off', texts.text(media.video ? 'call.cameraOff' : 'call.cameraOn'));
+    face(byId('flip'), 'flip', texts.text('call.flip'));
+    face(byId('share'), 'screen', texts.text(media.screen ? 'call.stopShare' : 'call.share'));
+    face(byId('react'), 'smile', texts.text('call.react'));
+    face(byId('leave'), 'leave', texts.text('call.leave'));
     const less = byId('more').getAttribute('aria-expanded') === 'true';
-    face(byId('more'), less ? 'close' : 'more', words.text(less ? 'call.less' : 'call.more'));
+    face(byId('more'), less ? 'close' : 'more', texts.text(less ? 'call.less' : 'call.more'));
     for (const [id, off] of [['mute', silent], ['camera', !media.video]]) byId(id).classList.toggle('off', off);
     byId('flip').hidden = !publishes || !this.#flips || !media.video;
     byId('share').hidden = !publishes || !LocalMedia.canShare;
@@ -112,30 +112,30 @@ export class Call {
   }
 
   async #mute() {
-    const { media, words } = this;
+    const { media, texts } = this;
     // Without a microphone, the button requests one.
     if (!media.audio) {
       media.muted = false;
       await media.acquire();
-      if (!media.audio) return this.#failed('audio');
+      if (!media.audio) return this.#noteFailure('audio');
     } else media.setMuted(!media.muted);
-    return say(words.text(media.muted ? 'call.muteFirst' : 'call.unmuteFirst'));
+    return announce(texts.text(media.muted ? 'call.muteFirst' : 'call.unmuteFirst'));
   }
 
-  #failed(kind) {
+  #noteFailure(kind) {
     const device = kind === 'audio' ? 'microphone' : 'camera';
     const what = this.media.problems[kind];
-    const key = [`failure.${what}-${device}.title`, `failure.${what}.title`].find((candidate) => this.words.has(candidate));
-    note(this.words.text(key), { loud: true });
+    const key = [`failure.${what}-${device}.title`, `failure.${what}.title`].find((candidate) => this.texts.has(candidate));
+    note(this.texts.text(key), { loud: true });
   }
 
   async #share() {
-    const { media, words } = this;
+    const { media, texts } = this;
     try {
       if (media.screen) media.stopShare();
       else await media.share();
     } catch {
-      note(words.text('failure.share'), { loud: true });
+      note(texts.text('failure.share'), { loud: true });
     }
   }
 
@@ -149,30 +149,30 @@ export class Call {
   }
 
   #note({ key, who, person = this.session.people.get(who), loud, quiet }) {
-    note(this.words.text(key, { name: person ? this.words.who(person) : this.words.role('doctor') }), { loud, quiet });
+    note(this.texts.text(key, { name: person ? this.texts.who(person) : this.texts.role('doctor') }), { loud, quiet });
   }
 
   #reaction({ userId, emoji }) {
-    const { session, words } = this;
+    const { session, texts } = this;
     const self = userId === session.self.userId;
     const person = self ? session.self : session.people.get(userId);
     if (!person || !float(emoji, self ? byId('self') : this.#tiles.of(userId))) return;
-    if (!self) say(words.text('call.reacted', { name: words.who(person), reaction: named(words, emoji) }));
+    if (!self) announce(texts.text('call.reacted', { name: texts.who(person), reaction: named(texts, emoji) }));
   }
 
-  #lost(lost) {
+  #showLost(lost) {
     const talking = [...this.session.people.values()].some((person) => person.state === 'connected');
-    const text = this.words.text(this.session.fault ? 'call.lost.fault' : talking ? 'call.lost.media' : 'call.lost');
+    const text = this.texts.text(this.session.fault ? 'call.lost.fault' : talking ? 'call.lost.media' : 'call.lost');
     byId('lost').hidden = !lost;
     byId('lost').textContent = lost ? text : '';
     if (lost) note(text, { loud: true, quiet: true });
     else {
       alert('');
-      note(this.words.text('call.back'));
+      note(this.texts.text('call.back'));
     }
   }
 
-  async #count() {
+  async #countCameras() {
     const cameras = (await this.media.devices()).video.length;
     // Only on handheld devices with cameras on both sides.
     this.#flips = cameras > 1 && window.matchMedia('(pointer: coarse)').matches;
@@ -184,7 +184,7 @@ export class Call {
     for (const minutes of WARN_MINUTES) {
       if (left > minutes || left <= 0 || this.#warned.has(minutes)) continue;
       this.#warned.add(minutes);
-      if (left > minutes - 1) note(this.words.text(minutes === 1 ? 'call.closesSoon.1' : 'call.closesSoon', { minutes }), { loud: minutes === 1 });
+      if (left > minutes - 1) note(this.texts.text(minutes === 1 ? 'call.closesSoon.1' : 'call.closesSoon', { minutes }), { loud: minutes === 1 });
     }
   }
 

@@ -20,24 +20,24 @@ async function read(assets, language) {
 /** The texts of the page's language, chosen by the service, with English for missing ones. */
 export async function load(assets) {
   const language = document.documentElement.lang;
-  const [fallback, words] = await Promise.all([read(assets, FALLBACK), language === FALLBACK ? null : read(assets, language)]);
-  return new Catalogue(language, { ...fallback, ...words });
+  const [fallback, texts] = await Promise.all([read(assets, FALLBACK), language === FALLBACK ? null : read(assets, language)]);
+  return new Catalogue(language, { ...fallback, ...texts });
 }
 
 export class Catalogue {
-  constructor(language, words) {
+  constructor(language, texts) {
     this.language = language;
-    this.words = words;
+    this.texts = texts;
   }
 
   has(key) {
-    return Object.hasOwn(this.words, key);
+    return Object.hasOwn(this.texts, key);
   }
 
   /** The text of a key, with its `{placeholders}` filled in. */
   text(key, values = {}) {
-    const words = this.has(key) ? this.words[key] : key;
-    return words.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? isolated(String(values[name])) : whole));
+    const text = this.has(key) ? this.texts[key] : key;
+    return text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? isolated(String(values[name])) : whole));
   }
 
   role(role) {

@@ -14,14 +14,14 @@ const LONGEST_MS = 2 ** 31 - 1;
 // Without a token or slot, an address always gives the same answer.
 const inAddress = new URLSearchParams(location.search);
 const again = code in LATER && (inAddress.has('token') || inAddress.has('p'));
-const words = await load(assets);
+const texts = await load(assets);
 
 // Remove the token, even an invalid one, from the address bar and the history.
 const address = location.href;
 if (inAddress.has('token')) history.replaceState(null, '', location.pathname);
 
 /** How far this device's clock is behind the service's. */
-async function skew() {
+async function measureClockSkew() {
   try {
     const answer = await fetch(import.meta.url, { method: 'HEAD', cache: 'no-store' });
     const date = Date.parse(answer.headers.get('date'));
@@ -36,13 +36,13 @@ function retry() {
 }
 
 /** Retries automatically, with a growing delay and jitter. */
-function retryIn(wait) {
+function scheduleRetry(wait) {
   setTimeout(retry, Math.min(LONGEST_MS, wait + Math.random() * JITTER_MS));
 }
 
 /** "3 hours, 1 minute", in the page's language. */
 function remaining(ms) {
-  if (ms <= 60_000) return words.text('error.countdown.seconds');
+  if (ms <= 60_000) return texts.text('error.countdown.seconds');
   const minutes = Math.round(ms / 60_000);
   const parts = [[Math.floor(minutes / 1440), 'day'], [Math.floor(minutes / 60) % 24, 'hour'], [minutes % 60, 'minute']];
   const language = document.documentElement.lang;
@@ -50,7 +50,7 @@ function remaining(ms) {
     .filter(([count]) => count > 0)
     .slice(0, 2)
     .map(([count, unit]) => new Intl.NumberFormat(language, { style: 'unit', unit, unitDisplay: 'long' }).format(count));
-  return words.text('error.countdown', { time: new Intl.ListFormat(language, { type: 'unit' }).format(said) });
+  return texts.text('error.countdown', { time: new Intl.ListFormat(language, { type: 'unit' }).format(said) });
 }
 
 async function countDown(opensAt) {
@@ -60,19 +60,19 @@ async function countDown(opensAt) {
   time.textContent = new Intl.DateTimeFormat(document.documentElement.lang, style).format(opensAt);
   const zone = new Intl.DateTimeFormat(document.documentElement.lang, { timeZoneName: 'short' }).formatToParts(opensAt);
   time.append(` (${zone.find((part) => part.type === 'timeZoneName').value})`);
-  const offset = await skew();
+  const offset = await measureClockSkew();
   const countdown = byId('countdown');
   const loaded = Date.now();
   let going = true;
   const tick = () => {
     const left = opensAt - (Date.now() + offset);
-    const text = left > 0 ? remaining(left) : words.text('error.open-now');
+    const text = left > 0 ? remaining(left) : texts.text('error.open-now');
     if (countdown.textContent !== text) countdown.textContent = text;
     countdown.hidden = false;
     if (left > 0 || !again || !going) return;
     going = false;
     // Different clocks must not make the page reload in a loop.
-    retryIn(Math.max(0, BETWEEN_MS - (Date.now() - loaded)));
+    scheduleRetry(Math.max(0, BETWEEN_MS - (Date.now() - loaded)));
   };
   tick();
   setInterval(tick, 1000);
@@ -81,8 +81,8 @@ async function countDown(opensAt) {
 const opensAt = Date.parse(byId('opens').dataset.opensAt);
 if (!Number.isNaN(opensAt)) countDown(opensAt);
 if (again) {
-  byId('retry').textContent = words.text('error.retry');
+  byId('retry').textContent = texts.text('error.retry');
   byId('retry').addEventListener('click', retry);
   byId('retry-box').hidden = false;
-  if (LATER[code]) retryIn(LATER[code]);
+  if (LATER[code]) scheduleRetry(LATER[code]);
 }

@@ -1,7 +1,7 @@
 // From loading the page to the end of the call: which screen, when.
 
 import { load } from './catalogue.js';
-import { say, show } from './a11y.js';
+import { announce, show } from './a11y.js';
 import { Call } from './call.js';
 import { config as read } from './config.js';
 import { byId } from './dom.js';
@@ -24,18 +24,18 @@ document.documentElement.dataset.started = 'true';
 const config = read();
 const memory = new Memory(config.slot);
 const media = new LocalMedia();
-let words;
+let texts;
 let ready;
 let session = null;
 
-const title = (text) => `${text} · ${words.text('page.title')}`;
+const title = (text) => `${text} · ${texts.text('page.title')}`;
 
 async function begin() {
   for (const video of OWN_PICTURES.map(byId)) observeSize(video, () => fit(video));
-  words = await load(config.assets);
-  words.apply();
-  ready = new Ready({ words, media, config, onStart: start });
-  show('ready', title(words.text('ready.title')));
+  texts = await load(config.assets);
+  texts.apply();
+  ready = new Ready({ texts, media, config, onStart: start });
+  show('ready', title(texts.text('ready.title')));
   const before = memory.recall();
   const reason = unfit();
   if (before) choose(before);
@@ -50,9 +50,9 @@ function choose({ muted, cameraOff, chosen }) {
   Object.assign(media.chosen, chosen);
 }
 
-function keep({ asks = false } = {}) {
+function saveState({ asks = false } = {}) {
   const { muted, cameraOff, chosen } = media;
-  memory.keep({ muted, cameraOff, chosen, asks });
+  memory.save({ muted, cameraOff, chosen, asks });
 }
 
 /** The page was reloaded during a call: continue as before. */
@@ -62,7 +62,7 @@ async function resume() {
 }
 
 /** The service keeps the name with the session. If it rejects the name, the participant joins without one. */
-async function introduce(name) {
+async function sendName(name) {
   const body = JSON.stringify({ name });
   await fetch(config.naming, { method: 'POST', body, signal: AbortSignal.timeout(NAMING_MS) }).catch(() => {});
 }
@@ -71,37 +71,37 @@ async function start(name) {
   if (session) return;
   ready.close();
   session = new Session({ signalling: new Signalling(config), media });
-  const waiting = new Waiting({ words, media, onLeave: () => session.leave() });
-  const call = new Call({ words, media, session });
-  const wait = () => {
+  const waiting = new Waiting({ texts, media, onLeave: () => session.leave() });
+  const call = new Call({ texts, media, session });
+  const showWaiting = () => {
     // Before `connected`, this shows the connection; afterwards, the reason for waiting.
     waiting.render(session.stage === 'waiting' ? session.reason || 'host-absent' : null, session);
     if (session.stage !== 'call') show('waiting', title(document.getElementById('waiting-title').textContent));
   };
-  for (const event of ['waiting', 'lost', 'back']) session.addEventListener(event, wait);
+  for (const event of ['waiting', 'lost', 'back']) session.addEventListener(event, showWaiting);
   session.addEventListener('call', () => {
-    show('call', title(words.text('call.title')));
+    show('call', title(texts.text('call.title')));
     call.open();
-    say(words.text('call.begun'));
+    announce(texts.text('call.begun'));
   });
   session.addEventListener('over', ({ detail: why }) => {
     call.close();
     memory.forget();
     // After leaving, show the ready screen again; after a lost or replaced connection, rejoin directly.
     const onAgain = () => {
-      keep({ asks: why === 'left' });
+      saveState({ asks: why === 'left' });
       location.replace(config.page);
     };
-    show('end', title(fill({ words, why, onAgain })));
+    show('end', title(fill({ texts, why, onAgain })));
   });
-  wait();
-  if (name) await introduce(name);
+  showWaiting();
+  if (name) await sendName(name);
   session.start();
 }
 
 window.addEventListener('pagehide', () => {
   if (session && session.stage !== 'over') {
-    keep();
+    saveState();
     session.abandon();
   }
   media.stop();

@@ -12,7 +12,7 @@ export function unfit() {
 }
 
 /** Why this page cannot ask for a camera and a microphone at all, or `null`. */
-function closed() {
+function findObstacle() {
   if (!window.isSecureContext) return 'insecure';
   if (!navigator.mediaDevices?.getUserMedia) return 'unsupported';
   const policy = document.permissionsPolicy ?? document.featurePolicy;
@@ -123,7 +123,7 @@ export class LocalMedia extends EventTarget {
 
   constructor() {
     super();
-    navigator.mediaDevices?.addEventListener?.('devicechange', () => this.#tell('devices'));
+    navigator.mediaDevices?.addEventListener?.('devicechange', () => this.#emit('devices'));
   }
 
   get failures() {
@@ -132,10 +132,10 @@ export class LocalMedia extends EventTarget {
 
   /** Requests the missing devices. */
   async acquire() {
-    const reason = closed();
+    const reason = findObstacle();
     if (reason) {
       this.problems = { audio: reason, video: reason };
-      this.#tell('change');
+      this.#emit('change');
       return;
     }
     const constraints = {};
@@ -143,13 +143,13 @@ export class LocalMedia extends EventTarget {
     if (!this.video && !this.cameraOff) constraints.video = this.#constraints('video');
     if (!Object.keys(constraints).length) return;
     this.asking = true;
-    this.#tell('change');
+    this.#emit('change');
     const { tracks, problems } = await openEach(constraints);
     this.asking = false;
     for (const [kind, track] of Object.entries(tracks)) this.#take(kind, track);
     this.problems = { ...this.problems, ...Object.fromEntries(Object.keys(constraints).map((kind) => [kind, problems[kind] ?? null])) };
-    this.#tell('change');
-    this.#tell('devices');
+    this.#emit('change');
+    this.#emit('devices');
   }
 
   /** The track to send; `null` for silence or black video. */
@@ -171,7 +171,7 @@ export class LocalMedia extends EventTarget {
   /** Switches the camera or microphone. Closes the old one first: phones cannot have two open. */
   async choose(kind, deviceId) {
     this.chosen[kind] = deviceId;
-    if (kind === 'speaker') return this.#tell('change');
+    if (kind === 'speaker') return this.#emit('change');
     if (kind === 'video' && this.cameraOff) return;
     await this.#reopen(kind);
   }
@@ -179,7 +179,7 @@ export class LocalMedia extends EventTarget {
   setMuted(muted) {
     this.muted = muted;
     if (this.audio) this.audio.enabled = !muted;
-    this.#tell('change');
+    this.#emit('change');
   }
 
   /** Turning the camera off closes it, so that its light goes out. */
@@ -187,7 +187,7 @@ export class LocalMedia extends EventTarget {
     this.cameraOff = !on;
     if (on) return this.acquire();
     this.#take('video', null);
-    this.#tell('change');
+    this.#emit('change');
   }
 
   async flip() {
@@ -218,14 +218,14 @@ export class LocalMedia extends EventTarget {
     if (this.#stopped) return this.stopShare();
     this.screen.contentHint = 'detail';
     this.screen.addEventListener('ended', () => this.stopShare());
-    this.#tell('change');
+    this.#emit('change');
     return true;
   }
 
   stopShare() {
     this.screen?.stop();
     this.screen = null;
-    this.#tell('change');
+    this.#emit('change');
     return false;
   }
 
@@ -235,7 +235,7 @@ export class LocalMedia extends EventTarget {
     for (const track of [this.audio, this.video, this.screen]) track?.stop();
     this.audio = this.video = this.screen = null;
     for (const track of this.preview.getTracks()) this.preview.removeTrack(track);
-    this.#tell('change');
+    this.#emit('change');
   }
 
   #constraints(kind) {
@@ -274,7 +274,7 @@ export class LocalMedia extends EventTarget {
     if (!this[kind]) this.dispatchEvent(new CustomEvent('unplugged', { detail: DEVICE[kind] }));
   }
 
-  #tell(event) {
+  #emit(event) {
     this.dispatchEvent(new Event(event));
   }
 }

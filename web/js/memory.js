@@ -8,7 +8,7 @@ export class Memory {
     this.key = `video-session:${slot}`;
   }
 
-  keep(state) {
+  save(state) {
     try {
       sessionStorage.setItem(this.key, JSON.stringify({ ...state, at: Date.now() }));
     } catch {

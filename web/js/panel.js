@@ -9,8 +9,8 @@ const BESIDE = window.matchMedia('(min-width: 60rem)');
 export class Panel {
   #set;
 
-  constructor({ words, session }) {
-    Object.assign(this, { words, session });
+  constructor({ texts, session }) {
+    Object.assign(this, { texts, session });
     const panel = byId('panel');
     this.#set = disclose(byId('people'), panel, {
       onChange: (open) => {
@@ -31,18 +31,18 @@ export class Panel {
   }
 
   render() {
-    const { session, words } = this;
+    const { session, texts } = this;
     const host = session.may('host');
     byId('people').hidden = !host;
     if (!host) return;
     const waiting = [...session.queue.values()];
-    face(byId('people'), 'people', words.text('call.people'));
+    face(byId('people'), 'people', texts.text('call.people'));
     byId('people').dataset.badge = waiting.length ? String(waiting.length) : '';
     byId('end-all').hidden = !session.may('end-call');
     byId('panel-waiting').hidden = waiting.length === 0;
-    this.#fill('waiting-list', waiting, (person) => this.#waits(person));
-    this.#fill('present-list', [session.self, ...session.people.values()], (person) => this.#present(person));
-    this.#fill('door', waiting, (person) => this.#knocks(person));
+    this.#fill('waiting-list', waiting, (person) => this.#waitingRow(person));
+    this.#fill('present-list', [session.self, ...session.people.values()], (person) => this.#presentRow(person));
+    this.#fill('door', waiting, (person) => this.#knockBanner(person));
   }
 
   /** Asks for confirmation. */
@@ -65,18 +65,18 @@ export class Panel {
   }
 
   #button(testid, key, person, className, click) {
-    const { words } = this;
-    return el('button', { type: 'button', className, testid, label: words.text(`${key}.name`, { name: words.who(person) }), on: { click } }, words.text(key));
+    const { texts } = this;
+    return el('button', { type: 'button', className, testid, label: texts.text(`${key}.name`, { name: texts.who(person) }), on: { click } }, texts.text(key));
   }
 
   #name(person) {
-    return el('span', { className: 'person-name' }, this.words.who(person), ...this.#role(person));
+    return el('span', { className: 'person-name' }, this.texts.who(person), ...this.#role(person));
   }
 
   /** Participants may have chosen their name, but not their role. */
   #role(person) {
-    const role = this.words.role(person.role);
-    return role === this.words.who(person) ? [] : [' ', el('small', {}, role)];
+    const role = this.texts.role(person.role);
+    return role === this.texts.who(person) ? [] : [' ', el('small', {}, role)];
   }
 
   #admit(person) {
@@ -87,31 +87,31 @@ export class Panel {
     return this.#button('remove', 'panel.remove', person, 'small-button', () => this.#askRemove(person));
   }
 
-  #waits(person) {
+  #waitingRow(person) {
     return el('li', { dataset: { userId: person.userId }, testid: 'waits' }, this.#name(person), el('span', { className: 'actions' }, this.#admit(person), this.#remove(person)));
   }
 
-  #present(person) {
-    const { words, session } = this;
+  #presentRow(person) {
+    const { texts, session } = this;
     const self = person === session.self;
-    if (self) return el('li', { dataset: { userId: person.userId }, testid: 'present' }, el('span', { className: 'person-name' }, words.text('call.you.named', { name: words.who(person) })));
+    if (self) return el('li', { dataset: { userId: person.userId }, testid: 'present' }, el('span', { className: 'person-name' }, texts.text('call.you.named', { name: texts.who(person) })));
     const mute = person.publishes && !person.muted && session.may('mute-others');
     return el(
       'li',
       { dataset: { userId: person.userId }, testid: 'present' },
       this.#name(person),
-      person.muted && person.publishes ? el('span', { className: 'chip' }, icon('mic-off'), el('span', {}, words.text('call.muted.short'))) : null,
+      person.muted && person.publishes ? el('span', { className: 'chip' }, icon('mic-off'), el('span', {}, texts.text('call.muted.short'))) : null,
       el('span', { className: 'actions' }, mute ? this.#button('mute-other', 'panel.mute', person, 'small-button', () => session.askToMute(person.userId)) : null, this.#remove(person)),
     );
   }
 
   /** A participant waits: one tap admits them without opening the panel. */
-  #knocks(person) {
-    return el('p', { className: 'banner', dataset: { userId: person.userId }, testid: 'knock' }, el('span', {}, this.words.text('panel.waits', { name: this.words.who(person) }), ...this.#role(person)), this.#button('knock-admit', 'panel.admit', person, 'small-button good', () => this.session.admit(person.userId)));
+  #knockBanner(person) {
+    return el('p', { className: 'banner', dataset: { userId: person.userId }, testid: 'knock' }, el('span', {}, this.texts.text('panel.waits', { name: this.texts.who(person) }), ...this.#role(person)), this.#button('knock-admit', 'panel.admit', person, 'small-button good', () => this.session.admit(person.userId)));
   }
 
   async #askRemove(person) {
-    byId('remove-title').textContent = this.words.text('panel.remove.title', { name: this.words.who(person) });
+    byId('remove-title').textContent = this.texts.text('panel.remove.title', { name: this.texts.who(person) });
     byId('keep-out').checked = false;
     if ((await ask(byId('remove-dialog'), ['remove-confirm', 'remove-cancel'])) === 'remove-confirm') this.session.remove(person.userId, byId('keep-out').checked);
   }

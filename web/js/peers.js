@@ -11,7 +11,7 @@ const EXPECT_MS = 4000;
 const SETTLE_MS = 10_000;
 const RESTARTS_MAX = 2;
 const STATS_MS = 2000;
-// After this time without a connection, the user is told; the page keeps trying.
+// After this time without a connection, the page tells the user and keeps trying.
 const STUCK_MS = 20_000;
 // The impolite side restarts first, so that both rarely restart at once.
 const RESTART_MS = { disconnected: { impolite: 1500, polite: 4000 }, failed: { impolite: 0, polite: 2500 } };
@@ -43,14 +43,14 @@ class Peer {
   }
 
   /** Waits for their offer; if none comes, we make one. */
-  expect() {
-    this.#after(EXPECT_MS, () => !this.#theirSession && this.offer());
+  awaitOffer() {
+    this.#schedule(EXPECT_MS, () => !this.#theirSession && this.offer());
   }
 
   /** Makes an offer, with new ICE credentials if there is a connection already. */
-  offer({ anew = false } = {}) {
-    return this.#then(async () => {
-      if (anew || !this.#pc || this.#pc.connectionState === 'closed') this.#build(true);
+  offer({ rebuild = false } = {}) {
+    return this.#enqueue(async () => {
+      if (rebuild || !this.#pc || this.#pc.connectionState === 'closed') this.#build(true);
       const pc = this.#pc;
       const restart = pc.remoteDescription !== null;
       await pc.setLocalDescription(await pc.createOffer({ iceRestart: restart }));
@@ -61,12 +61,12 @@ class Peer {
 
   handle({ type, data }) {
     if (!data) return;
-    if (type === 'ice-candidate') this.#then(() => this.#candidate(data));
-    else if (typeof data.sdp === 'string') this.#then(() => (type === 'offer' ? this.#offered(data.sdp) : this.#answered(data.sdp)));
+    if (type === 'ice-candidate') this.#enqueue(() => this.#candidate(data));
+    else if (typeof data.sdp === 'string') this.#enqueue(() => (type === 'offer' ? this.#offered(data.sdp) : this.#answered(data.sdp)));
   }
 
   setTrack(kind, track) {
-    return this.#then(async () => {
+    return this.#enqueue(async () => {
       const sender = this.#transceiver(kind)?.sender;
       if (sender && sender.track !== track) await sender.replaceTrack(track);
     });
@@ -84,8 +84,8 @@ class Peer {
 
   async sample() {
     if (this.alive) this.#aliveAt = Date.now();
-    else if (Date.now() - this.#aliveAt > STUCK_MS) this.#tell('stuck');
-    if (this.alive && this.#quality.take(await this.#pc.getStats())) this.mesh.told('quality', this.userId, this.#quality.poor);
+    else if (Date.now() - this.#aliveAt > STUCK_MS) this.#setState('stuck');
+    if (this.alive && this.#quality.take(await this.#pc.getStats())) this.mesh.emit('quality', this.userId, this.#quality.poor);
   }
 
   close() {
@@ -96,7 +96,7 @@ class Peer {
 
   // --- one thing after the other ------------------------------------------------------------------------------------
 
-  #then(step) {
+  #enqueue(step) {
     this.#chain = this.#chain.then(() => (this.#closed ? undefined : step())).catch(() => {
       // A message that cannot be applied is stale or broken. Either way the watch creates a new connection.
       if (!this.#closed && !this.alive) this.#watch();
@@ -141,7 +141,7 @@ class Peer {
     if (this.#pc?.signalingState !== 'have-local-offer') return;
     const session = sessionOf(sdp);
     if (this.#theirSession && this.#theirSession !== session) {
-      this.offer({ anew: true });
+      this.offer({ rebuild: true });
       return;
     }
     this.#theirSession = session;
@@ -182,7 +182,7 @@ class Peer {
       if (!this.theyPublish) return;
       for (const old of this.stream.getTracks()) if (old.kind === track.kind && old !== track) this.stream.removeTrack(old);
       this.stream.addTrack(track);
-      this.mesh.told('stream', this.userId, this.stream);
+      this.mesh.emit('stream', this.userId, this.stream);
     }));
     pc.addEventListener('connectionstatechange', current(() => this.#changed(pc.connectionState)));
     if (!offering) return;
@@ -211,13 +211,13 @@ class Peer {
     if (state === 'connected') {
       this.#restarts = 0;
       clearTimeout(this.#timer);
-      this.#tell('connected');
+      this.#setState('connected');
     } else if (state === 'disconnected' || state === 'failed') {
       // Report a missing connection once, not for each failed attempt.
       if (this.state === 'connected') this.#aliveAt = Date.now();
-      if (this.state !== 'stuck') this.#tell('interrupted');
-      this.mesh.told('doubt', this.userId);
-      this.#after(RESTART_MS[state][this.polite ? 'polite' : 'impolite'], () => !this.alive && this.#restart());
+      if (this.state !== 'stuck') this.#setState('interrupted');
+      this.mesh.emit('doubt', this.userId);
+      this.#schedule(RESTART_MS[state][this.polite ? 'polite' : 'impolite'], () => !this.alive && this.#restart());
     }
   }
 
@@ -230,28 +230,28 @@ class Peer {
       return;
     }
     this.#restarts += 1;
-    this.offer({ anew: this.#restarts > RESTARTS_MAX });
+    this.offer({ rebuild: this.#restarts > RESTARTS_MAX });
   }
 
   #watch() {
-    this.#after(SETTLE_MS, () => !this.alive && this.#restart());
+    this.#schedule(SETTLE_MS, () => !this.alive && this.#restart());
   }
 
-  #after(wait, step) {
+  #schedule(wait, step) {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => !this.#closed && step(), wait);
   }
 
-  #tell(state) {
+  #setState(state) {
     if (this.state === state) return;
     this.state = state;
-    this.mesh.told('state', this.userId, state);
+    this.mesh.emit('state', this.userId, state);
   }
 }
 
 /**
  * All the others. Events, with `{userId, value}`: `stream`, `state` (`connected`, `interrupted`, `stuck`), `quality` (true: poor)
- * and `doubt` (the way to somebody broke: perhaps the way to the service did, too).
+ * and `doubt` (a peer connection broke, so the connection to the service may be broken too).
  */
 export class Mesh extends EventTarget {
   #peers = new Map();
@@ -273,7 +273,7 @@ export class Mesh extends EventTarget {
     if (this.#peers.has(userId) || !(publishes || this.publishes)) return;
     const peer = this.#add(userId, publishes);
     if (this.publishes) peer.offer();
-    else peer.expect();
+    else peer.awaitOffer();
   }
 
   /** A participant was here before us. If they were not told about us, or may not make offers, we make one. */
@@ -284,7 +284,7 @@ export class Mesh extends EventTarget {
     this.left(userId);
     if (!(publishes || this.publishes)) return undefined;
     const peer = this.#add(userId, publishes);
-    return this.publishes && (resumed || !publishes) ? peer.offer() : peer.expect();
+    return this.publishes && (resumed || !publishes) ? peer.offer() : peer.awaitOffer();
   }
 
   left(userId) {
@@ -318,7 +318,7 @@ export class Mesh extends EventTarget {
     for (const userId of [...this.#peers.keys()]) this.left(userId);
   }
 
-  told(event, userId, value) {
+  emit(event, userId, value) {
     this.dispatchEvent(new CustomEvent(event, { detail: { userId, value } }));
   }
 

@@ -14,16 +14,16 @@ const LONGEST = 16;
 const AT_ONCE = 12;
 const HELD_MS = 4000;
 
-export function choices(words, onReact) {
+export function choices(texts, onReact) {
   byId('reactions').replaceChildren(
-    ...REACTIONS.map(([emoji, key]) => el('button', { type: 'button', className: 'reaction', testid: `reaction-${key}`, label: words.text(`reaction.${key}`), on: { click: () => onReact(emoji) } }, emoji)),
+    ...REACTIONS.map(([emoji, key]) => el('button', { type: 'button', className: 'reaction', testid: `reaction-${key}`, label: texts.text(`reaction.${key}`), on: { click: () => onReact(emoji) } }, emoji)),
   );
 }
 
 /** The name of an emoji; the emoji itself if this page does not offer it. */
-export function named(words, emoji) {
+export function named(texts, emoji) {
   const known = REACTIONS.find(([offered]) => offered === emoji);
-  return known ? words.text(`reaction.${known[1]}`) : emoji;
+  return known ? texts.text(`reaction.${known[1]}`) : emoji;
 }
 
 /** Returns false if it is not an emoji. */

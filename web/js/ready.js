@@ -9,9 +9,9 @@ const HEARD = 0.35;
 const canChooseSpeaker = 'setSinkId' in HTMLMediaElement.prototype;
 
 /** The link to follow for failures that a retry does not fix. */
-function wayOut(failure, words) {
-  if (failure === 'insecure') return el('a', { className: 'button', href: location.href.replace(/^http:/, 'https:'), testid: 'failure-action' }, words.text('failure.insecure.action'));
-  if (failure === 'blocked') return el('a', { className: 'button', href: location.href, target: '_blank', rel: 'noopener', testid: 'failure-action' }, words.text('failure.blocked.action'));
+function failureLink(failure, texts) {
+  if (failure === 'insecure') return el('a', { className: 'button', href: location.href.replace(/^http:/, 'https:'), testid: 'failure-action' }, texts.text('failure.insecure.action'));
+  if (failure === 'blocked') return el('a', { className: 'button', href: location.href, target: '_blank', rel: 'noopener', testid: 'failure-action' }, texts.text('failure.blocked.action'));
   return null;
 }
 
@@ -20,8 +20,8 @@ export class Ready {
   #shown = '';
   #loud = 0;
 
-  constructor({ words, media, config, onStart }) {
-    Object.assign(this, { words, media, config });
+  constructor({ texts, media, config, onStart }) {
+    Object.assign(this, { texts, media, config });
     this.away = new AbortController();
     const { signal } = this.away;
     media.addEventListener('change', () => this.#render(), { signal });
@@ -37,7 +37,7 @@ export class Ready {
     }
     byId('name-field').hidden = Boolean(config.name) || !config.askName;
     byId('as').hidden = !config.name;
-    byId('as').textContent = words.text('ready.as', { name: config.name });
+    byId('as').textContent = texts.text('ready.as', { name: config.name });
   }
 
   /** The browser does not support calls: show only that. */
@@ -50,7 +50,7 @@ export class Ready {
   async open() {
     if (!this.config.publishes) {
       for (const id of ['preview-box', 'level-box', 'devices', 'ready-mute', 'ready-camera']) byId(id).hidden = true;
-      byId('ready-lead').textContent = this.words.text('call.observer');
+      byId('ready-lead').textContent = this.texts.text('call.observer');
     } else await this.media.acquire();
   }
 
@@ -60,7 +60,7 @@ export class Ready {
   }
 
   #render() {
-    const { media, words } = this;
+    const { media, texts } = this;
     const failures = media.asking ? [] : media.failures;
     byId('asking').hidden = !media.asking;
     this.#failures(failures);
@@ -73,11 +73,11 @@ export class Ready {
     byId('devices').hidden = !media.audio && !media.video;
     byId('ready-mute').hidden = !media.audio;
     byId('ready-camera').hidden = !media.video && !media.cameraOff;
-    face(byId('ready-mute'), media.muted ? 'mic-off' : 'mic', words.text(media.muted ? 'call.unmute' : 'call.mute'));
-    face(byId('ready-camera'), media.cameraOff ? 'cam-off' : 'cam', words.text(media.cameraOff ? 'call.cameraOn' : 'call.cameraOff'));
+    face(byId('ready-mute'), media.muted ? 'mic-off' : 'mic', texts.text(media.muted ? 'call.unmute' : 'call.mute'));
+    face(byId('ready-camera'), media.cameraOff ? 'cam-off' : 'cam', texts.text(media.cameraOff ? 'call.cameraOn' : 'call.cameraOff'));
     const { audio, video } = media.problems;
     const start = audio && video ? 'ready.start.listen' : audio ? 'ready.start.picture' : video ? 'ready.start.sound' : 'ready.start';
-    byId('start').textContent = words.text(media.asking ? 'ready.start' : start);
+    byId('start').textContent = texts.text(media.asking ? 'ready.start' : start);
     this.#level.listen(media.audio, (level) => this.#heard(level));
     this.#hint();
   }
@@ -93,23 +93,23 @@ export class Ready {
 
   #hint() {
     const key = this.media.muted ? 'ready.levelMuted' : this.#loud >= 3 ? 'ready.levelHeard' : 'ready.levelHint';
-    byId('level-hint').textContent = this.words.text(key);
+    byId('level-hint').textContent = this.texts.text(key);
   }
 
   #failures(failures, retry = true) {
     const shown = failures.join();
     if (shown === this.#shown) return;
     this.#shown = shown;
-    const { words } = this;
+    const { texts } = this;
     const cards = failures.map((failure) => {
-      const out = wayOut(failure, words);
-      const again = retry && !out && failure !== 'unsupported';
+      const link = failureLink(failure, texts);
+      const again = retry && !link && failure !== 'unsupported';
       return el(
         'div',
         { className: 'failure', testid: `failure-${failure}` },
-        el('h2', {}, words.text(`failure.${failure}.title`)),
-        el('p', {}, words.text(`failure.${failure}.text`)),
-        out ?? (again ? el('button', { type: 'button', className: 'secondary', testid: 'failure-retry', on: { click: () => this.media.acquire() } }, words.text('failure.retry')) : null),
+        el('h2', {}, texts.text(`failure.${failure}.title`)),
+        el('p', {}, texts.text(`failure.${failure}.text`)),
+        link ?? (again ? el('button', { type: 'button', className: 'secondary', testid: 'failure-retry', on: { click: () => this.media.acquire() } }, texts.text('failure.retry')) : null),
       );
     });
     byId('failures').replaceChildren(...cards);
@@ -121,7 +121,7 @@ export class Ready {
       const select = byId(id);
       const current = this.media[kind]?.getSettings?.().deviceId ?? this.media.chosen[kind];
       const options = devices[kind].map(({ deviceId, label }, index) => {
-        return el('option', { value: deviceId, selected: deviceId === current }, label || this.words.text('ready.device', { number: index + 1 }));
+        return el('option', { value: deviceId, selected: deviceId === current }, label || this.texts.text('ready.device', { number: index + 1 }));
       });
       select.replaceChildren(...options);
       byId(field).hidden = options.length === 0 || (kind === 'speaker' && !canChooseSpeaker);

@@ -23,27 +23,27 @@ export class Session extends EventTarget {
   fault = false;
   /** When the session closes, by this device's clock. */
   closesAt = null;
-  #behind = 0;
+  #clockSkewMs = 0;
   #signalling;
   #media;
   #connection = null;
-  #returning = new Map();
-  #stepBack = 0;
-  #acted = 0;
+  #reconnecting = new Map();
+  #waitTimer = 0;
+  #lastCommandAt = 0;
   #endedByUs = false;
-  #told = '';
+  #lastStatusSent = '';
 
   constructor({ signalling, media }) {
     super();
     this.#signalling = signalling;
     this.#media = media;
-    signalling.addEventListener('message', ({ detail }) => this.#hear(detail));
+    signalling.addEventListener('message', ({ detail }) => this.#handleMessage(detail));
     signalling.addEventListener('lost', ({ detail: { fault } }) => {
       if (this.lost && this.fault === fault) return;
       Object.assign(this, { lost: true, fault });
-      this.#tell('lost');
+      this.#emit('lost');
     });
-    signalling.addEventListener('back', () => this.#back());
+    signalling.addEventListener('back', () => this.#handleBack());
     signalling.addEventListener('over', ({ detail }) => this.#end(detail));
     media.addEventListener('change', () => this.#mediaChanged());
   }
@@ -56,28 +56,28 @@ export class Session extends EventTarget {
     return this.self?.permissions.includes(permission) ?? false;
   }
 
-  // --- what this participant does -----------------------------------------------------------------------------------
+  // --- commands of this participant ---------------------------------------------------------------------------------
 
   admit(userId) {
-    this.#act('admit', { target_id: userId });
+    this.#sendCommand('admit', { target_id: userId });
   }
 
   askToMute(userId) {
-    this.#act('mute-request', { target_id: userId });
+    this.#sendCommand('mute-request', { target_id: userId });
   }
 
   remove(userId, keepOut) {
-    this.#act('remove', { target_id: userId, keep_out: keepOut });
+    this.#sendCommand('remove', { target_id: userId, keep_out: keepOut });
   }
 
   endForAll() {
     this.#endedByUs = true;
-    this.#act('end-session');
+    this.#sendCommand('end-session');
   }
 
   react(emoji) {
     this.#signalling.send('emoji', { data: { emoji } });
-    this.#tell('reaction', { userId: this.self.userId, emoji });
+    this.#emit('reaction', { userId: this.self.userId, emoji });
   }
 
   leave() {
@@ -90,55 +90,55 @@ export class Session extends EventTarget {
     this.#signalling.close();
   }
 
-  #act(type, fields) {
-    this.#acted = Date.now();
-    if (!this.#signalling.send(type, fields)) this.#tell('note', { key: 'call.refused' });
+  #sendCommand(type, fields) {
+    this.#lastCommandAt = Date.now();
+    if (!this.#signalling.send(type, fields)) this.#emit('note', { key: 'call.refused' });
   }
 
-  // --- what the service says ----------------------------------------------------------------------------------------
+  // --- messages from the service ------------------------------------------------------------------------------------
 
-  #hear(message) {
+  #handleMessage(message) {
     const { type } = message;
     switch (type) {
       case 'connected':
-        return this.#connected(message);
+        return this.#handleConnected(message);
       case 'waiting':
-        return this.#waits(message);
+        return this.#handleWaiting(message);
       case 'admitted':
-        return this.#admitted(message);
+        return this.#handleAdmitted(message);
       case 'existing-participants':
-        return this.#existing(message.participants ?? []);
+        return this.#handleExisting(message.participants ?? []);
       case 'user-joined':
-        return this.#joined(message);
+        return this.#handleJoined(message);
       case 'user-left':
-        return this.#left(message);
+        return this.#handleLeft(message);
       case 'offer':
       case 'answer':
       case 'ice-candidate':
         return this.#negotiate(message);
       case 'mute-status':
-        return this.#muteStatus(message);
+        return this.#handleMuteStatus(message);
       case 'emoji':
-        return this.#tell('reaction', { userId: message.sender_id, emoji: message.data?.emoji });
+        return this.#emit('reaction', { userId: message.sender_id, emoji: message.data?.emoji });
       case 'mute-request':
         this.#media.setMuted(true);
-        return this.#tell('note', { key: message.sender_id ? 'call.mutedByHost' : 'call.mutedByBackend', who: message.sender_id, loud: true });
+        return this.#emit('note', { key: message.sender_id ? 'call.mutedByHost' : 'call.mutedByBackend', who: message.sender_id, loud: true });
       case 'removed':
         return this.#end('removed');
       case 'session-ended':
         return this.#end('ended', message.cause);
       case 'session-updated':
-        return this.#updated(message);
+        return this.#handleUpdated(message);
       case 'replaced':
         return this.#end('replaced');
       case 'error':
-        return this.#refused(message);
+        return this.#handleError(message);
       default:
         return undefined;
     }
   }
 
-  #connected(message) {
+  #handleConnected(message) {
     const permissions = message.permissions ?? [];
     this.self = {
       userId: message.user_id,
@@ -148,31 +148,31 @@ export class Session extends EventTarget {
       publishes: message.publishes ?? !permissions.includes('observer'),
       resumed: Boolean(message.resumed),
     };
-    if (message.server_time) this.#behind = Date.now() - Date.parse(message.server_time);
-    this.#updated(message);
+    if (message.server_time) this.#clockSkewMs = Date.now() - Date.parse(message.server_time);
+    this.#handleUpdated(message);
     if (!this.self.publishes) this.#media.stop();
     if (this.#connection) renew(this.#connection, message);
-    else if (!this.#open(message)) return this.#end('outdated');
-    this.#tellStatus({ again: true });
+    else if (!this.#createConnection(message)) return this.#end('outdated');
+    this.#sendStatus({ again: true });
     // The service lists the waiting participants to the host again.
     this.queue.clear();
-    this.#back();
-    if (message.status === 'waiting') this.#mustWait();
-    else this.#enter();
+    this.#handleBack();
+    if (message.status === 'waiting') this.#returnToWaiting();
+    else this.#enterCall();
     return undefined;
   }
 
-  #updated({ closes_at: closesAt }) {
-    this.closesAt = closesAt ? Date.parse(closesAt) + this.#behind : null;
+  #handleUpdated({ closes_at: closesAt }) {
+    this.closesAt = closesAt ? Date.parse(closesAt) + this.#clockSkewMs : null;
   }
 
-  #back() {
+  #handleBack() {
     if (!this.lost) return;
     Object.assign(this, { lost: false, fault: false });
-    this.#tell('back');
+    this.#emit('back');
   }
 
-  #open(message) {
+  #createConnection(message) {
     this.#connection = connect(message, {
       publishes: this.self.publishes,
       send: (type, fields) => this.#signalling.send(type, fields),
@@ -184,86 +184,86 @@ export class Session extends EventTarget {
     on('state', ({ userId, value }) => {
       this.#update(userId, { state: value });
       // A participant who joined or reconnected may not know our mute state.
-      if (value === 'connected') this.#tellStatus({ again: true });
-      if (value === 'stuck') this.#tell('note', { key: 'call.stuck', who: userId, loud: true });
+      if (value === 'connected') this.#sendStatus({ again: true });
+      if (value === 'stuck') this.#emit('note', { key: 'call.stuck', who: userId, loud: true });
     });
-    on('quality', ({ userId, value }) => this.#poor(userId, value));
+    on('quality', ({ userId, value }) => this.#setPoor(userId, value));
     on('doubt', () => this.#signalling.check());
     return this.#connection !== null;
   }
 
   /** The service sends us back to the waiting room, for example after a restart; wait while the others' video still runs. */
-  #mustWait() {
+  #returnToWaiting() {
     const talking = this.stage === 'call' && [...this.people.keys()].some((userId) => this.#connection.alive(userId));
-    clearTimeout(this.#stepBack);
-    if (talking) this.#stepBack = setTimeout(() => this.#wait(), RETURN_MS);
-    else this.#wait();
+    clearTimeout(this.#waitTimer);
+    if (talking) this.#waitTimer = setTimeout(() => this.#enterWaiting(), RETURN_MS);
+    else this.#enterWaiting();
   }
 
-  #wait() {
+  #enterWaiting() {
     this.stage = 'waiting';
-    for (const userId of [...this.people.keys()]) this.#forget(userId);
-    this.#tell('waiting');
+    for (const userId of [...this.people.keys()]) this.#removePerson(userId);
+    this.#emit('waiting');
   }
 
-  #waits(message) {
+  #handleWaiting(message) {
     if (message.user_id === this.self?.userId) {
       this.reason = message.reason;
-      if (this.stage === 'waiting') this.#tell('waiting');
+      if (this.stage === 'waiting') this.#emit('waiting');
       return;
     }
     const known = this.queue.has(message.user_id);
     this.queue.set(message.user_id, { userId: message.user_id, name: message.name, role: message.role });
-    this.#tell('people');
-    if (!known) this.#tell('note', { key: 'panel.waits', person: this.queue.get(message.user_id), quiet: true });
+    this.#emit('people');
+    if (!known) this.#emit('note', { key: 'panel.waits', person: this.queue.get(message.user_id), quiet: true });
   }
 
-  #admitted({ user_id: userId }) {
+  #handleAdmitted({ user_id: userId }) {
     if (userId && userId !== this.self?.userId) {
       const person = this.queue.get(userId);
-      if (this.queue.delete(userId)) this.#tell('note', { key: 'panel.admitted', person, quiet: true });
-      return this.#tell('people');
+      if (this.queue.delete(userId)) this.#emit('note', { key: 'panel.admitted', person, quiet: true });
+      return this.#emit('people');
     }
-    return this.#enter();
+    return this.#enterCall();
   }
 
-  #enter() {
-    clearTimeout(this.#stepBack);
+  #enterCall() {
+    clearTimeout(this.#waitTimer);
     if (this.stage === 'call') return;
     this.stage = 'call';
-    this.#tell('call');
+    this.#emit('call');
   }
 
-  #existing(list) {
+  #handleExisting(list) {
     const listed = new Set(list.map((entry) => entry.user_id));
     for (const userId of [...this.people.keys()]) {
       if (listed.has(userId)) continue;
-      clearTimeout(this.#returning.get(userId));
-      if (!this.#connection.alive(userId)) this.#forget(userId);
-      else this.#returning.set(userId, setTimeout(() => this.#forget(userId), RETURN_MS));
+      clearTimeout(this.#reconnecting.get(userId));
+      if (!this.#connection.alive(userId)) this.#removePerson(userId);
+      else this.#reconnecting.set(userId, setTimeout(() => this.#removePerson(userId), RETURN_MS));
     }
     for (const entry of list) {
-      this.#know(entry);
+      this.#addPerson(entry);
       this.#connection.found(entry, this.self.resumed);
     }
-    this.#tell('people');
+    this.#emit('people');
   }
 
-  #joined(entry) {
+  #handleJoined(entry) {
     const known = this.people.has(entry.user_id);
-    this.#know(entry);
+    this.#addPerson(entry);
     this.queue.delete(entry.user_id);
     if (!this.#connection.alive(entry.user_id)) {
       if (known) this.#connection.left(entry.user_id);
       this.#connection.joined(entry);
     }
-    if (!known) this.#tell('note', { key: 'call.joined', who: entry.user_id });
-    this.#tell('people');
+    if (!known) this.#emit('note', { key: 'call.joined', who: entry.user_id });
+    this.#emit('people');
   }
 
-  #know({ user_id: userId, name, role, muted, camera_off: cameraOff, screen, publishes }) {
-    clearTimeout(this.#returning.get(userId));
-    this.#returning.delete(userId);
+  #addPerson({ user_id: userId, name, role, muted, camera_off: cameraOff, screen, publishes }) {
+    clearTimeout(this.#reconnecting.get(userId));
+    this.#reconnecting.delete(userId);
     const before = this.people.get(userId) ?? { state: 'connecting', stream: null, poor: false };
     this.people.set(userId, {
       ...before,
@@ -277,20 +277,20 @@ export class Session extends EventTarget {
     });
   }
 
-  #left({ user_id: userId, cause }) {
+  #handleLeft({ user_id: userId, cause }) {
     const key = { removed: 'call.wasRemoved', lost: 'call.vanished' }[cause] ?? 'call.left';
     const person = this.people.get(userId) ?? this.queue.get(userId);
-    if (person) this.#tell('note', { key, person });
+    if (person) this.#emit('note', { key, person });
     this.queue.delete(userId);
-    this.#forget(userId);
+    this.#removePerson(userId);
   }
 
-  #forget(userId) {
-    clearTimeout(this.#returning.get(userId));
-    this.#returning.delete(userId);
+  #removePerson(userId) {
+    clearTimeout(this.#reconnecting.get(userId));
+    this.#reconnecting.delete(userId);
     this.#connection?.left(userId);
     this.people.delete(userId);
-    this.#tell('people');
+    this.#emit('people');
   }
 
   /** Only the service says whether a participant publishes; until it does, do not connect to them. */
@@ -299,60 +299,60 @@ export class Session extends EventTarget {
     if (person) this.#connection?.handle(message, person);
   }
 
-  #muteStatus({ sender_id: userId, data }) {
+  #handleMuteStatus({ sender_id: userId, data }) {
     const before = this.people.get(userId);
     if (!before || !data) return;
     const muted = Boolean(data.muted);
     this.#update(userId, { muted, cameraOff: Boolean(data.camera_off), screen: Boolean(data.screen) });
-    if (muted !== before.muted) this.#tell('note', { key: muted ? 'call.muted' : 'call.unmuted', who: userId, quiet: true });
+    if (muted !== before.muted) this.#emit('note', { key: muted ? 'call.muted' : 'call.unmuted', who: userId, quiet: true });
   }
 
-  #poor(userId, poor) {
+  #setPoor(userId, poor) {
     this.#update(userId, { poor });
-    if (poor) this.#tell('note', { key: 'call.poor.name', who: userId, quiet: true });
+    if (poor) this.#emit('note', { key: 'call.poor.name', who: userId, quiet: true });
   }
 
   #update(userId, changes) {
     const person = this.people.get(userId);
     if (!person) return;
     this.people.set(userId, { ...person, ...changes });
-    this.#tell('people');
+    this.#emit('people');
   }
 
   /** Show an error only if it answers something the user just did. */
-  #refused({ code }) {
-    if (Date.now() - this.#acted > 3000) return;
-    this.#acted = 0;
+  #handleError({ code }) {
+    if (Date.now() - this.#lastCommandAt > 3000) return;
+    this.#lastCommandAt = 0;
     this.#endedByUs = false;
-    this.#tell('note', { key: code === 'internal' ? 'call.refused.fault' : 'call.refused', loud: true });
+    this.#emit('note', { key: code === 'internal' ? 'call.refused.fault' : 'call.refused', loud: true });
   }
 
   #mediaChanged() {
     if (!this.#connection) return;
     for (const kind of ['audio', 'video']) this.#connection.setTrack(kind, this.#media.outgoing(kind));
-    this.#tellStatus();
+    this.#sendStatus();
   }
 
-  #tellStatus({ again = false } = {}) {
+  #sendStatus({ again = false } = {}) {
     const status = this.#media.status;
     const text = JSON.stringify(status);
-    if (!this.self?.publishes || (text === this.#told && !again)) return;
-    if (this.#signalling.send('mute-status', { data: status })) this.#told = text;
+    if (!this.self?.publishes || (text === this.#lastStatusSent && !again)) return;
+    if (this.#signalling.send('mute-status', { data: status })) this.#lastStatusSent = text;
   }
 
   #end(why, cause) {
     if (this.stage === 'over') return;
     this.stage = 'over';
-    clearTimeout(this.#stepBack);
-    this.#returning.forEach(clearTimeout);
+    clearTimeout(this.#waitTimer);
+    this.#reconnecting.forEach(clearTimeout);
     this.#connection?.close();
     this.#signalling.close();
     this.#media.stop();
     const kind = why === 'ended' ? (this.#endedByUs ? 'ended-by-you' : (CAUSES[cause] ?? 'ended')) : why;
-    this.#tell('over', kind);
+    this.#emit('over', kind);
   }
 
-  #tell(event, detail) {
+  #emit(event, detail) {
     this.dispatchEvent(new CustomEvent(event, { detail }));
   }
 }

@@ -94,9 +94,9 @@ export class Signalling extends EventTarget {
     socket.addEventListener('open', current(() => {
       opened = true;
       clearTimeout(this.#timer);
-      this.#heard();
+      this.#confirmAlive();
     }));
-    socket.addEventListener('message', current(({ data }) => this.#received(data)));
+    socket.addEventListener('message', current(({ data }) => this.#handleData(data)));
     socket.addEventListener('close', current(({ code }) => {
       if (FINAL.has(code)) return this.#end(FINAL.get(code));
       if (opened) this.#fault = code === FAULT_CODE;
@@ -126,8 +126,8 @@ export class Signalling extends EventTarget {
     this.#stop();
   }
 
-  #received(data) {
-    this.#heard();
+  #handleData(data) {
+    this.#confirmAlive();
     let message;
     try {
       message = JSON.parse(data);
@@ -144,7 +144,7 @@ export class Signalling extends EventTarget {
     }
   }
 
-  #heard() {
+  #confirmAlive() {
     this.#probing = false;
     clearTimeout(this.#heart);
     clearTimeout(this.#doubted);
@@ -167,7 +167,7 @@ export class Signalling extends EventTarget {
 
   #doubt() {
     this.#isDoubted = true;
-    this.#tellLost();
+    this.#emitLost();
   }
 
   #hurry() {
@@ -186,20 +186,20 @@ export class Signalling extends EventTarget {
     socket?.close();
     const now = Date.now();
     if (!this.#lostAt) this.#lostAt = now;
-    this.#tellLost();
+    this.#emitLost();
     if (refused) {
       const opened = this.#opened;
       const why = await this.#whyRefused();
       // A newer attempt is under way; ignore this result.
       if (this.#over || this.#opened !== opened) return;
       if (why) return this.#end(why);
-      this.#tellLost();
+      this.#emitLost();
     }
     if (now - this.#lostAt > GIVE_UP_MS) return this.#end(this.#fault ? 'error.internal' : 'gave-up');
     this.#timer = setTimeout(() => this.open(), pause + backoff(this.#attempt++));
   }
 
-  #tellLost() {
+  #emitLost() {
     this.dispatchEvent(new CustomEvent('lost', { detail: { fault: this.#fault } }));
   }
 

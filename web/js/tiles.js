@@ -6,27 +6,27 @@ import { fit, observeSize } from './fit.js';
 const STATES = { interrupted: 'call.interrupted', stuck: 'call.stuck' };
 
 class Tile {
-  constructor(words, onBlocked) {
-    Object.assign(this, { words, onBlocked });
+  constructor(texts, onBlocked) {
+    Object.assign(this, { texts, onBlocked });
     this.video = el('video', { testid: 'remote-video', autoplay: true, playsInline: true });
     this.stopObserving = observeSize(this.video, () => this.fit());
     this.off = el('p', { className: 'tile-off' }, icon('person'), el('span', {}));
     this.name = el('span', { className: 'tile-name', dir: 'auto', testid: 'remote-name' });
     this.role = el('small', { className: 'tile-role', testid: 'remote-role' });
-    this.muted = el('span', { className: 'chip', testid: 'remote-muted' }, icon('mic-off'), el('span', {}, words.text('call.muted.short')));
-    this.poor = el('span', { className: 'chip warn', testid: 'remote-poor' }, icon('weak'), el('span', {}, words.text('call.poor')));
+    this.muted = el('span', { className: 'chip', testid: 'remote-muted' }, icon('mic-off'), el('span', {}, texts.text('call.muted.short')));
+    this.poor = el('span', { className: 'chip warn', testid: 'remote-poor' }, icon('weak'), el('span', {}, texts.text('call.poor')));
     this.state = el('p', { className: 'tile-state', testid: 'remote-state' });
     this.element = el('li', { className: 'tile', testid: 'remote' }, this.video, this.off, this.state, el('p', { className: 'tile-label' }, this.name, this.role, this.muted, this.poor));
   }
 
   render(person, speaker) {
-    const { words } = this;
+    const { texts } = this;
     this.person = person;
     this.element.dataset.userId = person.userId;
     this.element.dataset.state = person.state;
-    const name = words.who(person);
+    const name = texts.who(person);
     this.name.textContent = name;
-    this.role.textContent = words.role(person.role);
+    this.role.textContent = texts.role(person.role);
     this.role.hidden = this.role.textContent === name;
     this.video.setAttribute('aria-label', name);
     attach(this.video, person.stream);
@@ -38,9 +38,9 @@ class Tile {
     this.off.hidden = !dark;
     // Not `hidden`: a video that is not displayed may be kept from playing its sound.
     this.video.classList.toggle('dark', dark);
-    this.off.lastChild.textContent = person.cameraOff ? words.text('call.cameraIsOff') : '';
+    this.off.lastChild.textContent = person.cameraOff ? texts.text('call.cameraIsOff') : '';
     this.state.hidden = person.state === 'connected';
-    const state = words.text(STATES[person.state] ?? 'call.connecting', { name });
+    const state = texts.text(STATES[person.state] ?? 'call.connecting', { name });
     if (this.state.textContent !== state) this.state.textContent = state;
     this.fit();
   }
@@ -61,8 +61,8 @@ class Tile {
 export class Tiles {
   #tiles = new Map();
 
-  constructor(words) {
-    this.words = words;
+  constructor(texts) {
+    this.texts = texts;
     byId('play').addEventListener('click', () => {
       byId('play').hidden = true;
       for (const tile of this.#tiles.values()) tile.play();
@@ -82,7 +82,7 @@ export class Tiles {
     const watching = people.filter((person) => !person.publishes);
     byId('observers').hidden = watching.length === 0;
     byId('observers').replaceChildren(
-      ...watching.map((person) => el('li', { className: 'chip', testid: 'observer' }, icon('person'), this.words.text('call.watches', { name: this.words.who(person) }))),
+      ...watching.map((person) => el('li', { className: 'chip', testid: 'observer' }, icon('person'), this.texts.text('call.watches', { name: this.texts.who(person) }))),
     );
   }
 
@@ -96,7 +96,7 @@ export class Tiles {
   }
 
   #add(userId) {
-    const tile = new Tile(this.words, () => (byId('play').hidden = false));
+    const tile = new Tile(this.texts, () => (byId('play').hidden = false));
     this.#tiles.set(userId, tile);
     byId('tiles').append(tile.element);
   }

@@ -1,11 +1,11 @@
 // The second screen: why the participant waits.
 
 import { attach, byId } from './dom.js';
-import { say } from './a11y.js';
+import { announce } from './a11y.js';
 
 export class Waiting {
-  constructor({ words, media, onLeave }) {
-    Object.assign(this, { words, media });
+  constructor({ texts, media, onLeave }) {
+    Object.assign(this, { texts, media });
     byId('waiting-leave').addEventListener('click', onLeave);
     media.addEventListener('change', () => this.#picture());
     this.#picture();
@@ -13,14 +13,14 @@ export class Waiting {
 
   /** `null` until connected. */
   render(reason, { lost, fault }) {
-    const known = reason && this.words.has(`waiting.${reason}.title`) ? reason : reason ? 'host-absent' : 'connecting';
-    const title = this.words.text(`waiting.${known}.title`);
+    const known = reason && this.texts.has(`waiting.${reason}.title`) ? reason : reason ? 'host-absent' : 'connecting';
+    const title = this.texts.text(`waiting.${known}.title`);
     byId('waiting-lost').hidden = !lost;
-    byId('waiting-lost').textContent = this.words.text(fault ? 'call.lost.fault' : 'call.lost');
+    byId('waiting-lost').textContent = this.texts.text(fault ? 'call.lost.fault' : 'call.lost');
     if (byId('waiting-title').textContent === title) return;
     byId('waiting-title').textContent = title;
-    byId('waiting-text').textContent = this.words.text(`waiting.${known}.text`);
-    say(`${title}. ${byId('waiting-text').textContent}`);
+    byId('waiting-text').textContent = this.texts.text(`waiting.${known}.text`);
+    announce(`${title}. ${byId('waiting-text').textContent}`);
   }
 
   #picture() {

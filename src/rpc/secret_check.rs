@@ -1,4 +1,4 @@
-//! Checks the secret of every call. Runs before anything of a request is parsed.
+//! Checks the internal secret of every call, before anything of the request is parsed.
 
 use std::sync::Arc;
 
@@ -9,37 +9,37 @@ use super::connections::Peer;
 use super::methods::is_health;
 use super::middleware::{Answer, Middleware, Next};
 use super::status::status;
-use crate::auth::secret::{InternalSecrets, SecretError, Shown};
+use crate::auth::secret::{AcceptedSecret, InternalSecrets, SecretError};
 use crate::telemetry::metrics::Metrics;
 
 /// The metadata that carries the secret.
 const SECRET_HEADER: &str = "x-internal-secret";
 
 #[derive(Clone)]
-pub(super) struct Gate {
+pub(super) struct SecretCheck {
     secrets: Arc<InternalSecrets>,
     metrics: Arc<Metrics>,
 }
 
-impl Gate {
+impl SecretCheck {
     pub(super) fn new(secrets: Arc<InternalSecrets>, metrics: Arc<Metrics>) -> Self {
         Self { secrets, metrics }
     }
 
     fn check_secret(&self, request: &Request<Body>) -> Result<(), SecretError> {
-        let mut shown = request.headers().get_all(SECRET_HEADER).iter();
-        // Of several, none is taken: they were added by different hands, perhaps by a proxy.
-        let only = shown.next().filter(|_| shown.next().is_none());
+        let mut values = request.headers().get_all(SECRET_HEADER).iter();
+        // Several secrets are refused: a proxy may have added one.
+        let only = values.next().filter(|_| values.next().is_none());
         let given = request.headers().contains_key(SECRET_HEADER);
         let secret = only.map(HeaderValue::as_bytes).or(given.then_some(b""));
-        if self.secrets.check(secret)? == Shown::Previous {
+        if self.secrets.check(secret)? == AcceptedSecret::Previous {
             self.metrics.previous_secret_calls.inc();
         }
         Ok(())
     }
 }
 
-impl Middleware for Gate {
+impl Middleware for SecretCheck {
     type Body = Body;
 
     fn call<S: Next>(&self, request: Request<Body>, next: &mut S) -> Answer<Body, S::Error> {
@@ -48,7 +48,7 @@ impl Middleware for Gate {
                 return Box::pin(async move { Ok(status(error).into_http()) });
             }
             if let Some(peer) = request.extensions().get::<Peer>() {
-                peer.note_secret();
+                peer.mark_trusted();
             }
         }
         Box::pin(next.call(request))

@@ -1,4 +1,4 @@
-//! Why a browser does not get what it asked for, as a page that a patient understands.
+//! Error pages for participants.
 
 use axum::http::StatusCode;
 
@@ -6,9 +6,9 @@ use crate::app::signalling::EntryRefusal;
 use crate::domain::error::{Error, ParticipantError};
 use crate::domain::time::Timestamp;
 
-/// A refusal; its code names its texts in web/i18n.
+/// An error shown as a page. Its code names the page's texts in web/i18n.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum PageError {
     MissingToken,
     Forged,
     Expired,
@@ -20,13 +20,13 @@ pub(super) enum Refusal {
     UnknownSession,
     NotFound,
     RateLimited,
-    StoreAway,
+    StoreUnavailable,
     NotInvited,
     Origin,
     Internal,
 }
 
-impl Refusal {
+impl PageError {
     pub(super) fn code(&self) -> &'static str {
         match self {
             Self::MissingToken => "missing-token",
@@ -40,7 +40,7 @@ impl Refusal {
             Self::UnknownSession => "unknown-session",
             Self::NotFound => "not-found",
             Self::RateLimited => "rate-limited",
-            Self::StoreAway => "store-away",
+            Self::StoreUnavailable => "store-away",
             Self::NotInvited => "not-invited",
             Self::Origin => "origin",
             Self::Internal => "internal",
@@ -57,13 +57,13 @@ impl Refusal {
             Self::Ended | Self::TooLate => StatusCode::GONE,
             Self::TooEarly { .. } => StatusCode::TOO_EARLY,
             Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
-            Self::StoreAway => StatusCode::SERVICE_UNAVAILABLE,
+            Self::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 }
 
-impl From<EntryRefusal> for Refusal {
+impl From<EntryRefusal> for PageError {
     fn from(reason: EntryRefusal) -> Self {
         match reason {
             EntryRefusal::Expired => Self::Expired,
@@ -74,7 +74,7 @@ impl From<EntryRefusal> for Refusal {
     }
 }
 
-impl From<Error> for Refusal {
+impl From<Error> for PageError {
     fn from(error: Error) -> Self {
         match error.for_participant() {
             ParticipantError::SessionUnknown => Self::UnknownSession,
@@ -83,8 +83,8 @@ impl From<Error> for Refusal {
             ParticipantError::WindowClosed => Self::TooLate,
             ParticipantError::Removed => Self::Removed,
             ParticipantError::NotInvited => Self::NotInvited,
-            ParticipantError::Busy | ParticipantError::TryAgain => Self::StoreAway,
-            // The page asks for nothing that these answer.
+            ParticipantError::Busy | ParticipantError::TryAgain => Self::StoreUnavailable,
+            // The page makes no request that these answer.
             ParticipantError::NotAllowed
             | ParticipantError::ParticipantUnknown
             | ParticipantError::SessionFull
