@@ -68,6 +68,11 @@ pub enum OpenError {
         /// The newest schema that this version knows.
         known: i64,
     },
+    /// What the last run left in the write-ahead log cannot be made durable, as on a full disk.
+    #[error(
+        "the write-ahead log of the last run cannot be copied into the database in DATA_DIR; the disk may be full"
+    )]
+    Log(#[source] StoreError),
     /// A thread could not be started.
     #[error("no thread could be started for the store")]
     Thread(#[source] std::io::Error),
@@ -135,12 +140,7 @@ impl SqliteStore {
         let durability = syncer.durability().clone();
         // What a process that was killed wrote may not be on the disk yet, and a sync that failed before may have left it
         // nowhere but in memory. Written anew, it is durable before anything reads it.
-        if let Err(error) = checkpoints::empty_log(&connection, &durability) {
-            tracing::warn!(
-                error = error.chain(),
-                "the write-ahead log of the last run could not be copied into the database"
-            );
-        }
+        checkpoints::empty_log(&connection, &durability).map_err(OpenError::Log)?;
         let checkpoints = Checkpoints::start(
             &file,
             Arc::clone(&files.database),

@@ -141,6 +141,13 @@ fn migrate(db: &mut Connection) -> Result<(), OpenError> {
             found,
             known: i64::try_from(known).unwrap_or(i64::MAX),
         })?;
+    if (1..known).contains(&done) {
+        tracing::info!(
+            from = done,
+            to = known,
+            "upgrading the database; this can take minutes for millions of events"
+        );
+    }
     for (schema, migration) in (1_i64..).zip(MIGRATIONS).skip(done) {
         apply(db, migration, schema).map_err(OpenError::Database)?;
     }
