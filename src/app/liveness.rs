@@ -1,5 +1,5 @@
-//! Which instances live, as one of them sees it. No two clocks are compared: an instance lives as long as its mark in the
-//! store moves, and how long it stands still is measured by the watcher's own monotonic clock.
+//! Which instances live, as one of them sees it. No two clocks are compared: an instance lives as long as its heartbeat in the
+//! store moves, and how long it stays unchanged is measured by the watcher's own monotonic clock.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -9,28 +9,28 @@ use crate::domain::time::Timestamp;
 /// The times that an instance judges others by.
 #[derive(Debug, Clone, Copy)]
 pub struct LivenessTimes {
-    /// How often an instance moves its mark.
-    pub beat: Duration,
-    /// How long a mark may stand still. Also how long the watcher may itself have been away from the store before
+    /// How often an instance moves its heartbeat.
+    pub heartbeat_interval: Duration,
+    /// How long a heartbeat may stays unchanged. Also how long the watcher may itself have been away from the store before
     /// everything that it saw is forgotten.
     pub lease: Duration,
     /// How long the participants of an instance have to come back.
     pub grace: Duration,
 }
 
-/// What one instance has seen of the marks of the others.
+/// What one instance has seen of the heartbeats of the others.
 pub struct Liveness {
     times: LivenessTimes,
-    own_mark: i64,
-    looked: Option<Instant>,
+    own_heartbeat: i64,
+    observed_at: Option<Instant>,
     /// By instance. Holds those of the last look and no others.
     seen: HashMap<String, Seen>,
 }
 
 struct Seen {
-    mark: i64,
-    /// How long the mark has stood still, as far as it was watched.
-    still: Duration,
+    heartbeat: i64,
+    /// How long the heartbeat has stayed unchanged, as far as it was watched.
+    unchanged_for: Duration,
 }
 
 impl Liveness {
@@ -38,47 +38,55 @@ impl Liveness {
     pub fn new(times: LivenessTimes) -> Self {
         Self {
             times,
-            own_mark: i64::MIN,
-            looked: None,
+            own_heartbeat: i64::MIN,
+            observed_at: None,
             seen: HashMap::new(),
         }
     }
 
-    /// The next mark of this instance, which is greater than any before. A former version compares marks with its clock
+    /// The next heartbeat of this instance, which is greater than any before. A former version compares heartbeats with its clock
     /// and takes them for the end of a lease, so this is one where the clock allows it.
-    pub fn next_mark(&mut self, now: Timestamp) -> i64 {
+    pub fn next_heartbeat(&mut self, now: Timestamp) -> i64 {
         let lease_end = now.plus_secs(self.times.lease.as_secs()).as_millis();
-        self.own_mark = lease_end.max(self.own_mark.saturating_add(1));
-        self.own_mark
+        self.own_heartbeat = lease_end.max(self.own_heartbeat.saturating_add(1));
+        self.own_heartbeat
     }
 
-    /// Takes in the marks of other instances at `now`, and returns those that are dead: their marks have stood still for
-    /// the lease and the grace, whichever is longer. The first sight of a mark counts as a movement.
+    /// Takes in the heartbeats of other instances at `now`, and returns those that are dead: their heartbeats have stayed unchanged for
+    /// the lease and the grace, whichever is longer. The first sight of a heartbeat counts as a movement.
     ///
     /// The time between two looks counts for two beats at the most. When it was longer, this instance could not reach the
     /// store, and perhaps nobody could; when it was longer than the lease, all observations start anew.
-    pub fn observe(
+    pub fn observe_heartbeats(
         &mut self,
-        marks: impl IntoIterator<Item = (String, i64)>,
+        heartbeats: impl IntoIterator<Item = (String, i64)>,
         now: Instant,
     ) -> Vec<String> {
         let away = self
-            .looked
+            .observed_at
             .replace(now)
-            .map_or(Duration::ZERO, |looked| now.duration_since(looked));
+            .map_or(Duration::ZERO, |observed_at| {
+                now.duration_since(observed_at)
+            });
         let before = std::mem::take(&mut self.seen);
-        let watched = away.min(2 * self.times.beat);
+        let watched = away.min(2 * self.times.heartbeat_interval);
         let limit = self.times.lease.max(self.times.grace);
         let mut dead = Vec::new();
-        for (instance_id, mark) in marks {
-            let still = before
+        for (instance_id, heartbeat) in heartbeats {
+            let unchanged_for = before
                 .get(&instance_id)
-                .filter(|seen| seen.mark == mark && away <= self.times.lease)
-                .map_or(Duration::ZERO, |seen| seen.still + watched);
-            if still >= limit {
+                .filter(|seen| seen.heartbeat == heartbeat && away <= self.times.lease)
+                .map_or(Duration::ZERO, |seen| seen.unchanged_for + watched);
+            if unchanged_for >= limit {
                 dead.push(instance_id.clone());
             }
-            self.seen.insert(instance_id, Seen { mark, still });
+            self.seen.insert(
+                instance_id,
+                Seen {
+                    heartbeat,
+                    unchanged_for,
+                },
+            );
         }
         dead
     }
@@ -88,34 +96,46 @@ impl Liveness {
 mod tests {
     use super::*;
 
-    const BEAT: Duration = Duration::from_secs(3);
+    const INTERVAL: Duration = Duration::from_secs(3);
     const NOBODY: [&str; 0] = [];
 
     fn watcher() -> Liveness {
         Liveness::new(LivenessTimes {
-            beat: BEAT,
+            heartbeat_interval: INTERVAL,
             lease: Duration::from_secs(12),
             grace: Duration::from_secs(15),
         })
     }
 
-    fn mark(instance: &str, mark: i64) -> (String, i64) {
-        (instance.to_owned(), mark)
+    fn heartbeat(instance: &str, heartbeat: i64) -> (String, i64) {
+        (instance.to_owned(), heartbeat)
     }
 
     #[test]
     fn an_instance_is_dead_once_its_mark_has_stood_still_for_long_enough() {
         let (mut watcher, start) = (watcher(), Instant::now());
         for look in 0..5 {
-            let marks = [mark("still", 7), mark("moving", i64::from(look))];
-            assert_eq!(watcher.observe(marks, start + look * BEAT), NOBODY);
+            let heartbeats = [heartbeat("still", 7), heartbeat("moving", i64::from(look))];
+            assert_eq!(
+                watcher.observe_heartbeats(heartbeats, start + look * INTERVAL),
+                NOBODY
+            );
         }
-        let marks = || [mark("still", 7), mark("moving", 9)];
-        assert_eq!(watcher.observe(marks(), start + 5 * BEAT), ["still"]);
-        assert_eq!(watcher.observe(marks(), start + 6 * BEAT), ["still"]);
+        let heartbeats = || [heartbeat("still", 7), heartbeat("moving", 9)];
+        assert_eq!(
+            watcher.observe_heartbeats(heartbeats(), start + 5 * INTERVAL),
+            ["still"]
+        );
+        assert_eq!(
+            watcher.observe_heartbeats(heartbeats(), start + 6 * INTERVAL),
+            ["still"]
+        );
         // It only could not reach the store for a while.
-        let marks = [mark("still", 8), mark("moving", 10)];
-        assert_eq!(watcher.observe(marks, start + 7 * BEAT), NOBODY);
+        let heartbeats = [heartbeat("still", 8), heartbeat("moving", 10)];
+        assert_eq!(
+            watcher.observe_heartbeats(heartbeats, start + 7 * INTERVAL),
+            NOBODY
+        );
     }
 
     #[test]
@@ -124,28 +144,32 @@ mod tests {
         for look in 0..100 {
             // One that is far in the past, one that is far in the future, one that runs backwards.
             let step = i64::from(look);
-            let marks = [
-                mark("past", step - 1_000_000),
-                mark("future", i64::MAX - 1000 + step),
-                mark("backwards", -step),
+            let heartbeats = [
+                heartbeat("past", step - 1_000_000),
+                heartbeat("future", i64::MAX - 1000 + step),
+                heartbeat("backwards", -step),
             ];
-            assert_eq!(watcher.observe(marks, start + look * BEAT), NOBODY);
+            assert_eq!(
+                watcher.observe_heartbeats(heartbeats, start + look * INTERVAL),
+                NOBODY
+            );
         }
     }
 
     #[test]
     fn the_grace_holds_when_it_is_shorter_than_the_lease_too() {
         let mut watcher = Liveness::new(LivenessTimes {
-            beat: BEAT,
+            heartbeat_interval: INTERVAL,
             lease: Duration::from_secs(12),
             grace: Duration::ZERO,
         });
         let start = Instant::now();
         for look in 0..4 {
-            let found = watcher.observe([mark("still", 7)], start + look * BEAT);
+            let found =
+                watcher.observe_heartbeats([heartbeat("still", 7)], start + look * INTERVAL);
             assert_eq!(found, NOBODY);
         }
-        let found = watcher.observe([mark("still", 7)], start + 4 * BEAT);
+        let found = watcher.observe_heartbeats([heartbeat("still", 7)], start + 4 * INTERVAL);
         assert_eq!(found, ["still"]);
     }
 
@@ -153,27 +177,33 @@ mod tests {
     fn after_an_outage_longer_than_the_lease_all_observations_start_anew() {
         let (mut watcher, start) = (watcher(), Instant::now());
         for look in 0..5 {
-            watcher.observe([mark("other", 7)], start + look * BEAT);
+            watcher.observe_heartbeats([heartbeat("other", 7)], start + look * INTERVAL);
         }
         let back = start + Duration::from_secs(12 + 13);
         for look in 0..5 {
-            let found = watcher.observe([mark("other", 7)], back + look * BEAT);
+            let found = watcher.observe_heartbeats([heartbeat("other", 7)], back + look * INTERVAL);
             assert_eq!(found, NOBODY);
         }
-        let found = watcher.observe([mark("other", 7)], back + 5 * BEAT);
+        let found = watcher.observe_heartbeats([heartbeat("other", 7)], back + 5 * INTERVAL);
         assert_eq!(found, ["other"]);
     }
 
     #[test]
     fn a_shorter_outage_counts_for_two_beats_only() {
         let (mut watcher, start) = (watcher(), Instant::now());
-        watcher.observe([mark("other", 7)], start);
-        watcher.observe([mark("other", 7)], start + BEAT);
-        // Nearly the lease: the other could not move its mark either.
-        let back = start + BEAT + Duration::from_secs(12);
-        assert_eq!(watcher.observe([mark("other", 7)], back), NOBODY);
-        assert_eq!(watcher.observe([mark("other", 7)], back + BEAT), NOBODY);
-        let found = watcher.observe([mark("other", 7)], back + 2 * BEAT);
+        watcher.observe_heartbeats([heartbeat("other", 7)], start);
+        watcher.observe_heartbeats([heartbeat("other", 7)], start + INTERVAL);
+        // Nearly the lease: the other could not move its heartbeat either.
+        let back = start + INTERVAL + Duration::from_secs(12);
+        assert_eq!(
+            watcher.observe_heartbeats([heartbeat("other", 7)], back),
+            NOBODY
+        );
+        assert_eq!(
+            watcher.observe_heartbeats([heartbeat("other", 7)], back + INTERVAL),
+            NOBODY
+        );
+        let found = watcher.observe_heartbeats([heartbeat("other", 7)], back + 2 * INTERVAL);
         assert_eq!(found, ["other"]);
     }
 
@@ -182,7 +212,7 @@ mod tests {
         let (mut watcher, start) = (watcher(), Instant::now());
         for look in 0..50 {
             let instance = format!("instance-{look}");
-            watcher.observe([mark(&instance, 1)], start + look * BEAT);
+            watcher.observe_heartbeats([heartbeat(&instance, 1)], start + look * INTERVAL);
             assert_eq!(watcher.seen.len(), 1);
         }
     }
@@ -191,12 +221,12 @@ mod tests {
     fn an_own_mark_always_moves_and_is_the_end_of_a_lease_where_the_clock_allows_it() {
         let mut own = watcher();
         let now = Timestamp::from_millis(1_800_000_000_000);
-        let first = own.next_mark(now);
+        let first = own.next_heartbeat(now);
         assert_eq!(first, now.as_millis() + 12_000);
-        assert_eq!(own.next_mark(now), first + 1);
+        assert_eq!(own.next_heartbeat(now), first + 1);
         // The clock jumps back, then forth.
-        assert_eq!(own.next_mark(now.minus_secs(3600)), first + 2);
+        assert_eq!(own.next_heartbeat(now.minus_secs(3600)), first + 2);
         let later = now.plus_secs(3600);
-        assert_eq!(own.next_mark(later), later.as_millis() + 12_000);
+        assert_eq!(own.next_heartbeat(later), later.as_millis() + 12_000);
     }
 }

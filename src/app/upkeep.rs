@@ -70,7 +70,7 @@ impl Upkeep {
         let overdue = self
             .access
             .sessions
-            .overdue(ends_before, empty_before, limit)
+            .overdue_sessions(ends_before, empty_before, limit)
             .await
             .map_err(|error| self.access.error(&error))?;
         let mut still_there = Vec::new();
@@ -142,9 +142,12 @@ impl Upkeep {
     ///
     /// # Errors
     /// [`Error::StoreUnavailable`]
-    pub async fn beat(&self, liveness: &mut Liveness) -> Result<(), Error> {
-        let mark = liveness.next_mark(self.clock.now());
-        let beaten = self.instances.beat(&self.instance_id, mark).await;
+    pub async fn write_heartbeat(&self, liveness: &mut Liveness) -> Result<(), Error> {
+        let mark = liveness.next_heartbeat(self.clock.now());
+        let beaten = self
+            .instances
+            .write_heartbeat(&self.instance_id, mark)
+            .await;
         beaten.map_err(|error| self.access.error(&error))
     }
 
@@ -153,10 +156,10 @@ impl Upkeep {
     /// # Errors
     /// [`Error::StoreUnavailable`]
     pub async fn find_dead_instances(&self, liveness: &mut Liveness) -> Result<Vec<String>, Error> {
-        let marks = self.instances.instances(INSTANCES_MAX).await;
+        let marks = self.instances.heartbeats(INSTANCES_MAX).await;
         let mut marks = marks.map_err(|error| self.access.error(&error))?;
         marks.retain(|(instance_id, _)| *instance_id != self.instance_id);
-        Ok(liveness.observe(marks, Instant::now()))
+        Ok(liveness.observe_heartbeats(marks, Instant::now()))
     }
 
     /// Lets the participants of dead instances leave, unless they have connected to another by now, and forgets instances
@@ -167,11 +170,11 @@ impl Upkeep {
     pub async fn sweep_dead_instances(&self, dead: &[String]) -> Result<(), Error> {
         for instance_id in dead {
             let limit = BATCH + self.access.unreadable.len();
-            let held = self.instances.held_by(instance_id, limit).await;
+            let held = self.instances.sessions_held_by(instance_id, limit).await;
             let held = held.map_err(|error| self.access.error(&error))?;
             // Only once nobody is left: what could not be changed now is found again.
             if held.is_empty() {
-                let forgotten = self.instances.forget_instance(instance_id).await;
+                let forgotten = self.instances.remove_instance(instance_id).await;
                 forgotten.map_err(|error| self.access.error(&error))?;
             }
             for session_id in self.without_set_aside(held) {
@@ -187,13 +190,13 @@ impl Upkeep {
     /// [`Error::StoreUnavailable`]
     pub async fn measure_clock_skew(&self) -> Result<(), Error> {
         let sent = self.clock.now();
-        let clock = self.store.clock().await;
+        let clock = self.store.server_time().await;
         let received = self.clock.now();
         let Some(clock) = clock.map_err(|error| self.access.error(&error))? else {
             return Ok(());
         };
         let skew = ClockSkew::of(sent, clock, received);
-        self.metrics.clock_skew(skew.millis);
+        self.metrics.set_clock_skew(skew.millis);
         self.clock_watch.report(skew, self.config.clock_skew_warn);
         Ok(())
     }

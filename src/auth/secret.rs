@@ -12,7 +12,7 @@ pub struct InternalSecrets {
 
 /// Which secret a caller showed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shown {
+pub enum AcceptedSecret {
     /// The one in force.
     Current,
     /// The one before it.
@@ -44,15 +44,15 @@ impl InternalSecrets {
     ///
     /// # Errors
     /// [`SecretError`]
-    pub fn check(&self, shown: Option<&[u8]>) -> Result<Shown, SecretError> {
+    pub fn check(&self, shown: Option<&[u8]>) -> Result<AcceptedSecret, SecretError> {
         let shown = sha256(shown.ok_or(SecretError::Missing)?);
         let is_current = self.current.ct_eq(&shown);
         let is_previous = self
             .previous
             .map_or(Choice::from(0), |previous| previous.ct_eq(&shown));
         match (bool::from(is_current), bool::from(is_previous)) {
-            (true, _) => Ok(Shown::Current),
-            (false, true) => Ok(Shown::Previous),
+            (true, _) => Ok(AcceptedSecret::Current),
+            (false, true) => Ok(AcceptedSecret::Previous),
             (false, false) => Err(SecretError::Invalid),
         }
     }
@@ -72,8 +72,8 @@ mod tests {
     fn accepts_the_current_and_the_previous_secret_only() {
         let secret = |text: &str| SecretString::from(text.to_owned());
         let secrets = InternalSecrets::new(&secret("new"), Some(&secret("old")));
-        assert_eq!(secrets.check(Some(b"new")), Ok(Shown::Current));
-        assert_eq!(secrets.check(Some(b"old")), Ok(Shown::Previous));
+        assert_eq!(secrets.check(Some(b"new")), Ok(AcceptedSecret::Current));
+        assert_eq!(secrets.check(Some(b"old")), Ok(AcceptedSecret::Previous));
         assert_eq!(secrets.check(Some(b"ne")), Err(SecretError::Invalid));
         assert_eq!(secrets.check(Some(b"")), Err(SecretError::Invalid));
         assert_eq!(secrets.check(None), Err(SecretError::Missing));

@@ -69,7 +69,7 @@ pub enum Purpose {
     /// To open the join page, or to connect to the SFU.
     Join,
     /// To stay in the session: the join page's cookie, which a join token is exchanged for.
-    Stay,
+    Page,
 }
 
 impl KeySource {
@@ -79,7 +79,7 @@ impl KeySource {
     /// [`KeyError`]
     pub fn check(&self) -> Result<(), KeyError> {
         install_provider();
-        Key::read(self).map(|_| ())
+        Key::parse(self).map(|_| ())
     }
 }
 
@@ -159,11 +159,11 @@ impl Tokens {
     pub fn new(config: &Config) -> Result<Self, KeyError> {
         install_provider();
         Ok(Self {
-            current: Key::read(&config.current)?,
+            current: Key::parse(&config.current)?,
             previous: config
                 .previous
                 .iter()
-                .map(Key::read)
+                .map(Key::parse)
                 .collect::<Result<_, _>>()?,
             issuer: config.issuer.clone(),
             audience: config.audience.clone(),
@@ -211,9 +211,13 @@ impl Tokens {
     ///
     /// # Errors
     /// [`KeyError`] when the key does not sign, which reading it has ruled out.
-    pub fn exchange(&self, claims: &Claims, exp_secs: i64) -> Result<String, KeyError> {
+    pub fn issue_page_credential(
+        &self,
+        claims: &Claims,
+        exp_secs: i64,
+    ) -> Result<String, KeyError> {
         self.current.sign(&Claims {
-            aud: self.audience(Purpose::Stay),
+            aud: self.audience(Purpose::Page),
             exp: exp_secs,
             ..claims.clone()
         })
@@ -222,7 +226,7 @@ impl Tokens {
     fn audience(&self, purpose: Purpose) -> String {
         match purpose {
             Purpose::Join => self.audience.clone(),
-            Purpose::Stay => format!("{}/stay", self.audience),
+            Purpose::Page => format!("{}/stay", self.audience),
         }
     }
 
@@ -271,7 +275,7 @@ fn ed25519_key(pem: &[u8]) -> Option<EncodingKey> {
 }
 
 impl Key {
-    fn read(source: &KeySource) -> Result<Self, KeyError> {
+    fn parse(source: &KeySource) -> Result<Self, KeyError> {
         match source {
             KeySource::Secret(secret) => Self::from_secret(secret.expose_secret().as_bytes()),
             KeySource::Pem(pem) => Self::from_pem(pem.expose_secret().as_bytes()),

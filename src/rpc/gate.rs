@@ -9,7 +9,7 @@ use super::connections::Peer;
 use super::methods::is_health;
 use super::middleware::{Answer, Middleware, Next};
 use super::status::status;
-use crate::auth::secret::{InternalSecrets, SecretError, Shown};
+use crate::auth::secret::{AcceptedSecret, InternalSecrets, SecretError};
 use crate::telemetry::metrics::Metrics;
 
 /// The metadata that carries the secret.
@@ -32,7 +32,7 @@ impl Gate {
         let only = shown.next().filter(|_| shown.next().is_none());
         let given = request.headers().contains_key(SECRET_HEADER);
         let secret = only.map(HeaderValue::as_bytes).or(given.then_some(b""));
-        if self.secrets.check(secret)? == Shown::Previous {
+        if self.secrets.check(secret)? == AcceptedSecret::Previous {
             self.metrics.previous_secret_calls.inc();
         }
         Ok(())

@@ -15,7 +15,7 @@ pub trait StoreHealth: Send + Sync {
     async fn ping(&self) -> Result<(), StoreError>;
 
     /// What the store's clock says; `None` where the store has no clock but this machine's.
-    async fn clock(&self) -> Result<Option<Timestamp>, StoreError>;
+    async fn server_time(&self) -> Result<Option<Timestamp>, StoreError>;
 
     /// Completes once the store has failed in a way that only opening it anew can mend. Most stores never do.
     async fn lost(&self) {

@@ -70,7 +70,10 @@ pub trait SessionStore: Send + Sync {
     async fn get(&self, session_id: &SessionId) -> Result<Option<Session>, StoreError>;
 
     /// The session of the appointment with the highest incarnation.
-    async fn latest(&self, appointment_id: &AppointmentId) -> Result<Option<Session>, StoreError>;
+    async fn latest_session(
+        &self,
+        appointment_id: &AppointmentId,
+    ) -> Result<Option<Session>, StoreError>;
 
     /// Takes the next turn, which all instances share, and stores the session that the turn leads to with its first event,
     /// unless its appointment has that incarnation already: one write, in which the turn and the session stand or fall
@@ -98,7 +101,7 @@ pub trait SessionStore: Send + Sync {
 
     /// Live sessions that are over by the clock: scheduled to end before `ends_before`, or with nobody in them since before
     /// `empty_before`. At most `limit`, in no order.
-    async fn overdue(
+    async fn overdue_sessions(
         &self,
         ends_before: Timestamp,
         empty_before: Option<Timestamp>,

@@ -226,7 +226,7 @@ impl Default for Metrics {
 
 impl Metrics {
     /// A call ended.
-    pub fn rpc(&self, method: &'static str, code: &'static str, took: Duration) {
+    pub fn record_rpc(&self, method: &'static str, code: &'static str, took: Duration) {
         self.rpcs.get_or_create(&RpcLabels { method, code }).inc();
         self.rpc_seconds
             .get_or_create(&MethodLabel { method })
@@ -234,7 +234,12 @@ impl Metrics {
     }
 
     /// A store operation ended.
-    pub fn store_operation(&self, operation: &'static str, outcome: &'static str, took: Duration) {
+    pub fn record_store_operation(
+        &self,
+        operation: &'static str,
+        outcome: &'static str,
+        took: Duration,
+    ) {
         self.store_operations
             .get_or_create(&OperationLabels { operation, outcome })
             .inc();
@@ -244,43 +249,43 @@ impl Metrics {
     }
 
     /// The store was probed.
-    pub fn store_up(&self, up: bool) {
+    pub fn set_store_up(&self, up: bool) {
         self.store_up.set(i64::from(up));
     }
 
     /// This machine's clock was compared with the store's; negative when it is behind.
-    pub fn clock_skew(&self, millis: i64) {
+    pub fn set_clock_skew(&self, millis: i64) {
         let size = Duration::from_millis(millis.unsigned_abs()).as_secs_f64();
         self.clock_skew_seconds
             .set(if millis < 0 { -size } else { size });
     }
 
     /// So many sessions are set aside because they cannot be read.
-    pub fn unreadable_sessions(&self, count: usize) {
+    pub fn set_unreadable_sessions(&self, count: usize) {
         self.unreadable_sessions
             .set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// The sessions were counted.
-    pub fn sessions(&self, state: &'static str, count: u64) {
+    pub fn set_sessions(&self, state: &'static str, count: u64) {
         self.sessions
             .get_or_create(&StateLabel { state })
             .set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// A session was placed on a node.
-    pub fn assignment(&self, node: &str) {
+    pub fn count_assignment(&self, node: &str) {
         let node = node.to_owned();
         self.assignments.get_or_create(&NodeLabel { node }).inc();
     }
 
     /// A join token was issued.
-    pub fn token_issued(&self, role: &'static str) {
+    pub fn count_token(&self, role: &'static str) {
         self.tokens.get_or_create(&RoleLabel { role }).inc();
     }
 
     /// A signalling connection ended; `None`: it broke.
-    pub fn signalling_ended(&self, close_code: Option<u16>) {
+    pub fn count_signalling_end(&self, close_code: Option<u16>) {
         let close_code = close_code.unwrap_or(0);
         self.signalling_ended
             .get_or_create(&CloseLabel { close_code })

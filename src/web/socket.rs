@@ -14,8 +14,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use super::refusal::Refusal;
 use super::{Edge, SocketConfig, join};
 use crate::app::signalling::{
-    AuthorizedParticipant, CloseCode, Departure, MessageOutcome, Outbox, ParticipantConnection,
-    ToPage,
+    AuthorizedParticipant, CloseCode, DisconnectCause, MessageOutcome, Outbox,
+    ParticipantConnection, ToPage,
 };
 use crate::domain::id::SessionId;
 
@@ -90,7 +90,7 @@ async fn serve_socket(edge: Edge, participant: AuthorizedParticipant, mut socket
         Ending::Close(code) => Some(code),
         Ending::Lost => None,
     };
-    edge.signalling.count_end(code);
+    edge.signalling.count_connection_end(code);
     tracing::info!(
         session_id = session_id.as_str(),
         role = role.name(),
@@ -123,13 +123,13 @@ async fn run_connection(
         socket,
         outbox,
         flood: flood_limit(config),
-        last_heard: Instant::now(),
+        last_message_at: Instant::now(),
     };
     let ending = serving.run().await;
-    let last_heard = serving.last_heard;
+    let last_message_at = serving.last_message_at;
     let departure = match ending {
-        Ending::Left => Departure::Left,
-        Ending::Close(_) | Ending::Lost => Departure::Lost { last_heard },
+        Ending::Left => DisconnectCause::Left,
+        Ending::Close(_) | Ending::Lost => DisconnectCause::Lost { last_message_at },
     };
     edge.signalling
         .disconnect_participant(connection, departure);
@@ -170,7 +170,7 @@ struct Serving<'a> {
     outbox: Outbox,
     flood: DefaultDirectRateLimiter,
     /// When the page last sent anything.
-    last_heard: Instant,
+    last_message_at: Instant,
 }
 
 impl Serving<'_> {
@@ -189,7 +189,7 @@ impl Serving<'_> {
                 },
                 incoming = self.socket.recv() => self.receive(incoming).await,
                 _ = pings.tick() => {
-                    if self.last_heard.elapsed() > config.silence_max {
+                    if self.last_message_at.elapsed() > config.silence_max {
                         Some(Ending::Lost)
                     } else {
                         self.send(Message::Ping(Vec::new().into())).await
@@ -210,7 +210,7 @@ impl Serving<'_> {
             }
             Some(Err(_)) | None => return Some(Ending::Lost),
         };
-        self.last_heard = Instant::now();
+        self.last_message_at = Instant::now();
         if matches!(message, Message::Close(_)) {
             return Some(Ending::Lost);
         }

@@ -12,7 +12,7 @@ pub(super) async fn run(config: Config, parts: Parts) {
         // A failure has been logged by the store; the old numbers stand until the next count.
         if let Ok(counts) = parts.stores.sessions.count_by_state().await {
             for (state, count) in counts {
-                parts.metrics.sessions(state.name(), count);
+                parts.metrics.set_sessions(state.name(), count);
             }
         }
     }

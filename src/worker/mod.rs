@@ -3,7 +3,7 @@
 mod count_sessions;
 mod end_overdue;
 mod follow_feed;
-mod keep_alive;
+mod heartbeat;
 mod measure_clock;
 mod probe_store;
 
@@ -34,7 +34,7 @@ pub struct Config {
     /// How often sessions whose time is over are looked for.
     pub overdue_interval: Duration,
     /// How often the instance says that it lives.
-    pub beat_interval: Duration,
+    pub heartbeat_interval: Duration,
     /// How long it is believed to live without saying so.
     pub lease_secs: u64,
     /// How long the participants of a dead instance have to come back.
@@ -56,7 +56,7 @@ pub struct Parts {
 
 /// Starts every task on `tasks`; they end when `stop` is cancelled. That this instance lives is said until `closing`: while
 /// it drains, its participants are still here.
-pub fn start(
+pub fn start_tasks(
     config: &Config,
     parts: &Parts,
     tasks: &TaskTracker,
@@ -65,8 +65,8 @@ pub fn start(
 ) {
     let spawn = |stop: &CancellationToken, task: Task| {
         let (config, parts) = (config.clone(), parts.clone());
-        let begin = move || task(config.clone(), parts.clone());
-        tasks.spawn(supervise(stop.clone(), begin));
+        let make_task = move || task(config.clone(), parts.clone());
+        tasks.spawn(run_supervised(stop.clone(), make_task));
     };
     spawn(stop, |config, parts| {
         Box::pin(probe_store::run(config, parts))
@@ -81,7 +81,7 @@ pub fn start(
         Box::pin(end_overdue::run(config, parts))
     });
     spawn(closing, |config, parts| {
-        Box::pin(keep_alive::run(config, parts))
+        Box::pin(heartbeat::run(config, parts))
     });
     spawn(closing, |_, parts| Box::pin(follow_feed::run(parts)));
 }
@@ -89,12 +89,12 @@ pub fn start(
 type Task = fn(Config, Parts) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Runs a task until `stop` is cancelled. One that panics begins anew: nobody would notice that it is gone.
-async fn supervise<T>(stop: CancellationToken, mut begin: impl FnMut() -> T)
+async fn run_supervised<T>(stop: CancellationToken, mut make_task: impl FnMut() -> T)
 where
     T: Future<Output = ()> + Send + 'static,
 {
     loop {
-        let mut running = tokio::spawn(begin());
+        let mut running = tokio::spawn(make_task());
         match stop.run_until_cancelled(&mut running).await {
             Some(_) => tracing::error!("background work broke off, and begins anew"),
             None => {
@@ -127,7 +127,7 @@ mod tests {
     async fn a_task_that_panics_begins_anew_and_ends_when_told_to() {
         let (stop, begun) = (CancellationToken::new(), AtomicUsize::new(0));
         let (sender, mut second) = mpsc::channel::<()>(1);
-        let supervised = supervise(stop.clone(), || {
+        let supervision = run_supervised(stop.clone(), || {
             let is_first = begun.fetch_add(1, Ordering::Relaxed) == 0;
             let sender = sender.clone();
             async move {
@@ -140,7 +140,7 @@ mod tests {
             second.recv().await.expect("it begins anew");
             stop.cancel();
         };
-        tokio::join!(supervised, told);
+        tokio::join!(supervision, told);
         assert_eq!(begun.load(Ordering::Relaxed), 2);
     }
 }

@@ -493,7 +493,10 @@ async fn a_document_that_cannot_be_changed_is_named_and_foreign_ones_take_no_pla
             let foreign = doc! {"_id": n, "appointment_id": format!("foreign-{n}"), "state": "created", "scheduled_end_time_ms": 1_i64};
             sessions.insert_one(foreign).await.unwrap();
         }
-        let overdue = store.overdue(crate::sample::now(), None, 1).await.unwrap();
+        let overdue = store
+            .overdue_sessions(crate::sample::now(), None, 1)
+            .await
+            .unwrap();
         assert_eq!(overdue, [session.session_id]);
         server.drop_database().await;
     }

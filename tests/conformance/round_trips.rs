@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 use video_session::app::clock::SystemClock;
 use video_session::app::tickets::{IceConfig, IcePolicy, Tickets};
 use video_session::app::{
-    App, Config, ContentionConfig, EndingConfig, JoinRequest, Nodes, Parts, SessionKey, StayConfig,
-    StorePatience, UnreadableConfig, WatchConfig,
+    App, Config, ContentionConfig, EndingConfig, JoinRequest, Nodes, Parts, SessionKey,
+    SignallingTimes, StorePatience, UnreadableConfig, WatchConfig,
 };
 use video_session::auth::token::{self, KeySource, Tokens};
 use video_session::bus::local::LocalBus;
@@ -49,7 +49,7 @@ fn app(stores: Stores) -> App {
             poll: long,
             streams_max: 8,
         },
-        stay: StayConfig {
+        signalling: SignallingTimes {
             page_ttl: Duration::from_secs(60),
             reconnect_grace: long,
         },

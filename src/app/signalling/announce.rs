@@ -1,7 +1,9 @@
 //! Announces events: what the members of a room are told when something happens to their session. The match below is the one
 //! place that decides it for each kind of event.
 
-use super::describe::{closes_at, existing_participants, user_joined, waiting};
+use super::describe::{
+    closes_at, existing_participants_message, user_joined_message, waiting_message,
+};
 use super::message::ServerMessage;
 use super::room::{Announcement, Room, RoomMember};
 use super::{CloseCode, Signalling};
@@ -95,7 +97,7 @@ impl Signalling {
 fn announce_waiting(announcement: &Announcement<'_>, session: &Session, user_id: &UserId) {
     // A participant who is gone again by now is told of by the event that follows.
     if let Some(participant) = session.participant(user_id) {
-        announcement.send(waiting(session, participant), |member| {
+        announcement.send(waiting_message(session, participant), |member| {
             member.role.may(Action::Admit) && member.user_id != *user_id
         });
     }
@@ -117,12 +119,12 @@ fn announce_joined(announcement: &mut Announcement<'_>, session: &Session, user_
     let Some(participant) = session.participant(user_id) else {
         return;
     };
-    let message = user_joined(session, participant, announcement.media());
+    let message = user_joined_message(session, participant, announcement.media());
     announcement.send(message, |member| {
         member.is_admitted() && member.user_id != *user_id
     });
     let others = session.admitted().filter(|other| other.user_id != *user_id);
-    let message = existing_participants(session, others, announcement.media());
+    let message = existing_participants_message(session, others, announcement.media());
     announcement.admit(user_id, message);
 }
 
@@ -184,7 +186,7 @@ fn update_waiting(announcement: &Announcement<'_>, session: &Session, role: Role
     }
     let is_waiting = |participant: &&Participant| participant.status == ParticipantStatus::Waiting;
     for participant in session.participants.iter().filter(is_waiting) {
-        announcement.send(waiting(session, participant), |member| {
+        announcement.send(waiting_message(session, participant), |member| {
             member.user_id == participant.user_id
         });
     }

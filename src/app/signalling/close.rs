@@ -14,7 +14,7 @@ pub enum CloseCode {
     /// A fault of the service: WebSocket's own code for that.
     Internal,
     /// The cookie is no longer good.
-    EntryRefused,
+    CredentialInvalid,
     /// The participant was removed.
     Removed,
     /// The session has ended.
@@ -28,7 +28,7 @@ pub enum CloseCode {
     /// The session is full.
     Full,
     /// The store does not answer.
-    StoreAway,
+    StoreUnavailable,
 }
 
 impl CloseCode {
@@ -38,14 +38,14 @@ impl CloseCode {
         Self::GoingAway,
         Self::MessageTooBig,
         Self::Internal,
-        Self::EntryRefused,
+        Self::CredentialInvalid,
         Self::Removed,
         Self::Ended,
         Self::Replaced,
         Self::Flood,
         Self::TooSlow,
         Self::Full,
-        Self::StoreAway,
+        Self::StoreUnavailable,
     ];
 
     /// The number on the wire.
@@ -55,14 +55,14 @@ impl CloseCode {
             Self::GoingAway => 1001,
             Self::MessageTooBig => 1009,
             Self::Internal => 1011,
-            Self::EntryRefused => 4001,
+            Self::CredentialInvalid => 4001,
             Self::Removed => 4003,
             Self::Ended => 4004,
             Self::Replaced => 4005,
             Self::Flood => 4008,
             Self::TooSlow => 4009,
             Self::Full => 4010,
-            Self::StoreAway => 4013,
+            Self::StoreUnavailable => 4013,
         }
     }
 
@@ -72,11 +72,11 @@ impl CloseCode {
             ParticipantError::SessionEnded => Self::Ended,
             ParticipantError::Removed => Self::Removed,
             ParticipantError::SessionFull => Self::Full,
-            ParticipantError::Busy => Self::StoreAway,
+            ParticipantError::Busy => Self::StoreUnavailable,
             ParticipantError::TryAgain => Self::GoingAway,
             ParticipantError::NotInvited
             | ParticipantError::NotOpenYet { .. }
-            | ParticipantError::WindowClosed => Self::EntryRefused,
+            | ParticipantError::WindowClosed => Self::CredentialInvalid,
             // Connecting asks for nothing that these answer.
             ParticipantError::SessionUnknown
             | ParticipantError::NotAllowed
@@ -100,9 +100,12 @@ mod tests {
             (Error::ShuttingDown { retry_after }, CloseCode::GoingAway),
             (
                 Error::StoreUnavailable { retry_after },
-                CloseCode::StoreAway,
+                CloseCode::StoreUnavailable,
             ),
-            (Error::Overloaded { retry_after }, CloseCode::StoreAway),
+            (
+                Error::Overloaded { retry_after },
+                CloseCode::StoreUnavailable,
+            ),
             (Error::Internal, CloseCode::Internal),
             (Error::ParticipantRemoved, CloseCode::Removed),
             (Error::SessionFull, CloseCode::Full),

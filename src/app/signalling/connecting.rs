@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::describe::{closes_at, existing_participants, user_joined, waiting};
+use super::describe::{
+    closes_at, existing_participants_message, user_joined_message, waiting_message,
+};
 use super::follow::Follower;
 use super::message::{Connected, ServerMessage};
 use super::outbox::{Outbox, PageMessage, PageQueue};
-use super::room::Introduction;
-use super::room::{Introduced, MediaStates};
+use super::room::InitialMessages;
+use super::room::{MediaStates, PageState};
 use super::{
-    AuthorizedParticipant, CloseCode, Departure, ParticipantConnection, ParticipantIdentity,
+    AuthorizedParticipant, CloseCode, DisconnectCause, ParticipantConnection, ParticipantIdentity,
     Signalling,
 };
 use crate::app::changes::Decision;
@@ -23,7 +25,7 @@ use crate::domain::role::Action;
 use crate::domain::session::Session;
 
 /// A participant's arrival in the session.
-struct ParticipantArrival {
+struct ConnectedParticipant {
     /// The session with them in it.
     session: Session,
     /// They were in it before.
@@ -66,7 +68,7 @@ impl Signalling {
             user_id: identity.user_id.clone(),
             role: identity.role,
         };
-        let arrival = match self.commit_arrival(&identity, &connection).await {
+        let arrival = match self.commit_connect(&identity, &connection).await {
             Ok(arrival) => arrival,
             Err(error) => {
                 // A participant who was connected before, or whose arrival was stored after all, counts as lost from now on.
@@ -78,8 +80,8 @@ impl Signalling {
             older.send(&ServerMessage::Replaced.into());
             older.close(CloseCode::Replaced);
         }
-        let introducing = self.introduce_participant(&identity, &connection, arrival, ticket);
-        match introducing.await {
+        let sending = self.send_initial_state(&identity, &connection, arrival, ticket);
+        match sending.await {
             Ok(()) => Ok((connection, outbox)),
             Err(error) => {
                 // The participant is in the session by now, and leaves it like any other whose connection was lost.
@@ -89,17 +91,17 @@ impl Signalling {
         }
     }
 
-    async fn commit_arrival(
+    async fn commit_connect(
         &self,
         identity: &ParticipantIdentity,
         connection: &ParticipantConnection,
-    ) -> Result<ParticipantArrival, Error> {
+    ) -> Result<ConnectedParticipant, Error> {
         let decide = |session: &Session| {
             let now = self.clock.now();
             identity.permit_entry(session, now)?;
             if !connection.room.is_current(connection.id) {
                 // A newer connection replaced this one, commits the arrival itself, and closes this one's page.
-                return Ok(Decision::Keep(ParticipantArrival {
+                return Ok(Decision::Keep(ConnectedParticipant {
                     session: session.clone(),
                     resumed: true,
                     earlier: Vec::new(),
@@ -114,7 +116,7 @@ impl Signalling {
                 },
                 now,
             )?;
-            let arrival = |session: &Session| ParticipantArrival {
+            let arrival = |session: &Session| ConnectedParticipant {
                 session: session.clone(),
                 resumed: arrived.resumed,
                 earlier: session
@@ -135,40 +137,41 @@ impl Signalling {
     }
 
     /// Tells the page of the session as it is; from then on its room tells it of each event.
-    async fn introduce_participant(
+    async fn send_initial_state(
         self: &Arc<Self>,
         identity: &ParticipantIdentity,
         connection: &ParticipantConnection,
-        mut arrival: ParticipantArrival,
+        mut arrival: ConnectedParticipant,
         ticket: Ticket,
     ) -> Result<(), Error> {
         let room = &connection.room;
         loop {
             let Some(own) = arrival.session.participant(&identity.user_id) else {
-                return self.end_introduction(identity, connection, &arrival.session);
+                return self.explain_absence(identity, connection, &arrival.session);
             };
             // Before the introduction, so that no relay is lost that a page sends in answer to it.
             let relays =
                 (!room.is_followed()).then(|| self.bus.subscribe_relays(room.session_id()));
-            let introduced = Introduced {
+            let page_state = PageState {
                 version: arrival.session.version,
                 status: own.status,
             };
-            let connected = self.connected(identity, connection, &arrival, own, ticket.clone());
-            let introduction = room.introduce(connection.id, introduced, |media| {
-                introduction(connected, &arrival, own, media)
+            let connected =
+                self.connected_message(identity, connection, &arrival, own, ticket.clone());
+            let outcome = room.queue_initial_messages(connection.id, page_state, |media| {
+                initial_messages(connected, &arrival, own, media)
             });
-            match introduction {
-                Introduction::Made { must_follow } => {
+            match outcome {
+                InitialMessages::Queued { must_follow } => {
                     if must_follow {
                         let relays =
                             relays.unwrap_or_else(|| self.bus.subscribe_relays(room.session_id()));
-                        Follower::start(self, room, introduced.version, relays);
+                        Follower::start(self, room, page_state.version, relays);
                     }
                     return Ok(());
                 }
-                Introduction::Gone => return Ok(()),
-                Introduction::Outdated => {
+                InitialMessages::Gone => return Ok(()),
+                InitialMessages::Outdated => {
                     arrival.session = self.read_session(&identity.session_id).await?;
                 }
             }
@@ -176,7 +179,7 @@ impl Signalling {
     }
 
     /// Ends the introduction of a participant who is not in the session (any more).
-    fn end_introduction(
+    fn explain_absence(
         &self,
         identity: &ParticipantIdentity,
         connection: &ParticipantConnection,
@@ -191,11 +194,11 @@ impl Signalling {
         Err(self.access.contention())
     }
 
-    fn connected(
+    fn connected_message(
         &self,
         identity: &ParticipantIdentity,
         connection: &ParticipantConnection,
-        arrival: &ParticipantArrival,
+        arrival: &ConnectedParticipant,
         own: &Participant,
         ticket: Ticket,
     ) -> Connected {
@@ -218,40 +221,40 @@ impl Signalling {
     }
 }
 
-fn lost_now() -> Departure {
-    Departure::Lost {
-        last_heard: Instant::now(),
+fn lost_now() -> DisconnectCause {
+    DisconnectCause::Lost {
+        last_message_at: Instant::now(),
     }
 }
 
 /// What a page is told first. Runs under the room's lock.
-fn introduction(
+fn initial_messages(
     connected: Connected,
-    arrival: &ParticipantArrival,
+    arrival: &ConnectedParticipant,
     own: &Participant,
     media: &MediaStates,
 ) -> Vec<PageMessage> {
-    let ParticipantArrival {
+    let ConnectedParticipant {
         session,
         resumed: _,
         earlier,
     } = arrival;
     let mut messages = vec![ServerMessage::Connected(Box::new(connected))];
     match own.status {
-        ParticipantStatus::Waiting => messages.push(waiting(session, own)),
+        ParticipantStatus::Waiting => messages.push(waiting_message(session, own)),
         ParticipantStatus::Admitted => {
             // Of two participants, exactly one is told that the other is new: the one who was there first.
             let (earlier, later): (Vec<_>, Vec<_>) = session
                 .admitted()
                 .filter(|other| other.user_id != own.user_id)
                 .partition(|other| earlier.contains(&other.user_id));
-            messages.push(existing_participants(session, earlier, media));
+            messages.push(existing_participants_message(session, earlier, media));
             let later = later.into_iter();
-            messages.extend(later.map(|other| user_joined(session, other, media)));
+            messages.extend(later.map(|other| user_joined_message(session, other, media)));
             if own.role.may(Action::Admit) {
                 let others = session.participants.iter();
                 let others = others.filter(|other| other.status == ParticipantStatus::Waiting);
-                messages.extend(others.map(|other| waiting(session, other)));
+                messages.extend(others.map(|other| waiting_message(session, other)));
             }
         }
     }

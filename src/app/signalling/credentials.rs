@@ -15,7 +15,7 @@ use crate::domain::time::Timestamp;
 
 /// Why the bearer of a credential may not enter.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum EntryRefusal {
+pub enum EntryDenied {
     /// The service issued the credential, and its time is over.
     Expired,
     /// The service did not issue the credential.
@@ -54,25 +54,25 @@ impl Signalling {
     /// Verifies a credential by the keys alone; the session may still refuse its bearer.
     ///
     /// # Errors
-    /// [`EntryRefusal`], all but [`EntryRefusal::Session`]
+    /// [`EntryDenied`], all but [`EntryDenied::Session`]
     pub fn verify_credential(
         &self,
         jwt: &str,
         purpose: Purpose,
         session_id: &SessionId,
-    ) -> Result<ParticipantIdentity, EntryRefusal> {
+    ) -> Result<ParticipantIdentity, EntryDenied> {
         let claims = self
             .tokens
             .verify(jwt, purpose)
             .map_err(|error| match error {
-                InvalidToken::Expired => EntryRefusal::Expired,
-                InvalidToken::Forged => EntryRefusal::Forged,
+                InvalidToken::Expired => EntryDenied::Expired,
+                InvalidToken::Forged => EntryDenied::Forged,
             })?;
         if claims.session_id != session_id.as_str() {
-            return Err(EntryRefusal::OtherSession);
+            return Err(EntryDenied::OtherSession);
         }
-        let role = Role::from_name(&claims.role).ok_or(EntryRefusal::Forged)?;
-        let user_id = UserId::parse(claims.sub.as_str()).map_err(|_| EntryRefusal::Forged)?;
+        let role = Role::from_name(&claims.role).ok_or(EntryDenied::Forged)?;
+        let user_id = UserId::parse(claims.sub.as_str()).map_err(|_| EntryDenied::Forged)?;
         Ok(ParticipantIdentity {
             name: claims.name.clone(),
             claims,
@@ -85,24 +85,27 @@ impl Signalling {
     /// The session of a participant who belongs to it, even if it is not open yet.
     ///
     /// # Errors
-    /// [`EntryRefusal::Expired`] when the session knows nothing of the credential's issue, as after its store was restored
-    /// from an earlier backup. [`EntryRefusal::Session`] with [`Error::JoinTooLate`]; those of [`permit_entry`];
+    /// [`EntryDenied::Expired`] when the session knows nothing of the credential's issue, as after its store was restored
+    /// from an earlier backup. [`EntryDenied::Session`] with [`Error::JoinTooLate`]; those of [`permit_entry`];
     /// [`Error::SessionNotFound`]; [`Error::StoreUnavailable`]
-    pub async fn session_of(
+    pub async fn authorized_session(
         &self,
         identity: &ParticipantIdentity,
-    ) -> Result<Session, EntryRefusal> {
-        let session = self.session_for_entry(identity).await;
-        let session = session.map_err(EntryRefusal::Session)?;
-        let was_issued = self.was_issued(identity).await;
-        if was_issued.map_err(EntryRefusal::Session)? {
+    ) -> Result<Session, EntryDenied> {
+        let session = self.read_authorized_session(identity).await;
+        let session = session.map_err(EntryDenied::Session)?;
+        let was_issued = self.is_issue_recorded(identity).await;
+        if was_issued.map_err(EntryDenied::Session)? {
             Ok(session)
         } else {
-            Err(EntryRefusal::Expired)
+            Err(EntryDenied::Expired)
         }
     }
 
-    async fn session_for_entry(&self, identity: &ParticipantIdentity) -> Result<Session, Error> {
+    async fn read_authorized_session(
+        &self,
+        identity: &ParticipantIdentity,
+    ) -> Result<Session, Error> {
         let session = self.read_session(&identity.session_id).await?;
         session.require_not_over(&self.window)?;
         identity.permit_entry(&session, self.clock.now())?;
@@ -110,7 +113,7 @@ impl Signalling {
     }
 
     /// Whether the session's events tell of the issue of a credential.
-    async fn was_issued(&self, identity: &ParticipantIdentity) -> Result<bool, Error> {
+    async fn is_issue_recorded(&self, identity: &ParticipantIdentity) -> Result<bool, Error> {
         let issued_at = identity.claims.issued_at_sequence;
         let before = issued_at.saturating_sub(1);
         let session_id = &identity.session_id;
@@ -124,18 +127,18 @@ impl Signalling {
     /// Verifies a credential, and that its bearer may enter the session now.
     ///
     /// # Errors
-    /// [`EntryRefusal`]
+    /// [`EntryDenied`]
     pub async fn authorize_participant(
         &self,
         jwt: &str,
         purpose: Purpose,
         session_id: &SessionId,
-    ) -> Result<AuthorizedParticipant, EntryRefusal> {
+    ) -> Result<AuthorizedParticipant, EntryDenied> {
         let mut identity = self.verify_credential(jwt, purpose, session_id)?;
-        let session = self.session_of(&identity).await?;
+        let session = self.authorized_session(&identity).await?;
         session
             .require_open(&self.window, self.clock.now())
-            .map_err(EntryRefusal::Session)?;
+            .map_err(EntryDenied::Session)?;
         if identity.name.is_empty() {
             let given = session.given_name(&identity.user_id);
             given.clone_into(&mut identity.name);
@@ -176,15 +179,15 @@ impl Signalling {
     ///
     /// # Errors
     /// [`Error::Internal`]
-    pub fn issue_stay_credential(
+    pub fn issue_page_credential(
         &self,
         identity: &ParticipantIdentity,
     ) -> Result<(String, Duration), Error> {
-        let good_for = self.stay.page_ttl;
+        let good_for = self.times.page_ttl;
         let until = self.clock.now().plus_secs(good_for.as_secs());
         let jwt = self
             .tokens
-            .exchange(&identity.claims, until.as_secs())
+            .issue_page_credential(&identity.claims, until.as_secs())
             .map_err(|_| Error::Internal)?;
         Ok((jwt, good_for))
     }

@@ -14,7 +14,7 @@ pub(super) fn closes_at(window: &JoinWindow, session: &Session) -> Option<String
 }
 
 /// A participant who waits, for their own page or the host's.
-pub(super) fn waiting(session: &Session, participant: &Participant) -> ServerMessage {
+pub(super) fn waiting_message(session: &Session, participant: &Participant) -> ServerMessage {
     ServerMessage::Waiting {
         user_id: participant.user_id.to_string(),
         name: participant.display_name.clone(),
@@ -28,7 +28,7 @@ pub(super) fn waiting(session: &Session, participant: &Participant) -> ServerMes
 }
 
 /// The others in the call.
-pub(super) fn existing_participants<'a>(
+pub(super) fn existing_participants_message<'a>(
     session: &Session,
     others: impl IntoIterator<Item = &'a Participant>,
     media: &MediaStates,
@@ -36,23 +36,25 @@ pub(super) fn existing_participants<'a>(
     let others = others.into_iter();
     ServerMessage::ExistingParticipants {
         room_id: session.session_id.to_string(),
-        participants: others.map(|other| view(other, media)).collect(),
+        participants: others
+            .map(|other| describe_participant(other, media))
+            .collect(),
     }
 }
 
 /// A participant who joined the call.
-pub(super) fn user_joined(
+pub(super) fn user_joined_message(
     session: &Session,
     participant: &Participant,
     media: &MediaStates,
 ) -> ServerMessage {
     ServerMessage::UserJoined {
         room_id: session.session_id.to_string(),
-        participant: view(participant, media),
+        participant: describe_participant(participant, media),
     }
 }
 
-fn view(participant: &Participant, media: &MediaStates) -> ParticipantView {
+fn describe_participant(participant: &Participant, media: &MediaStates) -> ParticipantView {
     let media = media.of(&participant.user_id);
     ParticipantView {
         user_id: participant.user_id.to_string(),

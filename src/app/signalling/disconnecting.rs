@@ -11,13 +11,13 @@ use crate::domain::id::{SessionId, UserId};
 
 /// How a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Departure {
+pub enum DisconnectCause {
     /// The participant left.
     Left,
     /// The connection broke, or the service closed it.
     Lost {
         /// When the page was last heard: the grace counts from then.
-        last_heard: Instant,
+        last_message_at: Instant,
     },
 }
 
@@ -27,7 +27,7 @@ impl Signalling {
     pub fn disconnect_participant(
         self: &Arc<Self>,
         connection: ParticipantConnection,
-        departure: Departure,
+        cause: DisconnectCause,
     ) {
         let ParticipantConnection {
             id,
@@ -41,13 +41,13 @@ impl Signalling {
         }
         let signalling = Arc::clone(self);
         self.tasks.spawn(async move {
-            let actor = match departure {
-                Departure::Left => Actor::Participant {
+            let actor = match cause {
+                DisconnectCause::Left => Actor::Participant {
                     role,
                     user_id: user_id.clone(),
                 },
-                Departure::Lost { last_heard } => {
-                    let until = last_heard + signalling.stay.reconnect_grace;
+                DisconnectCause::Lost { last_message_at } => {
+                    let until = last_message_at + signalling.times.reconnect_grace;
                     tokio::select! {
                         () = tokio::time::sleep_until(until) => {}
                         // The other instances find participants who are away when this one stops.
@@ -60,13 +60,13 @@ impl Signalling {
             if signalling.rooms.remove_lost(&room, &user_id, id) {
                 let session_id = room.session_id();
                 signalling
-                    .commit_departure(session_id, &user_id, &actor)
+                    .commit_disconnect(session_id, &user_id, &actor)
                     .await;
             }
         });
     }
 
-    async fn commit_departure(&self, session_id: &SessionId, user_id: &UserId, actor: &Actor) {
+    async fn commit_disconnect(&self, session_id: &SessionId, user_id: &UserId, actor: &Actor) {
         loop {
             let committed = self
                 .changes

@@ -19,8 +19,8 @@ mod rooms;
 mod sdp;
 
 pub use close::CloseCode;
-pub use credentials::{AuthorizedParticipant, EntryRefusal, ParticipantIdentity};
-pub use disconnecting::Departure;
+pub use credentials::{AuthorizedParticipant, EntryDenied, ParticipantIdentity};
+pub use disconnecting::DisconnectCause;
 pub use outbox::{Outbox, ToPage};
 pub use receiving::MessageOutcome;
 
@@ -49,7 +49,7 @@ pub(super) use rooms::Rooms;
 
 /// How long participants stay without a new join link, and without a connection.
 #[derive(Debug, Clone, Copy)]
-pub struct StayConfig {
+pub struct SignallingTimes {
     /// How long a page may stay, or reconnect, without a new join link.
     pub page_ttl: Duration,
     /// How long a participant whose connection was lost may reconnect.
@@ -70,7 +70,7 @@ pub struct Signalling {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) window: JoinWindow,
-    pub(super) stay: StayConfig,
+    pub(super) times: SignallingTimes,
     /// Names this process in the sessions whose participants it holds.
     pub(super) instance_id: String,
     /// Departures are committed after their connections are gone.
@@ -104,8 +104,9 @@ impl ParticipantConnection {
 
 impl Signalling {
     /// Counts the end of a connection, with the code that it was closed with, if it was.
-    pub fn count_end(&self, code: Option<CloseCode>) {
-        self.metrics.signalling_ended(code.map(CloseCode::number));
+    pub fn count_connection_end(&self, code: Option<CloseCode>) {
+        self.metrics
+            .count_signalling_end(code.map(CloseCode::number));
     }
 
     /// Counts a connection as open until the answer is dropped.

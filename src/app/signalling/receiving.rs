@@ -54,14 +54,14 @@ impl Signalling {
             ClientMessage::Leave => return Ok(MessageOutcome::Leave),
             ClientMessage::Admit { target_id } => {
                 permit(Action::Admit)?;
-                let target = other_than(user_id, target_id, "You cannot admit yourself.")?;
+                let target = parse_target(user_id, target_id, "You cannot admit yourself.")?;
                 let admitting = self.participants.admit(actor, session_id, &target);
                 admitting.await.map_err(message_error)?;
             }
             ClientMessage::MuteRequest { target_id } => {
                 permit(Action::Mute)?;
                 let if_sender = "You cannot ask yourself to mute. Send `mute-status`.";
-                let target = other_than(user_id, target_id, if_sender)?;
+                let target = parse_target(user_id, target_id, if_sender)?;
                 let muting = self.participants.mute(actor, session_id, &target);
                 muting.await.map_err(message_error)?;
             }
@@ -71,7 +71,7 @@ impl Signalling {
             } => {
                 permit(Action::Remove)?;
                 let if_sender = "You cannot remove yourself. Send `leave`.";
-                let target = other_than(user_id, target_id, if_sender)?;
+                let target = parse_target(user_id, target_id, if_sender)?;
                 let participants = &self.participants;
                 let removing = participants.remove(actor, session_id, &target, keep_out);
                 removing.await.map_err(message_error)?;
@@ -96,19 +96,19 @@ impl Signalling {
             user_id,
             role,
         } = connection;
-        let relay = permit_relay(*role, relay)?;
+        let relay = filter_by_role(*role, relay)?;
         let if_sender = "You cannot send a message to yourself.";
         let to = relay
             .target_id
             .clone()
-            .map(|target_id| other_than(user_id, target_id, if_sender))
+            .map(|target_id| parse_target(user_id, target_id, if_sender))
             .transpose()?;
         let tells_media = relay.kind == RelayKind::MuteStatus;
         let media = tells_media.then(|| MediaState {
             muted: relay.flag("muted"),
             camera_off: relay.flag("camera_off"),
         });
-        match room.note_sender(user_id, *id, media) {
+        match room.record_sender(user_id, *id, media) {
             Some(ParticipantStatus::Admitted) => {}
             // The others hear of it when the sender is admitted.
             Some(ParticipantStatus::Waiting) if tells_media => return Ok(()),
@@ -127,7 +127,7 @@ impl Signalling {
 }
 
 /// The participant whom a message is for or about. One that names its own sender is refused with `if_sender`.
-fn other_than(
+fn parse_target(
     sender: &UserId,
     target_id: String,
     if_sender: &'static str,
@@ -145,7 +145,7 @@ fn other_than(
 }
 
 /// What may be relayed of a message, by its sender's role.
-fn permit_relay(role: Role, relay: ClientRelay) -> Result<ClientRelay, MessageError> {
+fn filter_by_role(role: Role, relay: ClientRelay) -> Result<ClientRelay, MessageError> {
     if role.may(Action::Publish) {
         return Ok(relay);
     }

@@ -50,7 +50,7 @@ impl Rooms {
                 connection_id,
                 user_id: user_id.clone(),
                 role,
-                introduced: None,
+                page_state: None,
                 queue: queue.clone(),
             };
             match room.add_member(member) {

@@ -26,7 +26,7 @@ pub(super) fn receive_only(sdp: &str) -> Option<String> {
         return None;
     }
     for media in &mut session.medias {
-        if !receives(media) {
+        if !is_receive_only(media) {
             return None;
         }
         media
@@ -54,12 +54,12 @@ fn is_plain(line: &str) -> bool {
     line.bytes().all(|byte| matches!(byte, b' '..=b'~'))
 }
 
-fn receives(media: &Media) -> bool {
+fn is_receive_only(media: &Media) -> bool {
     let (directions, others): (Vec<_>, Vec<_>) = media
         .attributes
         .iter()
         .partition(|attribute| DIRECTIONS.contains(&&*attribute.attribute));
-    let is_fit = match &*media.media {
+    let is_allowed = match &*media.media {
         "audio" | "video" => {
             let [direction] = directions[..] else {
                 return false;
@@ -73,7 +73,7 @@ fn receives(media: &Media) -> bool {
         }
         _ => false,
     };
-    is_fit && media.num_ports.is_none() && others.into_iter().all(is_harmless)
+    is_allowed && media.num_ports.is_none() && others.into_iter().all(is_harmless)
 }
 
 /// Whether no browser can take an attribute for a direction.

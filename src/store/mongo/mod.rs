@@ -57,10 +57,10 @@ impl MongoStore {
         let name = options.default_database.clone();
         let prepared = Prepared::default();
         let mut options = options;
-        let forgetful = prepared.clone();
+        let prepared_of_handler = prepared.clone();
         options.cmap_event_handler = Some(EventHandler::callback(move |event| {
             if let CmapEvent::PoolCleared(_) = event {
-                forgetful.forget();
+                prepared_of_handler.invalidate();
             }
         }));
         let client = Client::with_options(options).map_err(|error| error::store_error(&error))?;

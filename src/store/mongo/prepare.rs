@@ -20,7 +20,7 @@ const INDEX_CHECK_INTERVAL: Duration = Duration::from_secs(5);
 pub(super) struct Prepared(Arc<Mutex<Option<Instant>>>);
 
 impl Prepared {
-    pub(super) fn forget(&self) {
+    pub(super) fn invalidate(&self) {
         *self.lock() = None;
     }
 
@@ -33,7 +33,7 @@ impl Prepared {
 impl MongoStore {
     /// Lets the next operation make the indexes again, when that was done some time ago. Making one that exists is free, and an
     /// index that was dropped is found.
-    pub(super) fn look_after_indexes(&self) {
+    pub(super) fn recheck_indexes_if_due(&self) {
         let mut prepared = self.prepared.lock();
         if prepared.is_some_and(|since| since.elapsed() > INDEX_CHECK_INTERVAL) {
             *prepared = None;

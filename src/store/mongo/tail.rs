@@ -20,14 +20,14 @@ use crate::store::{Committed, StoreError};
 /// The collection of older events.
 pub(super) const ARCHIVE: &str = "session_events";
 /// The tail is moved, off the caller's path, each time the version passes a multiple of this.
-const SPILL_EVERY: i64 = 16;
+const ARCHIVE_EVERY: i64 = 16;
 /// No event is added to a document that has one here: a document stays bounded even when every spill fails.
 pub(super) const LAST_PLACE: &str = "tail.63";
 /// The server's code for a violated unique index.
 const DUPLICATE_KEY: i32 = 11000;
 
 /// Why a commit matched nothing.
-pub(super) enum Unmatched {
+pub(super) enum UnmatchedCommit {
     /// It was made already, or another change came first.
     Settled(Committed),
     /// The tail was full, and was moved: the commit may match now.
@@ -102,7 +102,7 @@ impl StoredEvent for Document {
 impl<E: StoredEvent> Tail<E> {
     /// Whether it holds every event after that sequence. Also true of a tail that was read from that sequence on, since
     /// what it then begins with, or its absence, says the same.
-    pub(super) fn reaches_back_to(&self, after: i64) -> bool {
+    pub(super) fn covers_events_after(&self, after: i64) -> bool {
         let oldest = self
             .events
             .first()
@@ -174,19 +174,22 @@ impl MongoStore {
     }
 
     /// Why a commit matched nothing: it was made already, the tail is full, or another change came first.
-    pub(super) async fn settle_unmatched(&self, change: &Change) -> Result<Unmatched, StoreError> {
+    pub(super) async fn explain_unmatched(
+        &self,
+        change: &Change,
+    ) -> Result<UnmatchedCommit, StoreError> {
         let session_id = &change.session.session_id;
         let Some(tail) = self.tail::<Document>(session_id).await? else {
-            return Ok(Unmatched::Settled(Committed::Conflict));
+            return Ok(UnmatchedCommit::Settled(Committed::Conflict));
         };
         if tail.holds(change) || self.archive_holds(change, &tail).await? {
-            return Ok(Unmatched::Settled(Committed::Stored));
+            return Ok(UnmatchedCommit::Settled(Committed::Stored));
         }
         if tail.version == change.before() {
-            spill(self, session_id.clone(), tail).await?;
-            return Ok(Unmatched::TailMoved);
+            archive_tail(self, session_id.clone(), tail).await?;
+            return Ok(UnmatchedCommit::TailMoved);
         }
-        Ok(Unmatched::Settled(Committed::Conflict))
+        Ok(UnmatchedCommit::Settled(Committed::Conflict))
     }
 
     async fn archive_holds(
@@ -195,7 +198,7 @@ impl MongoStore {
         tail: &Tail<Document>,
     ) -> Result<bool, StoreError> {
         let before = change.before();
-        if tail.version <= before || tail.reaches_back_to(before) {
+        if tail.version <= before || tail.covers_events_after(before) {
             return Ok(false);
         }
         let session_id = &change.session.session_id;
@@ -206,18 +209,18 @@ impl MongoStore {
     }
 
     /// Moves the tail, when it is time to, without keeping the caller.
-    pub(super) fn spill_if_due(&self, change: &Change) {
-        if change.session.version / SPILL_EVERY == change.before() / SPILL_EVERY {
+    pub(super) fn archive_tail_if_due(&self, change: &Change) {
+        if change.session.version / ARCHIVE_EVERY == change.before() / ARCHIVE_EVERY {
             return;
         }
         let (store, session_id) = (self.clone(), change.session.session_id.clone());
         tokio::spawn(async move {
-            let spilled = match store.tail(&session_id).await {
-                Ok(Some(tail)) => spill(&store, session_id, tail).await,
+            let archived = match store.tail(&session_id).await {
+                Ok(Some(tail)) => archive_tail(&store, session_id, tail).await,
                 Ok(None) => Ok(()),
                 Err(error) => Err(error),
             };
-            if let Err(error) = spilled {
+            if let Err(error) = archived {
                 tracing::warn!(
                     error = error.chain(),
                     "older events stay in their session's document until the next attempt"
@@ -227,7 +230,7 @@ impl MongoStore {
     }
 }
 
-async fn spill(
+async fn archive_tail(
     store: &MongoStore,
     session_id: SessionId,
     tail: Tail<Document>,

@@ -62,7 +62,7 @@ impl Checkpoints {
             .name("store-checkpoint".into())
             .spawn(move || {
                 while asked.recv().is_ok() {
-                    let copied = copy(&db, &database, &durable).inspect_err(report);
+                    let copied = copy(&db, &database, &durable).inspect_err(log_failure);
                     // The writer may have stopped.
                     let _ = results_sender.send(copied.ok());
                 }
@@ -89,7 +89,7 @@ impl Checkpoints {
             self.not_before = 0;
         }
         self.pages_before = pages;
-        self.look_for_result(pages);
+        self.take_result(pages);
         if self.running || pages < self.begin_pages.max(self.not_before) {
             return;
         }
@@ -97,9 +97,9 @@ impl Checkpoints {
             // What waits for readers, such as RESTART, would keep every write waiting for a backup. Without, the log begins anew
             // with the next write, unless a reader still uses it.
             if let Err(error) = checkpoint(db, &self.durability) {
-                report(&error);
+                log_failure(&error);
             }
-            self.try_again_later(pages);
+            self.postpone_retry(pages);
         } else if let Some(rounds) = &self.rounds {
             // Fails only if the thread has panicked.
             self.running = rounds.try_send(()).is_ok();
@@ -107,7 +107,7 @@ impl Checkpoints {
     }
 
     /// Takes the result of a round that has ended; if the log is too long, also of one that has not.
-    fn look_for_result(&mut self, pages: i64) {
+    fn take_result(&mut self, pages: i64) {
         if !self.running {
             return;
         }
@@ -119,13 +119,13 @@ impl Checkpoints {
         match result {
             Ok(Some(copied)) if copied > self.copied => self.copied = copied,
             // It failed, or a reader, such as a backup, still uses what is not copied.
-            Ok(_) | Err(TryRecvError::Disconnected) => self.try_again_later(pages),
+            Ok(_) | Err(TryRecvError::Disconnected) => self.postpone_retry(pages),
             Err(TryRecvError::Empty) => return,
         }
         self.running = false;
     }
 
-    fn try_again_later(&mut self, pages: i64) {
+    fn postpone_retry(&mut self, pages: i64) {
         self.copied = 0;
         self.not_before = pages + self.begin_pages / RETRY_PART;
     }
@@ -163,12 +163,12 @@ pub(super) fn empty_log(db: &Connection, durability: &Durability) -> Result<(), 
 
 fn run(db: &Connection, sql: &str, durability: &Durability) -> Result<i64, StoreError> {
     db.query_row(sql, [], |row| row.get(2)).map_err(|error| {
-        durability.look_for_failed_sync(&error);
+        durability.detect_failed_sync(&error);
         error.into()
     })
 }
 
-fn report(error: &StoreError) {
+fn log_failure(error: &StoreError) {
     tracing::warn!(
         error = error.chain(),
         "the write-ahead log could not be copied into the database; it grows until it can"
@@ -196,18 +196,18 @@ mod tests {
         let open = || SqliteStore::open_tuned(&config, &tuning, |_| Box::new(|| Ok(()))).unwrap();
         let store = open();
         // Each is a transaction and writes a page at least.
-        for mark in 0..3000 {
-            store.beat("one", mark).await.unwrap();
+        for heartbeat in 0..3000 {
+            store.write_heartbeat("one", heartbeat).await.unwrap();
             assert_eq!(
-                store.instances(9).await.unwrap(),
-                [("one".to_owned(), mark)]
+                store.heartbeats(9).await.unwrap(),
+                [("one".to_owned(), heartbeat)]
             );
         }
         let log = std::fs::metadata(dir.path().join(LOG_FILE)).unwrap();
         assert!(log.len() < 1000 * 4096, "{} bytes", log.len());
         store.close().await;
         drop(store);
-        let instances = open().instances(9).await.unwrap();
+        let instances = open().heartbeats(9).await.unwrap();
         assert_eq!(instances, [("one".to_owned(), 2999)]);
     }
 }

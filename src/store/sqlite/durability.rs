@@ -21,7 +21,7 @@ use crate::store::StoreError;
 /// What waits to be told to a caller.
 pub(super) trait Answer: Send {
     /// Tells the caller. An error takes the place of what was to be told.
-    fn tell(self: Box<Self>, durable: Result<(), StoreError>);
+    fn send_outcome(self: Box<Self>, durable: Result<(), StoreError>);
 }
 
 /// Brings what was written to the write-ahead log to the disk.
@@ -166,20 +166,20 @@ impl Drop for Syncer {
 
 impl Durability {
     /// Tells what was read once all that the reads may have seen is durable. To be called after the reads.
-    pub(super) fn tell_reads(&self, answers: impl Iterator<Item = Box<dyn Answer>>) {
+    pub(super) fn answer_reads(&self, answers: impl Iterator<Item = Box<dyn Answer>>) {
         let shared = &self.0;
         let seen = shared.begun.load(Ordering::SeqCst);
         if shared.durable.load(Ordering::SeqCst) >= seen {
-            answers.for_each(|answer| answer.tell(Ok(())));
+            answers.for_each(|answer| answer.send_outcome(Ok(())));
             return;
         }
         let mut state = shared.lock();
         if state.failed {
             drop(state);
-            answers.for_each(|answer| answer.tell(Err(lost())));
+            answers.for_each(|answer| answer.send_outcome(Err(lost())));
         } else if shared.durable.load(Ordering::SeqCst) >= seen {
             drop(state);
-            answers.for_each(|answer| answer.tell(Ok(())));
+            answers.for_each(|answer| answer.send_outcome(Ok(())));
         } else {
             let mut refused = Vec::new();
             for answer in answers {
@@ -192,7 +192,7 @@ impl Durability {
             drop(state);
             refused
                 .into_iter()
-                .for_each(|answer| answer.tell(Err(StoreError::Overloaded)));
+                .for_each(|answer| answer.send_outcome(Err(StoreError::Overloaded)));
         }
     }
 
@@ -211,7 +211,7 @@ impl Durability {
     }
 
     /// SQLite syncs some things itself, and says so in this way when it cannot.
-    pub(super) fn look_for_failed_sync(&self, error: &rusqlite::Error) {
+    pub(super) fn detect_failed_sync(&self, error: &rusqlite::Error) {
         let code = error.sqlite_error().map(|error| error.extended_code);
         if let Some(SQLITE_IOERR_FSYNC | SQLITE_IOERR_DIR_FSYNC) = code {
             self.fail(error);
@@ -236,7 +236,7 @@ impl Durability {
         };
         reads
             .into_iter()
-            .for_each(|(_, answer)| answer.tell(Err(lost())));
+            .for_each(|(_, answer)| answer.send_outcome(Err(lost())));
     }
 
     fn sync_batches(&self) {
@@ -259,7 +259,7 @@ impl Durability {
         let (reads, failed) = shared.note_synced();
         let durable = || if failed { Err(lost()) } else { Ok(()) };
         let answers = batch.answers.into_iter().chain(reads);
-        answers.for_each(|answer| answer.tell(durable()));
+        answers.for_each(|answer| answer.send_outcome(durable()));
     }
 }
 
@@ -368,10 +368,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (sync, begun, outcomes) = gated();
         let store = open(&dir, NEVER, sync);
-        let mut write = store.beat("one", 1);
+        let mut write = store.write_heartbeat("one", 1);
         assert!((&mut write).now_or_never().is_none());
         begun.recv().unwrap();
-        let mut read = store.instances(9);
+        let mut read = store.heartbeats(9);
         passes_without(&mut read).await;
         passes_without(&mut write).await;
         outcomes.send(Ok(())).unwrap();
@@ -385,14 +385,14 @@ mod tests {
         let (sync, begun, outcomes) = gated();
         let store = open(&dir, ALWAYS, sync);
         // Nothing is to be synced yet.
-        assert_eq!(store.instances(9).await.unwrap(), []);
-        let mut write = store.beat("one", 1);
+        assert_eq!(store.heartbeats(9).await.unwrap(), []);
+        let mut write = store.write_heartbeat("one", 1);
         assert!((&mut write).now_or_never().is_none());
         begun.recv().unwrap();
         // Committed, and not synced. The next one is committed meanwhile, and a read may see both.
-        let mut next = store.beat("two", 2);
+        let mut next = store.write_heartbeat("two", 2);
         passes_without(&mut next).await;
-        let mut read = store.instances(9);
+        let mut read = store.heartbeats(9);
         passes_without(&mut read).await;
         passes_without(&mut write).await;
         outcomes.send(Ok(())).unwrap();
@@ -404,7 +404,7 @@ mod tests {
         next.await.unwrap();
         let both = [("one".to_owned(), 1), ("two".to_owned(), 2)];
         assert_eq!(read.await.unwrap(), both);
-        assert_eq!(store.instances(9).await.unwrap(), both);
+        assert_eq!(store.heartbeats(9).await.unwrap(), both);
     }
 
     #[tokio::test]
@@ -419,17 +419,17 @@ mod tests {
         let (sync, begun, outcomes) = gated();
         let store = open(&dir, overlap_min, sync);
         outcomes.send(Ok(())).unwrap();
-        store.beat("one", 1).await.unwrap();
+        store.write_heartbeat("one", 1).await.unwrap();
         begun.recv().unwrap();
         store.ping().await.unwrap();
         assert!(store.lost().now_or_never().is_none());
 
-        let mut write = store.beat("two", 2);
+        let mut write = store.write_heartbeat("two", 2);
         assert!((&mut write).now_or_never().is_none());
         begun.recv().unwrap();
-        let mut next = store.beat("three", 3);
+        let mut next = store.write_heartbeat("three", 3);
         passes_without(&mut next).await;
-        let mut read = store.instances(9);
+        let mut read = store.heartbeats(9);
         passes_without(&mut read).await;
         // Whatever comes later would succeed.
         outcomes.send(Err(disk_error())).unwrap();
@@ -441,17 +441,17 @@ mod tests {
         unavailable(write.await);
         unavailable(next.await);
         unavailable(read.await.map(|_| ()));
-        unavailable(store.beat("four", 4).await);
-        unavailable(store.instances(9).await.map(|_| ()));
+        unavailable(store.write_heartbeat("four", 4).await);
+        unavailable(store.heartbeats(9).await.map(|_| ()));
         unavailable(store.ping().await);
         store.lost().await;
         store.close().await;
         drop(store);
 
         let store = open(&dir, overlap_min, Box::new(|| Ok(())));
-        let instances = store.instances(9).await.unwrap();
+        let instances = store.heartbeats(9).await.unwrap();
         assert!(instances.contains(&("one".to_owned(), 1)));
-        store.beat("five", 5).await.unwrap();
+        store.write_heartbeat("five", 5).await.unwrap();
     }
 
     #[tokio::test]
@@ -459,7 +459,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (sync, begun, outcomes) = gated();
         let store = open(&dir, ALWAYS, sync);
-        let mut write = store.beat("one", 1);
+        let mut write = store.write_heartbeat("one", 1);
         assert!((&mut write).now_or_never().is_none());
         begun.recv().unwrap();
         let mut closing = store.close();
@@ -472,7 +472,7 @@ mod tests {
     struct Told(mpsc::Sender<Result<(), StoreError>>);
 
     impl Answer for Told {
-        fn tell(self: Box<Self>, durable: Result<(), StoreError>) {
+        fn send_outcome(self: Box<Self>, durable: Result<(), StoreError>) {
             self.0.send(durable).unwrap();
         }
     }
@@ -484,7 +484,7 @@ mod tests {
         syncer.begin_commit();
         let (teller, told) = mpsc::channel();
         let answers = (0..3).map(|_| Box::new(Told(teller.clone())) as Box<dyn Answer>);
-        syncer.durability().tell_reads(answers);
+        syncer.durability().answer_reads(answers);
         assert!(matches!(told.recv().unwrap(), Err(StoreError::Overloaded)));
         assert!(told.try_recv().is_err());
         outcomes.send(Ok(())).unwrap();

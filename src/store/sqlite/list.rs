@@ -3,7 +3,7 @@
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
-use super::queries::listed;
+use super::queries::read_session_row;
 use crate::domain::id::SessionId;
 use crate::domain::page::{SessionFilter, SessionQuery};
 use crate::store::{ListedSession, StoreError};
@@ -17,7 +17,7 @@ pub(super) fn list(
     let mut rows = statement.query(params_from_iter(values))?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
-        found.push(listed(row)?);
+        found.push(read_session_row(row)?);
     }
     Ok(found)
 }

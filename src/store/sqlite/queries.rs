@@ -22,7 +22,7 @@ pub(super) fn get(db: &Connection, session_id: &SessionId) -> Result<Option<Sess
     first(statement.query([session_id.as_str()])?)
 }
 
-pub(super) fn latest(
+pub(super) fn latest_session(
     db: &Connection,
     appointment_id: &AppointmentId,
 ) -> Result<Option<Session>, StoreError> {
@@ -36,7 +36,7 @@ fn first(mut rows: Rows<'_>) -> Result<Option<Session>, StoreError> {
     let Some(row) = rows.next()? else {
         return Ok(None);
     };
-    match listed(row)? {
+    match read_session_row(row)? {
         Ok(session) => Ok(Some(session)),
         Err(unreadable) => Err(unreadable.error),
     }
@@ -135,7 +135,7 @@ fn insert_events(db: &Connection, session: i64, events: &[Event]) -> Result<(), 
     Ok(())
 }
 
-pub(super) fn overdue(
+pub(super) fn overdue_sessions(
     db: &Connection,
     ends_before: Timestamp,
     empty_before: Option<Timestamp>,
@@ -186,7 +186,7 @@ pub(super) fn events(
 
 /// A row of `session_id`, `version` and `body`. A body that is another session's, or of another version than the row, is damaged:
 /// what it says would be answered, and changed, as if it were this session.
-pub(super) fn listed(row: &Row<'_>) -> Result<ListedSession, StoreError> {
+pub(super) fn read_session_row(row: &Row<'_>) -> Result<ListedSession, StoreError> {
     let session_id = SessionId::from_stored(text(row)?);
     let version: i64 = row.get(1)?;
     // The body may also be no text at all.

@@ -23,7 +23,7 @@ struct Read<T> {
 }
 
 impl<T: Send> Answer for Read<T> {
-    fn tell(self: Box<Self>, durable: Result<(), StoreError>) {
+    fn send_outcome(self: Box<Self>, durable: Result<(), StoreError>) {
         let Self { outcome, caller } = *self;
         // The caller may have stopped waiting.
         let _ = caller.send(durable.and(outcome));
@@ -58,7 +58,7 @@ impl Readers {
         durability: &Durability,
     ) -> Result<Self, OpenError> {
         let started = (0..count.max(1))
-            .map(|_| start_one(file, queue_max, durability.clone()))
+            .map(|_| start_reader(file, queue_max, durability.clone()))
             .collect::<Result<Vec<_>, _>>()?;
         let (queues, threads) = started.into_iter().unzip();
         Ok(Self {
@@ -106,7 +106,7 @@ fn closed() -> StoreError {
     StoreError::unavailable("the store is closed")
 }
 
-fn start_one(
+fn start_reader(
     file: &Path,
     queue_max: usize,
     durability: Durability,
@@ -115,12 +115,12 @@ fn start_one(
     let (sender, mut jobs) = mpsc::channel::<Job>(queue_max);
     let thread = std::thread::Builder::new()
         .name("store-reader".into())
-        .spawn(move || run(&db, &mut jobs, &durability))
+        .spawn(move || run_reader(&db, &mut jobs, &durability))
         .map_err(OpenError::Thread)?;
     Ok((sender, thread))
 }
 
-fn run(db: &Connection, jobs: &mut mpsc::Receiver<Job>, durability: &Durability) {
+fn run_reader(db: &Connection, jobs: &mut mpsc::Receiver<Job>, durability: &Durability) {
     let mut batch = Vec::with_capacity(BATCH_MAX);
     let mut answers = Vec::with_capacity(BATCH_MAX);
     while let Some(job) = jobs.blocking_recv() {
@@ -137,7 +137,7 @@ fn run(db: &Connection, jobs: &mut mpsc::Receiver<Job>, durability: &Durability)
         if together {
             execute(db, "COMMIT");
         }
-        durability.tell_reads(answers.drain(..));
+        durability.answer_reads(answers.drain(..));
     }
 }
 

@@ -49,7 +49,7 @@ impl<T: Send, F: FnMut(&Connection) -> Result<T, StoreError> + Send> Job for Wor
 }
 
 impl<T: Send, F: Send> Answer for Work<T, F> {
-    fn tell(self: Box<Self>, durable: Result<(), StoreError>) {
+    fn send_outcome(self: Box<Self>, durable: Result<(), StoreError>) {
         let Work {
             outcome, caller, ..
         } = *self;
@@ -124,7 +124,7 @@ impl Writer {
         let thread = std::thread::Builder::new()
             .name("store-writer".into())
             .spawn(move || {
-                run(&mut parts, receiver, probes_receiver);
+                run_writer(&mut parts, receiver, probes_receiver);
                 parts.end();
             })
             .map_err(OpenError::Thread)?;
@@ -150,7 +150,7 @@ impl Writer {
         };
         self.sender()?
             .try_send(Message::Write(Box::new(job)))
-            .map_err(|error| refused(&error))?;
+            .map_err(|error| queue_error(&error))?;
         // The job is dropped, and its sender with it, when its transaction was rolled back.
         receiver.await.map_err(|_| rolled_back())?
     }
@@ -162,7 +162,7 @@ impl Writer {
         let (caller, receiver) = oneshot::channel();
         self.probes
             .try_send(caller)
-            .map_err(|error| refused(&error))?;
+            .map_err(|error| queue_error(&error))?;
         // A full queue needs no waking: its writer looks for probes after the batch in progress.
         if let Err(mpsc::error::TrySendError::Closed(_)) = queue.try_send(Message::Wake) {
             return Err(closed());
@@ -196,7 +196,7 @@ impl Drop for Writer {
     }
 }
 
-fn refused<T>(error: &mpsc::error::TrySendError<T>) -> StoreError {
+fn queue_error<T>(error: &mpsc::error::TrySendError<T>) -> StoreError {
     match error {
         mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
         mpsc::error::TrySendError::Closed(_) => closed(),
@@ -211,7 +211,7 @@ fn rolled_back() -> StoreError {
     StoreError::unavailable("the transaction was rolled back; see the log line of its cause")
 }
 
-fn run(
+fn run_writer(
     parts: &mut Parts,
     mut queue: mpsc::Receiver<Message>,
     mut probes: mpsc::Receiver<oneshot::Sender<()>>,
@@ -232,41 +232,41 @@ fn run(
             let _ = probe.send(());
         }
         if !batch.is_empty() {
-            parts.write(&mut batch, &queue);
+            parts.write_batch(&mut batch, &queue);
             batch.clear();
         }
     }
 }
 
 impl Parts {
-    fn write(&mut self, batch: &mut Vec<Box<dyn Job>>, queue: &mpsc::Receiver<Message>) {
+    fn write_batch(&mut self, batch: &mut Vec<Box<dyn Job>>, queue: &mpsc::Receiver<Message>) {
         if self.syncer.durability().check().is_err() {
             // Those who wait learn it from this.
             batch.clear();
             return;
         }
-        match self.transact(batch) {
+        match self.run_transaction(batch) {
             Ok(()) => self.settle(batch.drain(..), queue.len() >= self.overlap_min),
             // What one of them came upon is no reason to fail the others.
             Err(StoreError::Corrupt { .. }) => {
                 for mut job in batch.drain(..) {
-                    match self.transact(std::slice::from_mut(&mut job)) {
+                    match self.run_transaction(std::slice::from_mut(&mut job)) {
                         Ok(()) => self.settle(std::iter::once(job), false),
                         Err(error) => {
-                            report(&error);
-                            job.tell(Err(error));
+                            log_rollback(&error);
+                            job.send_outcome(Err(error));
                         }
                     }
                 }
             }
-            Err(error) => report(&error),
+            Err(error) => log_rollback(&error),
         }
         let log_pages = self.log.pages.load(Ordering::Relaxed);
         self.checkpoints.advance(&self.db, log_pages);
     }
 
-    fn transact(&self, batch: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
-        let outcome = self.attempt(batch);
+    fn run_transaction(&self, batch: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
+        let outcome = self.try_transaction(batch);
         if outcome.is_err() {
             // Whatever began it must be over before the next transaction; it may be already.
             let _ = self.db.execute_batch("ROLLBACK");
@@ -274,7 +274,7 @@ impl Parts {
         outcome
     }
 
-    fn attempt(&self, batch: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
+    fn try_transaction(&self, batch: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
         let db = &self.db;
         db.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         batch.iter_mut().try_for_each(|job| job.run(db))?;
@@ -283,7 +283,7 @@ impl Parts {
         self.syncer.begin_commit();
         let committed = commit.execute([]);
         if let Err(error) = &committed {
-            self.syncer.durability().look_for_failed_sync(error);
+            self.syncer.durability().detect_failed_sync(error);
             self.settle(std::iter::empty(), false);
         }
         committed?;
@@ -332,7 +332,7 @@ fn job_of(message: Message) -> Option<Box<dyn Job>> {
     }
 }
 
-fn report(error: &StoreError) {
+fn log_rollback(error: &StoreError) {
     tracing::error!(
         error = error.chain(),
         "a write to the embedded store failed and was rolled back"

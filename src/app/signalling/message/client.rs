@@ -178,16 +178,16 @@ impl ClientMessage {
             return Err(message_error(MessageErrorCode::UnknownType, message));
         };
         match kind {
-            ClientType::Relay(RelayKind::Emoji) => emoji(fields),
-            ClientType::Relay(kind) => relay(kind, fields),
+            ClientType::Relay(RelayKind::Emoji) => parse_emoji(fields),
+            ClientType::Relay(kind) => parse_relay(kind, fields),
             ClientType::Ping => Ok(Self::Ping),
             ClientType::Join => Ok(Self::Join),
             ClientType::Leave => Ok(Self::Leave),
-            ClientType::Admit => target(&fields).map(|target_id| Self::Admit { target_id }),
+            ClientType::Admit => parse_target(&fields).map(|target_id| Self::Admit { target_id }),
             ClientType::MuteRequest => {
-                target(&fields).map(|target_id| Self::MuteRequest { target_id })
+                parse_target(&fields).map(|target_id| Self::MuteRequest { target_id })
             }
-            ClientType::Remove => target(&fields).map(|target_id| Self::Remove {
+            ClientType::Remove => parse_target(&fields).map(|target_id| Self::Remove {
                 target_id,
                 keep_out: fields.get("keep_out") == Some(&Value::Bool(true)),
             }),
@@ -196,8 +196,8 @@ impl ClientMessage {
     }
 }
 
-fn target(fields: &Map<String, Value>) -> Result<String, MessageError> {
-    optional_target(fields)?.ok_or_else(|| {
+fn parse_target(fields: &Map<String, Value>) -> Result<String, MessageError> {
+    parse_optional_target(fields)?.ok_or_else(|| {
         message_error(
             MessageErrorCode::BadTarget,
             "target_id must name a participant",
@@ -205,7 +205,7 @@ fn target(fields: &Map<String, Value>) -> Result<String, MessageError> {
     })
 }
 
-fn optional_target(fields: &Map<String, Value>) -> Result<Option<String>, MessageError> {
+fn parse_optional_target(fields: &Map<String, Value>) -> Result<Option<String>, MessageError> {
     match fields.get("target_id") {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(target_id)) => Ok(Some(target_id.clone())),
@@ -216,8 +216,8 @@ fn optional_target(fields: &Map<String, Value>) -> Result<Option<String>, Messag
     }
 }
 
-fn relay(kind: RelayKind, fields: Map<String, Value>) -> Result<ClientMessage, MessageError> {
-    let target_id = optional_target(&fields)?;
+fn parse_relay(kind: RelayKind, fields: Map<String, Value>) -> Result<ClientMessage, MessageError> {
+    let target_id = parse_optional_target(&fields)?;
     Ok(ClientMessage::Relay(ClientRelay {
         kind,
         target_id,
@@ -225,14 +225,14 @@ fn relay(kind: RelayKind, fields: Map<String, Value>) -> Result<ClientMessage, M
     }))
 }
 
-fn emoji(fields: Map<String, Value>) -> Result<ClientMessage, MessageError> {
+fn parse_emoji(fields: Map<String, Value>) -> Result<ClientMessage, MessageError> {
     let emoji = fields
         .get("data")
         .and_then(|data| data.get("emoji"))
         .and_then(Value::as_str);
     match emoji {
         Some(emoji) if (1..=EMOJI_CHARS_MAX).contains(&emoji.chars().count()) => {
-            relay(RelayKind::Emoji, fields)
+            parse_relay(RelayKind::Emoji, fields)
         }
         _ => Err(message_error(
             MessageErrorCode::BadEmoji,

@@ -56,9 +56,9 @@ impl Announcement<'_> {
         let member =
             members.find(|member| member.user_id == *user_id && member.is_behind(sequence));
         if let Some(member) = member
-            && let Some(introduced) = &mut member.introduced
+            && let Some(page_state) = &mut member.page_state
         {
-            introduced.status = ParticipantStatus::Admitted;
+            page_state.status = ParticipantStatus::Admitted;
             member.queue.send(&message.into());
         }
     }

@@ -23,14 +23,14 @@ pub(in crate::app::signalling) struct RoomMember {
     pub(in crate::app::signalling) connection_id: ConnectionId,
     pub(in crate::app::signalling) user_id: UserId,
     pub(in crate::app::signalling) role: Role,
-    /// What the page knows of the session; `None` until its connection was introduced.
-    pub(in crate::app::signalling) introduced: Option<Introduced>,
+    /// What the page knows of the session; `None` until its connection was page_state.
+    pub(in crate::app::signalling) page_state: Option<PageState>,
     pub(in crate::app::signalling) queue: PageQueue,
 }
 
 /// What a page was told of the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::app::signalling) struct Introduced {
+pub(in crate::app::signalling) struct PageState {
     /// The session's version in the introduction; later events are announced one by one.
     pub(in crate::app::signalling) version: i64,
     /// The participant's status as the page was last told.
@@ -40,14 +40,14 @@ pub(in crate::app::signalling) struct Introduced {
 impl RoomMember {
     /// Whether the page was told that it is in the call.
     pub(in crate::app::signalling) fn is_admitted(&self) -> bool {
-        self.introduced
-            .is_some_and(|introduced| introduced.status == ParticipantStatus::Admitted)
+        self.page_state
+            .is_some_and(|page_state| page_state.status == ParticipantStatus::Admitted)
     }
 
-    /// Whether the page was introduced, and to an older version of the session.
+    /// Whether the page was page_state, and to an older version of the session.
     pub(in crate::app::signalling) fn is_behind(&self, version: i64) -> bool {
-        self.introduced
-            .is_some_and(|introduced| introduced.version < version)
+        self.page_state
+            .is_some_and(|page_state| page_state.version < version)
     }
 }
 

@@ -10,7 +10,7 @@ mod member;
 mod tests;
 
 pub(super) use announcement::Announcement;
-pub(super) use member::{ConnectionId, Introduced, MediaState, MediaStates, RoomMember};
+pub(super) use member::{ConnectionId, MediaState, MediaStates, PageState, RoomMember};
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -44,9 +44,9 @@ struct RoomState {
 
 /// What became of an introduction.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Introduction {
+pub(super) enum InitialMessages {
     /// The page was told of the session.
-    Made {
+    Queued {
         /// The session is to be followed from that version on; the caller starts that.
         must_follow: bool,
     },
@@ -150,35 +150,35 @@ impl Room {
     }
 
     /// Queues the first messages of a connection, made from the media states under the lock.
-    pub(super) fn introduce(
+    pub(super) fn queue_initial_messages(
         &self,
         connection_id: ConnectionId,
-        introduced: Introduced,
+        page_state: PageState,
         messages: impl FnOnce(&MediaStates) -> Vec<PageMessage>,
-    ) -> Introduction {
+    ) -> InitialMessages {
         let mut state = self.lock();
         if !state.has(connection_id) {
-            return Introduction::Gone;
+            return InitialMessages::Gone;
         }
-        if introduced.version < state.announced_version {
-            return Introduction::Outdated;
+        if page_state.version < state.announced_version {
+            return InitialMessages::Outdated;
         }
-        state.announced_version = introduced.version;
+        state.announced_version = page_state.version;
         let messages = messages(&state.media);
         let is_it = |member: &&mut RoomMember| member.connection_id == connection_id;
         if let Some(member) = state.members.iter_mut().find(is_it) {
-            member.introduced = Some(introduced);
+            member.page_state = Some(page_state);
             for message in &messages {
                 member.queue.send(message);
             }
         }
         let must_follow = !std::mem::replace(&mut state.is_followed, true);
-        Introduction::Made { must_follow }
+        InitialMessages::Queued { must_follow }
     }
 
     /// Notes what a connection sent; returns whether its participant is in the call, and `None` for a connection that was
     /// replaced or lost.
-    pub(super) fn note_sender(
+    pub(super) fn record_sender(
         &self,
         user_id: &UserId,
         connection_id: ConnectionId,
@@ -187,7 +187,7 @@ impl Room {
         let mut state = self.lock();
         let is_it = |member: &&RoomMember| member.connection_id == connection_id;
         let sender = state.members.iter().find(is_it)?;
-        let status = sender.introduced?.status;
+        let status = sender.page_state?.status;
         if let Some(media) = media {
             state.media.note(user_id, media);
         }
@@ -235,7 +235,7 @@ impl Room {
     ) {
         self.announce(version).close(code, |member| {
             let is_as_told = |participant: &Participant| {
-                let status = member.introduced.map(|introduced| introduced.status);
+                let status = member.page_state.map(|page_state| page_state.status);
                 participant.user_id == member.user_id
                     && participant.role == member.role
                     && Some(participant.status) == status

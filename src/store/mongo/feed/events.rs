@@ -94,7 +94,7 @@ impl StoredSession {
 }
 
 /// What became of a session's turn.
-pub(super) struct Dealt {
+pub(super) struct SessionEvents {
     pub(super) events: Vec<FeedEvent>,
     /// The last event that was given, or passed over as not wanted.
     pub(super) up_to: i64,
@@ -109,7 +109,7 @@ impl MongoStore {
         session: StoredSession,
         since: Since,
         limit: usize,
-    ) -> Result<Dealt, StoreError> {
+    ) -> Result<SessionEvents, StoreError> {
         let StoredSession {
             session_id,
             version,
@@ -133,14 +133,14 @@ impl MongoStore {
         // As many as were asked for: there may be more.
         if archived.len() >= limit {
             let up_to = archived.last().map_or(0, StoredEvent::sequence);
-            return Ok(Dealt {
+            return Ok(SessionEvents {
                 events: archived.into_iter().map(event).collect(),
                 up_to,
                 complete: false,
             });
         }
         let newest = tail.into_iter().filter(wanted);
-        Ok(Dealt {
+        Ok(SessionEvents {
             events: archived.into_iter().chain(newest).map(event).collect(),
             up_to: version,
             complete: true,

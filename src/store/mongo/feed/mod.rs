@@ -23,7 +23,7 @@ use super::error::within;
 use crate::domain::time::Timestamp;
 use crate::store::{EventFeed, FeedCursor, FeedError, FeedPage, StoreError, StoreHealth as _};
 use cursor::{Position, Progress, Seen};
-use events::{Dealt, Since, StoredSession, UNSTAMPED_SLACK};
+use events::{SessionEvents, Since, StoredSession, UNSTAMPED_SLACK};
 
 /// How many documents a page reads at the most.
 const DOCUMENTS_MAX: usize = 100;
@@ -61,7 +61,7 @@ impl EventFeed for MongoStore {
     async fn now(&self) -> Result<FeedCursor, StoreError> {
         let Some(newest) = self.newest_entry().await? else {
             // No change has a time yet.
-            let now = self.clock().await?.map_or(0, Timestamp::as_millis);
+            let now = self.server_time().await?.map_or(0, Timestamp::as_millis);
             return Ok(Progress::begin(now - UNSTAMPED_SLACK, Position::default()).cursor());
         };
         let settled = millis_before(newest.commit_time, self.feed_overlap);
@@ -95,14 +95,14 @@ impl EventFeed for MongoStore {
         for entry in &entries {
             let is_known = page.progress.seen.get(&entry.session_id) == Some(&entry.version);
             let complete = if is_known {
-                page.pass(entry);
+                page.skip_known(entry);
                 true
             } else {
                 match stored.remove(&entry.session_id) {
                     Some(session) if page.events.len() < limit => {
                         let since = page.progress.since(&entry.session_id, entry.version);
-                        let dealt = self.events_of(session, since, limit).await?;
-                        page.add(entry, dealt)
+                        let found = self.events_of(session, since, limit).await?;
+                        page.add_events(entry, found)
                     }
                     // It was deleted meanwhile, or its turn comes with the next page.
                     _ => false,
@@ -140,18 +140,18 @@ impl Page {
     }
 
     /// Leaves a session out whose version is known.
-    fn pass(&mut self, entry: &Entry) {
+    fn skip_known(&mut self, entry: &Entry) {
         self.passed.push(entry.position());
         self.seen.insert(entry.session_id.clone(), entry.version);
     }
 
     /// Takes a session's events; whether that was all of them.
-    fn add(&mut self, entry: &Entry, dealt: Dealt) -> bool {
-        let Dealt {
+    fn add_events(&mut self, entry: &Entry, found: SessionEvents) -> bool {
+        let SessionEvents {
             events,
             up_to,
             complete,
-        } = dealt;
+        } = found;
         self.events.extend(events);
         self.seen.insert(entry.session_id.clone(), up_to);
         if complete {

@@ -26,15 +26,15 @@ fn join(room: &Room, id: u64, name: &str) -> Outbox {
         connection_id: ConnectionId(id),
         user_id: user(name),
         role: Role::Patient,
-        introduced: None,
+        page_state: None,
         queue,
     });
     assert!(added.is_ok());
     outbox
 }
 
-fn introduce(room: &Room, id: u64, version: i64, status: ParticipantStatus) -> Introduction {
-    room.introduce(ConnectionId(id), Introduced { version, status }, |_| {
+fn introduce(room: &Room, id: u64, version: i64, status: ParticipantStatus) -> InitialMessages {
+    room.queue_initial_messages(ConnectionId(id), PageState { version, status }, |_| {
         vec![ServerMessage::Pong.into()]
     })
 }
@@ -71,18 +71,18 @@ fn a_page_is_introduced_once_the_caller_knows_what_the_room_knows() {
     let mut page = join(&room, 1, "a");
     // Nothing is announced to a page that knows nothing yet.
     room.announce(7).send(ServerMessage::Removed, |_| true);
-    assert_eq!(introduce(&room, 1, 6, Admitted), Introduction::Outdated);
+    assert_eq!(introduce(&room, 1, 6, Admitted), InitialMessages::Outdated);
     let must_follow = true;
-    let made = Introduction::Made { must_follow };
+    let made = InitialMessages::Queued { must_follow };
     assert_eq!(introduce(&room, 1, 7, Admitted), made);
     // What the introduction told already is not announced again.
     room.announce(7).send(ServerMessage::Removed, |_| true);
     room.announce(8).send(ServerMessage::Replaced, |_| true);
     assert_eq!(sent(&mut page), ["pong", "replaced"]);
     let mut newer = join(&room, 2, "a");
-    assert_eq!(introduce(&room, 1, 8, Admitted), Introduction::Gone);
+    assert_eq!(introduce(&room, 1, 8, Admitted), InitialMessages::Gone);
     let must_follow = false;
-    let made = Introduction::Made { must_follow };
+    let made = InitialMessages::Queued { must_follow };
     assert_eq!(introduce(&room, 2, 8, Admitted), made);
     assert_eq!(sent(&mut newer), ["pong"]);
 }
@@ -150,7 +150,7 @@ fn only_pages_that_the_session_has_otherwise_than_they_were_told_are_closed() {
         .collect();
     assert_eq!(closed, ["gone", "admitted", "role"]);
     // The room knows of that version from then on.
-    assert_eq!(introduce(&room, 6, 4, Admitted), Introduction::Outdated);
+    assert_eq!(introduce(&room, 6, 4, Admitted), InitialMessages::Outdated);
 }
 
 #[test]
@@ -161,12 +161,12 @@ fn media_states_outlive_a_connection_and_go_when_the_session_is_not_followed() {
         muted: true,
         camera_off: false,
     };
-    assert_eq!(room.note_sender(&user("a"), ConnectionId(1), None), None);
+    assert_eq!(room.record_sender(&user("a"), ConnectionId(1), None), None);
     introduce(&room, 1, 1, Waiting);
-    let noted = room.note_sender(&user("a"), ConnectionId(1), Some(muted));
+    let noted = room.record_sender(&user("a"), ConnectionId(1), Some(muted));
     assert_eq!(noted, Some(Waiting));
     assert!(room.remove_member(&user("a"), ConnectionId(1)));
-    let ignored = room.note_sender(&user("a"), ConnectionId(1), Some(MediaState::default()));
+    let ignored = room.record_sender(&user("a"), ConnectionId(1), Some(MediaState::default()));
     assert_eq!(ignored, None);
     let media = || room.announce(1).media().of(&user("a"));
     assert_eq!(media(), muted);

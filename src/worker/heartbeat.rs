@@ -9,22 +9,28 @@ use crate::app::{Liveness, LivenessTimes};
 
 pub(super) async fn run(config: Config, parts: Parts) {
     let mut liveness = Liveness::new(LivenessTimes {
-        beat: config.beat_interval,
+        heartbeat_interval: config.heartbeat_interval,
         lease: Duration::from_secs(config.lease_secs),
         grace: config.grace,
     });
-    let mut ticks = interval(config.beat_interval);
+    let mut ticks = interval(config.heartbeat_interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         // A failure has been logged by the store; what is left is found again.
-        if parts.app.upkeep.beat(&mut liveness).await.is_err() {
+        if parts
+            .app
+            .upkeep
+            .write_heartbeat(&mut liveness)
+            .await
+            .is_err()
+        {
             continue;
         }
         if let Ok(dead) = parts.app.upkeep.find_dead_instances(&mut liveness).await {
             // However much there is to do, this instance goes on saying that it lives.
             let sweep = parts.app.upkeep.sweep_dead_instances(&dead);
-            let _ = timeout(config.beat_interval, sweep).await;
+            let _ = timeout(config.heartbeat_interval, sweep).await;
         }
     }
 }
