@@ -1,24 +1,24 @@
-//! Which instances live, as one of them sees it. No two clocks are compared: an instance lives as long as its heartbeat in the
-//! store moves, and how long it stays unchanged is measured by the watcher's own monotonic clock.
+//! Detects dead instances, without comparing clocks: an instance is alive while its heartbeat in the store changes. How long
+//! a heartbeat stays unchanged is measured by the watcher's own monotonic clock.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crate::domain::time::Timestamp;
 
-/// The times that an instance judges others by.
+/// The times by which an instance judges others.
 #[derive(Debug, Clone, Copy)]
 pub struct LivenessTimes {
-    /// How often an instance moves its heartbeat.
+    /// How often an instance changes its heartbeat.
     pub heartbeat_interval: Duration,
     /// How long a heartbeat may stays unchanged. Also how long the watcher may itself have been away from the store before
     /// everything that it saw is forgotten.
     pub lease: Duration,
-    /// How long the participants of an instance have to come back.
+    /// How long the participants of a dead instance may reconnect.
     pub grace: Duration,
 }
 
-/// What one instance has seen of the heartbeats of the others.
+/// One instance's observations of the others' heartbeats.
 pub struct Liveness {
     times: LivenessTimes,
     own_heartbeat: i64,
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     const INTERVAL: Duration = Duration::from_secs(3);
-    const NOBODY: [&str; 0] = [];
+    const NONE: [&str; 0] = [];
 
     fn watcher() -> Liveness {
         Liveness::new(LivenessTimes {
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn an_instance_is_dead_once_its_mark_has_stood_still_for_long_enough() {
+    fn an_instance_is_dead_once_its_heartbeat_was_unchanged_for_long_enough() {
         let (mut watcher, start) = (watcher(), Instant::now());
         for look in 0..5 {
             let heartbeats = [heartbeat("still", 7), heartbeat("moving", i64::from(look))];
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn marks_are_not_compared_with_a_clock_nor_with_each_other() {
+    fn heartbeats_are_not_compared_with_a_clock_or_with_each_other() {
         let (mut watcher, start) = (watcher(), Instant::now());
         for look in 0..100 {
             // One that is far in the past, one that is far in the future, one that runs backwards.
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn the_grace_holds_when_it_is_shorter_than_the_lease_too() {
+    fn the_lease_holds_when_the_grace_period_is_shorter() {
         let mut watcher = Liveness::new(LivenessTimes {
             heartbeat_interval: INTERVAL,
             lease: Duration::from_secs(12),
@@ -167,14 +167,14 @@ mod tests {
         for look in 0..4 {
             let found =
                 watcher.observe_heartbeats([heartbeat("still", 7)], start + look * INTERVAL);
-            assert_eq!(found, NOBODY);
+            assert_eq!(found, NONE);
         }
         let found = watcher.observe_heartbeats([heartbeat("still", 7)], start + 4 * INTERVAL);
         assert_eq!(found, ["still"]);
     }
 
     #[test]
-    fn after_an_outage_longer_than_the_lease_all_observations_start_anew() {
+    fn an_outage_longer_than_the_lease_resets_all_observations() {
         let (mut watcher, start) = (watcher(), Instant::now());
         for look in 0..5 {
             watcher.observe_heartbeats([heartbeat("other", 7)], start + look * INTERVAL);
@@ -182,14 +182,14 @@ mod tests {
         let back = start + Duration::from_secs(12 + 13);
         for look in 0..5 {
             let found = watcher.observe_heartbeats([heartbeat("other", 7)], back + look * INTERVAL);
-            assert_eq!(found, NOBODY);
+            assert_eq!(found, NONE);
         }
         let found = watcher.observe_heartbeats([heartbeat("other", 7)], back + 5 * INTERVAL);
         assert_eq!(found, ["other"]);
     }
 
     #[test]
-    fn a_shorter_outage_counts_for_two_beats_only() {
+    fn a_shorter_outage_counts_for_two_intervals_only() {
         let (mut watcher, start) = (watcher(), Instant::now());
         watcher.observe_heartbeats([heartbeat("other", 7)], start);
         watcher.observe_heartbeats([heartbeat("other", 7)], start + INTERVAL);
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_seen_any_more_is_forgotten() {
+    fn instances_without_a_heartbeat_are_forgotten() {
         let (mut watcher, start) = (watcher(), Instant::now());
         for look in 0..50 {
             let instance = format!("instance-{look}");
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn an_own_mark_always_moves_and_is_the_end_of_a_lease_where_the_clock_allows_it() {
+    fn the_own_heartbeat_always_increases_and_is_the_end_of_a_lease_if_possible() {
         let mut own = watcher();
         let now = Timestamp::from_millis(1_800_000_000_000);
         let first = own.next_heartbeat(now);

@@ -1,4 +1,4 @@
-//! Every instance says that it lives, and finds those that do not: their participants are gone.
+//! Writes this instance's heartbeat and sweeps dead instances.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub(super) async fn run(config: Config, parts: Parts) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        // A failure has been logged by the store; what is left is found again.
+        // The store has logged the failure; the next tick repeats the work.
         if parts
             .app
             .upkeep
@@ -28,7 +28,7 @@ pub(super) async fn run(config: Config, parts: Parts) {
             continue;
         }
         if let Ok(dead) = parts.app.upkeep.find_dead_instances(&mut liveness).await {
-            // However much there is to do, this instance goes on saying that it lives.
+            // The heartbeat continues during a long sweep.
             let sweep = parts.app.upkeep.sweep_dead_instances(&dead);
             let _ = timeout(config.heartbeat_interval, sweep).await;
         }

@@ -1,4 +1,4 @@
-//! Readiness follows the store: lost within a probe, back within a probe.
+//! Sets readiness by probing the store.
 
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
@@ -21,7 +21,7 @@ pub(super) async fn run(config: Config, parts: Parts) {
     }
 }
 
-/// Readiness changes before the log says so: whoever acts on the line must find it true.
+/// Readiness changes before it is logged, so that the log line is true when read.
 fn report_store_health(parts: &Parts, up: bool) {
     if up {
         parts.readiness.set(Readiness::Ready);

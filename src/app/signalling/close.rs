@@ -1,4 +1,4 @@
-//! The codes with which connections are closed; docs/signalling.md tells pages what to do about each.
+//! Close codes of connections. docs/signalling.md tells pages how to react to each.
 
 use crate::domain::error::{Error, ParticipantError};
 
@@ -7,13 +7,13 @@ use crate::domain::error::{Error, ParticipantError};
 pub enum CloseCode {
     /// The participant left.
     Left,
-    /// The instance goes away, or the participant is to reconnect.
+    /// The instance is shutting down, or the page must reconnect.
     GoingAway,
     /// A message was too large: WebSocket's own code for that.
     MessageTooBig,
     /// A fault of the service: WebSocket's own code for that.
     Internal,
-    /// The cookie is no longer good.
+    /// The cookie is no longer valid.
     CredentialInvalid,
     /// The participant was removed.
     Removed,
@@ -66,7 +66,7 @@ impl CloseCode {
         }
     }
 
-    /// The code for an error that came up while connecting, after the handshake.
+    /// The code for an error while connecting, after the handshake.
     pub fn of(error: &Error) -> Self {
         match error.for_participant() {
             ParticipantError::SessionEnded => Self::Ended,
@@ -77,7 +77,7 @@ impl CloseCode {
             ParticipantError::NotInvited
             | ParticipantError::NotOpenYet { .. }
             | ParticipantError::WindowClosed => Self::CredentialInvalid,
-            // Connecting asks for nothing that these answer.
+            // Connecting never causes these.
             ParticipantError::SessionUnknown
             | ParticipantError::NotAllowed
             | ParticipantError::ParticipantUnknown
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_error_while_connecting_says_what_to_do() {
+    fn each_error_while_connecting_has_its_close_code() {
         let retry_after = Duration::from_secs(1);
         for (error, code) in [
             (Error::Contention { retry_after }, CloseCode::GoingAway),

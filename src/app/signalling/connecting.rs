@@ -1,4 +1,4 @@
-//! Connecting a participant: the session learns of them, and their page of the session.
+//! Connects participants: commits them to the session and sends their page its initial state.
 
 use std::sync::Arc;
 
@@ -24,19 +24,19 @@ use crate::domain::participant::{Arrival, Participant, ParticipantStatus};
 use crate::domain::role::Action;
 use crate::domain::session::Session;
 
-/// A participant's arrival in the session.
+/// A participant who was connected to the session.
 struct ConnectedParticipant {
-    /// The session with them in it.
+    /// The session, including the participant.
     session: Session,
-    /// They were in it before.
+    /// Whether they were in it before.
     resumed: bool,
-    /// The participants who were in the call before them. All others in the call, also in a later version of the session,
-    /// joined after them.
+    /// The participants who were in the call before them. All others, also in a later version of the session, joined
+    /// after them.
     earlier: Vec<UserId>,
 }
 
 impl Signalling {
-    /// Connects a participant: their page is told of the session, the others of them. The queue to the page holds up to
+    /// Connects a participant, sends their page the initial state and notifies the others. The queue to the page holds up to
     /// `queue_max` values.
     ///
     /// # Errors
@@ -48,7 +48,7 @@ impl Signalling {
         queue_max: usize,
     ) -> Result<(ParticipantConnection, Outbox), Error> {
         let AuthorizedParticipant { identity, session } = participant;
-        // Before the session knows of the connection: without a ticket there is none.
+        // Fetched before the commit, because a participant cannot connect without a ticket.
         let issuing = self
             .tickets
             .issue_ticket(&session, &identity.user_id, identity.role);
@@ -71,7 +71,7 @@ impl Signalling {
         let arrival = match self.commit_connect(&identity, &connection).await {
             Ok(arrival) => arrival,
             Err(error) => {
-                // A participant who was connected before, or whose arrival was stored after all, counts as lost from now on.
+                // An earlier connection, or a connect that was stored after all, now starts its grace period.
                 self.disconnect_participant(connection, lost_now());
                 return Err(error);
             }
@@ -84,7 +84,7 @@ impl Signalling {
         match sending.await {
             Ok(()) => Ok((connection, outbox)),
             Err(error) => {
-                // The participant is in the session by now, and leaves it like any other whose connection was lost.
+                // The participant is in the session by now: their grace period starts, as for any lost connection.
                 self.disconnect_participant(connection, lost_now());
                 Err(error)
             }
@@ -100,7 +100,7 @@ impl Signalling {
             let now = self.clock.now();
             identity.permit_entry(session, now)?;
             if !connection.room.is_current(connection.id) {
-                // A newer connection replaced this one, commits the arrival itself, and closes this one's page.
+                // A newer connection replaced this one. It commits the connect itself and closes this one's page.
                 return Ok(Decision::Keep(ConnectedParticipant {
                     session: session.clone(),
                     resumed: true,
@@ -136,7 +136,7 @@ impl Signalling {
         self.changes.change(&identity.session_id, decide).await
     }
 
-    /// Tells the page of the session as it is; from then on its room tells it of each event.
+    /// Sends the page the current state of the session. Afterwards its room announces each event.
     async fn send_initial_state(
         self: &Arc<Self>,
         identity: &ParticipantIdentity,
@@ -149,7 +149,7 @@ impl Signalling {
             let Some(own) = arrival.session.participant(&identity.user_id) else {
                 return self.explain_absence(identity, connection, &arrival.session);
             };
-            // Before the introduction, so that no relay is lost that a page sends in answer to it.
+            // Subscribes before the initial messages, so that no relay that answers them is lost.
             let relays =
                 (!room.is_followed()).then(|| self.bus.subscribe_relays(room.session_id()));
             let page_state = PageState {
@@ -178,7 +178,7 @@ impl Signalling {
         }
     }
 
-    /// Ends the introduction of a participant who is not in the session (any more).
+    /// Returns why a participant is no longer in the session, as an error; `Ok` if their connection was replaced.
     fn explain_absence(
         &self,
         identity: &ParticipantIdentity,
@@ -189,7 +189,7 @@ impl Signalling {
             // The connection that replaced this one closes its page.
             return Ok(());
         }
-        // They were removed, or the session ended. Or they left as a participant who had been lost before: then they reconnect.
+        // They were removed, or the session ended. Otherwise an earlier connection was declared lost: then they must reconnect.
         identity.permit_entry(session, self.clock.now())?;
         Err(self.access.contention())
     }
@@ -227,7 +227,7 @@ fn lost_now() -> DisconnectCause {
     }
 }
 
-/// What a page is told first. Runs under the room's lock.
+/// The first messages to a page. Runs under the room's lock.
 fn initial_messages(
     connected: Connected,
     arrival: &ConnectedParticipant,
@@ -243,7 +243,7 @@ fn initial_messages(
     match own.status {
         ParticipantStatus::Waiting => messages.push(waiting_message(session, own)),
         ParticipantStatus::Admitted => {
-            // Of two participants, exactly one is told that the other is new: the one who was there first.
+            // Of two participants, only the one who joined first is told that the other is new.
             let (earlier, later): (Vec<_>, Vec<_>) = session
                 .admitted()
                 .filter(|other| other.user_id != own.user_id)

@@ -1,4 +1,4 @@
-//! Credentials: whom a credential names, and whether the session lets its bearer in.
+//! Authorizes credentials: verifies the token, then checks it against the session.
 
 use std::time::Duration;
 
@@ -13,23 +13,23 @@ use crate::domain::role::Role;
 use crate::domain::session::Session;
 use crate::domain::time::Timestamp;
 
-/// Why the bearer of a credential may not enter.
+/// Why a credential does not authorize entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EntryDenied {
-    /// The service issued the credential, and its time is over.
+    /// The service issued the credential, but it has expired.
     Expired,
     /// The service did not issue the credential.
     Forged,
     /// The credential is for another session.
     OtherSession,
-    /// The session refuses its bearer, or the store failed.
+    /// The session does not authorize its bearer, or the store failed.
     Session(Error),
 }
 
-/// Whom a valid credential names.
+/// The verified bearer of a credential.
 #[derive(Debug, Clone)]
 pub struct ParticipantIdentity {
-    /// What the credential says.
+    /// The credential's claims.
     pub claims: Claims,
     /// The session.
     pub session_id: SessionId,
@@ -37,7 +37,7 @@ pub struct ParticipantIdentity {
     pub user_id: UserId,
     /// Their role.
     pub role: Role,
-    /// The name to show: the link's, or the one that they gave themselves; may be empty.
+    /// The name to show: the link's, or the one that the participant chose; may be empty.
     pub name: String,
 }
 
@@ -46,12 +46,12 @@ pub struct ParticipantIdentity {
 pub struct AuthorizedParticipant {
     /// The participant.
     pub identity: ParticipantIdentity,
-    /// The session as it was when that was decided.
+    /// The session at the time of that decision.
     pub session: Session,
 }
 
 impl Signalling {
-    /// Verifies a credential by the keys alone; the session may still refuse its bearer.
+    /// Verifies a credential's signature and claims, without the session.
     ///
     /// # Errors
     /// [`EntryDenied`], all but [`EntryDenied::Session`]
@@ -82,11 +82,11 @@ impl Signalling {
         })
     }
 
-    /// The session of a participant who belongs to it, even if it is not open yet.
+    /// Reads the session and checks that the bearer still belongs to it; the join window may be closed.
     ///
     /// # Errors
-    /// [`EntryDenied::Expired`] when the session knows nothing of the credential's issue, as after its store was restored
-    /// from an earlier backup. [`EntryDenied::Session`] with [`Error::JoinTooLate`]; those of [`permit_entry`];
+    /// [`EntryDenied::Expired`] when the session has no record of the credential's issue, for example after its store was
+    /// restored from an earlier backup. [`EntryDenied::Session`] with [`Error::JoinTooLate`]; those of [`permit_entry`];
     /// [`Error::SessionNotFound`]; [`Error::StoreUnavailable`]
     pub async fn authorized_session(
         &self,
@@ -94,8 +94,8 @@ impl Signalling {
     ) -> Result<Session, EntryDenied> {
         let session = self.read_authorized_session(identity).await;
         let session = session.map_err(EntryDenied::Session)?;
-        let was_issued = self.is_issue_recorded(identity).await;
-        if was_issued.map_err(EntryDenied::Session)? {
+        let is_issued = self.is_issue_recorded(identity).await;
+        if is_issued.map_err(EntryDenied::Session)? {
             Ok(session)
         } else {
             Err(EntryDenied::Expired)
@@ -112,7 +112,7 @@ impl Signalling {
         Ok(session)
     }
 
-    /// Whether the session's events tell of the issue of a credential.
+    /// Whether the session's events record the issue of a credential.
     async fn is_issue_recorded(&self, identity: &ParticipantIdentity) -> Result<bool, Error> {
         let issued_at = identity.claims.issued_at_sequence;
         let before = issued_at.saturating_sub(1);
@@ -124,7 +124,7 @@ impl Signalling {
         }))
     }
 
-    /// Verifies a credential, and that its bearer may enter the session now.
+    /// Verifies a credential, and checks that its bearer may enter the session now.
     ///
     /// # Errors
     /// [`EntryDenied`]
@@ -146,10 +146,10 @@ impl Signalling {
         Ok(AuthorizedParticipant { identity, session })
     }
 
-    /// Stores the name that a participant gives whose link came without one.
+    /// Stores the name that a participant chooses if their link has none.
     ///
     /// # Errors
-    /// [`Error::NameGiven`] when the link came with a name, or they gave another one before; [`Error::SessionEnded`];
+    /// [`Error::NameGiven`] when the link has a name, or they have already chosen another one; [`Error::SessionEnded`];
     /// [`Error::SessionNotFound`]; [`Error::StoreUnavailable`]
     pub async fn name_participant(
         &self,
@@ -174,8 +174,8 @@ impl Signalling {
             .await
     }
 
-    /// The credential that a page keeps in the place of its join token, and for how long. It may outlast the session's
-    /// window, which is checked whenever it is used: an appointment that is prolonged must not need another link.
+    /// Issues the credential that a page keeps instead of its join token. Returns it with its lifetime. It may outlast the
+    /// session's join window, which is checked at every use: a prolonged appointment needs no new link.
     ///
     /// # Errors
     /// [`Error::Internal`]
@@ -183,13 +183,13 @@ impl Signalling {
         &self,
         identity: &ParticipantIdentity,
     ) -> Result<(String, Duration), Error> {
-        let good_for = self.times.page_ttl;
-        let until = self.clock.now().plus_secs(good_for.as_secs());
+        let lifetime = self.times.page_ttl;
+        let until = self.clock.now().plus_secs(lifetime.as_secs());
         let jwt = self
             .tokens
             .issue_page_credential(&identity.claims, until.as_secs())
             .map_err(|_| Error::Internal)?;
-        Ok((jwt, good_for))
+        Ok((jwt, lifetime))
     }
 
     pub(super) async fn read_session(&self, session_id: &SessionId) -> Result<Session, Error> {
@@ -198,7 +198,7 @@ impl Signalling {
 }
 
 impl ParticipantIdentity {
-    /// Whether a session lets the bearer of this credential in.
+    /// Checks that a session authorizes the bearer of this credential.
     pub(super) fn permit_entry(&self, session: &Session, now: Timestamp) -> Result<(), Error> {
         let issued_at = self.claims.issued_at_sequence;
         permit_entry(session, self.role, &self.user_id, issued_at, now)

@@ -1,4 +1,4 @@
-//! What pages are told of a session and of its participants.
+//! Builds the messages that describe participants.
 
 use super::message::{ParticipantView, ServerMessage, WaitingReason};
 use super::room::MediaStates;
@@ -6,14 +6,14 @@ use crate::domain::participant::Participant;
 use crate::domain::role::Action;
 use crate::domain::session::{JoinWindow, Session};
 
-/// When a session closes by itself, if it does.
+/// The end of a session's join window, if it has one.
 pub(super) fn closes_at(window: &JoinWindow, session: &Session) -> Option<String> {
     window
         .closes(&session.schedule)
         .map(|closes| closes.to_string())
 }
 
-/// A participant who waits, for their own page or the host's.
+/// Announces a waiting participant, to their own page or the host's.
 pub(super) fn waiting_message(session: &Session, participant: &Participant) -> ServerMessage {
     ServerMessage::Waiting {
         user_id: participant.user_id.to_string(),
@@ -27,7 +27,7 @@ pub(super) fn waiting_message(session: &Session, participant: &Participant) -> S
     }
 }
 
-/// The others in the call.
+/// Lists the other participants in the call.
 pub(super) fn existing_participants_message<'a>(
     session: &Session,
     others: impl IntoIterator<Item = &'a Participant>,
@@ -42,7 +42,7 @@ pub(super) fn existing_participants_message<'a>(
     }
 }
 
-/// A participant who joined the call.
+/// Announces a participant who joined the call.
 pub(super) fn user_joined_message(
     session: &Session,
     participant: &Participant,

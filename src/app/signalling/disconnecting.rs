@@ -1,4 +1,4 @@
-//! Disconnecting a participant: because they left, or because their connection was lost and did not come back in time.
+//! Disconnects participants: by `leave`, or when a lost connection does not return within the grace period.
 
 use std::sync::Arc;
 
@@ -16,14 +16,13 @@ pub enum DisconnectCause {
     Left,
     /// The connection broke, or the service closed it.
     Lost {
-        /// When the page was last heard: the grace counts from then.
+        /// When the page last sent a message: the grace period starts then.
         last_message_at: Instant,
     },
 }
 
 impl Signalling {
-    /// Ends a connection. A participant who left is gone at once; one whose connection was lost may reconnect until the grace
-    /// is over.
+    /// Ends a connection. A participant who left is removed from the session at once; a lost one after the grace period.
     pub fn disconnect_participant(
         self: &Arc<Self>,
         connection: ParticipantConnection,
@@ -50,13 +49,13 @@ impl Signalling {
                     let until = last_message_at + signalling.times.reconnect_grace;
                     tokio::select! {
                         () = tokio::time::sleep_until(until) => {}
-                        // The other instances find participants who are away when this one stops.
+                        // If the instance stops meanwhile, the other instances sweep its participants.
                         () = signalling.closing.cancelled() => return,
                     }
                     Actor::System(SystemCause::ConnectionLost)
                 }
             };
-            // A participant who reconnected has another connection, or has lost that one since.
+            // A participant who reconnected has a newer connection, or a newer entry if that one was lost too.
             if signalling.rooms.remove_lost(&room, &user_id, id) {
                 let session_id = room.session_id();
                 signalling

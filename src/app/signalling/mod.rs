@@ -1,7 +1,7 @@
-//! Participants' connections: who may connect, what they may send, and what becomes of the session when they come and go.
+//! Participants' connections: authorization, messages, and their effect on the session.
 //!
 //! An edge verifies a credential ([`Signalling::authorize_participant`]), connects its bearer
-//! ([`Signalling::connect_participant`]), sends the page what the [`Outbox`] holds, passes on what the page sends
+//! ([`Signalling::connect_participant`]), sends the page the values of the [`Outbox`], passes on the page's messages
 //! ([`Signalling::handle_message`]), and reports the end of the connection ([`Signalling::disconnect_participant`]).
 
 mod announce;
@@ -47,10 +47,10 @@ use crate::telemetry::metrics::Metrics;
 use room::{ConnectionId, Room};
 pub(super) use rooms::Rooms;
 
-/// How long participants stay without a new join link, and without a connection.
+/// How long participants may return without a new join link, and after a lost connection.
 #[derive(Debug, Clone, Copy)]
 pub struct SignallingTimes {
-    /// How long a page may stay, or reconnect, without a new join link.
+    /// The lifetime of a page's credential: how long it may reconnect without a new join link.
     pub page_ttl: Duration,
     /// How long a participant whose connection was lost may reconnect.
     pub reconnect_grace: Duration,
@@ -71,15 +71,15 @@ pub struct Signalling {
     pub(super) metrics: Arc<Metrics>,
     pub(super) window: JoinWindow,
     pub(super) times: SignallingTimes,
-    /// Names this process in the sessions whose participants it holds.
+    /// Identifies this process in the sessions whose participants are connected to it.
     pub(super) instance_id: String,
-    /// Departures are committed after their connections are gone.
+    /// Disconnects are committed after their connections have ended.
     pub(super) tasks: TaskTracker,
-    /// Cancelled when connections are to end.
+    /// Cancelled when connections must end.
     pub(super) closing: CancellationToken,
 }
 
-/// A participant's connection, from its introduction to its end.
+/// A participant's connection.
 pub struct ParticipantConnection {
     id: ConnectionId,
     room: Arc<Room>,
@@ -93,7 +93,7 @@ impl ParticipantConnection {
         self.room.session_id()
     }
 
-    /// The participant, as who acts.
+    /// The participant as an actor.
     fn actor(&self) -> Actor {
         Actor::Participant {
             role: self.role,
@@ -103,13 +103,13 @@ impl ParticipantConnection {
 }
 
 impl Signalling {
-    /// Counts the end of a connection, with the code that it was closed with, if it was.
+    /// Counts the end of a connection; `None`: the connection broke.
     pub fn count_connection_end(&self, code: Option<CloseCode>) {
         self.metrics
             .count_signalling_end(code.map(CloseCode::number));
     }
 
-    /// Counts a connection as open until the answer is dropped.
+    /// Counts a connection as open until the returned guard is dropped.
     pub fn count_connection(&self) -> impl Drop + use<> {
         CountedConnection::new(Arc::clone(&self.metrics))
     }
