@@ -118,7 +118,7 @@ mod tests {
             let heartbeats = [heartbeat("still", 7), heartbeat("moving", i64::from(look))];
             assert_eq!(
                 watcher.observe_heartbeats(heartbeats, start + look * INTERVAL),
-                NOBODY
+                NONE
             );
         }
         let heartbeats = || [heartbeat("still", 7), heartbeat("moving", 9)];
@@ -134,7 +134,7 @@ mod tests {
         let heartbeats = [heartbeat("still", 8), heartbeat("moving", 10)];
         assert_eq!(
             watcher.observe_heartbeats(heartbeats, start + 7 * INTERVAL),
-            NOBODY
+            NONE
         );
     }
 
@@ -151,7 +151,7 @@ mod tests {
             ];
             assert_eq!(
                 watcher.observe_heartbeats(heartbeats, start + look * INTERVAL),
-                NOBODY
+                NONE
             );
         }
     }
@@ -197,11 +197,11 @@ mod tests {
         let back = start + INTERVAL + Duration::from_secs(12);
         assert_eq!(
             watcher.observe_heartbeats([heartbeat("other", 7)], back),
-            NOBODY
+            NONE
         );
         assert_eq!(
             watcher.observe_heartbeats([heartbeat("other", 7)], back + INTERVAL),
-            NOBODY
+            NONE
         );
         let found = watcher.observe_heartbeats([heartbeat("other", 7)], back + 2 * INTERVAL);
         assert_eq!(found, ["other"]);

@@ -143,23 +143,23 @@ impl Upkeep {
     /// # Errors
     /// [`Error::StoreUnavailable`]
     pub async fn write_heartbeat(&self, liveness: &mut Liveness) -> Result<(), Error> {
-        let mark = liveness.next_heartbeat(self.clock.now());
-        let beaten = self
+        let heartbeat = liveness.next_heartbeat(self.clock.now());
+        let written = self
             .instances
-            .write_heartbeat(&self.instance_id, mark)
+            .write_heartbeat(&self.instance_id, heartbeat)
             .await;
-        beaten.map_err(|error| self.access.error(&error))
+        written.map_err(|error| self.access.error(&error))
     }
 
-    /// Looks at the marks of the other instances, and returns the instances that are dead.
+    /// Looks at the heartbeats of the other instances, and returns the instances that are dead.
     ///
     /// # Errors
     /// [`Error::StoreUnavailable`]
     pub async fn find_dead_instances(&self, liveness: &mut Liveness) -> Result<Vec<String>, Error> {
-        let marks = self.instances.heartbeats(INSTANCES_MAX).await;
+        let heartbeats = self.instances.heartbeats(INSTANCES_MAX).await;
         let mut marks = marks.map_err(|error| self.access.error(&error))?;
         marks.retain(|(instance_id, _)| *instance_id != self.instance_id);
-        Ok(liveness.observe_heartbeats(marks, Instant::now()))
+        Ok(liveness.observe_heartbeats(heartbeats, Instant::now()))
     }
 
     /// Lets the participants of dead instances leave, unless they have connected to another by now, and forgets instances

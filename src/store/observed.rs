@@ -1,4 +1,4 @@
-//! Any store, counted and timed, with its errors logged.
+//! Wraps a store: counts and times its operations, and logs its errors.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::domain::session::{Session, SessionState};
 use crate::domain::time::Timestamp;
 use crate::telemetry::metrics::Metrics;
 
-/// A store that reports what it does.
+/// A store with metrics and logs.
 pub struct ObservedStore {
     inner: Stores,
     metrics: Arc<Metrics>,
@@ -49,7 +49,7 @@ impl ObservedStore {
             Err(StoreError::Corrupt { .. }) => "corrupt",
         };
         match &outcome {
-            // The application names such a session once; here it would be named with every attempt.
+            // The application logs such a session once; here it would be logged at every attempt.
             Ok(_)
             | Err(StoreError::Corrupt {
                 session_id: Some(_),
@@ -65,7 +65,7 @@ impl ObservedStore {
     }
 }
 
-/// An operation in progress; reported when dropped, so that one which nobody waits for any more is, too.
+/// An operation in progress; reported when dropped, so that cancelled operations are counted too.
 struct Operation<'a> {
     name: &'static str,
     outcome: &'static str,
@@ -190,7 +190,7 @@ impl EventFeed for ObservedStore {
             match self.inner.feed.read(from, limit).await {
                 Ok(page) => Ok(Ok(page)),
                 Err(FeedError::Store(error)) => Err(error),
-                // The store did as it should.
+                // The store worked correctly.
                 Err(error @ FeedError::Cursor(_)) => Ok(Err(error)),
             }
         };

@@ -1,4 +1,4 @@
-//! Which instances live, and which of them holds whose connections.
+//! Heartbeats of instances, and the sessions whose connections they hold.
 
 use async_trait::async_trait;
 use mongodb::Collection;
@@ -21,7 +21,7 @@ impl InstanceStore for MongoStore {
     async fn write_heartbeat(&self, instance_id: &str, heartbeat: i64) -> Result<(), StoreError> {
         let instances = self.instance_collection().await?;
         let filter = doc! {"_id": instance_id};
-        // A former version kept the end of a lease in the field, and so named it.
+        // A former version stored the end of a lease in this field, hence its name.
         let update = doc! {"$set": {"expires_ms": heartbeat}};
         within(self.timeout, async move {
             instances.update_one(filter, update).upsert(true).await
@@ -42,10 +42,10 @@ impl InstanceStore for MongoStore {
             futures::TryStreamExt::try_collect::<Vec<_>>(cursor).await
         })
         .await?;
-        // What is no heartbeat of this or a former version never moves, so its instance is found dead.
-        let heartbeat = |beat: &Document| {
-            let id = beat.get_str("_id").ok()?.to_owned();
-            Some((id, beat.get_i64("expires_ms").unwrap_or(0)))
+        // An invalid heartbeat never changes, so its instance is found dead.
+        let heartbeat = |instance: &Document| {
+            let id = instance.get_str("_id").ok()?.to_owned();
+            Some((id, instance.get_i64("expires_ms").unwrap_or(0)))
         };
         Ok(found.iter().filter_map(heartbeat).collect())
     }

@@ -31,7 +31,7 @@ impl MongoStore {
         let sessions = self.sessions().await?;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let mut filter = filter;
-        // Others than texts are none of ours, and would take the places of those that are.
+        // Ids that are not texts are not sessions, and would count towards the limit.
         filter.insert("_id", doc! {"$gte": ""});
         let found = within(self.timeout, async move {
             let cursor = sessions
@@ -49,7 +49,7 @@ impl MongoStore {
             .collect())
     }
 
-    /// The number that this caller incremented, and so nobody else's turn: findAndModify on one document is atomic.
+    /// Takes the next turn. It is unique to this caller, because findAndModify on one document is atomic.
     async fn next_turn(&self) -> Result<u64, StoreError> {
         let counters = self.database.collection::<Document>("counters");
         let counter = within(self.timeout, async move {
@@ -70,8 +70,8 @@ impl MongoStore {
         Ok(u64::try_from(turn).unwrap_or(0))
     }
 
-    /// Brings a session's document to its next version; false when the document is not at the version before, or has no room
-    /// for events.
+    /// Updates a session's document to its next version. False if the document is not at the version before, or has no room for
+    /// events.
     async fn update_over_version(&self, change: &Change) -> Result<bool, StoreError> {
         let sessions = self.sessions().await?.clone_with_type::<Document>();
         let filter = doc! {
@@ -148,7 +148,7 @@ impl SessionStore for MongoStore {
         if inserted {
             return Ok(Inserted::Stored(Box::new(change)));
         }
-        // A write that the driver repeated after a broken connection finds itself in its own way.
+        // A write that the driver repeated after a broken connection conflicts with itself.
         let own = self.get(&change.session.session_id).await?.is_some();
         Ok(if own {
             Inserted::Stored(Box::new(change))

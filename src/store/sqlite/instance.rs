@@ -1,4 +1,4 @@
-//! Which instances live, and which of them holds whose connections.
+//! Heartbeats of instances, and the sessions whose connections they hold.
 
 use std::collections::BTreeSet;
 
@@ -42,7 +42,7 @@ impl InstanceStore for SqliteStore {
     }
 }
 
-/// Notes which instances hold connections of a session.
+/// Records which instances hold connections of a session.
 pub(super) fn set_holders(db: &Connection, n: i64, session: &Session) -> Result<(), StoreError> {
     db.prepare_cached("DELETE FROM presence WHERE session = ?1")?
         .execute([n])?;
@@ -58,7 +58,7 @@ pub(super) fn set_holders(db: &Connection, n: i64, session: &Session) -> Result<
     Ok(())
 }
 
-/// The column is called `expires_ms` because a former version kept the end of a lease in it.
+/// The column is named `expires_ms` because a former version stored the end of a lease in it.
 fn write_heartbeat(db: &Connection, instance_id: &str, heartbeat: i64) -> Result<(), StoreError> {
     db.prepare_cached(
         "INSERT INTO instances (instance_id, expires_ms) VALUES (?1, ?2) \

@@ -1,5 +1,5 @@
-//! The threads that read, each with a connection of its own and a bounded queue. Whatever has queued up is read in one
-//! transaction and answered together: locks are taken once, and those who wait are woken at once.
+//! The reading threads, each with its own connection and a bounded queue. Queued reads share one transaction and are answered
+//! together: locks are taken once, and the waiting callers are woken together.
 
 use std::path::Path;
 use std::sync::Mutex;
@@ -14,7 +14,7 @@ use super::durability::{Answer, Durability};
 use super::schema;
 use crate::store::StoreError;
 
-/// One caller's read. Returns what to tell the caller.
+/// One caller's read. Returns the caller's answer.
 type Job = Box<dyn FnOnce(&Connection) -> Box<dyn Answer> + Send>;
 
 struct Read<T> {
@@ -30,7 +30,7 @@ impl<T: Send> Answer for Read<T> {
     }
 }
 
-/// How many reads share a transaction at the most, so that nobody waits long for others' answers.
+/// The most reads that share a transaction, so that no read waits long for others.
 const BATCH_MAX: usize = 64;
 
 pub(super) struct Readers {
@@ -44,7 +44,7 @@ impl Drop for Readers {
     fn drop(&mut self) {
         self.close();
         for thread in self.threads.drain(..) {
-            // Nothing is left to do for a thread that panicked.
+            // A thread that panicked needs no clean-up.
             let _ = thread.join();
         }
     }
@@ -87,7 +87,7 @@ impl Readers {
         receiver.await.map_err(|_| closed())?
     }
 
-    /// Lets the threads go once they have answered what is queued.
+    /// Stops the threads once they have answered the queued reads.
     pub(super) fn close(&self) {
         if let Ok(mut queues) = self.queues.lock() {
             queues.clear();
@@ -130,8 +130,8 @@ fn run_reader(db: &Connection, jobs: &mut mpsc::Receiver<Job>, durability: &Dura
         {
             batch.push(job);
         }
-        // The snapshot is taken after the last of them was asked for, so each sees what its caller knows to be stored.
-        // Without a transaction, should it fail, each takes a snapshot of its own.
+        // The snapshot is taken after the last read was queued, so each read sees what its caller knows to be stored.
+        // If BEGIN fails, each read takes its own snapshot.
         let together = batch.len() > 1 && execute(db, "BEGIN");
         answers.extend(batch.drain(..).map(|job| job(db)));
         if together {
