@@ -14,7 +14,7 @@ use video_session::domain::node::{Rotation, SfuNode};
 use video_session::domain::participant::Admission;
 use video_session::domain::place::Driver;
 use video_session::domain::rules::create::UnplacedSession;
-use video_session::domain::session::{Schedule, Session, SessionRequest, Wish};
+use video_session::domain::session::{Requested, Schedule, Session, SessionRequest};
 use video_session::domain::time::Timestamp;
 use video_session::store::mongo::{self, MongoStore};
 use video_session::store::sqlite::{self, SqliteStore};
@@ -122,6 +122,7 @@ fn rotation() -> Outcome<Arc<Rotation>> {
     let nodes = SFU_NODES.map(|name| SfuNode {
         node_id: NodeId::from_stored(name.to_owned()),
         url: String::new(),
+        driver: Driver::Builtin,
     });
     let rotation = Rotation::new(nodes.into()).ok_or("there are no nodes")?;
     Ok(Arc::new(rotation))
@@ -139,15 +140,15 @@ async fn insert(store: &impl SessionStore, rotation: &Arc<Rotation>) -> Outcome<
             end: time(draft.end_secs),
         },
         labels: labels().into_iter().collect(),
-        admission: Wish::none(Admission::default()),
-        max_participants: Wish::none(8),
+        admission: Requested::default_of(Admission::default()),
+        max_participants: Requested::default_of(8),
     };
     let unplaced =
         UnplacedSession::new(request, None::<&Session>, Actor::Backend, SystemClock.now());
     let rotation = Arc::clone(rotation);
     let new = NewSession::new(move |turn| {
-        let node_id = rotation.select(turn).clone();
-        unplaced.clone().place(node_id, Driver::Builtin)
+        let node = rotation.select(turn);
+        unplaced.clone().place(node.node_id.clone(), node.driver)
     });
     match store.insert(new).await? {
         Inserted::Stored(change) => Ok(Known {

@@ -1,7 +1,7 @@
 //! Sessions, participants and grants, written.
 
 use super::links::Links;
-use crate::app::JoinGrant;
+use crate::app::IssuedJoin;
 use crate::domain::participant::{Admission, Invite, Participant, ParticipantStatus};
 use crate::domain::role::Role;
 use crate::domain::session::{EndCause, Session, SessionState};
@@ -95,7 +95,7 @@ pub(super) fn session(session: Session, links: &Links) -> v1::Session {
         admission,
         max_participants,
         participants,
-        let_in: _,
+        admitted_users: _,
         invites: _,
         removals: _,
         given_names: _,
@@ -137,11 +137,11 @@ pub(super) fn session(session: Session, links: &Links) -> v1::Session {
 }
 
 pub(super) fn grant(
-    grant: JoinGrant,
+    grant: IssuedJoin,
     granted_role: Role,
     links: &Links,
 ) -> v1::JoinSessionResponse {
-    let JoinGrant {
+    let IssuedJoin {
         session,
         token,
         expires_in,

@@ -10,7 +10,7 @@ use crate::domain::id::{AppointmentId, NodeId, SessionId, UserId};
 use crate::domain::page::{SessionFilter, SessionQuery};
 use crate::domain::participant::{Admission, Invite};
 use crate::domain::role::Role;
-use crate::domain::session::{Schedule, SessionRequest, SessionState, SessionUpdate, Wish};
+use crate::domain::session::{Requested, Schedule, SessionRequest, SessionState, SessionUpdate};
 use crate::proto::v1;
 
 pub(super) fn parse_create(
@@ -46,18 +46,18 @@ pub(super) fn parse_create(
     }
     let labels = faults.labels(labels);
     let admission = match v1::Admission::try_from(admission) {
-        Ok(v1::Admission::Unspecified) => Some(Wish::none(Admission::default())),
-        Ok(v1::Admission::Open) => Some(Wish::of(Admission::Open)),
-        Ok(v1::Admission::WhenHostPresent) => Some(Wish::of(Admission::WhenHostPresent)),
-        Ok(v1::Admission::Manual) => Some(Wish::of(Admission::Manual)),
+        Ok(v1::Admission::Unspecified) => Some(Requested::default_of(Admission::default())),
+        Ok(v1::Admission::Open) => Some(Requested::explicit(Admission::Open)),
+        Ok(v1::Admission::WhenHostPresent) => Some(Requested::explicit(Admission::WhenHostPresent)),
+        Ok(v1::Admission::Manual) => Some(Requested::explicit(Admission::Manual)),
         Err(_) => {
             faults.add("admission", "must be an Admission");
             None
         }
     };
     let max_participants = match u16::try_from(max_participants) {
-        Ok(0) => Some(Wish::none(participants_max)),
-        Ok(asked) if (2..=participants_max).contains(&asked) => Some(Wish::of(asked)),
+        Ok(0) => Some(Requested::default_of(participants_max)),
+        Ok(asked) if (2..=participants_max).contains(&asked) => Some(Requested::explicit(asked)),
         _ => {
             let rule = format!("must be 2 to {participants_max} (MAX_PARTICIPANTS), or 0");
             faults.add("max_participants", rule);

@@ -8,7 +8,7 @@ use tracing::Span;
 
 use super::requests::{EventsQuery, ParticipantKey, Update};
 use super::{Config, answers, events, requests, session_page};
-use crate::app::{App, JoinGrant, SessionKey};
+use crate::app::{App, IssuedJoin, SessionKey};
 use crate::domain::actor::Actor;
 use crate::domain::error::Error;
 use crate::domain::id::SessionId;
@@ -39,7 +39,7 @@ impl Api {
         Some(answers::session(session, &self.config.links))
     }
 
-    fn granted(&self, grant: JoinGrant, role: Role) -> v1::JoinSessionResponse {
+    fn granted(&self, grant: IssuedJoin, role: Role) -> v1::JoinSessionResponse {
         answers::grant(grant, role, &self.config.links)
     }
 }
@@ -196,7 +196,7 @@ impl Api {
         let session = self.app.sessions.get(&BACKEND, &key).await?;
         Ok(v1::ListParticipantsResponse {
             invites: session
-                .standing_invites()
+                .active_invites()
                 .cloned()
                 .map(answers::invite)
                 .collect(),

@@ -1,34 +1,34 @@
-//! Reads of the store on behalf of a call: bounded in time, with errors in the caller's words, and with sessions that cannot be
-//! read set aside.
+//! Reads from the store for calls: limits their time, translates errors for the caller, and sets aside sessions that cannot be
+//! read.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::unreadable::{Part, Unreadable};
+use super::unreadable::{Unreadable, UnreadablePart};
 use crate::domain::error::Error;
 use crate::domain::event::Event;
 use crate::domain::id::SessionId;
 use crate::domain::session::Session;
 use crate::store::{SessionStore, StoreError};
 
-/// How long calls wait for the store, and what they are told when that was in vain.
+/// How long calls wait for the store, and the advice after a timeout.
 #[derive(Debug, Clone, Copy)]
-pub struct StorePatience {
-    /// How long a call may wait for the store, all its operations together.
+pub struct StoreWaitConfig {
+    /// How long a call may wait for all its store operations together.
     pub timeout: Duration,
-    /// What a caller is told to wait before it tries again.
+    /// How long a caller is asked to wait before trying again.
     pub retry_after: Duration,
 }
 
-/// The way to stored sessions that everything in the application shares.
+/// The application's shared access to stored sessions.
 pub(super) struct StoreAccess {
     pub(super) sessions: Arc<dyn SessionStore>,
     pub(super) unreadable: Unreadable,
-    pub(super) patience: StorePatience,
+    pub(super) wait: StoreWaitConfig,
 }
 
 impl StoreAccess {
-    /// The session of that id.
+    /// Reads a session.
     ///
     /// # Errors
     /// [`Error::SessionNotFound`]; [`Error::StoreUnavailable`]
@@ -44,7 +44,7 @@ impl StoreAccess {
             .ok_or(Error::SessionNotFound)
     }
 
-    /// The events of a session after a sequence, oldest first, at most `limit`.
+    /// Reads the events of a session after a sequence, oldest first, at most `limit`.
     ///
     /// # Errors
     /// [`Error::SessionNotFound`]; [`Error::StoreUnavailable`]
@@ -57,64 +57,63 @@ impl StoreAccess {
         self.within_budget(async {
             let events = self.sessions.events(session_id, after, limit).await;
             events
-                .map_err(|error| self.error_about(Part::Events { after }, &error))?
+                .map_err(|error| self.error_about(UnreadablePart::Events { after }, &error))?
                 .ok_or(Error::SessionNotFound)
         })
         .await
     }
 
-    /// Gives up on a call's store operations, taken together, after the timeout.
+    /// Limits the time of a call's store operations, all together.
     pub(super) async fn within_budget<T>(
         &self,
         work: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
-        tokio::time::timeout(self.patience.timeout, work)
+        tokio::time::timeout(self.wait.timeout, work)
             .await
-            .unwrap_or_else(|_| Err(self.timed_out()))
+            .unwrap_or_else(|_| Err(self.store_timeout_error()))
     }
 
-    /// What a caller is told when the store took too long.
-    pub(super) fn timed_out(&self) -> Error {
+    /// Logs that the store took too long, and returns the error for the caller.
+    pub(super) fn store_timeout_error(&self) -> Error {
         tracing::warn!("the store did not answer within STORE_TIMEOUT_MS");
         Error::StoreUnavailable {
-            retry_after: self.patience.retry_after,
+            retry_after: self.wait.retry_after,
         }
     }
 
-    /// What a caller is told when other instances keep changing the session.
-    pub(super) fn contention(&self) -> Error {
+    /// The error if other instances keep changing the session.
+    pub(super) fn contention_error(&self) -> Error {
         Error::Contention {
-            retry_after: self.patience.retry_after,
+            retry_after: self.wait.retry_after,
         }
     }
 
-    /// What a caller is told when this instance has more to do than it gets done.
-    pub(super) fn overloaded(&self) -> Error {
+    /// The error if this instance is overloaded.
+    pub(super) fn overloaded_error(&self) -> Error {
         Error::Overloaded {
-            retry_after: self.patience.retry_after,
+            retry_after: self.wait.retry_after,
         }
     }
 
-    /// What a caller is told when the instance drains.
-    pub(super) fn shutting_down(&self) -> Error {
+    /// The error if the instance drains.
+    pub(super) fn shutting_down_error(&self) -> Error {
         Error::ShuttingDown {
-            retry_after: self.patience.retry_after,
+            retry_after: self.wait.retry_after,
         }
     }
 
-    /// What a caller is told of a store's failure; what happened inside has been logged by the store. A session that
-    /// cannot be read is set aside.
+    /// The caller's error for a store's error, whose details the store has logged. A session that cannot be read is set aside.
     pub(super) fn error(&self, error: &StoreError) -> Error {
-        self.error_about(Part::Record, error)
+        self.error_about(UnreadablePart::Record, error)
     }
 
-    /// As [`StoreAccess::error`], of a commit.
+    /// As [`StoreAccess::error`], for a commit.
     pub(super) fn commit_error(&self, error: &StoreError) -> Error {
-        self.error_about(Part::Commit, error)
+        self.error_about(UnreadablePart::Commit, error)
     }
 
-    fn error_about(&self, part: Part, error: &StoreError) -> Error {
-        let retry_after = self.patience.retry_after;
+    fn error_about(&self, part: UnreadablePart, error: &StoreError) -> Error {
+        let retry_after = self.wait.retry_after;
         match error {
             StoreError::Unavailable(_) => Error::StoreUnavailable { retry_after },
             StoreError::Overloaded => Error::Overloaded { retry_after },

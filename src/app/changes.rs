@@ -1,12 +1,11 @@
-//! Changes of one session take turns within this instance, and those that wait together are committed together.
+//! Serializes the changes of one session within this instance, and commits waiting changes together.
 //!
-//! A call waits for its turn, decides over the session as those before it leave it, and joins their batch. The first call of a
-//! batch queues a committer behind everybody who waits by then, and the call that fills the batch hands its turn to the
-//! committer; so the turns themselves end the batch, and a caller that goes away leaves nothing undone.
+//! A call takes a turn, decides over the session as the calls before it leave it, and joins their batch. The first call of a
+//! batch queues a committer behind the calls already waiting; the call that fills the batch hands its turn to the committer. A
+//! cancelled caller leaves nothing undone.
 //!
-//! Instances do not wait for each other: their batches race, the store lets one of them pass, and the calls of the other decide
-//! anew over what it stored. Correctness rests on that comparison of versions alone; turns only spare calls of one instance from
-//! racing each other.
+//! Instances do not wait for each other: their batches race, the store accepts one, and the calls of the other decide again. Only
+//! the version check makes this correct; turns only make races rare.
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -19,7 +18,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use super::access::StoreAccess;
-use super::turns::{Asks, Turn, Turns};
+use super::turns::{Priority, Turn, TurnQueue};
 use crate::bus::{Bus, Message};
 use crate::domain::change::Change;
 use crate::domain::error::Error;
@@ -28,22 +27,22 @@ use crate::domain::session::Session;
 use crate::store::{Committed, StoreError};
 use crate::telemetry::metrics::Metrics;
 
-/// A batch is committed once it holds that many events: it stays one small write.
+/// The number of events that fills a batch, so that it stays one small write.
 const BATCH_EVENTS_MAX: usize = 64;
-/// The longest pause after a batch lost a race against another instance's, in milliseconds: a few commits' worth.
+/// The longest pause after a batch lost a race against another instance's, in milliseconds: the time of a few commits.
 const BACK_OFF_MAX_MS: u64 = 16;
 
-/// What to do about a session as it is stored now.
+/// What to do with a session in its current version.
 pub(super) enum Decision<T> {
-    /// Commit this, then answer that.
+    /// Commit the change, then return the answer.
     Commit(Box<Change>, T),
-    /// Nothing to commit.
+    /// Commit nothing, and return the answer.
     Keep(T),
 }
 
 impl Decision<Session> {
-    /// Commits a change, if there is one, and answers with the session as it is then.
-    pub(super) fn of(change: Option<Change>, session: &Session) -> Self {
+    /// Commits the change, if there is one, and answers with the resulting session.
+    pub(super) fn commit_or_keep(change: Option<Change>, session: &Session) -> Self {
         match change {
             Some(change) => {
                 let answer = change.session.clone();
@@ -69,7 +68,7 @@ pub(super) struct Changes {
     bus: Arc<dyn Bus>,
     metrics: Arc<Metrics>,
     config: ContentionConfig,
-    /// Commits go on when their callers have gone away.
+    /// Commits continue after their callers were cancelled.
     tasks: TaskTracker,
     queues: Arc<Queues>,
 }
@@ -82,18 +81,18 @@ struct Queues {
 
 struct InUse {
     queue: Arc<Queue>,
-    /// How many handles there are.
+    /// The number of handles.
     handles: usize,
 }
 
 /// The calls that change one session.
 struct Queue {
     session_id: SessionId,
-    turns: Arc<Turns>,
-    /// What was decided and waits for the committer's turn.
+    turns: Arc<TurnQueue>,
+    /// The decided changes that wait for the committer's turn.
     batch: Mutex<Option<Batch>>,
     /// When the store last answered.
-    answered: Mutex<Instant>,
+    last_answer_at: Mutex<Instant>,
     /// How many batches in a row lost a race against another instance's.
     races_lost: AtomicU32,
 }
@@ -104,7 +103,7 @@ struct Batch {
     /// All changes so far, as one; `None` until there is one.
     change: Option<Change>,
     outcome: watch::Sender<Option<Result<Committed, Arc<StoreError>>>>,
-    /// Where the committer waits for the turn of the call that fills the batch; `None` until there is a committer.
+    /// Hands the committer the turn of the call that fills the batch; `None` until there is a committer.
     committer: Option<oneshot::Sender<Turn>>,
 }
 
@@ -114,22 +113,22 @@ struct QueueHandle {
     queue: Arc<Queue>,
 }
 
-/// What became of an attempt.
+/// The outcome of an attempt.
 enum Attempt<T> {
-    /// It is settled.
+    /// The call has its result.
     Settled(Result<T, Error>),
     /// Another instance changed the session first.
     RaceLost,
 }
 
-/// How long a call has been waiting, and since when for nothing.
-struct Patience {
+/// How long a call has waited, and since when without progress.
+struct WaitBudget {
     started: Instant,
     /// When the store was last seen to answer.
     progressed: Instant,
 }
 
-/// Nothing panics while it holds one of these locks, and what they guard is sound at every step.
+/// No code panics while holding one of these locks, and their values are valid at every step.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -142,7 +141,7 @@ impl Queues {
                 session_id: session_id.clone(),
                 turns: Arc::default(),
                 batch: Mutex::default(),
-                answered: Mutex::new(Instant::now()),
+                last_answer_at: Mutex::new(Instant::now()),
                 races_lost: AtomicU32::new(0),
             }),
             handles: 0,
@@ -177,12 +176,12 @@ impl Queue {
         *lock(&self.batch) = Some(batch);
     }
 
-    fn answered(&self) -> Instant {
-        *lock(&self.answered)
+    fn last_answer_at(&self) -> Instant {
+        *lock(&self.last_answer_at)
     }
 
-    fn note_answer(&self) {
-        *lock(&self.answered) = Instant::now();
+    fn record_store_answer(&self) {
+        *lock(&self.last_answer_at) = Instant::now();
     }
 }
 
@@ -229,12 +228,12 @@ impl Changes {
         }
     }
 
-    /// What a caller is told when a session keeps changing.
-    pub(super) fn contention(&self) -> Error {
-        self.access.contention()
+    /// The error if other instances keep changing the session.
+    pub(super) fn contention_error(&self) -> Error {
+        self.access.contention_error()
     }
 
-    /// Decides over a session as it is stored, and commits what was decided; again when another change came between.
+    /// Decides over a session as it is stored, and commits the decision. Decides again if another instance's change came first.
     ///
     /// # Errors
     /// Those of `decide`; [`Error::SessionNotFound`]; [`Error::StoreUnavailable`] when the store does not answer for
@@ -247,43 +246,46 @@ impl Changes {
     ) -> Result<T, Error> {
         let handle = self.queues.queue(session_id);
         let now = Instant::now();
-        let mut patience = Patience {
+        let mut budget = WaitBudget {
             started: now,
             progressed: now,
         };
         let mut races_lost = 0;
         loop {
-            let asks = if races_lost == 0 {
-                Asks::First
+            let priority = if races_lost == 0 {
+                Priority::New
             } else {
-                Asks::Again
+                Priority::Retry
             };
-            match self.attempt(&handle, asks, &mut patience, &decide).await? {
+            match self
+                .try_change(&handle, priority, &mut budget, &decide)
+                .await?
+            {
                 Attempt::Settled(outcome) => return outcome,
                 Attempt::RaceLost => races_lost += 1,
             }
-            patience.progressed = Instant::now();
-            if races_lost >= self.config.attempts_max || self.is_exhausted(&patience) {
-                return Err(self.access.contention());
+            budget.progressed = Instant::now();
+            if races_lost >= self.config.attempts_max || self.is_spent(&budget) {
+                return Err(self.access.contention_error());
             }
         }
     }
 
-    async fn attempt<T>(
+    async fn try_change<T>(
         &self,
         handle: &QueueHandle,
-        asks: Asks,
-        patience: &mut Patience,
+        priority: Priority,
+        budget: &mut WaitBudget,
         decide: &impl Fn(&Session) -> Result<Decision<T>, Error>,
     ) -> Result<Attempt<T>, Error> {
         let queue = &handle.queue;
-        let turn = self.wait_for_turn(queue, asks, patience).await?;
+        let turn = self.wait_for_turn(queue, priority, budget).await?;
         let mut batch = match queue.take_batch() {
             Some(batch) => batch,
             None => {
                 let reading = self.access.read_session(&queue.session_id);
-                let session = self.until_impatient(patience, reading).await??;
-                queue.note_answer();
+                let session = self.within_wait_budget(budget, reading).await??;
+                queue.record_store_answer();
                 Batch::of(session)
             }
         };
@@ -298,7 +300,7 @@ impl Changes {
         if batch.change.is_none() {
             return Ok(Attempt::Settled(answer));
         }
-        // What was decided over changes that are not stored yet, also that nothing is to be done, holds only once they are.
+        // A decision over uncommitted changes, even to do nothing, is valid only once they are committed.
         let mut outcome = batch.outcome.subscribe();
         let committer = match batch.committer.take() {
             Some(committer) => committer,
@@ -314,7 +316,7 @@ impl Changes {
             drop(turn);
         }
         let outcome = outcome.wait_for(Option::is_some);
-        let outcome = self.until_impatient(patience, outcome).await?;
+        let outcome = self.within_wait_budget(budget, outcome).await?;
         let outcome = outcome.map(|outcome| outcome.clone());
         match outcome {
             Ok(Some(Ok(Committed::Stored))) => Ok(Attempt::Settled(answer)),
@@ -325,28 +327,28 @@ impl Changes {
         }
     }
 
-    /// Waits as long as the calls before this one get on.
+    /// Waits for a turn as long as the calls before this one make progress.
     async fn wait_for_turn(
         &self,
         queue: &Queue,
-        asks: Asks,
-        patience: &mut Patience,
+        priority: Priority,
+        budget: &mut WaitBudget,
     ) -> Result<Turn, Error> {
-        let mut turn = pin!(queue.turns.wait(asks));
+        let mut turn = pin!(queue.turns.acquire(priority));
         loop {
-            let give_up = patience.progressed + self.access.patience.timeout;
+            let give_up = budget.progressed + self.access.wait.timeout;
             let waited = timeout_at(give_up, turn.as_mut()).await;
-            let answered = queue.answered();
-            let store_answers = answered > patience.progressed;
-            patience.progressed = patience.progressed.max(answered);
+            let answered = queue.last_answer_at();
+            let store_answers = answered > budget.progressed;
+            budget.progressed = budget.progressed.max(answered);
             match waited {
                 Ok(turn) => return Ok(turn),
-                Err(_) if !store_answers => return Err(self.access.timed_out()),
-                Err(_) if self.is_exhausted(patience) => {
-                    return Err(match asks {
-                        // No other instance stood in the way: there is more to do than this one gets done.
-                        Asks::First => self.access.overloaded(),
-                        Asks::Again => self.access.contention(),
+                Err(_) if !store_answers => return Err(self.access.store_timeout_error()),
+                Err(_) if self.is_spent(budget) => {
+                    return Err(match priority {
+                        // No other instance interfered; this one is overloaded.
+                        Priority::New => self.access.overloaded_error(),
+                        Priority::Retry => self.access.contention_error(),
                     });
                 }
                 Err(_) => {}
@@ -354,23 +356,23 @@ impl Changes {
         }
     }
 
-    async fn until_impatient<T>(
+    async fn within_wait_budget<T>(
         &self,
-        patience: &Patience,
+        budget: &WaitBudget,
         work: impl Future<Output = T>,
     ) -> Result<T, Error> {
-        let give_up = patience.progressed + self.access.patience.timeout;
+        let give_up = budget.progressed + self.access.wait.timeout;
         timeout_at(give_up, work)
             .await
-            .map_err(|_| self.access.timed_out())
+            .map_err(|_| self.access.store_timeout_error())
     }
 
-    fn is_exhausted(&self, patience: &Patience) -> bool {
-        patience.started.elapsed() >= self.config.wait
+    fn is_spent(&self, budget: &WaitBudget) -> bool {
+        budget.started.elapsed() >= self.config.wait
     }
 
-    /// Starts what commits the batch once it is its turn, and tells of it: also when every caller has gone away meanwhile.
-    /// Returns where to hand it a turn.
+    /// Starts the task that commits the batch on its turn and publishes a hint, even if every caller was cancelled meanwhile.
+    /// Returns the channel that hands it a turn.
     fn spawn_committer(&self, handle: &QueueHandle) -> oneshot::Sender<Turn> {
         let handle = handle.queues.queue(&handle.queue.session_id);
         let (store, bus) = (Arc::clone(&self.access.sessions), Arc::clone(&self.bus));
@@ -381,7 +383,7 @@ impl Changes {
             let _turn = tokio::select! {
                 biased;
                 Ok(turn) = handed_over => turn,
-                turn = queue.turns.wait(Asks::First) => turn,
+                turn = queue.turns.acquire(Priority::New) => turn,
             };
             let Some(Batch {
                 change: Some(change),
@@ -397,7 +399,7 @@ impl Changes {
                 bus.publish(Message::Changed(change.session.session_id));
             }
             let lost = matches!(committed, Ok(Committed::Conflict));
-            queue.note_answer();
+            queue.record_store_answer();
             outcome.send_replace(Some(committed.map_err(Arc::new)));
             if lost {
                 metrics.commit_conflicts.inc();
@@ -411,7 +413,7 @@ impl Changes {
     }
 }
 
-/// A pause that grows with the races lost and differs between those who race.
+/// A random pause that grows with the races lost.
 pub(super) fn back_off(races_lost: u32) -> Duration {
     let most = 1_u64
         .checked_shl(races_lost)

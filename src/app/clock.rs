@@ -1,4 +1,4 @@
-//! The clock: a port, so that a test can say what time it is.
+//! The clock: a port, so that tests can set the time.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

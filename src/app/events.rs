@@ -1,4 +1,4 @@
-//! What happened to a session, as a list and as a stream.
+//! Lists and streams the events of sessions.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -19,10 +19,10 @@ use crate::domain::id::SessionId;
 use crate::domain::page::PAGE_SIZE_MAX;
 use crate::telemetry::metrics::Metrics;
 
-/// How often a session is looked at without a hint, only because a hint may be lost.
-const LOOK_UNSHARED: Duration = Duration::from_secs(30);
-/// The same, where other instances change sessions, too. One of a former version leaves its changes out of the feed.
-const LOOK_SHARED: Duration = Duration::from_secs(10);
+/// Poll interval of a store that only this instance writes; covers lost hints.
+const POLL_UNSHARED: Duration = Duration::from_secs(30);
+/// Poll interval of a shared store; covers instances of a former version, whose changes are not in the feed.
+const POLL_SHARED: Duration = Duration::from_secs(10);
 
 /// Events in order; ends after the first error.
 pub type EventStream = BoxStream<'static, Result<Event, Error>>;
@@ -30,13 +30,13 @@ pub type EventStream = BoxStream<'static, Result<Event, Error>>;
 /// How sessions are watched.
 #[derive(Debug, Clone, Copy)]
 pub struct WatchConfig {
-    /// How often a watched session is looked at for changes that other instances made.
+    /// How often the feed is read for changes that other instances made.
     pub poll: Duration,
     /// How many sessions may be watched at once.
     pub streams_max: usize,
 }
 
-/// Lists and watches what happened to sessions.
+/// Lists and watches the events of sessions.
 pub struct Events {
     access: Arc<StoreAccess>,
     bus: Arc<dyn Bus>,
@@ -51,13 +51,13 @@ pub struct Events {
 struct Watcher {
     events: Arc<Events>,
     session_id: SessionId,
-    /// The sequence of the last event handed out or waiting in `pending`.
+    /// The sequence of the last event returned or queued in `pending`.
     after: i64,
     pending: VecDeque<Event>,
-    /// The last page was full: there is more to take before waiting.
+    /// Whether to read again before waiting, because the last page was full.
     more: bool,
     news: ChangeSubscription,
-    /// Its place among those whom the feed is read for.
+    /// Its entry among the followers of the feed.
     follower: Follower,
     ended: bool,
 }
@@ -99,7 +99,7 @@ impl Events {
         }
     }
 
-    /// The events after a sequence, oldest first, at most `limit`.
+    /// Lists the events after a sequence, oldest first, at most `limit`.
     ///
     /// # Errors
     /// [`Error::NotAllowed`]; [`Error::SessionNotFound`]; [`Error::StoreUnavailable`]
@@ -114,7 +114,7 @@ impl Events {
         self.access.events(session_id, after, limit).await
     }
 
-    /// The events after a sequence, and then those to come.
+    /// Streams the events after a sequence, then new ones.
     ///
     /// # Errors
     /// [`Error::NotAllowed`]; [`Error::SessionNotFound`]; [`Error::StoreUnavailable`]; [`Error::Overloaded`] when too many
@@ -129,12 +129,12 @@ impl Events {
         permit_service(actor)?;
         let permit = Arc::clone(&self.permits)
             .try_acquire_owned()
-            .map_err(|_| self.access.overloaded())?;
-        // Subscribing before the first look leaves no gap between the two.
+            .map_err(|_| self.access.overloaded_error())?;
+        // Subscribing before the first read leaves no gap.
         let mut watcher = Watcher::new(Arc::clone(self), session_id, after);
-        watcher.look().await?;
+        watcher.read_events().await?;
         let counted = (StreamCount::new(Arc::clone(&self.metrics)), permit);
-        let events = unfold(watcher, Watcher::step);
+        let events = unfold(watcher, Watcher::next_item);
         Ok(events
             .map(move |event| {
                 let _counted = &counted;
@@ -143,12 +143,12 @@ impl Events {
             .boxed())
     }
 
-    /// As [`Events::watch`], for the service's own use: of a session that exists, and without counting.
+    /// As [`Events::watch`], for the service itself: the session must exist, and the stream is not counted.
     pub(super) fn follow(self: &Arc<Self>, session_id: SessionId, after: i64) -> EventStream {
         let mut watcher = Watcher::new(Arc::clone(self), session_id, after);
-        // What was committed between the caller's look and the subscription is looked for at once.
+        // Read at once what was committed between the caller's read and the subscription.
         watcher.more = true;
-        unfold(watcher, Watcher::step).boxed()
+        unfold(watcher, Watcher::next_item).boxed()
     }
 }
 
@@ -166,7 +166,7 @@ impl Watcher {
         }
     }
 
-    async fn step(mut self) -> Option<(Result<Event, Error>, Self)> {
+    async fn next_item(mut self) -> Option<(Result<Event, Error>, Self)> {
         if self.ended {
             return None;
         }
@@ -181,38 +181,38 @@ impl Watcher {
                 return Ok(event);
             }
             if !self.more {
-                self.wait().await?;
+                self.wait_for_change().await?;
             }
-            self.look().await?;
+            self.read_events().await?;
         }
     }
 
-    /// Until there may be something new, here or on another instance.
-    async fn wait(&mut self) -> Result<(), Error> {
-        let safety = if self.events.is_shared {
-            LOOK_SHARED
+    /// Waits for a possible change, from this or another instance.
+    async fn wait_for_change(&mut self) -> Result<(), Error> {
+        let poll = if self.events.is_shared {
+            POLL_SHARED
         } else {
-            LOOK_UNSHARED
+            POLL_UNSHARED
         };
         tokio::select! {
-            () = self.events.closing.cancelled() => Err(self.events.access.shutting_down()),
+            () = self.events.closing.cancelled() => Err(self.events.access.shutting_down_error()),
             () = self.news.changed() => Ok(()),
-            () = self.follower.doubted() => Ok(()),
-            () = tokio::time::sleep(safety) => Ok(()),
+            () = self.follower.recheck_requested() => Ok(()),
+            () = tokio::time::sleep(poll) => Ok(()),
         }
     }
 
-    async fn look(&mut self) -> Result<(), Error> {
+    async fn read_events(&mut self) -> Result<(), Error> {
         let page = self
             .events
             .access
             .events(&self.session_id, self.after, PAGE_SIZE_MAX);
         let page = page.await?;
-        self.take(page);
+        self.queue_events(page);
         Ok(())
     }
 
-    fn take(&mut self, events: Vec<Event>) {
+    fn queue_events(&mut self, events: Vec<Event>) {
         self.more = events.len() == PAGE_SIZE_MAX;
         self.after = events.last().map_or(self.after, |event| event.sequence);
         self.follower.move_to(self.after);

@@ -1,5 +1,5 @@
-//! What other instances do to the sessions that are followed here: one task an instance reads the events of all sessions, and
-//! tells the followers of those that have news. Runs only while anything is followed, and only if the store is shared.
+//! Hints for sessions that other instances change: one task per instance reads the events of all sessions, and notifies the
+//! followers of sessions with news. Runs only while a session is followed, and only if the store is shared.
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -14,13 +14,13 @@ use crate::domain::id::SessionId;
 use crate::domain::page::PAGE_SIZE_MAX;
 use crate::store::{EventFeed, FeedCursor, FeedError, FeedEvent};
 
-/// The sessions that are followed by this instance, and how far their followers are.
+/// The sessions that this instance follows, and the positions of their followers.
 pub(super) struct Followed {
     sessions: Mutex<HashMap<SessionId, Vec<Arc<AtomicI64>>>>,
     /// Whether there are any.
     any: watch::Sender<bool>,
-    /// Changes when followers must look for themselves, because the feed may have missed something.
-    doubt: watch::Sender<()>,
+    /// Changes when followers must read their sessions, because the feed may have missed events.
+    recheck: watch::Sender<()>,
 }
 
 impl Default for Followed {
@@ -28,24 +28,24 @@ impl Default for Followed {
         Self {
             sessions: Mutex::default(),
             any: watch::Sender::new(false),
-            doubt: watch::Sender::new(()),
+            recheck: watch::Sender::new(()),
         }
     }
 }
 
-/// One who follows a session, until dropped.
+/// Follows a session until dropped.
 pub(super) struct Follower {
     followed: Arc<Followed>,
     session_id: SessionId,
     position: Arc<AtomicI64>,
-    doubt: watch::Receiver<()>,
+    recheck: watch::Receiver<()>,
 }
 
 impl Followed {
-    /// Follows a session from the event after a sequence on.
+    /// Follows a session from the event after a sequence.
     pub(super) fn follow(self: &Arc<Self>, session_id: &SessionId, after: i64) -> Follower {
         let position = Arc::new(AtomicI64::new(after));
-        let doubt = self.doubt.subscribe();
+        let recheck = self.recheck.subscribe();
         let mut sessions = self.lock();
         let followers = sessions.entry(session_id.clone()).or_default();
         followers.push(Arc::clone(&position));
@@ -55,11 +55,11 @@ impl Followed {
             followed: Arc::clone(self),
             session_id: session_id.clone(),
             position,
-            doubt,
+            recheck,
         }
     }
 
-    /// Whether an event is news to a follower of its session. One that cannot be read always is.
+    /// Whether an event is news to a follower of its session. An unreadable event always is.
     fn is_news(&self, event: &FeedEvent) -> bool {
         let (session_id, sequence) = match event {
             Ok(event) => (&event.session_id, event.sequence),
@@ -71,20 +71,20 @@ impl Followed {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Vec<Arc<AtomicI64>>>> {
-        // Nothing below panics while it holds the lock, and the map is sound at every step.
+        // No code panics while holding the lock, and the map is valid at every step.
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Follower {
-    /// Notes how far the session's events are known.
+    /// Sets the sequence up to which the follower has the events.
     pub(super) fn move_to(&self, sequence: i64) {
         self.position.store(sequence, Ordering::Relaxed);
     }
 
-    /// Waits until the feed may have missed something.
-    pub(super) async fn doubted(&mut self) {
-        if self.doubt.changed().await.is_err() {
+    /// Waits until the feed may have missed events.
+    pub(super) async fn recheck_requested(&mut self) {
+        if self.recheck.changed().await.is_err() {
             std::future::pending::<()>().await;
         }
     }
@@ -105,19 +105,19 @@ impl Drop for Follower {
     }
 }
 
-/// Reads the feed for those who follow sessions here.
+/// Reads the feed for the followers on this instance.
 pub struct FeedReader {
     pub(super) feed: Arc<dyn EventFeed>,
     pub(super) bus: Arc<dyn Bus>,
     pub(super) followed: Arc<Followed>,
-    /// Whether other instances use the store, too.
+    /// Whether other instances use the store.
     pub(super) is_shared: bool,
     /// How often the feed is read.
     pub(super) poll: Duration,
 }
 
 impl FeedReader {
-    /// Tells those who follow sessions here what other instances do, for as long as it runs.
+    /// Notifies the followers on this instance of other instances' changes, until dropped.
     pub async fn run(&self) {
         if !self.is_shared {
             return std::future::pending().await;
@@ -128,15 +128,15 @@ impl FeedReader {
             let _ = any.wait_for(|any| *any).await;
             let mut cursor = None;
             while *any.borrow() {
-                let reading = self.hurry_followers(self.read_feed(&mut cursor));
+                let reading = self.recheck_when_slow(self.read_feed(&mut cursor));
                 let more = match reading.await {
                     Ok(more) => more,
                     Err(error) => {
                         if let FeedError::Cursor(_) = error {
                             cursor = None;
                         }
-                        // They find out for themselves whether the store is there.
-                        self.followed.doubt.send_replace(());
+                        // Followers find out themselves whether the store is available.
+                        self.followed.recheck.send_replace(());
                         false
                     }
                 };
@@ -147,25 +147,24 @@ impl FeedReader {
         }
     }
 
-    /// Followers look for themselves, too, when the feed keeps them waiting: a store that is lost shows itself to them as soon as to
-    /// the feed.
-    async fn hurry_followers<T>(&self, reading: impl Future<Output = T>) -> T {
+    /// Makes followers read their sessions while the feed is slow, so that they notice an unavailable store as soon as the feed does.
+    async fn recheck_when_slow<T>(&self, reading: impl Future<Output = T>) -> T {
         let mut reading = pin!(reading);
         match tokio::time::timeout(self.poll, reading.as_mut()).await {
             Ok(read) => read,
             Err(_) => {
-                self.followed.doubt.send_replace(());
+                self.followed.recheck.send_replace(());
                 reading.await
             }
         }
     }
 
-    /// Reads the feed's next page, and tells of it; whether there is more at once.
+    /// Reads the feed's next page and publishes hints. Returns whether there is another page.
     async fn read_feed(&self, cursor: &mut Option<FeedCursor>) -> Result<bool, FeedError> {
         let Some(from) = cursor else {
             *cursor = Some(self.feed.now().await?);
-            // What came before is not in the feed from here on.
-            self.followed.doubt.send_replace(());
+            // The feed omits earlier events from here on.
+            self.followed.recheck.send_replace(());
             return Ok(true);
         };
         let page = self.feed.read(from, PAGE_SIZE_MAX).await?;
@@ -173,16 +172,16 @@ impl FeedReader {
             .events
             .iter()
             .filter(|event| self.followed.is_news(event));
-        let mut told: Option<&SessionId> = None;
+        let mut hinted: Option<&SessionId> = None;
         for event in news {
             let session_id = match event {
                 Ok(event) => &event.session_id,
                 Err(unreadable) => &unreadable.session_id,
             };
-            // A session's events come together.
-            if told != Some(session_id) {
+            // A session's events are consecutive.
+            if hinted != Some(session_id) {
                 self.bus.publish(Message::Changed(session_id.clone()));
-                told = Some(session_id);
+                hinted = Some(session_id);
             }
         }
         *cursor = Some(page.next);
@@ -211,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn news_is_what_a_follower_does_not_know() {
+    fn an_event_is_news_if_a_follower_does_not_have_it() {
         let followed = Arc::new(Followed::default());
         let session_id = SessionId::from_stored("sess_1".into());
         assert!(!followed.is_news(&event("sess_1", 5)));

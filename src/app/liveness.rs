@@ -1,73 +1,71 @@
-//! Detects dead instances, without comparing clocks: an instance is alive while its heartbeat in the store changes. How long
-//! a heartbeat stays unchanged is measured by the watcher's own monotonic clock.
+//! Detects dead instances without comparing clocks: an instance is alive while its heartbeat in the store changes, timed by the
+//! observer's monotonic clock.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crate::domain::time::Timestamp;
 
-/// The times by which an instance judges others.
+/// The times that decide whether an instance is dead.
 #[derive(Debug, Clone, Copy)]
 pub struct LivenessTimes {
     /// How often an instance changes its heartbeat.
     pub heartbeat_interval: Duration,
-    /// How long a heartbeat may stays unchanged. Also how long the watcher may itself have been away from the store before
-    /// everything that it saw is forgotten.
+    /// How long a heartbeat may stay unchanged. Also how long the observer may lack access to the store before it discards its
+    /// observations.
     pub lease: Duration,
-    /// How long the participants of a dead instance may reconnect.
+    /// How long the participants of an instance have to reconnect.
     pub grace: Duration,
 }
 
-/// One instance's observations of the others' heartbeats.
+/// One instance's observations of the other instances' heartbeats.
 pub struct Liveness {
     times: LivenessTimes,
     own_heartbeat: i64,
-    observed_at: Option<Instant>,
-    /// By instance. Holds those of the last look and no others.
+    last_look_at: Option<Instant>,
+    /// By instance. Has only the instances of the last look.
     seen: HashMap<String, Seen>,
 }
 
 struct Seen {
     heartbeat: i64,
-    /// How long the heartbeat has stayed unchanged, as far as it was watched.
+    /// How long the heartbeat has been unchanged, as far as observed.
     unchanged_for: Duration,
 }
 
 impl Liveness {
-    /// Has seen nothing yet.
+    /// No observations yet.
     pub fn new(times: LivenessTimes) -> Self {
         Self {
             times,
             own_heartbeat: i64::MIN,
-            observed_at: None,
+            last_look_at: None,
             seen: HashMap::new(),
         }
     }
 
-    /// The next heartbeat of this instance, which is greater than any before. A former version compares heartbeats with its clock
-    /// and takes them for the end of a lease, so this is one where the clock allows it.
+    /// The next heartbeat of this instance, greater than all before. A former version reads a heartbeat as the end of a lease by its
+    /// clock, so this is one if the clock permits.
     pub fn next_heartbeat(&mut self, now: Timestamp) -> i64 {
         let lease_end = now.plus_secs(self.times.lease.as_secs()).as_millis();
         self.own_heartbeat = lease_end.max(self.own_heartbeat.saturating_add(1));
         self.own_heartbeat
     }
 
-    /// Takes in the heartbeats of other instances at `now`, and returns those that are dead: their heartbeats have stayed unchanged for
-    /// the lease and the grace, whichever is longer. The first sight of a heartbeat counts as a movement.
+    /// Records the heartbeats of other instances at `now` and returns the dead instances: their heartbeats have been unchanged for the
+    /// lease or the grace, whichever is longer. A heartbeat's first observation counts as a change.
     ///
-    /// The time between two looks counts for two beats at the most. When it was longer, this instance could not reach the
-    /// store, and perhaps nobody could; when it was longer than the lease, all observations start anew.
+    /// The time between two observations counts for at most two heartbeat intervals. If it was longer, this instance could not reach
+    /// the store, and perhaps no instance could; if it was longer than the lease, all observations are discarded.
     pub fn observe_heartbeats(
         &mut self,
         heartbeats: impl IntoIterator<Item = (String, i64)>,
         now: Instant,
     ) -> Vec<String> {
         let away = self
-            .observed_at
+            .last_look_at
             .replace(now)
-            .map_or(Duration::ZERO, |observed_at| {
-                now.duration_since(observed_at)
-            });
+            .map_or(Duration::ZERO, |looked| now.duration_since(looked));
         let before = std::mem::take(&mut self.seen);
         let watched = away.min(2 * self.times.heartbeat_interval);
         let limit = self.times.lease.max(self.times.grace);
@@ -96,12 +94,12 @@ impl Liveness {
 mod tests {
     use super::*;
 
-    const INTERVAL: Duration = Duration::from_secs(3);
+    const BEAT: Duration = Duration::from_secs(3);
     const NONE: [&str; 0] = [];
 
     fn watcher() -> Liveness {
         Liveness::new(LivenessTimes {
-            heartbeat_interval: INTERVAL,
+            heartbeat_interval: BEAT,
             lease: Duration::from_secs(12),
             grace: Duration::from_secs(15),
         })
@@ -112,37 +110,37 @@ mod tests {
     }
 
     #[test]
-    fn an_instance_is_dead_once_its_heartbeat_was_unchanged_for_long_enough() {
+    fn an_instance_is_dead_once_its_heartbeat_is_unchanged_for_long_enough() {
         let (mut watcher, start) = (watcher(), Instant::now());
         for look in 0..5 {
             let heartbeats = [heartbeat("still", 7), heartbeat("moving", i64::from(look))];
             assert_eq!(
-                watcher.observe_heartbeats(heartbeats, start + look * INTERVAL),
+                watcher.observe_heartbeats(heartbeats, start + look * BEAT),
                 NONE
             );
         }
         let heartbeats = || [heartbeat("still", 7), heartbeat("moving", 9)];
         assert_eq!(
-            watcher.observe_heartbeats(heartbeats(), start + 5 * INTERVAL),
+            watcher.observe_heartbeats(heartbeats(), start + 5 * BEAT),
             ["still"]
         );
         assert_eq!(
-            watcher.observe_heartbeats(heartbeats(), start + 6 * INTERVAL),
+            watcher.observe_heartbeats(heartbeats(), start + 6 * BEAT),
             ["still"]
         );
-        // It only could not reach the store for a while.
+        // The instance only could not reach the store for a while.
         let heartbeats = [heartbeat("still", 8), heartbeat("moving", 10)];
         assert_eq!(
-            watcher.observe_heartbeats(heartbeats, start + 7 * INTERVAL),
+            watcher.observe_heartbeats(heartbeats, start + 7 * BEAT),
             NONE
         );
     }
 
     #[test]
-    fn heartbeats_are_not_compared_with_a_clock_or_with_each_other() {
+    fn heartbeats_are_not_compared_with_a_clock_nor_with_each_other() {
         let (mut watcher, start) = (watcher(), Instant::now());
         for look in 0..100 {
-            // One that is far in the past, one that is far in the future, one that runs backwards.
+            // In the far past, in the far future, and going backwards.
             let step = i64::from(look);
             let heartbeats = [
                 heartbeat("past", step - 1_000_000),
@@ -150,41 +148,40 @@ mod tests {
                 heartbeat("backwards", -step),
             ];
             assert_eq!(
-                watcher.observe_heartbeats(heartbeats, start + look * INTERVAL),
+                watcher.observe_heartbeats(heartbeats, start + look * BEAT),
                 NONE
             );
         }
     }
 
     #[test]
-    fn the_lease_holds_when_the_grace_period_is_shorter() {
+    fn a_grace_shorter_than_the_lease_does_not_shorten_the_lease() {
         let mut watcher = Liveness::new(LivenessTimes {
-            heartbeat_interval: INTERVAL,
+            heartbeat_interval: BEAT,
             lease: Duration::from_secs(12),
             grace: Duration::ZERO,
         });
         let start = Instant::now();
         for look in 0..4 {
-            let found =
-                watcher.observe_heartbeats([heartbeat("still", 7)], start + look * INTERVAL);
+            let found = watcher.observe_heartbeats([heartbeat("still", 7)], start + look * BEAT);
             assert_eq!(found, NONE);
         }
-        let found = watcher.observe_heartbeats([heartbeat("still", 7)], start + 4 * INTERVAL);
+        let found = watcher.observe_heartbeats([heartbeat("still", 7)], start + 4 * BEAT);
         assert_eq!(found, ["still"]);
     }
 
     #[test]
-    fn an_outage_longer_than_the_lease_resets_all_observations() {
+    fn an_outage_longer_than_the_lease_discards_all_observations() {
         let (mut watcher, start) = (watcher(), Instant::now());
         for look in 0..5 {
-            watcher.observe_heartbeats([heartbeat("other", 7)], start + look * INTERVAL);
+            watcher.observe_heartbeats([heartbeat("other", 7)], start + look * BEAT);
         }
         let back = start + Duration::from_secs(12 + 13);
         for look in 0..5 {
-            let found = watcher.observe_heartbeats([heartbeat("other", 7)], back + look * INTERVAL);
+            let found = watcher.observe_heartbeats([heartbeat("other", 7)], back + look * BEAT);
             assert_eq!(found, NONE);
         }
-        let found = watcher.observe_heartbeats([heartbeat("other", 7)], back + 5 * INTERVAL);
+        let found = watcher.observe_heartbeats([heartbeat("other", 7)], back + 5 * BEAT);
         assert_eq!(found, ["other"]);
     }
 
@@ -192,39 +189,39 @@ mod tests {
     fn a_shorter_outage_counts_for_two_intervals_only() {
         let (mut watcher, start) = (watcher(), Instant::now());
         watcher.observe_heartbeats([heartbeat("other", 7)], start);
-        watcher.observe_heartbeats([heartbeat("other", 7)], start + INTERVAL);
-        // Nearly the lease: the other could not move its heartbeat either.
-        let back = start + INTERVAL + Duration::from_secs(12);
+        watcher.observe_heartbeats([heartbeat("other", 7)], start + BEAT);
+        // Nearly the lease: the other instance could not change its heartbeat either.
+        let back = start + BEAT + Duration::from_secs(12);
         assert_eq!(
             watcher.observe_heartbeats([heartbeat("other", 7)], back),
             NONE
         );
         assert_eq!(
-            watcher.observe_heartbeats([heartbeat("other", 7)], back + INTERVAL),
+            watcher.observe_heartbeats([heartbeat("other", 7)], back + BEAT),
             NONE
         );
-        let found = watcher.observe_heartbeats([heartbeat("other", 7)], back + 2 * INTERVAL);
+        let found = watcher.observe_heartbeats([heartbeat("other", 7)], back + 2 * BEAT);
         assert_eq!(found, ["other"]);
     }
 
     #[test]
-    fn instances_without_a_heartbeat_are_forgotten() {
+    fn missing_instances_are_forgotten() {
         let (mut watcher, start) = (watcher(), Instant::now());
         for look in 0..50 {
             let instance = format!("instance-{look}");
-            watcher.observe_heartbeats([heartbeat(&instance, 1)], start + look * INTERVAL);
+            watcher.observe_heartbeats([heartbeat(&instance, 1)], start + look * BEAT);
             assert_eq!(watcher.seen.len(), 1);
         }
     }
 
     #[test]
-    fn the_own_heartbeat_always_increases_and_is_the_end_of_a_lease_if_possible() {
+    fn the_next_heartbeat_is_greater_and_the_end_of_a_lease_if_the_clock_permits() {
         let mut own = watcher();
         let now = Timestamp::from_millis(1_800_000_000_000);
         let first = own.next_heartbeat(now);
         assert_eq!(first, now.as_millis() + 12_000);
         assert_eq!(own.next_heartbeat(now), first + 1);
-        // The clock jumps back, then forth.
+        // The clock jumps back, then forward.
         assert_eq!(own.next_heartbeat(now.minus_secs(3600)), first + 2);
         let later = now.plus_secs(3600);
         assert_eq!(own.next_heartbeat(later), later.as_millis() + 12_000);

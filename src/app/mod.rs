@@ -1,12 +1,12 @@
-//! What the service does, once a request has been understood and before anything is stored: one file for each noun. Everything
-//! is done by an [`Actor`](crate::domain::actor::Actor).
+//! The application: one file per noun, between the edges and the stores. Every operation takes the
+//! [`Actor`](crate::domain::actor::Actor) that performs it.
 
 mod access;
 mod changes;
 pub mod clock;
 mod events;
 mod feed;
-mod grants;
+mod joins;
 mod liveness;
 mod nodes;
 mod participants;
@@ -17,11 +17,11 @@ mod turns;
 mod unreadable;
 mod upkeep;
 
-pub use access::StorePatience;
+pub use access::StoreWaitConfig;
 pub use changes::ContentionConfig;
 pub use events::{EventStream, Events, WatchConfig};
 pub use feed::FeedReader;
-pub use grants::{JoinGrant, JoinRequest};
+pub use joins::{IssuedJoin, JoinRequest};
 pub use liveness::{Liveness, LivenessTimes};
 pub use nodes::Nodes;
 pub use participants::Participants;
@@ -46,26 +46,26 @@ use access::StoreAccess;
 use changes::Changes;
 use clock::Clock;
 use feed::Followed;
-use grants::Grants;
+use joins::Joins;
 use tickets::Tickets;
 use unreadable::Unreadable;
 
-/// The limits and times that the application keeps to.
+/// The application's limits and times.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// How long a join token is good.
+    /// How long a join token is valid.
     pub token_ttl_secs: u64,
     /// How long calls wait for the store.
-    pub store: StorePatience,
-    /// How changes that race others are tried again.
+    pub store: StoreWaitConfig,
+    /// How changes that lose races are tried again.
     pub contention: ContentionConfig,
     /// How sessions are watched.
     pub watch: WatchConfig,
-    /// How long pages and lost connections may return.
+    /// How long participants may return without a new join link, and after a lost connection.
     pub signalling: SignallingTimes,
-    /// When sessions end by themselves.
+    /// When the service ends sessions.
     pub ending: EndingConfig,
-    /// What becomes of sessions that cannot be read.
+    /// How sessions that cannot be read are set aside.
     pub unreadable: UnreadableConfig,
     /// How far this machine's clock and the store's may differ without a warning.
     pub clock_skew_warn: Duration,
@@ -75,30 +75,30 @@ pub struct Config {
 pub struct App {
     /// Sessions as a whole.
     pub sessions: Arc<Sessions>,
-    /// The people of a session, as the backend and the host deal with them.
+    /// Participant operations of the backend and the host.
     pub participants: Arc<Participants>,
-    /// What happened.
+    /// The events of sessions.
     pub events: Arc<Events>,
     /// Participants' connections.
     pub signalling: Arc<Signalling>,
-    /// What becomes of sessions by themselves.
+    /// Background upkeep.
     pub upkeep: Arc<Upkeep>,
     /// The SFU nodes.
     pub nodes: Arc<Nodes>,
-    /// What other instances do, for those who follow sessions here.
+    /// Changes that other instances make to sessions followed here.
     pub feed: Arc<FeedReader>,
     access: Arc<StoreAccess>,
-    /// What the application does beside answering.
+    /// Background tasks.
     tasks: TaskTracker,
-    /// Cancelled when streams are to end.
+    /// Cancelled when streams must end.
     closing: CancellationToken,
 }
 
-/// What an application stands on.
+/// The application's ports.
 pub struct Parts {
-    /// Where things are kept.
+    /// The stores.
     pub stores: Stores,
-    /// Carries hints of changes, and what participants relay to each other.
+    /// Carries hints of changes, and messages between participants.
     pub bus: Arc<dyn Bus>,
     /// Issues and verifies credentials.
     pub tokens: Arc<Tokens>,
@@ -108,7 +108,7 @@ pub struct Parts {
     pub tickets: Arc<Tickets>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
-    /// Where things are counted.
+    /// The metrics.
     pub metrics: Arc<Metrics>,
 }
 
@@ -130,7 +130,7 @@ impl App {
         let access = Arc::new(StoreAccess {
             sessions: Arc::clone(&stores.sessions),
             unreadable: Unreadable::new(config.unreadable, Arc::clone(&metrics)),
-            patience: config.store,
+            wait: config.store,
         });
         let changes = Arc::new(Changes::new(
             Arc::clone(&access),
@@ -139,7 +139,7 @@ impl App {
             config.contention,
             tasks.clone(),
         ));
-        let grants = Arc::new(Grants {
+        let joins = Arc::new(Joins {
             changes: Arc::clone(&changes),
             tokens: Arc::clone(&tokens),
             tickets: Arc::clone(&tickets),
@@ -150,7 +150,7 @@ impl App {
         let sessions = Arc::new(Sessions {
             access: Arc::clone(&access),
             changes: Arc::clone(&changes),
-            grants: Arc::clone(&grants),
+            joins: Arc::clone(&joins),
             nodes: Arc::clone(&nodes),
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),
@@ -159,7 +159,7 @@ impl App {
         });
         let participants = Arc::new(Participants {
             changes: Arc::clone(&changes),
-            grants,
+            joins,
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),
         });
@@ -212,7 +212,7 @@ impl App {
                 clock_skew_warn: config.clock_skew_warn,
             },
             instance_id,
-            still_over: std::sync::Mutex::default(),
+            unended_overdue: std::sync::Mutex::default(),
             clock_watch: upkeep::ClockWatch::default(),
         });
         Self {
@@ -229,19 +229,19 @@ impl App {
         }
     }
 
-    /// Waits until everything is done that the application does beside answering; `closing` must have been cancelled.
+    /// Waits for the background tasks; `closing` must have been cancelled.
     pub async fn finish(&self) {
         self.tasks.close();
         self.tasks.wait().await;
     }
 
-    /// What is cancelled when connections are to end.
+    /// Cancelled when connections must end.
     pub fn closing(&self) -> &CancellationToken {
         &self.closing
     }
 
-    /// What to say when the instance takes no more work because it drains.
-    pub fn shutting_down(&self) -> Error {
-        self.access.shutting_down()
+    /// The error for calls that arrive while the instance drains.
+    pub fn shutting_down_error(&self) -> Error {
+        self.access.shutting_down_error()
     }
 }

@@ -1,10 +1,9 @@
-//! SFU nodes: which of them a session takes place on, and where participants reach it.
+//! SFU nodes: places sessions on them, and knows their addresses.
 
 use std::sync::Arc;
 
 use crate::domain::id::NodeId;
 use crate::domain::node::Rotation;
-use crate::domain::place::Driver;
 use crate::domain::rules::create::UnplacedSession;
 use crate::store::NewSession;
 
@@ -14,22 +13,22 @@ pub struct Nodes {
 }
 
 impl Nodes {
-    /// The nodes of a rotation.
+    /// Uses the nodes of a rotation.
     pub fn new(rotation: Rotation) -> Self {
         let rotation = Arc::new(rotation);
         Self { rotation }
     }
 
-    /// A new session, on the node whose turn it is when the store takes the turn.
+    /// A new session; the turn that the store takes decides its node.
     pub(super) fn place_session(&self, unplaced: UnplacedSession) -> NewSession {
         let rotation = Arc::clone(&self.rotation);
         NewSession::new(move |turn| {
-            let node_id = rotation.select(turn).clone();
-            unplaced.clone().place(node_id, Driver::Builtin)
+            let node = rotation.select(turn);
+            unplaced.clone().place(node.node_id.clone(), node.driver)
         })
     }
 
-    /// Where participants reach a node; empty when it is unknown or has no address.
+    /// A node's address for participants; empty if the node is unknown or has none.
     pub fn url(&self, node_id: &NodeId) -> &str {
         self.rotation.url(node_id)
     }

@@ -1,13 +1,11 @@
-//! The people of a session, as the backend and the host deal with them.
-//!
-//! Nobody's page is told of anything here: what is committed reaches every page, on whichever instance, through the
+//! Participant operations of the backend and the host. They do not notify pages: every page, on any instance, follows the
 //! session's events.
 
 use std::sync::Arc;
 
 use super::changes::{Changes, Decision};
 use super::clock::Clock;
-use super::grants::{Grants, JoinGrant, JoinRequest};
+use super::joins::{IssuedJoin, JoinRequest, Joins};
 use crate::domain::actor::Actor;
 use crate::domain::error::Error;
 use crate::domain::id::{SessionId, UserId};
@@ -18,7 +16,7 @@ use crate::telemetry::metrics::Metrics;
 /// Admits, removes, mutes and invites participants.
 pub struct Participants {
     pub(super) changes: Arc<Changes>,
-    pub(super) grants: Arc<Grants>,
+    pub(super) joins: Arc<Joins>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Arc<Metrics>,
 }
@@ -37,14 +35,14 @@ impl Participants {
         let session = self
             .changes
             .change(session_id, |session| {
-                let change = session.admitted_by(user_id, actor, self.clock.now())?;
-                Ok(Decision::of(change, session))
+                let change = session.admit_participant(user_id, actor, self.clock.now())?;
+                Ok(Decision::commit_or_keep(change, session))
             })
             .await?;
-        connected(&session, user_id)
+        connected_participant(&session, user_id)
     }
 
-    /// Disconnects a participant and revokes what they were given.
+    /// Removes a participant and revokes their credentials.
     ///
     /// # Errors
     /// [`Error::NotAllowed`]; [`Error::SessionNotFound`]; [`Error::SessionEnded`]; [`Error::ParticipantNotFound`]; [`Error::StoreUnavailable`]
@@ -57,8 +55,9 @@ impl Participants {
     ) -> Result<Session, Error> {
         self.changes
             .change(session_id, |session| {
-                let change = session.removed(user_id, actor, keep_out, self.clock.now())?;
-                Ok(Decision::of(change, session))
+                let change =
+                    session.remove_participant(user_id, actor, keep_out, self.clock.now())?;
+                Ok(Decision::commit_or_keep(change, session))
             })
             .await
     }
@@ -76,70 +75,73 @@ impl Participants {
         let session = self
             .changes
             .change(session_id, |session| {
-                let change = session.asked_to_mute(user_id, actor, self.clock.now())?;
-                Ok(Decision::of(Some(change), session))
+                let change = session.request_mute(user_id, actor, self.clock.now())?;
+                Ok(Decision::commit_or_keep(Some(change), session))
             })
             .await?;
-        connected(&session, user_id)
+        connected_participant(&session, user_id)
     }
 
-    /// Invites somebody, or somebody again, and issues their link.
+    /// Invites a user, again if need be, and issues their link.
     ///
     /// # Errors
-    /// [`Error::NotAllowed`]; [`Error::SessionNotFound`]; those of [`Session::invited`] and of [`Session::may_join`]; [`Error::StoreUnavailable`]
+    /// [`Error::NotAllowed`]; [`Error::SessionNotFound`]; those of [`Session::invite_user`] and of [`Session::join_deadline`]; [`Error::StoreUnavailable`]
     pub async fn invite(
         &self,
         actor: &Actor,
         session_id: &SessionId,
         invite: &Invite,
-    ) -> Result<JoinGrant, Error> {
+    ) -> Result<IssuedJoin, Error> {
         let request = JoinRequest {
             session_id: session_id.clone(),
             role: invite.role,
             user_id: invite.user_id.clone(),
             display_name: invite.display_name.clone(),
         };
-        let grant = self
-            .grants
+        let issued = self
+            .joins
             .change_with_ticket(&request, |session, ticket| {
-                // One write: an invitation without its link would be of no use to anybody.
+                // One write, so that no invitation exists without its link.
                 let now = self.clock.now();
-                let invited = session.invited(invite.clone(), actor, now)?;
+                let invited = session.invite_user(invite.clone(), actor, now)?;
                 let session = invited.as_ref().map_or(session, |change| &change.session);
-                // Links are handed out ahead of time; until the door opens, theirs says when that is.
-                let opens = self.grants.window.opens(&session.schedule);
-                let good_from = opens.map_or(now, |opens| opens.max(now));
+                // The link is issued before the join window opens; until then its page shows the opening time.
+                let opens = self.joins.window.opens_at(&session.schedule);
+                let valid_from = opens.map_or(now, |opens| opens.max(now));
                 if invite
                     .expire_time
-                    .is_some_and(|expires| expires <= good_from)
+                    .is_some_and(|expires| expires <= valid_from)
                 {
-                    return Err(Error::field("expire_time", "must lie after the door opens"));
+                    return Err(Error::field(
+                        "expire_time",
+                        "must be after the join window opens",
+                    ));
                 }
                 Ok(
                     match self
-                        .grants
-                        .grant(&request, session, ticket, actor, good_from)?
+                        .joins
+                        .decide_join(&request, session, ticket, actor, valid_from)?
                     {
-                        Decision::Commit(joined, grant) => {
+                        Decision::Commit(joined, issued) => {
                             let change = match invited.clone() {
                                 Some(invited) => invited.then(*joined),
                                 None => *joined,
                             };
-                            Decision::Commit(Box::new(change), grant)
+                            Decision::Commit(Box::new(change), issued)
                         }
-                        Decision::Keep(grant) => Decision::Keep(grant),
+                        Decision::Keep(issued) => Decision::Keep(issued),
                     },
                 )
             })
             .await?;
         self.metrics.count_token(invite.role.name());
-        Ok(grant)
+        Ok(issued)
     }
 
-    /// Takes an invitation back, and removes who came by it.
+    /// Revokes an invitation and removes its participant.
     ///
     /// # Errors
-    /// [`Error::NotAllowed`]; [`Error::SessionNotFound`]; [`Error::SessionEnded`]; [`Error::ParticipantNotFound`] when there is no such
+    /// [`Error::NotAllowed`]; [`Error::SessionNotFound`]; [`Error::SessionEnded`]; [`Error::ParticipantNotFound`] if there is no such
     /// invitation; [`Error::StoreUnavailable`]
     pub async fn revoke_invite(
         &self,
@@ -149,14 +151,14 @@ impl Participants {
     ) -> Result<Session, Error> {
         self.changes
             .change(session_id, |session| {
-                let change = session.invite_revoked(user_id, actor, self.clock.now())?;
-                Ok(Decision::of(change, session))
+                let change = session.revoke_invite(user_id, actor, self.clock.now())?;
+                Ok(Decision::commit_or_keep(change, session))
             })
             .await
     }
 }
 
-fn connected(session: &Session, user_id: &UserId) -> Result<Participant, Error> {
+fn connected_participant(session: &Session, user_id: &UserId) -> Result<Participant, Error> {
     session
         .participant(user_id)
         .cloned()

@@ -1,4 +1,4 @@
-//! Creates, joins, finds, changes and ends sessions.
+//! Creates, joins, reads, updates and ends sessions.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::access::StoreAccess;
 use super::changes::{Changes, Decision, back_off};
 use super::clock::Clock;
-use super::grants::{Grants, JoinGrant, JoinRequest};
+use super::joins::{IssuedJoin, JoinRequest, Joins};
 use super::nodes::Nodes;
 use crate::domain::access::permit_service;
 use crate::domain::actor::Actor;
@@ -19,21 +19,21 @@ use crate::domain::session::{JoinWindow, Session, SessionRequest, SessionState, 
 use crate::store::Inserted;
 use crate::telemetry::metrics::Metrics;
 
-/// When sessions end by themselves.
+/// When the service ends sessions.
 #[derive(Debug, Clone, Copy)]
 pub struct EndingConfig {
-    /// How much earlier and later than scheduled a session may be joined.
+    /// How long before and after its schedule a session may be joined.
     pub window: JoinWindow,
-    /// How long a session may be empty before it ends; `None`: for ever.
+    /// How long a session may be empty before it ends; `None`: without limit.
     pub empty_timeout: Option<Duration>,
 }
 
-/// How a session is asked for.
+/// Identifies a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SessionKey {
     /// By its id.
     Session(SessionId),
-    /// As the latest of an appointment.
+    /// By its appointment, whose latest session it is.
     Appointment(AppointmentId),
 }
 
@@ -41,15 +41,15 @@ pub enum SessionKey {
 pub struct Created {
     /// The appointment's session.
     pub session: Session,
-    /// False when it existed.
+    /// Whether it is new.
     pub created: bool,
 }
 
-/// Creates, joins, finds, changes and ends sessions.
+/// Creates, joins, reads, updates and ends sessions.
 pub struct Sessions {
     pub(super) access: Arc<StoreAccess>,
     pub(super) changes: Arc<Changes>,
-    pub(super) grants: Arc<Grants>,
+    pub(super) joins: Arc<Joins>,
     pub(super) nodes: Arc<Nodes>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Arc<Metrics>,
@@ -58,7 +58,7 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// The appointment's live session: the one that exists, or a new one on the node whose turn it is.
+    /// Returns the appointment's live session, or creates one on the next node.
     ///
     /// # Errors
     /// [`Error::AppointmentConflict`]; [`Error::StoreUnavailable`]
@@ -83,12 +83,13 @@ impl Sessions {
             if let Some(session) = &latest
                 && session.state != SessionState::Ended
             {
-                let is_over = session.is_past_window(&self.config.window, self.clock.now());
+                let window_closed =
+                    session.is_join_window_closed(&self.config.window, self.clock.now());
                 match session.matches(&request) {
                     Ok(()) => {}
-                    // What the worker is about to do must not stand in the way of a new session.
-                    Err(_) if is_over => {
-                        self.end_if_over(&session.session_id).await?;
+                    // The session is overdue; end it now instead of waiting for the worker.
+                    Err(_) if window_closed => {
+                        self.end_if_overdue(&session.session_id).await?;
                         continue;
                     }
                     Err(conflict) => return Err(conflict),
@@ -116,27 +117,27 @@ impl Sessions {
             }
             tokio::time::sleep(back_off(attempt)).await;
         }
-        Err(self.access.contention())
+        Err(self.access.contention_error())
     }
 
-    /// Lets a participant in: issues a token and records that it was issued.
+    /// Issues a join token and records it.
     ///
     /// # Errors
-    /// In this order: [`Error::SessionNotFound`], and those of [`Session::may_join`]; [`Error::StoreUnavailable`]
-    pub async fn join(&self, actor: &Actor, request: &JoinRequest) -> Result<JoinGrant, Error> {
+    /// In this order: [`Error::SessionNotFound`], and those of [`Session::join_deadline`]; [`Error::StoreUnavailable`]
+    pub async fn join(&self, actor: &Actor, request: &JoinRequest) -> Result<IssuedJoin, Error> {
         permit_service(actor)?;
-        let grant = self
-            .grants
+        let issued = self
+            .joins
             .change_with_ticket(request, |session, ticket| {
                 let now = self.clock.now();
-                self.grants.grant(request, session, ticket, actor, now)
+                self.joins.decide_join(request, session, ticket, actor, now)
             })
             .await?;
         self.metrics.count_token(request.role.name());
-        Ok(grant)
+        Ok(issued)
     }
 
-    /// One session.
+    /// Reads a session.
     ///
     /// # Errors
     /// [`Error::SessionNotFound`]; [`Error::StoreUnavailable`]
@@ -157,7 +158,7 @@ impl Sessions {
         }
     }
 
-    /// Sessions, newest first; in the place of one that cannot be read, its id.
+    /// Lists sessions, newest first; the id in place of a session that cannot be read.
     ///
     /// # Errors
     /// [`Error::StoreUnavailable`]
@@ -182,10 +183,10 @@ impl Sessions {
             .await
     }
 
-    /// Moves an appointment, or replaces its doctor or labels.
+    /// Reschedules a session, or replaces its doctor or labels.
     ///
     /// # Errors
-    /// [`Error::SessionNotFound`], and those of [`Session::updated`]; [`Error::StoreUnavailable`]
+    /// [`Error::SessionNotFound`], and those of [`Session::update`]; [`Error::StoreUnavailable`]
     pub async fn update(
         &self,
         actor: &Actor,
@@ -196,13 +197,13 @@ impl Sessions {
         self.changes
             .change(session_id, |session| {
                 let change =
-                    session.updated(update.clone(), expected_version, actor, self.clock.now())?;
-                Ok(Decision::of(change, session))
+                    session.update(update.clone(), expected_version, actor, self.clock.now())?;
+                Ok(Decision::commit_or_keep(change, session))
             })
             .await
     }
 
-    /// Ends a session for good; one that has ended stays as it is. Without a `reason`, the words for the cause are noted.
+    /// Ends a session for good; an ended session stays unchanged. Without a `reason`, the cause's text is stored.
     ///
     /// # Errors
     /// [`Error::NotAllowed`]; [`Error::SessionNotFound`]; [`Error::StoreUnavailable`]
@@ -215,29 +216,29 @@ impl Sessions {
         self.changes
             .change(session_id, |session| {
                 let reason = reason.map(ToOwned::to_owned);
-                let change = session.ended(reason, actor, self.clock.now())?;
-                Ok(Decision::of(change, session))
+                let change = session.end(reason, actor, self.clock.now())?;
+                Ok(Decision::commit_or_keep(change, session))
             })
             .await
     }
 
-    /// Ends a session if its time is over, and says whether it has ended.
+    /// Ends a session if it is overdue, and returns whether it did.
     ///
     /// # Errors
     /// [`Error::SessionNotFound`]; [`Error::StoreUnavailable`]
-    pub(super) async fn end_if_over(&self, session_id: &SessionId) -> Result<bool, Error> {
+    pub(super) async fn end_if_overdue(&self, session_id: &SessionId) -> Result<bool, Error> {
         self.changes
             .change(session_id, |session| {
-                // As it is now: it may have been moved, or entered, since it was found.
+                // Checked again: the session may have been rescheduled or joined since it was found.
                 let EndingConfig {
                     window,
                     empty_timeout,
                 } = &self.config;
                 let now = self.clock.now();
-                let Some(cause) = session.due_end(window, *empty_timeout, now) else {
+                let Some(cause) = session.due_end_cause(window, *empty_timeout, now) else {
                     return Ok(Decision::Keep(false));
                 };
-                let change = session.ended(None, &Actor::System(cause), now)?;
+                let change = session.end(None, &Actor::System(cause), now)?;
                 Ok(match change {
                     Some(change) => Decision::Commit(Box::new(change), true),
                     None => Decision::Keep(false),
@@ -246,7 +247,7 @@ impl Sessions {
             .await
     }
 
-    /// Stores a new session, also when the caller goes away meanwhile.
+    /// Stores a new session, even if the caller is cancelled meanwhile.
     async fn insert(&self, unplaced: UnplacedSession) -> Result<Inserted, Error> {
         let sessions = Arc::clone(&self.access.sessions);
         let new = self.nodes.place_session(unplaced);

@@ -1,56 +1,55 @@
-//! Turns: one at a time, in the order of asking. A call that lost a race and asks again goes before those that ask for the
-//! first time, so that nobody loses for ever.
+//! Turns: one at a time, first come, first served. A call that lost a race goes first, so that no call starves.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-/// Hands out turns.
+/// A queue of calls that take turns.
 #[derive(Default)]
-pub(super) struct Turns {
+pub(super) struct TurnQueue {
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
     taken: bool,
-    asking_again: VecDeque<oneshot::Sender<Turn>>,
-    asking: VecDeque<oneshot::Sender<Turn>>,
+    retries: VecDeque<oneshot::Sender<Turn>>,
+    new_calls: VecDeque<oneshot::Sender<Turn>>,
 }
 
-/// The turn, which passes to the next in the queue when it is dropped.
+/// A turn. Dropping it passes it to the next call in the queue.
 pub(super) struct Turn {
-    /// `None` once it has passed on.
-    turns: Option<Arc<Turns>>,
+    /// `None` once it was passed on.
+    turns: Option<Arc<TurnQueue>>,
 }
 
-/// Who asks for a turn.
+/// The priority of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Asks {
-    /// For the first time.
-    First,
-    /// After a turn that came to nothing.
-    Again,
+pub(super) enum Priority {
+    /// A call's first turn.
+    New,
+    /// A turn after a lost race.
+    Retry,
 }
 
-impl Turns {
+impl TurnQueue {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing panics while it holds the lock, and the state is sound at every step.
+        // No code panics while holding the lock, and the state is valid at every step.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for a turn. The place in the queue is given up when the future is dropped.
-    pub(super) async fn wait(self: &Arc<Self>, asks: Asks) -> Turn {
+    /// Waits for a turn. Dropping the future gives up the place in the queue.
+    pub(super) async fn acquire(self: &Arc<Self>, priority: Priority) -> Turn {
         let waiting = {
             let mut state = self.lock();
             if state.taken {
                 let (sender, waiting) = oneshot::channel();
-                let queue = match asks {
-                    Asks::First => &mut state.asking,
-                    Asks::Again => &mut state.asking_again,
+                let queue = match priority {
+                    Priority::New => &mut state.new_calls,
+                    Priority::Retry => &mut state.retries,
                 };
-                // Those who have gone away leave the queue here too, lest it grow while a turn lasts.
+                // Cancelled calls are removed here too, so that the queue does not grow during a long turn.
                 while queue.front().is_some_and(oneshot::Sender::is_closed) {
                     queue.pop_front();
                 }
@@ -79,7 +78,7 @@ impl Drop for Turn {
         loop {
             let next = {
                 let mut state = turns.lock();
-                let next = (state.asking_again.pop_front()).or_else(|| state.asking.pop_front());
+                let next = (state.retries.pop_front()).or_else(|| state.new_calls.pop_front());
                 if next.is_none() {
                     state.taken = false;
                 }
@@ -93,7 +92,7 @@ impl Drop for Turn {
             };
             match next.send(turn) {
                 Ok(()) => return,
-                // Who asked has gone away. This one must not pass the turn on by itself, as this loop does.
+                // The call was cancelled. Its turn must not pass itself on, because this loop does.
                 Err(mut turn) => turn.turns = None,
             }
         }
@@ -106,11 +105,11 @@ mod tests {
     use futures::FutureExt as _;
 
     #[tokio::test]
-    async fn turns_are_handed_out_one_at_a_time_and_to_who_asks_again_first() {
-        let turns = Arc::new(Turns::default());
-        let first = turns.wait(Asks::First).await;
-        let mut second = Box::pin(turns.wait(Asks::First));
-        let mut again = Box::pin(turns.wait(Asks::Again));
+    async fn turns_come_one_at_a_time_and_retries_go_first() {
+        let turns = Arc::new(TurnQueue::default());
+        let first = turns.acquire(Priority::New).await;
+        let mut second = Box::pin(turns.acquire(Priority::New));
+        let mut again = Box::pin(turns.acquire(Priority::Retry));
         assert!(second.as_mut().now_or_never().is_none());
         assert!(again.as_mut().now_or_never().is_none());
         drop(first);
@@ -119,22 +118,22 @@ mod tests {
         drop(turn);
         let turn = second.as_mut().now_or_never().expect("its turn");
         drop(turn);
-        assert!(turns.wait(Asks::First).now_or_never().is_some());
+        assert!(turns.acquire(Priority::New).now_or_never().is_some());
     }
 
     #[tokio::test]
-    async fn a_turn_passes_by_those_who_have_gone_away() {
-        let turns = Arc::new(Turns::default());
-        let first = turns.wait(Asks::First).await;
+    async fn cancelled_calls_get_no_turn() {
+        let turns = Arc::new(TurnQueue::default());
+        let first = turns.acquire(Priority::New).await;
         let mut leaving: Vec<_> = (0..1000)
-            .map(|_| Box::pin(turns.wait(Asks::First)))
+            .map(|_| Box::pin(turns.acquire(Priority::New)))
             .collect();
         for waiting in &mut leaving {
             assert!(waiting.as_mut().now_or_never().is_none());
         }
-        let mut stays = Box::pin(turns.wait(Asks::First));
+        let mut stays = Box::pin(turns.acquire(Priority::New));
         assert!(stays.as_mut().now_or_never().is_none());
-        // One goes away before the turn comes, another one after it was handed the turn and before it took it.
+        // All but one are cancelled before the turn comes, and that one after it was sent the turn, before it took it.
         let handed = leaving.remove(0);
         drop(leaving);
         drop(first);

@@ -1,5 +1,5 @@
-//! Sessions that this instance could not read: damaged ones, and those that a newer version wrote. They are set aside, so
-//! that they do not block others, and named in the log once.
+//! Sessions that this instance cannot read: damaged ones, and those that a newer version wrote. They are set aside so that they do
+//! not block others, and logged once.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,22 +9,22 @@ use crate::domain::id::SessionId;
 use crate::store::StoreError;
 use crate::telemetry::metrics::Metrics;
 
-/// What of a session cannot be read.
+/// The part of a session that cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum UnreadablePart {
     /// Its record.
     Record,
-    /// What is stored beside its record, so that it cannot be changed. Only a change can tell whether that was repaired.
+    /// Data beside its record, so that it cannot be changed. Only another change shows whether it was repaired.
     Commit,
     /// One of the events after this sequence. The session itself can be changed, and ended.
     Events {
-        /// From where on they were read.
+        /// The sequence after which they were read.
         after: i64,
     },
 }
 
-impl Part {
-    /// Whether background work can do nothing about the session.
+impl UnreadablePart {
+    /// Whether background tasks must skip the session.
     fn blocks_changes(self) -> bool {
         match self {
             Self::Record | Self::Commit => true,
@@ -33,19 +33,19 @@ impl Part {
     }
 }
 
-/// How many there may be, and how long they stay.
+/// How many sessions are set aside, and for how long.
 #[derive(Debug, Clone, Copy)]
 pub struct UnreadableConfig {
-    /// After how long a session is tried again.
+    /// How long until a session is tried again.
     pub retry: Duration,
-    /// How many sessions are set aside at the most.
+    /// The maximum number of sessions set aside.
     pub max: usize,
 }
 
 /// The sessions that are set aside.
 ///
-/// When it is full, further ones are not set aside: background work tries them again each time, and the log names none of
-/// them. So many unreadable sessions mean a damaged store, which an ERROR says.
+/// When it is full, further sessions are not set aside: background tasks try them every time, and the log does not name them. So
+/// many unreadable sessions mean a damaged store, which is logged as an ERROR.
 pub(super) struct Unreadable {
     config: UnreadableConfig,
     metrics: Arc<Metrics>,
@@ -55,14 +55,14 @@ pub(super) struct Unreadable {
 #[derive(Default)]
 struct Inner {
     entries: HashMap<SessionId, Entry>,
-    /// What the log has been told: the sessions, and whether they cannot be changed. As bounded as `entries`.
-    named: HashSet<(SessionId, bool)>,
-    /// Whether the log has been told that it is full.
+    /// What was logged: the sessions, and whether they cannot be changed. Limited like `entries`.
+    logged: HashSet<(SessionId, bool)>,
+    /// Whether it was logged that the limit is reached.
     full: bool,
 }
 
 struct Entry {
-    part: Part,
+    part: UnreadablePart,
     retry_at: Instant,
 }
 
@@ -75,11 +75,11 @@ impl Unreadable {
         }
     }
 
-    /// Sets a session aside, and names it in the log unless it is set aside already.
+    /// Sets a session aside, and logs it unless it is set aside already.
     pub(super) fn set_aside(
         &self,
         session_id: &SessionId,
-        part: Part,
+        part: UnreadablePart,
         error: &StoreError,
         now: Instant,
     ) {
@@ -93,7 +93,7 @@ impl Unreadable {
             if !std::mem::replace(&mut inner.full, true) {
                 tracing::error!(
                     set_aside = inner.entries.len(),
-                    "more sessions cannot be read than UNREADABLE_SESSIONS_MAX; the store is damaged, restore a backup"
+                    "more than UNREADABLE_SESSIONS_MAX sessions cannot be read; the store is damaged, restore a backup"
                 );
             }
             return;
@@ -103,9 +103,9 @@ impl Unreadable {
             inner.entries.insert(session_id.clone(), entry);
         }
         self.metrics.set_unreadable_sessions(inner.entries.len());
-        if inner.named.len() >= 2 * self.config.max
+        if inner.logged.len() >= 2 * self.config.max
             || !inner
-                .named
+                .logged
                 .insert((session_id.clone(), part.blocks_changes()))
         {
             return;
@@ -113,17 +113,17 @@ impl Unreadable {
         drop(inner);
         let error = error.chain();
         match part {
-            Part::Record => tracing::error!(
+            UnreadablePart::Record => tracing::error!(
                 session_id = session_id.as_str(),
                 error,
                 "a session cannot be read and is set aside"
             ),
-            Part::Commit => tracing::error!(
+            UnreadablePart::Commit => tracing::error!(
                 session_id = session_id.as_str(),
                 error,
                 "a session cannot be changed and is set aside"
             ),
-            Part::Events { .. } => tracing::error!(
+            UnreadablePart::Events { .. } => tracing::error!(
                 session_id = session_id.as_str(),
                 error,
                 "an event of a session cannot be read"
@@ -131,20 +131,20 @@ impl Unreadable {
         }
     }
 
-    /// How many sessions background work leaves alone.
+    /// The number of sessions set aside.
     pub(super) fn len(&self) -> usize {
         self.lock().entries.len()
     }
 
-    /// Whether background work leaves a session alone.
+    /// Whether background tasks must skip a session.
     pub(super) fn contains(&self, session_id: &SessionId) -> bool {
         let inner = self.lock();
         let entry = inner.entries.get(session_id);
         entry.is_some_and(|entry| entry.part.blocks_changes())
     }
 
-    /// Sessions that are to be tried again, at most `limit`.
-    pub(super) fn due(&self, now: Instant, limit: usize) -> Vec<(SessionId, Part)> {
+    /// Sessions that are due for another try, at most `limit`.
+    pub(super) fn due(&self, now: Instant, limit: usize) -> Vec<(SessionId, UnreadablePart)> {
         let inner = self.lock();
         let due = inner
             .entries
@@ -155,16 +155,16 @@ impl Unreadable {
             .collect()
     }
 
-    /// A session was tried again and still cannot be read.
+    /// Schedules another try of a session that still cannot be read.
     pub(super) fn postpone(&self, session_id: &SessionId, now: Instant) {
         if let Some(entry) = self.lock().entries.get_mut(session_id) {
             entry.retry_at = now + self.config.retry;
         }
     }
 
-    /// A session is no longer left alone, since only a change can tell whether it can be changed again. The log is not told
-    /// anew if it cannot.
-    pub(super) fn readmit(&self, session_id: &SessionId) {
+    /// Lets background tasks try a session again, because only a change shows whether it can be changed. If it still cannot, it is
+    /// not logged again.
+    pub(super) fn clear_for_retry(&self, session_id: &SessionId) {
         let mut inner = self.lock();
         if inner.entries.remove(session_id).is_some() {
             inner.full = false;
@@ -172,13 +172,13 @@ impl Unreadable {
         }
     }
 
-    /// A session can be read again, or is gone.
+    /// Releases a session that can be read again, or no longer exists.
     pub(super) fn release(&self, session_id: &SessionId) {
         let mut inner = self.lock();
         if inner.entries.remove(session_id).is_some() {
             inner.full = false;
             for blocks_changes in [true, false] {
-                inner.named.remove(&(session_id.clone(), blocks_changes));
+                inner.logged.remove(&(session_id.clone(), blocks_changes));
             }
             self.metrics.set_unreadable_sessions(inner.entries.len());
             drop(inner);
@@ -189,7 +189,7 @@ impl Unreadable {
         }
     }
 
-    /// Nothing panics while it holds this lock.
+    /// No code panics while holding this lock.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -220,13 +220,13 @@ mod tests {
     fn a_session_is_tried_again_after_a_while_and_released() {
         let (unreadable, metrics) = registry(10);
         let (error, start) = (StoreError::corrupt("broken"), Instant::now());
-        unreadable.set_aside(&session(1), Part::Record, &error, start);
-        // Found again, which does not put off its next try.
+        unreadable.set_aside(&session(1), UnreadablePart::Record, &error, start);
+        // Finding it again does not delay its next try.
         let later = start + RETRY / 2;
-        unreadable.set_aside(&session(1), Part::Record, &error, later);
+        unreadable.set_aside(&session(1), UnreadablePart::Record, &error, later);
         assert!(unreadable.contains(&session(1)) && counted(&metrics, 1));
         assert!(unreadable.due(later, 10).is_empty());
-        let due = [(session(1), Part::Record)];
+        let due = [(session(1), UnreadablePart::Record)];
         assert_eq!(unreadable.due(start + RETRY, 10), due);
         unreadable.postpone(&session(1), start + RETRY);
         assert!(unreadable.due(start + RETRY, 10).is_empty());
@@ -236,28 +236,38 @@ mod tests {
     }
 
     #[test]
-    fn an_unreadable_event_keeps_no_session_from_being_changed() {
+    fn a_session_with_an_unreadable_event_can_be_changed() {
         let (unreadable, metrics) = registry(10);
         let (error, now) = (StoreError::corrupt("broken"), Instant::now());
-        unreadable.set_aside(&session(1), Part::Events { after: 0 }, &error, now);
+        unreadable.set_aside(
+            &session(1),
+            UnreadablePart::Events { after: 0 },
+            &error,
+            now,
+        );
         assert!(!unreadable.contains(&session(1)) && counted(&metrics, 1));
-        unreadable.set_aside(&session(1), Part::Record, &error, now);
-        unreadable.set_aside(&session(1), Part::Events { after: 0 }, &error, now);
+        unreadable.set_aside(&session(1), UnreadablePart::Record, &error, now);
+        unreadable.set_aside(
+            &session(1),
+            UnreadablePart::Events { after: 0 },
+            &error,
+            now,
+        );
         assert!(unreadable.contains(&session(1)) && counted(&metrics, 1));
     }
 
     #[test]
-    fn no_more_than_the_maximum_are_set_aside() {
+    fn at_most_the_maximum_is_set_aside() {
         let (unreadable, metrics) = registry(3);
         let (error, now) = (StoreError::corrupt("broken"), Instant::now());
         for n in 0..5 {
-            unreadable.set_aside(&session(n), Part::Record, &error, now);
+            unreadable.set_aside(&session(n), UnreadablePart::Record, &error, now);
         }
         assert!(unreadable.len() == 3 && counted(&metrics, 3));
         assert!(unreadable.contains(&session(2)) && !unreadable.contains(&session(3)));
         assert_eq!(unreadable.due(now + RETRY, 2).len(), 2);
         unreadable.release(&session(0));
-        unreadable.set_aside(&session(3), Part::Record, &error, now);
+        unreadable.set_aside(&session(3), UnreadablePart::Record, &error, now);
         assert!(unreadable.contains(&session(3)));
     }
 }

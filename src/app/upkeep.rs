@@ -1,4 +1,4 @@
-//! What becomes of sessions by themselves: those whose time is over end, and participants whose instance died are gone.
+//! Background upkeep: ends overdue sessions and sweeps dead instances.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,7 @@ use super::changes::{Changes, Decision};
 use super::clock::Clock;
 use super::liveness::Liveness;
 use super::sessions::{EndingConfig, Sessions};
-use super::unreadable::Part;
+use super::unreadable::UnreadablePart;
 use crate::domain::actor::{Actor, SystemCause};
 use crate::domain::error::Error;
 use crate::domain::id::SessionId;
@@ -19,14 +19,14 @@ use crate::domain::time::Timestamp;
 use crate::store::{InstanceStore, StoreError, StoreHealth};
 use crate::telemetry::metrics::Metrics;
 
-/// How many sessions are dealt with at a time.
+/// The maximum number of sessions per run.
 const BATCH: usize = 100;
-/// How many sessions that were set aside are tried again at a time.
+/// The maximum number of sessions set aside that are tried again per run.
 const RETRIES: usize = 10;
-/// How many instances are watched. Those that nobody needs to hear of any more are forgotten, and make room.
+/// The maximum number of instances observed. Dead instances without participants are deleted.
 const INSTANCES_MAX: usize = 1000;
 
-/// Ends sessions that are over, and participants' stays whose instance is dead.
+/// Ends overdue sessions and sweeps dead instances.
 pub struct Upkeep {
     pub(super) access: Arc<StoreAccess>,
     pub(super) instances: Arc<dyn InstanceStore>,
@@ -36,28 +36,28 @@ pub struct Upkeep {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) config: UpkeepConfig,
-    /// Names this process, for as long as it runs.
+    /// Identifies this process.
     pub(super) instance_id: String,
-    /// What was found over when sessions were last looked for, and did not end.
-    pub(super) still_over: Mutex<HashSet<SessionId>>,
+    /// Overdue sessions that the last run could not end.
+    pub(super) unended_overdue: Mutex<HashSet<SessionId>>,
     pub(super) clock_watch: ClockWatch,
 }
 
-/// What upkeep goes by.
+/// Settings of upkeep.
 #[derive(Debug, Clone, Copy)]
 pub struct UpkeepConfig {
-    /// When sessions end by themselves.
+    /// When the service ends sessions.
     pub ending: EndingConfig,
     /// How far this machine's clock and the store's may differ without a warning.
     pub clock_skew_warn: Duration,
 }
 
 impl Upkeep {
-    /// Ends the sessions whose time is over.
+    /// Ends overdue sessions.
     ///
     /// # Errors
-    /// [`Error::StoreUnavailable`]; what is left is found again the next time.
-    pub async fn end_overdue(&self) -> Result<(), Error> {
+    /// [`Error::StoreUnavailable`]; the next run finds what is left.
+    pub async fn end_overdue_sessions(&self) -> Result<(), Error> {
         let now = self.clock.now();
         let ends_before = now.minus_secs(self.config.ending.window.late_secs);
         let empty_before = self
@@ -65,7 +65,7 @@ impl Upkeep {
             .ending
             .empty_timeout
             .map(|timeout| now.minus_secs(timeout.as_secs()));
-        // However many of those that are found are set aside, a batch of others is found, too.
+        // Finds a full batch even if many of the sessions found are set aside.
         let limit = BATCH + self.access.unreadable.len();
         let overdue = self
             .access
@@ -73,53 +73,56 @@ impl Upkeep {
             .overdue_sessions(ends_before, empty_before, limit)
             .await
             .map_err(|error| self.access.error(&error))?;
-        let mut still_there = Vec::new();
+        let mut unended = Vec::new();
         for session_id in self.without_set_aside(overdue) {
-            match self.sessions.end_if_over(&session_id).await {
+            match self.sessions.end_if_overdue(&session_id).await {
                 Ok(true) => {}
-                // Others are changing it right now; it is found again.
+                // Other instances are changing it; the next run finds it.
                 Err(Error::Contention { .. } | Error::Overloaded { .. }) => {}
                 Err(error @ Error::StoreUnavailable { .. }) => return Err(error),
-                Ok(false) | Err(_) => still_there.push(session_id),
+                Ok(false) | Err(_) => unended.push(session_id),
             }
         }
-        self.set_aside_what_stays(still_there);
+        self.set_aside_unended(unended);
         Ok(())
     }
 
-    /// A session that was found over twice in a row and did not end is not as the store's indexes have it, or cannot be
-    /// changed: however many there are of them, they must not be all that is found.
-    fn set_aside_what_stays(&self, still_there: Vec<SessionId>) {
-        let still_there: HashSet<_> = still_there.into_iter().collect();
-        let before = std::mem::replace(&mut *self.lock_still_over(), still_there.clone());
-        let damaged = StoreError::corrupt("its time is over, and it cannot be ended");
-        for session_id in before.intersection(&still_there) {
-            self.access
-                .unreadable
-                .set_aside(session_id, Part::Commit, &damaged, Instant::now());
+    /// Sets aside sessions that were overdue twice in a row without ending: their indexes are wrong, or they cannot be changed. So
+    /// such sessions never fill the whole result.
+    fn set_aside_unended(&self, unended: Vec<SessionId>) {
+        let unended: HashSet<_> = unended.into_iter().collect();
+        let before = std::mem::replace(&mut *self.lock_unended_overdue(), unended.clone());
+        let damaged = StoreError::corrupt("the session is overdue and cannot be ended");
+        for session_id in before.intersection(&unended) {
+            self.access.unreadable.set_aside(
+                session_id,
+                UnreadablePart::Commit,
+                &damaged,
+                Instant::now(),
+            );
         }
     }
 
-    /// Nothing panics while it holds this lock.
-    fn lock_still_over(&self) -> MutexGuard<'_, HashSet<SessionId>> {
-        self.still_over
+    /// No code panics while holding this lock.
+    fn lock_unended_overdue(&self) -> MutexGuard<'_, HashSet<SessionId>> {
+        self.unended_overdue
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tries sessions again that could not be read: an operator may have repaired them.
+    /// Tries unreadable sessions again, because an operator may have repaired them.
     ///
     /// # Errors
     /// [`Error::StoreUnavailable`]
     pub async fn retry_unreadable_sessions(&self) -> Result<(), Error> {
         for (session_id, part) in self.access.unreadable.due(Instant::now(), RETRIES) {
             let read = match part {
-                Part::Record => self.access.sessions.get(&session_id).await.map(drop),
-                Part::Commit => {
-                    self.access.unreadable.readmit(&session_id);
+                UnreadablePart::Record => self.access.sessions.get(&session_id).await.map(drop),
+                UnreadablePart::Commit => {
+                    self.access.unreadable.clear_for_retry(&session_id);
                     continue;
                 }
-                Part::Events { after } => {
+                UnreadablePart::Events { after } => {
                     let events = self
                         .access
                         .sessions
@@ -138,7 +141,7 @@ impl Upkeep {
         Ok(())
     }
 
-    /// Says that this instance lives.
+    /// Writes this instance's heartbeat.
     ///
     /// # Errors
     /// [`Error::StoreUnavailable`]
@@ -151,40 +154,42 @@ impl Upkeep {
         written.map_err(|error| self.access.error(&error))
     }
 
-    /// Looks at the heartbeats of the other instances, and returns the instances that are dead.
+    /// Reads the other instances' heartbeats and returns the dead instances.
     ///
     /// # Errors
     /// [`Error::StoreUnavailable`]
     pub async fn find_dead_instances(&self, liveness: &mut Liveness) -> Result<Vec<String>, Error> {
         let heartbeats = self.instances.heartbeats(INSTANCES_MAX).await;
-        let mut marks = marks.map_err(|error| self.access.error(&error))?;
-        marks.retain(|(instance_id, _)| *instance_id != self.instance_id);
+        let mut heartbeats = heartbeats.map_err(|error| self.access.error(&error))?;
+        heartbeats.retain(|(instance_id, _)| *instance_id != self.instance_id);
         Ok(liveness.observe_heartbeats(heartbeats, Instant::now()))
     }
 
-    /// Lets the participants of dead instances leave, unless they have connected to another by now, and forgets instances
-    /// that have none left. May be dropped at any point; what is left is found again.
+    /// Disconnects the participants of dead instances unless they have moved to another instance, and deletes instances without
+    /// participants. May be dropped at any point.
     ///
     /// # Errors
-    /// [`Error::StoreUnavailable`]; what is left is found again the next time.
+    /// [`Error::StoreUnavailable`]; the next run finds what is left.
     pub async fn sweep_dead_instances(&self, dead: &[String]) -> Result<(), Error> {
         for instance_id in dead {
             let limit = BATCH + self.access.unreadable.len();
             let held = self.instances.sessions_held_by(instance_id, limit).await;
             let held = held.map_err(|error| self.access.error(&error))?;
-            // Only once nobody is left: what could not be changed now is found again.
+            // Only when no participant is left; the next run finds failed changes again.
             if held.is_empty() {
-                let forgotten = self.instances.remove_instance(instance_id).await;
-                forgotten.map_err(|error| self.access.error(&error))?;
+                let deleted = self.instances.remove_instance(instance_id).await;
+                deleted.map_err(|error| self.access.error(&error))?;
             }
             for session_id in self.without_set_aside(held) {
-                go_on(self.remove_participants_of(&session_id, instance_id).await)?;
+                continue_unless_store_unavailable(
+                    self.release_participants_of(&session_id, instance_id).await,
+                )?;
             }
         }
         Ok(())
     }
 
-    /// Compares this machine's clock with the store's, where the store has one of its own.
+    /// Compares this machine's clock with the store's, if the store has its own.
     ///
     /// # Errors
     /// [`Error::StoreUnavailable`]
@@ -207,7 +212,7 @@ impl Upkeep {
         found
     }
 
-    async fn remove_participants_of(
+    async fn release_participants_of(
         &self,
         session_id: &SessionId,
         instance_id: &str,
@@ -226,7 +231,8 @@ impl Upkeep {
                     let user_id = &participant.user_id;
                     let actor = Actor::System(SystemCause::InstanceDead);
                     let now = self.clock.now();
-                    let change = session.departed(user_id, instance_id, &actor, now)?;
+                    let change =
+                        session.disconnect_participant(user_id, instance_id, &actor, now)?;
                     Ok(match change {
                         Some(change) => Decision::Commit(Box::new(change), true),
                         None => Decision::Keep(false),
@@ -240,8 +246,8 @@ impl Upkeep {
     }
 }
 
-/// One session that cannot be read or changed does not stand in the way of the others; a store that is away does.
-fn go_on(outcome: Result<(), Error>) -> Result<(), Error> {
+/// A failure on one session must not stop the others, unless the store is unavailable.
+fn continue_unless_store_unavailable(outcome: Result<(), Error>) -> Result<(), Error> {
     match outcome {
         Err(error @ Error::StoreUnavailable { .. }) => Err(error),
         _ => Ok(()),
@@ -253,15 +259,15 @@ fn go_on(outcome: Result<(), Error>) -> Result<(), Error> {
 struct ClockSkew {
     /// Milliseconds; negative when this machine's clock is behind.
     millis: i64,
-    /// By how much that may be wrong, since nobody knows when between question and answer the store read its clock.
+    /// The possible error: the store read its clock at an unknown time between request and answer.
     uncertainty_millis: i64,
 }
 
 impl ClockSkew {
-    /// From when the question was sent and the answer received by this machine's clock, and what the answer said.
+    /// The skew, from this machine's times of the request and the answer, and the store's time.
     fn of(sent: Timestamp, clock: Timestamp, received: Timestamp) -> Self {
         let [sent, clock, received] = [sent, clock, received].map(Timestamp::as_millis);
-        // Negative when this machine's clock was set back in between; then nothing is certain either.
+        // Negative if this machine's clock was set back in between; the result is uncertain then too.
         let half = (received - sent) / 2;
         Self {
             millis: sent + half - clock,
@@ -275,7 +281,7 @@ impl ClockSkew {
     }
 }
 
-/// Remembers whether the log has been told that the clocks differ.
+/// Remembers whether it was logged that the clocks differ.
 #[derive(Default)]
 pub(super) struct ClockWatch {
     differ: AtomicBool,
@@ -304,7 +310,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_skew_is_measured_halfway_and_exceeds_a_limit_only_for_certain() {
+    fn a_skew_is_measured_halfway_and_exceeds_a_limit_only_if_certain() {
         let at = Timestamp::from_millis;
         let limit = Duration::from_secs(5);
         let skew = |sent, clock, received| ClockSkew::of(at(sent), at(clock), at(received));

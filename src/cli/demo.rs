@@ -8,7 +8,7 @@ use video_session::domain::id::{AppointmentId, UserId, random_id};
 use video_session::domain::label::Labels;
 use video_session::domain::participant::Admission;
 use video_session::domain::role::Role;
-use video_session::domain::session::{Schedule, SessionRequest, Wish};
+use video_session::domain::session::{Requested, Schedule, SessionRequest};
 
 /// Refused only if an id broke its own rule.
 fn user(name: &str) -> Result<UserId, Error> {
@@ -25,8 +25,8 @@ pub(super) async fn create_session(app: &App, links: &Links) -> Result<String, D
         patient_id: patient.clone(),
         schedule: Schedule::default(),
         labels: Labels::new(),
-        admission: Wish::none(Admission::default()),
-        max_participants: Wish::none(8),
+        admission: Requested::default_of(Admission::default()),
+        max_participants: Requested::default_of(8),
     };
     let session_id = app
         .sessions

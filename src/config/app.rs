@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::env::Env;
 use super::{SECS_MAX, millis};
 use crate::app::{
-    Config, ContentionConfig, EndingConfig, SignallingTimes, StorePatience, UnreadableConfig,
+    Config, ContentionConfig, EndingConfig, SignallingTimes, StoreWaitConfig, UnreadableConfig,
     WatchConfig,
 };
 use crate::domain::session::JoinWindow;
@@ -14,7 +14,7 @@ pub(super) fn read(env: &mut Env<'_>, retry_after: Duration, store_timeout: Dura
     let empty_timeout_secs = env.number("EMPTY_TIMEOUT_SECS", 0, 0, SECS_MAX);
     Config {
         token_ttl_secs: env.number("JOIN_TOKEN_TTL_SECS", 3600, 1, SECS_MAX),
-        store: StorePatience {
+        store: StoreWaitConfig {
             timeout: store_timeout,
             retry_after,
         },

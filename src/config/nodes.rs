@@ -4,6 +4,7 @@ use super::env::Env;
 use super::urls::parse_url;
 use crate::domain::id::{ID_RULE, NodeId};
 use crate::domain::node::{Rotation, SfuNode};
+use crate::domain::place::Driver;
 
 pub(super) fn read(env: &mut Env<'_>) -> Option<Rotation> {
     env.parse(
@@ -27,6 +28,7 @@ fn parse_nodes(text: &str) -> Option<Rotation> {
         let node = SfuNode {
             node_id: NodeId::parse(name.trim()).ok()?,
             url: url.trim().to_owned(),
+            driver: Driver::Builtin,
         };
         let with_url = entry.contains('=');
         let good_url = parse_url(&node.url, &["ws", "wss", "http", "https"]).is_some();

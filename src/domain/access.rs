@@ -1,4 +1,4 @@
-//! Who may do what. All policy on people stands here, and nowhere else.
+//! All rules on who may do what.
 
 use super::actor::{Actor, SystemCause};
 use super::error::Error;
@@ -8,8 +8,8 @@ use super::role::{Action, Role};
 use super::session::Session;
 use super::time::Timestamp;
 
-/// A user may take a role in a session only if the session stores that user for it, or an invitation does that has not
-/// expired; and not after having been removed for good.
+/// Allows a user to take a role in a session if the session stores the user for that role, or has an invitation for it that has
+/// not expired, and if the user was not removed for good.
 ///
 /// # Errors
 /// [`Error::NotAParticipant`]; [`Error::ParticipantRemoved`]
@@ -30,17 +30,17 @@ pub fn permit_join(
     if !expected {
         return Err(Error::NotAParticipant { role });
     }
-    let kept_out = |removal: &&super::participant::Removal| removal.user_id == *user_id;
-    match session.removals.iter().find(kept_out) {
+    let is_of_user = |removal: &&super::participant::Removal| removal.user_id == *user_id;
+    match session.removals.iter().find(is_of_user) {
         Some(removal) if removal.keep_out => Err(Error::ParticipantRemoved),
         _ => Ok(()),
     }
 }
 
-/// A credential lets in until its bearer is removed, is no longer the one for the role, or the session ends. One that was
-/// issued before its bearer was given the role, as to a doctor who was replaced and set back, is void.
+/// A credential is valid until its bearer is removed or loses the role, or the session ends. A credential that was issued before
+/// its bearer got the role is invalid: a doctor may have been replaced and set back.
 ///
-/// `issued_at` is the sequence of the event that tells of the credential's issue: an order that no clock can confuse.
+/// `issued_at` is the sequence of the event that records the issue, so the order does not depend on clocks.
 ///
 /// # Errors
 /// [`Error::SessionEnded`]; [`Error::ParticipantRemoved`]; [`Error::NotAParticipant`]
@@ -56,21 +56,21 @@ pub fn permit_entry(
         .removals
         .iter()
         .any(|removal| removal.user_id == *user_id && issued_at <= removal.sequence);
-    if revoked || issued_at <= entitled_since(session, role, user_id) {
+    if revoked || issued_at <= role_granted_at(session, role, user_id) {
         return Err(Error::ParticipantRemoved);
     }
-    // Whoever is there when their invitation expires stays, and may lose the connection as anybody may.
-    let is_there = session
+    // A connected participant stays after their invitation expires, and may reconnect.
+    let is_present = session
         .participant(user_id)
         .is_some_and(|participant| participant.role == role);
-    if role.is_invited() && is_there {
+    if role.is_invited() && is_present {
         return Ok(());
     }
     permit_join(session, role, user_id, now)
 }
 
-/// The sequence of the event that gave a user a role; 0 for one whom the session does not store for it, or always did.
-fn entitled_since(session: &Session, role: Role, user_id: &UserId) -> i64 {
+/// The sequence of the event that gave a user a role; 0 if the session does not store the user for it, or always did.
+fn role_granted_at(session: &Session, role: Role, user_id: &UserId) -> i64 {
     match role {
         Role::Doctor if *user_id == session.doctor_id => session.doctor_since,
         Role::Doctor | Role::Patient => 0,
@@ -82,9 +82,9 @@ fn entitled_since(session: &Session, role: Role, user_id: &UserId) -> i64 {
     }
 }
 
-/// Whether an event tells of the issue of a credential. When a store was restored from a backup, numbers are given out anew: a
-/// credential that was issued after the backup names an event that is not there, or another one.
-pub fn tells_of_issue(event: &Event, role: Role, user_id: &UserId, jti: &str) -> bool {
+/// Whether an event records the issue of a credential. After a store is restored from a backup, sequences are assigned again: a
+/// credential issued after the backup names an event that is missing, or a different one.
+pub fn records_issue_of(event: &Event, role: Role, user_id: &UserId, jti: &str) -> bool {
     match &event.kind {
         EventKind::Joined {
             user_id: issued_to,
@@ -96,7 +96,7 @@ pub fn tells_of_issue(event: &Event, role: Role, user_id: &UserId, jti: &str) ->
     }
 }
 
-/// Whether an actor may do something that concerns no one session, or that only the backend does.
+/// Allows what only the backend may do.
 ///
 /// # Errors
 /// [`Error::NotAllowed`]
@@ -107,9 +107,9 @@ pub fn permit_service(actor: &Actor) -> Result<(), Error> {
     }
 }
 
-/// Whether an actor may do something to a session, or to others in it. The backend may do everything. A participant must be
-/// in the call, in a role that allows it, when it is decided: a host whom another instance removed a moment ago is none. The
-/// service itself only ends what is over.
+/// Allows an actor to act on a session or on its participants. The backend may do everything. A participant must be in the call,
+/// in a role that allows the action, when it is decided: another instance may have removed the host a moment ago. The service
+/// itself only ends overdue sessions.
 ///
 /// # Errors
 /// [`Error::NotAllowed`]
@@ -117,7 +117,7 @@ pub fn permit(session: &Session, actor: &Actor, action: Action) -> Result<(), Er
     let is_permitted = match actor {
         Actor::Backend => true,
         Actor::Participant { role: _, user_id } => session
-            .admitted()
+            .admitted_participants()
             .any(|participant| participant.user_id == *user_id && participant.role.may(action)),
         Actor::System(cause) => permits_system(*cause, action),
     };
@@ -135,7 +135,7 @@ fn permits_system(cause: SystemCause, action: Action) -> bool {
     }
 }
 
-/// Whether an actor may end a participant's stay: participants leave by themselves, and the service drops those whose
+/// Allows an actor to disconnect a participant: participants disconnect themselves, and the service disconnects those whose
 /// connection is lost.
 ///
 /// # Errors
@@ -158,7 +158,7 @@ pub fn permit_departure(actor: &Actor, user_id: &UserId) -> Result<(), Error> {
     }
 }
 
-/// Whether a role ever allows something, asked before a session is read for it.
+/// Allows an action that the role allows in some session; a check before the session is read.
 ///
 /// # Errors
 /// [`Error::NotAllowed`]
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_backend_acts_on_sessions_that_it_is_not_in() {
+    fn only_the_backend_may_do_what_needs_no_participant() {
         for actor in Actor::examples() {
             let is_backend = actor == Actor::Backend;
             assert_eq!(permit_service(&actor).is_ok(), is_backend, "{actor:?}");
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn participants_end_their_own_stay_and_the_service_only_that_of_the_lost() {
+    fn participants_disconnect_themselves_and_the_service_only_lost_ones() {
         let doctor = UserId::from_stored("doctor-1".into());
         let permitted: Vec<_> = Actor::examples()
             .into_iter()
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_event_of_its_very_issue_confirms_a_credential() {
+    fn only_the_event_of_its_issue_confirms_a_credential() {
         let issued_to = UserId::from_stored("patient-1".into());
         let event = |jti: &str| {
             let kind = EventKind::Joined {
@@ -243,7 +243,7 @@ mod tests {
             )
         };
         let confirmed = |event: &Event, role, user: &str| {
-            tells_of_issue(event, role, &UserId::from_stored(user.into()), "jti-1")
+            records_issue_of(event, role, &UserId::from_stored(user.into()), "jti-1")
         };
         assert!(confirmed(&event("jti-1"), Role::Patient, "patient-1"));
         assert!(!confirmed(&event("jti-2"), Role::Patient, "patient-1"));

@@ -1,4 +1,4 @@
-//! Who acts: an argument of everything that the application does, and a part of every event.
+//! The actor: an argument of every operation of the application, and a part of every event.
 
 use serde::{Deserialize, Serialize};
 use strum::{EnumString, IntoStaticStr, VariantArray};
@@ -8,17 +8,17 @@ use super::id::UserId;
 use super::named::named;
 use super::role::Role;
 
-/// Who acts on a session.
+/// The one that acts on a session.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Actor {
-    /// A caller that shows the internal secret.
+    /// A caller with the internal secret.
     Backend,
     /// A participant, from the page.
     Participant {
-        /// In this role.
+        /// The participant's role.
         role: Role,
-        /// Under this id.
+        /// The participant's user id.
         user_id: UserId,
     },
     /// The service itself.
@@ -55,7 +55,7 @@ pub enum SystemCause {
 named!(SystemCause);
 
 impl Actor {
-    /// The participant who acts; `None` when it is no participant.
+    /// The acting participant's user id; `None` if the actor is not a participant.
     pub fn user_id(&self) -> Option<&UserId> {
         match self {
             Self::Participant { user_id, .. } => Some(user_id),
@@ -63,7 +63,7 @@ impl Actor {
         }
     }
 
-    /// What a session's end is put down to when this actor ends it.
+    /// The cause recorded when this actor ends a session.
     pub fn end_cause(&self) -> EndCause {
         match self {
             Self::Backend => EndCause::Backend,
@@ -75,7 +75,7 @@ impl Actor {
         }
     }
 
-    /// What a participant's leaving is put down to when this actor ends their stay.
+    /// The cause recorded when this actor disconnects a participant.
     pub fn leave_cause(&self) -> LeaveCause {
         match self {
             Self::Participant { .. } => LeaveCause::Left,
@@ -83,7 +83,7 @@ impl Actor {
         }
     }
 
-    /// One actor of each kind, and of each cause: what every store and edge must carry.
+    /// One actor of each kind and cause; every store and edge must support them all.
     pub fn examples() -> Vec<Self> {
         let participant = Self::Participant {
             role: Role::Doctor,

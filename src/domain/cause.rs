@@ -1,4 +1,4 @@
-//! Why a session ended, and why a participant is gone.
+//! Why a session ended, and why a participant left.
 
 use serde::{Deserialize, Serialize};
 use strum::{EnumString, IntoStaticStr, VariantArray};
@@ -28,28 +28,28 @@ pub enum EndCause {
     Host,
     /// Its window closed.
     TimeOver,
-    /// Everybody had left.
+    /// It had no participants for too long.
     Empty,
 }
 
 impl EndCause {
-    /// What is taken for the cause where none was stored: there was only EndSession then.
+    /// The cause of sessions stored without one: only EndSession existed then.
     pub fn of_former_versions() -> Self {
         Self::Backend
     }
 
-    /// The reason that is noted where nobody gave one.
+    /// The reason that is stored if the actor gave none.
     pub fn reason(self) -> &'static str {
         match self {
             Self::Backend => "",
             Self::Host => "ended by the host",
-            Self::TimeOver => "time over",
-            Self::Empty => "everybody left",
+            Self::TimeOver => "the join window closed",
+            Self::Empty => "all participants left",
         }
     }
 }
 
-/// Why a participant is gone.
+/// Why a participant left.
 #[derive(
     Debug,
     Clone,
@@ -74,7 +74,7 @@ pub enum LeaveCause {
     Removed,
     /// The session ended.
     SessionEnded,
-    /// They came again, in another role.
+    /// They connected again, in another role.
     Replaced,
 }
 

@@ -1,41 +1,41 @@
-//! A session's next version, with the events that tell of it.
+//! A session's next version, with the events that record it.
 
 use super::actor::Actor;
 use super::event::{Event, EventKind};
 use super::session::Session;
 use super::time::Timestamp;
 
-/// A session as it becomes, and the events that tell of it: one atomic write.
+/// A session's next version and the events that record the change: one atomic write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     /// The session after the change.
     pub session: Session,
-    /// The events, at least one, numbered on from the version before; the last one's sequence is the session's version.
+    /// The events, at least one, numbered on from the base version; the last one's sequence is the session's version.
     pub events: Vec<Event>,
 }
 
 impl Change {
-    /// The version that it is a change of; it commits over no other.
-    pub fn before(&self) -> i64 {
+    /// The version that the change was made from. It commits only if that is still the stored version.
+    pub fn base_version(&self) -> i64 {
         self.session.version - i64::try_from(self.events.len()).unwrap_or(0)
     }
 
-    /// This change and one of the session that it leads to, as one write.
+    /// Joins this change and one that was made from its result into one write.
     pub fn then(self, next: Self) -> Self {
         let mut events = self.events;
         events.extend(next.events);
         Self { events, ..next }
     }
 
-    /// The mark by which the write can be recognised.
+    /// Identifies this write in the store.
     pub fn write_id(&self) -> &str {
         self.events.first().map_or("", |event| &event.write_id)
     }
 }
 
 impl Session {
-    /// The only way from one version to the next. Times never run backwards, even where the instances' clocks differ.
-    pub(super) fn changed(
+    /// Builds the next version; all changes go through here. Times never go backwards, even if the instances' clocks differ.
+    pub(super) fn next_version(
         &self,
         actor: &Actor,
         now: Timestamp,

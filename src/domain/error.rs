@@ -1,8 +1,8 @@
-//! Everything that can go wrong for a caller: a closed set, ignorant of transport.
+//! All errors for callers: a closed set without transport concepts.
 //!
-//! `Error::facts` and `Error::text` are the two tables that a new error is entered in; the compiler asks for both. Every
-//! edge maps an [`ErrorClass`] or a [`ParticipantError`] and never the errors one by one. What went wrong inside (a driver's
-//! error, a path) is logged where it happened and never becomes part of an [`Error`].
+//! A new error needs an entry in `Error::facts` and in `Error::text`; the compiler requires both. Every edge maps an
+//! [`ErrorClass`] or a [`ParticipantError`], never single errors. Internal details (a driver's error, a path) are logged where they
+//! occur and never become part of an [`Error`].
 
 #![warn(clippy::wildcard_enum_match_arm)]
 
@@ -35,7 +35,7 @@ pub enum Error {
     /// The request is malformed; all its faults.
     #[strum_discriminants(strum(serialize = "VALIDATION_FAILED"))]
     Validation(Vec<Violation>),
-    /// No session has that id, or the appointment has none.
+    /// No session has this id, or the appointment has no session.
     SessionNotFound,
     /// The session has ended.
     SessionEnded {
@@ -52,18 +52,18 @@ pub enum Error {
         /// When it closed.
         closed: Timestamp,
     },
-    /// The user is not the one stored for that role.
+    /// The user has no such role in the session.
     NotAParticipant {
         /// The role asked for.
         role: Role,
     },
     /// The user was removed from the session.
     ParticipantRemoved,
-    /// The session has no participant with that id.
+    /// The session has no participant with this id.
     ParticipantNotFound,
-    /// The participant's role does not allow that.
+    /// The participant's role does not allow this.
     NotAllowed,
-    /// The participant gave another name before.
+    /// The participant has already chosen another name.
     NameGiven,
     /// The session is full.
     SessionFull,
@@ -74,34 +74,34 @@ pub enum Error {
         /// The fields that differ.
         fields: Vec<&'static str>,
     },
-    /// The session is not at the version that the caller expects.
+    /// The session's version is not the one that the caller expects.
     VersionMismatch {
         /// The caller's.
         expected: i64,
         /// The stored one.
         stored: i64,
     },
-    /// Other callers kept changing the session while this call tried to.
+    /// Other callers kept changing the session during this call.
     Contention {
-        /// When to try again.
+        /// How long to wait before trying again.
         retry_after: Duration,
     },
     /// The store cannot be reached, or did not answer in time; the change may or may not have been made.
     StoreUnavailable {
-        /// When to try again.
+        /// How long to wait before trying again.
         retry_after: Duration,
     },
     /// The service is at one of its limits.
     Overloaded {
-        /// When to try again.
+        /// How long to wait before trying again.
         retry_after: Duration,
     },
     /// The instance is shutting down; another one will answer.
     ShuttingDown {
-        /// When to try again.
+        /// How long to wait before trying again.
         retry_after: Duration,
     },
-    /// A fault of the service.
+    /// An internal error.
     Internal,
 }
 
@@ -122,11 +122,11 @@ pub enum ErrorClass {
     Invalid,
     /// What the request names does not exist.
     NotFound,
-    /// What the request would make exists already, and differs.
+    /// What the request would create already exists and differs.
     AlreadyExists,
-    /// The session's state rules the request out.
+    /// The session's state does not permit the request.
     WrongState,
-    /// The user may not do that.
+    /// The user may not do this.
     Denied,
     /// Another change came first.
     Conflict,
@@ -138,11 +138,10 @@ pub enum ErrorClass {
     Internal,
 }
 
-/// What an error means to a participant: what a page tells them, and what a connection does next. Each way of telling a
-/// participant (a page, a close code, an answer to a message) maps this.
+/// What an error means to a participant. The edges map it to a page, a close code or an answer to a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ParticipantError {
-    /// There is no such session.
+    /// The session does not exist.
     SessionUnknown,
     /// The join window has not opened yet.
     NotOpenYet {
@@ -157,21 +156,21 @@ pub enum ParticipantError {
     NotInvited,
     /// The participant was removed.
     Removed,
-    /// The participant's role does not allow that.
+    /// The participant's role does not allow this.
     NotAllowed,
     /// The other participant is not in the session.
     ParticipantUnknown,
     /// The session is full.
     SessionFull,
-    /// The service cannot answer for a while.
+    /// The service is unavailable for a while.
     Busy,
     /// The next attempt is likely to succeed, here or on another instance.
     TryAgain,
-    /// Participants do not cause this error. One that meets it met a fault of the service.
+    /// An internal error: participants cannot cause it.
     Fault,
 }
 
-/// What the rest of the service needs to know of an error.
+/// An error's properties for the rest of the service.
 struct Facts {
     class: ErrorClass,
     participant: ParticipantError,
@@ -179,7 +178,7 @@ struct Facts {
     retry_after: Option<Duration>,
 }
 
-/// What a developer is told of an error.
+/// An error's texts for developers.
 struct Text {
     message: String,
     metadata: Vec<(&'static str, String)>,
@@ -217,7 +216,7 @@ impl Text {
 }
 
 impl Error {
-    /// The fault of a single field.
+    /// A validation error of a single field.
     pub fn field(field: &'static str, description: impl Into<String>) -> Self {
         Self::Validation(vec![Violation {
             field,
@@ -235,17 +234,17 @@ impl Error {
         self.facts().class
     }
 
-    /// What it means to a participant who meets it.
+    /// What it means to a participant.
     pub fn for_participant(&self) -> ParticipantError {
         self.facts().participant
     }
 
-    /// When to try again, if the same request may succeed then.
+    /// How long to wait before trying again, if the same request may then succeed.
     pub fn retry_after(&self) -> Option<Duration> {
         self.facts().retry_after
     }
 
-    /// What to tell a developer who reads the caller's log.
+    /// The message for developers.
     pub fn message(&self) -> String {
         self.text().message
     }
@@ -266,36 +265,36 @@ impl Error {
 
     fn facts(&self) -> Facts {
         use ErrorClass as Class;
-        use ParticipantError as Told;
+        use ParticipantError as Meaning;
         match self {
-            Self::Validation(_) => Facts::new(Class::Invalid, Told::Fault),
-            Self::SessionNotFound => Facts::new(Class::NotFound, Told::SessionUnknown),
-            Self::SessionEnded { .. } => Facts::new(Class::WrongState, Told::SessionEnded),
+            Self::Validation(_) => Facts::new(Class::Invalid, Meaning::Fault),
+            Self::SessionNotFound => Facts::new(Class::NotFound, Meaning::SessionUnknown),
+            Self::SessionEnded { .. } => Facts::new(Class::WrongState, Meaning::SessionEnded),
             Self::JoinTooEarly { opens } => {
-                Facts::new(Class::WrongState, Told::NotOpenYet { opens: *opens })
+                Facts::new(Class::WrongState, Meaning::NotOpenYet { opens: *opens })
             }
-            Self::JoinTooLate { .. } => Facts::new(Class::WrongState, Told::WindowClosed),
-            Self::NotAParticipant { .. } => Facts::new(Class::Denied, Told::NotInvited),
-            Self::ParticipantRemoved => Facts::new(Class::Denied, Told::Removed),
-            Self::ParticipantNotFound => Facts::new(Class::NotFound, Told::ParticipantUnknown),
-            Self::NotAllowed => Facts::new(Class::Denied, Told::NotAllowed),
-            Self::NameGiven => Facts::new(Class::AlreadyExists, Told::Fault),
-            Self::SessionFull => Facts::new(Class::LimitReached, Told::SessionFull),
-            Self::AppointmentConflict { .. } => Facts::new(Class::AlreadyExists, Told::Fault),
-            Self::VersionMismatch { .. } => Facts::new(Class::Conflict, Told::Fault),
+            Self::JoinTooLate { .. } => Facts::new(Class::WrongState, Meaning::WindowClosed),
+            Self::NotAParticipant { .. } => Facts::new(Class::Denied, Meaning::NotInvited),
+            Self::ParticipantRemoved => Facts::new(Class::Denied, Meaning::Removed),
+            Self::ParticipantNotFound => Facts::new(Class::NotFound, Meaning::ParticipantUnknown),
+            Self::NotAllowed => Facts::new(Class::Denied, Meaning::NotAllowed),
+            Self::NameGiven => Facts::new(Class::AlreadyExists, Meaning::Fault),
+            Self::SessionFull => Facts::new(Class::LimitReached, Meaning::SessionFull),
+            Self::AppointmentConflict { .. } => Facts::new(Class::AlreadyExists, Meaning::Fault),
+            Self::VersionMismatch { .. } => Facts::new(Class::Conflict, Meaning::Fault),
             Self::Contention { retry_after } => {
-                Facts::new(Class::Conflict, Told::TryAgain).retry(*retry_after)
+                Facts::new(Class::Conflict, Meaning::TryAgain).retry(*retry_after)
             }
             Self::StoreUnavailable { retry_after } => {
-                Facts::new(Class::Unavailable, Told::Busy).retry(*retry_after)
+                Facts::new(Class::Unavailable, Meaning::Busy).retry(*retry_after)
             }
             Self::Overloaded { retry_after } => {
-                Facts::new(Class::LimitReached, Told::Busy).retry(*retry_after)
+                Facts::new(Class::LimitReached, Meaning::Busy).retry(*retry_after)
             }
             Self::ShuttingDown { retry_after } => {
-                Facts::new(Class::Unavailable, Told::TryAgain).retry(*retry_after)
+                Facts::new(Class::Unavailable, Meaning::TryAgain).retry(*retry_after)
             }
-            Self::Internal => Facts::new(Class::Internal, Told::Fault),
+            Self::Internal => Facts::new(Class::Internal, Meaning::Fault),
         }
     }
 
@@ -308,21 +307,21 @@ impl Error {
                     .collect();
                 Text::new(faults.join("; "))
             }
-            Self::SessionNotFound => Text::new("there is no such session"),
+            Self::SessionNotFound => Text::new("the session does not exist"),
             Self::SessionEnded { session_id } => {
                 Text::new("the session has ended; create a new one for the appointment")
                     .with("session_id", session_id)
             }
             Self::JoinTooEarly { opens } => {
-                Text::new(format!("the session can be joined from {opens} on"))
+                Text::new(format!("the join window opens at {opens}"))
                     .with("opens_at", opens)
             }
             Self::JoinTooLate { closed } => {
-                Text::new(format!("the session could be joined until {closed}"))
+                Text::new(format!("the join window closed at {closed}"))
                     .with("closed_at", closed)
             }
             Self::NotAParticipant { role } => Text::new(format!(
-                "the user is not the {} of this session",
+                "the user does not have the role {} in this session",
                 role.name()
             ))
             .with("role", role.name()),
@@ -330,13 +329,13 @@ impl Error {
                 "the user was removed from the session, and their earlier links and tokens are no longer valid",
             ),
             Self::ParticipantNotFound => {
-                Text::new("the session has no participant with that id")
+                Text::new("no participant with this id is in the session")
             }
-            Self::NotAllowed => Text::new("the participant's role does not allow that"),
-            Self::NameGiven => Text::new("the participant gave another name before"),
+            Self::NotAllowed => Text::new("the participant's role does not allow this"),
+            Self::NameGiven => Text::new("the participant has already chosen another name"),
             Self::SessionFull => Text::new("the session is full"),
             Self::AppointmentConflict { session_id, fields } => Text::new(format!(
-                "the appointment has the live session {session_id} with another {}; change it with UpdateSession or end it",
+                "the appointment already has the live session {session_id}, with a different {}; update or end that session",
                 fields.join(", ")
             ))
             .with("session_id", session_id)
@@ -354,7 +353,7 @@ impl Error {
             ),
             Self::Overloaded { .. } => Text::new("the service is overloaded; try again"),
             Self::ShuttingDown { .. } => Text::new("this instance is shutting down; try again"),
-            Self::Internal => Text::new("a fault of the service; its log has more"),
+            Self::Internal => Text::new("internal error; see the service's log"),
         }
     }
 
@@ -415,11 +414,12 @@ mod tests {
     }
 
     #[test]
-    fn errors_that_may_pass_say_when_to_try_again() {
+    fn temporary_errors_say_when_to_try_again() {
         for error in Error::examples() {
-            let told = error.for_participant();
-            let passes = matches!(told, ParticipantError::Busy | ParticipantError::TryAgain);
-            assert_eq!(error.retry_after().is_some(), passes, "{error:?}");
+            let meaning = error.for_participant();
+            let is_temporary =
+                matches!(meaning, ParticipantError::Busy | ParticipantError::TryAgain);
+            assert_eq!(error.retry_after().is_some(), is_temporary, "{error:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What happened to a session, in order.
+//! The events of a session, in order.
 
 use serde::{Deserialize, Serialize};
 use strum::VariantNames;
@@ -9,25 +9,25 @@ use super::id::{AppointmentId, NodeId, SessionId, UserId, random_id};
 use super::role::Role;
 use super::time::Timestamp;
 
-/// Something that happened to a session; committed in the same write as the change that it tells of.
+/// An event of a session, committed in the same write as the change that it records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// 1, 2, 3… within the session, without a gap; equals the session's version after the change.
+    /// 1, 2, 3… within the session, without gaps; equals the session's version after the change.
     pub sequence: i64,
     /// The session.
     pub session_id: SessionId,
-    /// When.
+    /// When it happened.
     pub time: Timestamp,
-    /// Marks this very write, so that one whose outcome was lost can be recognised. Not shown to callers.
+    /// Identifies the write, so that a write whose outcome was lost can be found again. Not shown to callers.
     pub write_id: String,
-    /// Who did it; `None` in events of versions that did not note it.
+    /// The actor; `None` in events of versions that did not record it.
     pub actor: Option<Actor>,
     /// What happened.
     pub kind: EventKind,
 }
 
-/// What happened, in the form in which both stores keep it: names of types and fields never change, and a new field has a
-/// default. docs/events.md has a line for each.
+/// What happened, as both stores keep it: names of types and fields never change, and new fields have defaults. docs/events.md
+/// lists every kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, VariantNames)]
 #[serde(tag = "type")]
 pub enum EventKind {
@@ -35,12 +35,12 @@ pub enum EventKind {
     #[serde(rename = "session.created")]
     #[strum(serialize = "session.created")]
     Created {
-        /// For this appointment.
+        /// The session's appointment.
         appointment_id: AppointmentId,
-        /// On this node.
+        /// The session's node.
         sfu_node_id: NodeId,
     },
-    /// Fields of it were changed.
+    /// Fields of the session were changed.
     #[serde(rename = "session.updated")]
     #[strum(serialize = "session.updated")]
     Updated {
@@ -51,9 +51,9 @@ pub enum EventKind {
     #[serde(rename = "session.joined")]
     #[strum(serialize = "session.joined")]
     Joined {
-        /// To whom.
+        /// The bearer's user id.
         user_id: UserId,
-        /// In which role.
+        /// The participant's role.
         role: Role,
         /// The token's id.
         jti: String,
@@ -61,7 +61,7 @@ pub enum EventKind {
         #[serde(rename = "expire_time_ms")]
         expire_time: Timestamp,
     },
-    /// It ended.
+    /// The session ended.
     #[serde(rename = "session.ended")]
     #[strum(serialize = "session.ended")]
     Ended {
@@ -71,85 +71,85 @@ pub enum EventKind {
         /// The reason given.
         reason: String,
     },
-    /// Somebody connected and waits.
+    /// A participant connected and waits.
     #[serde(rename = "participant.waiting")]
     #[strum(serialize = "participant.waiting")]
     ParticipantWaiting {
-        /// Who.
+        /// The participant's user id.
         user_id: UserId,
-        /// In which role.
+        /// The participant's role.
         role: Role,
     },
-    /// Somebody who waited was let in.
+    /// A waiting participant was admitted.
     #[serde(rename = "participant.admitted")]
     #[strum(serialize = "participant.admitted")]
     ParticipantAdmitted {
-        /// Who.
+        /// The participant's user id.
         user_id: UserId,
-        /// By whom; `None`: the backend, or the session's rule.
+        /// The user who admitted them; `None`: the backend, or the session's admission rule.
         by: Option<UserId>,
     },
-    /// Somebody is in the call.
+    /// A participant is in the call.
     #[serde(rename = "participant.joined")]
     #[strum(serialize = "participant.joined")]
     ParticipantJoined {
-        /// Who.
+        /// The participant's user id.
         user_id: UserId,
-        /// In which role.
+        /// The participant's role.
         role: Role,
-        /// They were there before, on another instance.
+        /// Whether they were connected before, to another instance.
         resumed: bool,
     },
-    /// Somebody is gone.
+    /// A participant left.
     #[serde(rename = "participant.left")]
     #[strum(serialize = "participant.left")]
     ParticipantLeft {
-        /// Who.
+        /// The participant's user id.
         user_id: UserId,
-        /// In which role.
+        /// The participant's role.
         role: Role,
         /// Why.
         cause: LeaveCause,
     },
-    /// Somebody was removed.
+    /// A participant was removed.
     #[serde(rename = "participant.removed")]
     #[strum(serialize = "participant.removed")]
     ParticipantRemoved {
-        /// Who.
+        /// The participant's user id.
         user_id: UserId,
-        /// By whom; `None`: the backend.
+        /// The user who did it; `None`: the backend.
         by: Option<UserId>,
-        /// Whether they get no new token.
+        /// Whether they may get no new token.
         keep_out: bool,
     },
-    /// Somebody was asked to mute.
+    /// A participant was asked to mute.
     #[serde(rename = "participant.muted")]
     #[strum(serialize = "participant.muted")]
     ParticipantMuted {
-        /// Who.
+        /// The participant's user id.
         user_id: UserId,
-        /// By whom; `None`: the backend.
+        /// The user who did it; `None`: the backend.
         by: Option<UserId>,
     },
-    /// Somebody was invited.
+    /// A user was invited.
     #[serde(rename = "participant.invited")]
     #[strum(serialize = "participant.invited")]
     ParticipantInvited {
-        /// Who.
+        /// The participant's user id.
         user_id: UserId,
-        /// In which role.
+        /// The participant's role.
         role: Role,
     },
-    /// A participant whose link came without a name gave one.
+    /// A participant whose link has no name chose one.
     #[serde(rename = "participant.named")]
     #[strum(serialize = "participant.named")]
     ParticipantNamed {
-        /// Who.
+        /// The participant's user id.
         user_id: UserId,
-        /// In which role.
+        /// The participant's role.
         role: Role,
     },
-    /// A newer version of the service wrote it. It changes nothing that this version knows of, and is passed by.
+    /// An event of a newer version of the service; this version ignores it.
     #[serde(skip)]
     #[strum(disabled)]
     Unknown {
@@ -178,12 +178,12 @@ impl EventKind {
         }
     }
 
-    /// Whether this version knows a type of that name.
+    /// Whether this version knows a type with this name.
     pub fn is_known(name: &str) -> bool {
         Self::VARIANTS.contains(&name)
     }
 
-    /// One of each kind: what every store, the wire and docs/events.md must know.
+    /// One event of each kind; every store, the wire and docs/events.md must support them all.
     pub fn examples() -> Vec<Self> {
         let user_id = UserId::from_stored("patient-1".into());
         let by = Some(UserId::from_stored("doctor-1".into()));
@@ -243,7 +243,7 @@ impl EventKind {
 }
 
 impl Event {
-    /// A new event, with a write mark of its own.
+    /// A new event, with its own write id.
     pub fn new(
         sequence: i64,
         session_id: SessionId,

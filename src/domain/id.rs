@@ -1,4 +1,4 @@
-//! One type per identifier, so that a doctor's id cannot stand where a session's is meant.
+//! One type per identifier, so that a doctor's id cannot be used as a session's.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -12,8 +12,8 @@ use super::time::Timestamp;
 /// The longest identifier, in bytes (all permitted characters are one byte long).
 pub const ID_LENGTH_MAX: usize = 128;
 
-/// What an identifier must look like; the text of the error that a caller gets.
-pub const ID_RULE: &str = "must be 1 to 128 of letters, digits and . _ : @ -";
+/// The rule for identifiers, as callers read it in errors.
+pub const ID_RULE: &str = "must be 1 to 128 characters: letters, digits and . _ : @ -";
 
 /// The string is not an identifier; see [`ID_RULE`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,13 +34,13 @@ macro_rules! id_types {
         pub struct $name(String);
 
         impl $name {
-            /// Accepts what follows [`ID_RULE`].
+            /// Parses an identifier that follows [`ID_RULE`].
             pub fn parse(text: impl Into<String>) -> Result<Self, InvalidId> {
                 let text = text.into();
                 if is_id(&text) { Ok(Self(text)) } else { Err(InvalidId) }
             }
 
-            /// Takes back an identifier that a store was given.
+            /// An identifier read from a store; not checked.
             pub fn from_stored(text: String) -> Self {
                 Self(text)
             }
@@ -70,12 +70,12 @@ id_types! {
     NodeId;
 }
 
-/// How many milliseconds keep an order of their own: as many as threads can have read the clock apart from each other.
+/// How many milliseconds keep their order: threads may have read the clock that far apart.
 const ORDERED_MILLIS_MAX: usize = 16;
 
-/// What orders the ids of one millisecond, for the milliseconds that were used last, the newest first; shared by all
-/// threads. Each millisecond has a context of its own, because a context never goes back in time: after a jump of the
-/// clock to the future and back, its ids would stay in the future.
+/// Orders the ids of one millisecond, for the most recent milliseconds, newest first; shared by all threads. Each millisecond has
+/// its own context, because a context never goes back in time: after a jump of the clock to the future and back, its ids would
+/// stay in the future.
 static SESSION_ID_ORDER: Mutex<VecDeque<(u64, ContextV7)>> = Mutex::new(VecDeque::new());
 
 impl SessionId {
@@ -100,8 +100,8 @@ impl SessionId {
         Self(format!("sess_{}", uuid::Uuid::new_v7(timestamp).simple()))
     }
 
-    /// Whether this is an id that the service may have made: `sess_` and 32 lower-case hex digits. Another text may be
-    /// anything that a caller sent in its place.
+    /// Whether the service may have generated this id: `sess_` and 32 lower-case hex digits. Any other text came from a caller and
+    /// may contain anything.
     pub fn is_well_formed(&self) -> bool {
         let digits = self.0.strip_prefix("sess_").unwrap_or("");
         digits.len() == 32
@@ -123,13 +123,13 @@ impl SessionId {
 }
 
 impl UserId {
-    /// An id for somebody whom the backend has no id for.
+    /// An id for an invited user for whom the backend has none.
     pub fn generate() -> Self {
         Self(format!("invited_{}", random_id()))
     }
 }
 
-/// A random id for things that need no order: a token's `jti`, the mark of a write.
+/// A random id where no order is needed: a token's `jti`, a write's id.
 pub fn random_id() -> String {
     uuid::Uuid::new_v4().simple().to_string()
 }
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bounds_of_a_millisecond_hold_its_ids() {
+    fn the_bounds_of_a_millisecond_enclose_its_ids() {
         let now = Timestamp::from_millis(1_900_000_000_000);
         let id = SessionId::generate(now);
         assert!(SessionId::lower_bound_of(now).as_str() < id.as_str());
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn only_ids_as_the_service_makes_them_are_well_formed() {
+    fn only_ids_that_the_service_generates_are_well_formed() {
         let is_well_formed = |text: &str| SessionId::from_stored(text.into()).is_well_formed();
         assert!(is_well_formed(&format!(
             "sess_{}",

@@ -9,10 +9,10 @@ pub const LABEL_KEY_CHARS_MAX: usize = 128;
 /// The longest display name, label value or reason, in characters.
 pub const TEXT_CHARS_MAX: usize = 256;
 
-/// The backend's own notes on a session.
+/// The backend's notes on a session.
 pub type Labels = BTreeMap<String, String>;
 
-/// What is wrong with a display name, a label value or a reason, if anything is.
+/// The fault of a display name, a label value or a reason; `None` if it is valid.
 pub fn text_fault(text: &str) -> Option<String> {
     if text.chars().count() > TEXT_CHARS_MAX {
         Some(format!("must have at most {TEXT_CHARS_MAX} characters"))
@@ -23,7 +23,7 @@ pub fn text_fault(text: &str) -> Option<String> {
     }
 }
 
-/// What is wrong with labels, if anything is. Keys are not repeated in the text: they may name a person.
+/// The fault of labels; `None` if they are valid. The text does not repeat keys, which may name a person.
 pub fn labels_fault(labels: &Labels) -> Option<String> {
     if labels.len() > LABELS_MAX {
         return Some(format!("must have at most {LABELS_MAX} pairs"));

@@ -1,7 +1,7 @@
-//! Enums whose members have names: the same in stores, in tokens and in signalling.
+//! Enums whose members have one name in stores, tokens and signalling.
 
-/// Gives enums that derive `strum`'s [`VariantArray`](strum::VariantArray), `IntoStaticStr` and `EnumString` one way to name
-/// their members. A name is stored: it never changes.
+/// Adds `ALL`, `name` and `from_name` to enums that derive `strum`'s [`VariantArray`](strum::VariantArray), `IntoStaticStr` and
+/// `EnumString`. Names are stored, so they never change.
 macro_rules! named {
     ($($name:ident),+) => {$(
         impl $name {
@@ -13,7 +13,7 @@ macro_rules! named {
                 self.into()
             }
 
-            /// The member of that name.
+            /// The member with this name.
             pub fn from_name(name: &str) -> Option<Self> {
                 name.parse().ok()
             }

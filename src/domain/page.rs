@@ -1,15 +1,15 @@
-//! What a caller may ask of a list.
+//! Queries for lists of sessions.
 
 use super::id::{AppointmentId, NodeId, SessionId, UserId};
 use super::session::SessionState;
 use super::time::Timestamp;
 
-/// The page size when none is asked for.
+/// The page size if the caller requests none.
 pub const PAGE_SIZE_DEFAULT: usize = 50;
 /// The largest page.
 pub const PAGE_SIZE_MAX: usize = 500;
 
-/// The page size that a request gets: 0 asks for the default, too much for the most.
+/// The page size for a request: the default for 0, at most [`PAGE_SIZE_MAX`].
 pub fn page_size(asked: u32) -> usize {
     match usize::try_from(asked).unwrap_or(PAGE_SIZE_MAX) {
         0 => PAGE_SIZE_DEFAULT,
@@ -17,16 +17,16 @@ pub fn page_size(asked: u32) -> usize {
     }
 }
 
-/// Which sessions to list; what is set must all hold.
+/// A filter for sessions; all set fields must match.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct SessionFilter {
-    /// In this state.
+    /// The state.
     pub state: Option<SessionState>,
-    /// Of this appointment.
+    /// The appointment.
     pub appointment_id: Option<AppointmentId>,
-    /// With this doctor or this patient.
+    /// The doctor or the patient.
     pub user_id: Option<UserId>,
-    /// On this node.
+    /// The node.
     pub sfu_node_id: Option<NodeId>,
     /// Created later than this.
     pub created_after: Option<Timestamp>,
@@ -34,13 +34,13 @@ pub struct SessionFilter {
     pub created_before: Option<Timestamp>,
 }
 
-/// A page of sessions, newest first.
+/// A query for a page of sessions, newest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionQuery {
-    /// Which sessions.
+    /// The sessions to list.
     pub filter: SessionFilter,
     /// Only sessions whose ids sort before this one: where the previous page ended.
     pub before: Option<SessionId>,
-    /// How many at the most.
+    /// The maximum number of sessions.
     pub limit: usize,
 }

@@ -1,4 +1,4 @@
-//! The people of a session: who is connected, who is invited, who was removed.
+//! The participants, invitations and removals of a session.
 
 use strum::{EnumString, IntoStaticStr, VariantArray};
 
@@ -8,28 +8,28 @@ use super::named::named;
 use super::role::Role;
 use super::time::Timestamp;
 
-/// How many may be invited to one session.
+/// The maximum number of invitations of a session.
 pub const INVITES_MAX: usize = 32;
 
-/// How many removals a session remembers. More than there can be people who may join it: only a removal of somebody who may
-/// not is ever forgotten, and becoming entitled again voids what they were given before ([`Invite::since`],
+/// How many removals a session remembers: more than the users who may join it. Only removals of users who may not join are
+/// forgotten, and a new entitlement revokes earlier credentials ([`Invite::since`],
 /// [`Session::doctor_since`](super::session::Session::doctor_since)).
 pub const REMOVALS_MAX: usize = 256;
 
-/// Who gets past the waiting room by themselves. The host always does.
+/// When participants enter without waiting. The host never waits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, IntoStaticStr, EnumString, VariantArray)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Admission {
-    /// Everybody, at once.
+    /// Always.
     Open,
-    /// Everybody, once the host is there.
+    /// While the host is in the call.
     #[default]
     WhenHostPresent,
-    /// Those who are admitted one by one.
+    /// After the host or the backend admitted them.
     Manual,
 }
 
-/// Where a connected participant is.
+/// Whether a connected participant waits or is in the call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, EnumString, VariantArray)]
 #[strum(serialize_all = "kebab-case")]
 pub enum ParticipantStatus {
@@ -39,40 +39,40 @@ pub enum ParticipantStatus {
     Admitted,
 }
 
-/// Somebody connected to a session, or away for no longer than the grace allows.
+/// A participant who is connected or within the grace period.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Participant {
-    /// Who.
+    /// The user id.
     pub user_id: UserId,
-    /// In which role.
+    /// The role.
     pub role: Role,
     /// The name shown to the others; may be empty.
     pub display_name: String,
     /// Waiting or admitted.
     pub status: ParticipantStatus,
-    /// Since when they are connected.
+    /// When they connected.
     pub connect_time: Timestamp,
     /// The instance that holds their connection.
     pub instance_id: String,
 }
 
-/// Somebody whom the backend invited.
+/// An invitation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invite {
-    /// Who.
+    /// The user id.
     pub user_id: UserId,
-    /// In which role.
+    /// The role.
     pub role: Role,
     /// The name to show; may be empty.
     pub display_name: String,
-    /// Until when it lets in.
+    /// When it expires.
     pub expire_time: Option<Timestamp>,
-    /// The sequence of the event that told of it: a credential issued until then, for an earlier invitation, is void.
+    /// The sequence of the invitation's event: a credential issued up to then, for an earlier invitation, is revoked.
     pub since: i64,
 }
 
 impl Invite {
-    /// An invitation that no session knows of yet.
+    /// An invitation that is not part of a session yet.
     pub fn new(
         user_id: UserId,
         role: Role,
@@ -88,38 +88,38 @@ impl Invite {
         }
     }
 
-    /// Whether it still lets in.
+    /// Whether it has not expired.
     pub fn is_open(&self, now: Timestamp) -> bool {
         self.expire_time.is_none_or(|expires| now < expires)
     }
 }
 
-/// That somebody was removed: no credential issued until then lets them in.
+/// A removal: credentials issued up to it are revoked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Removal {
-    /// Who.
+    /// The user id.
     pub user_id: UserId,
-    /// The sequence of the event of the removal; credentials of this or an earlier one are dead.
+    /// The sequence of the removal's event; credentials issued up to it are revoked.
     pub sequence: i64,
-    /// Whether they get no new ones either.
+    /// Whether the user may not get new credentials either.
     pub keep_out: bool,
 }
 
-/// The name that a participant gave themselves.
+/// A name that a participant chose.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GivenName {
-    /// Who.
+    /// The user id.
     pub user_id: UserId,
     /// The name.
     pub name: String,
 }
 
-/// Somebody whose connection has just been made.
+/// A request to connect a participant to a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Arrival {
-    /// Who.
+pub struct ConnectRequest {
+    /// The user id.
     pub user_id: UserId,
-    /// In which role.
+    /// The role.
     pub role: Role,
     /// The name to show; may be empty.
     pub display_name: String,

@@ -1,11 +1,11 @@
-//! Where a session takes place: the SFU node, what drives it, and the room on it.
+//! A session's place: the SFU node, its driver, and the room on it.
 
 use super::id::{NodeId, SessionId};
 
-/// What a node runs, and so how its rooms are made and entered.
+/// The software on a node, which decides how rooms are created and joined.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Driver {
-    /// Browsers connect to each other, helped by the service's own signalling.
+    /// Browsers connect to each other, through the service's own signalling.
     #[default]
     Builtin,
 }
@@ -21,7 +21,7 @@ impl Driver {
         }
     }
 
-    /// The driver of that name.
+    /// The driver with this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|driver| driver.name() == name)
     }
@@ -32,16 +32,16 @@ impl Driver {
 pub struct Place {
     /// The node.
     pub node_id: NodeId,
-    /// What the node runs.
+    /// The node's driver.
     pub driver: Driver,
-    /// The room's name on the node. Never used again, by this session or another.
+    /// The room's name on the node; unique over all sessions and places.
     pub room_name: String,
     /// Counts the session's places from 1.
     pub generation: i64,
 }
 
 impl Place {
-    /// The place that a session is created at.
+    /// The place of a new session.
     pub fn first(session_id: &SessionId, node_id: NodeId, driver: Driver) -> Self {
         const FIRST: i64 = 1;
         Self {
@@ -52,7 +52,7 @@ impl Place {
         }
     }
 
-    /// The place that a session moves to.
+    /// The place that the session moves to.
     #[must_use]
     pub fn next(&self, session_id: &SessionId, node_id: NodeId, driver: Driver) -> Self {
         let generation = self.generation.saturating_add(1);
@@ -64,7 +64,7 @@ impl Place {
         }
     }
 
-    /// The room's name of a generation. Session ids are never used again, and so neither are these names.
+    /// The room's name for a generation; unique because session ids are.
     pub fn room_name_of(session_id: &SessionId, generation: i64) -> String {
         if generation <= 1 {
             format!("room_{session_id}")
@@ -80,7 +80,7 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
-    fn a_room_name_is_never_used_again() {
+    fn a_room_name_is_never_reused() {
         let session_id = SessionId::from_stored("sess_1".into());
         let node = || NodeId::from_stored("sfu-1".into());
         let mut place = Place::first(&session_id, node(), Driver::Builtin);

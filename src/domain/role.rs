@@ -1,11 +1,11 @@
-//! What a participant is in a session, and what that allows.
+//! Roles, and what they allow.
 
 use serde::{Deserialize, Serialize};
 use strum::{EnumString, IntoStaticStr, VariantArray};
 
 use super::named::named;
 
-/// What a participant is in a session.
+/// A participant's role in a session.
 #[derive(
     Debug,
     Clone,
@@ -26,30 +26,30 @@ pub enum Role {
     Doctor,
     /// The patient.
     Patient,
-    /// Somebody whom the backend invited.
+    /// A guest whom the backend invited.
     Guest,
     /// An interpreter whom the backend invited.
     Interpreter,
-    /// Somebody who looks on and publishes nothing.
+    /// An observer, who publishes nothing.
     Observer,
 }
 
-/// What a participant may do to others, or to the session.
+/// An action that depends on the participant's role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray)]
 pub enum Action {
-    /// Let in one who waits.
+    /// Admit a waiting participant.
     Admit,
-    /// Ask one to mute.
+    /// Ask a participant to mute.
     Mute,
-    /// Remove one.
+    /// Remove a participant.
     Remove,
-    /// End the session for everybody.
+    /// End the session.
     EndSession,
-    /// Send audio or video, and tell of it.
+    /// Send audio or video, and report mute states.
     Publish,
-    /// Pass the waiting room.
+    /// Enter without waiting.
     SkipWaiting,
-    /// Be there when the session is full.
+    /// Enter a full session.
     SkipLimit,
 }
 
@@ -60,7 +60,7 @@ const PARTICIPANT: &str = "participant";
 const OBSERVER: &str = "observer";
 
 impl Role {
-    /// What a token of this role allows its bearer in the session.
+    /// The permissions in a token for this role.
     pub fn permissions(self) -> &'static [&'static str] {
         match self {
             Self::Doctor => &[HOST, MUTE_OTHERS, END_CALL],
@@ -80,7 +80,7 @@ impl Role {
         }
     }
 
-    /// Whether the backend gives the role by inviting.
+    /// Whether users get this role by invitation.
     pub fn is_invited(self) -> bool {
         match self {
             Self::Guest | Self::Interpreter | Self::Observer => true,

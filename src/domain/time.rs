@@ -1,11 +1,11 @@
-//! Moments, in milliseconds: the precision that every store keeps.
+//! Times in milliseconds, the precision of every store.
 
 use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// A moment, in milliseconds since 1970-01-01T00:00:00Z. Displays as RFC 3339.
+/// A time, in milliseconds since 1970-01-01T00:00:00Z. Displays as RFC 3339.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(from = "i64", into = "i64")]
 pub struct Timestamp(i64);
@@ -16,12 +16,12 @@ impl Timestamp {
     /// 9999-12-31T23:59:59.999Z, the latest that google.protobuf.Timestamp holds.
     pub const MAX: Self = Self(253_402_300_799_999);
 
-    /// The moment `millis` after the epoch, moved into [`Self::MIN`] to [`Self::MAX`].
+    /// The time `millis` after the epoch, clamped to [`Self::MIN`] and [`Self::MAX`].
     pub fn from_millis(millis: i64) -> Self {
         Self(millis.clamp(Self::MIN.0, Self::MAX.0))
     }
 
-    /// The moment of a google.protobuf.Timestamp, cut to milliseconds; `None` when it is out of range.
+    /// The time of a google.protobuf.Timestamp, truncated to milliseconds; `None` if it is out of range.
     pub fn from_unix(seconds: i64, nanos: i32) -> Option<Self> {
         let subsec_millis = i64::from(nanos) / 1_000_000;
         let millis = seconds.checked_mul(1000)?.checked_add(subsec_millis)?;
@@ -40,7 +40,7 @@ impl Timestamp {
         self.0.div_euclid(1000)
     }
 
-    /// The second that this moment lies in.
+    /// This time, rounded down to a whole second.
     pub fn floor_to_secs(self) -> Self {
         Self::from_millis(self.as_secs() * 1000)
     }
@@ -50,19 +50,19 @@ impl Timestamp {
         i32::try_from(self.0.rem_euclid(1000) * 1_000_000).unwrap_or(0)
     }
 
-    /// `secs` later, at the most [`Self::MAX`].
+    /// `secs` later, at most [`Self::MAX`].
     pub fn plus_secs(self, secs: u64) -> Self {
         let millis = i64::try_from(secs).unwrap_or(i64::MAX).saturating_mul(1000);
         Self::from_millis(self.0.saturating_add(millis))
     }
 
-    /// `secs` earlier, at the least [`Self::MIN`].
+    /// `secs` earlier, at least [`Self::MIN`].
     pub fn minus_secs(self, secs: u64) -> Self {
         let millis = i64::try_from(secs).unwrap_or(i64::MAX).saturating_mul(1000);
         Self::from_millis(self.0.saturating_sub(millis))
     }
 
-    /// How long after `earlier` this is; zero when it is not.
+    /// The time since `earlier`; zero if `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
@@ -106,7 +106,7 @@ mod tests {
         }
 
         #[test]
-        fn any_wire_value_is_taken_or_refused_without_panic(seconds: i64, nanos: i32) {
+        fn any_wire_value_is_accepted_or_refused_without_panic(seconds: i64, nanos: i32) {
             let _ = Timestamp::from_unix(seconds, nanos).map(|moment| moment.to_string());
         }
 

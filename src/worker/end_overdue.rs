@@ -10,7 +10,7 @@ pub(super) async fn run(config: Config, parts: Parts) {
     loop {
         ticks.tick().await;
         // The store has logged the failure; the next tick repeats the work.
-        let _ = parts.app.upkeep.end_overdue().await;
+        let _ = parts.app.upkeep.end_overdue_sessions().await;
         let _ = parts.app.upkeep.retry_unreadable_sessions().await;
     }
 }

@@ -18,7 +18,7 @@ use video_session::domain::participant::Admission;
 use video_session::domain::place::Driver;
 use video_session::domain::role::Role;
 use video_session::domain::rules::create::UnplacedSession;
-use video_session::domain::session::{Schedule, SessionRequest, Wish};
+use video_session::domain::session::{Requested, Schedule, SessionRequest};
 use video_session::proto::v1;
 
 use crate::harness::{JWT_SECRET, Setup, create, created, join, jwt_part, patiently, tool};
@@ -64,8 +64,8 @@ fn issue(tokens: &Tokens) -> String {
         patient_id: id("patient-1"),
         schedule: Schedule::default(),
         labels: <_>::default(),
-        admission: Wish::none(Admission::default()),
-        max_participants: Wish::none(8),
+        admission: Requested::default_of(Admission::default()),
+        max_participants: Requested::default_of(8),
     };
     let now = SystemClock.now();
     let placed = UnplacedSession::new(request, None, Actor::Backend, now)

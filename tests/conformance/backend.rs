@@ -91,7 +91,7 @@ impl Backend {
         }
     }
 
-    /// Gives a session's first event a type that nobody knows.
+    /// Gives a session's first event an unknown type.
     pub(crate) async fn set_type_of_first_event(&self, session_id: &SessionId, name: &str) {
         match &self.raw {
             Raw::Embedded(dir) => {
@@ -182,7 +182,7 @@ mod only_embedded {
     use video_session::store::{Committed, FeedCursor, StoreError, StoreHealth as _};
 
     #[tokio::test]
-    async fn what_was_stored_is_there_when_the_store_is_opened_again() {
+    async fn a_reopened_store_has_what_was_stored() {
         let dir = tempfile::tempdir().unwrap();
         let mut nodes = Vec::new();
         for n in 0..4 {
@@ -203,7 +203,7 @@ mod only_embedded {
     }
 
     #[tokio::test]
-    async fn a_session_that_cannot_be_changed_stands_in_no_others_way() {
+    async fn an_unchangeable_session_does_not_block_others() {
         let dir = tempfile::tempdir().unwrap();
         let store = Arc::new(open(dir.path()));
         let broken = insert(store.as_ref(), "appt-broken").await.session;
@@ -241,7 +241,7 @@ mod only_embedded {
     }
 
     #[tokio::test]
-    async fn a_store_that_is_closed_has_stored_what_it_was_given() {
+    async fn a_closed_store_has_stored_queued_writes() {
         let dir = tempfile::tempdir().unwrap();
         let store = Arc::new(open(dir.path()));
         let inserts: Vec<_> = (0..50)

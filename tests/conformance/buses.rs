@@ -27,7 +27,7 @@ enum Broken {
     HintsPiledUp,
     /// A hint of another session, or of before the subscription, arrived.
     StrangeHint,
-    /// A relay did not arrive, and the subscriber was not told.
+    /// A relay did not arrive, and the subscriber did not learn of it.
     RelayLost,
     /// A relay arrived out of its sender's order, or twice.
     OutOfOrder,
@@ -142,7 +142,7 @@ async fn subscribers_receive_the_hints_of_their_session(tried: &Tried) -> Outcom
     tried.expect_hint(&mut other).await
 }
 
-async fn hints_that_were_not_taken_count_as_one(tried: &Tried) -> Outcome {
+async fn untaken_hints_count_as_one(tried: &Tried) -> Outcome {
     let mut hints = tried.bus.subscribe_changes(&session(1));
     for _ in 0..10 {
         tried.publish_change(&session(1));
@@ -155,7 +155,7 @@ async fn hints_that_were_not_taken_count_as_one(tried: &Tried) -> Outcome {
     tried.expect_hint(&mut hints).await
 }
 
-async fn what_was_published_before_a_subscription_is_not_received(tried: &Tried) -> Outcome {
+async fn earlier_messages_are_not_received(tried: &Tried) -> Outcome {
     tried.publish_change(&session(1));
     tried.publish_relay(&session(1), "a", 1);
     let mut hints = tried.bus.subscribe_changes(&session(1));
@@ -170,7 +170,7 @@ async fn what_was_published_before_a_subscription_is_not_received(tried: &Tried)
     }
 }
 
-async fn relays_arrive_as_they_are_and_in_order(tried: &Tried) -> Outcome {
+async fn relays_arrive_unchanged_and_in_order(tried: &Tried) -> Outcome {
     const ALL: usize = RELAYS_WAITING_MAX / 2;
     let mut first = tried.bus.subscribe_relays(&session(1));
     let mut again = tried.bus.subscribe_relays(&session(1));
@@ -231,9 +231,9 @@ async fn no_other_session_receives_a_relay(tried: &Tried) -> Outcome {
     }
 }
 
-/// Publishing does not wait for a subscriber that takes nothing. It is told how many relays it missed, and the others miss
+/// Publishing does not wait for a subscriber that takes nothing. The subscriber learns how many relays it missed, and the others miss
 /// none.
-async fn a_slow_subscriber_is_told_what_it_missed(tried: &Tried) -> Outcome {
+async fn a_slow_subscriber_learns_what_it_missed(tried: &Tried) -> Outcome {
     const ALL: usize = 3 * RELAYS_WAITING_MAX;
     let mut slow = tried.bus.subscribe_relays(&session(1));
     let mut fast = tried.bus.subscribe_relays(&session(1));
@@ -285,7 +285,7 @@ async fn a_dropped_subscription_disturbs_no_other(tried: &Tried) -> Outcome {
 }
 
 /// Other subscriptions come and go on another thread while messages flow.
-async fn nothing_is_lost_while_others_come_and_go(tried: &Tried) -> Outcome {
+async fn nothing_is_lost_while_others_subscribe_and_drop(tried: &Tried) -> Outcome {
     let others = {
         let bus = Arc::clone(&tried.bus);
         tokio::task::spawn_blocking(move || {
@@ -311,14 +311,14 @@ async fn nothing_is_lost_while_others_come_and_go(tried: &Tried) -> Outcome {
 async fn suite(bus: impl Fn() -> Arc<dyn Bus>, limit: Duration) -> Outcome {
     let tried = || Tried { bus: bus(), limit };
     subscribers_receive_the_hints_of_their_session(&tried()).await?;
-    hints_that_were_not_taken_count_as_one(&tried()).await?;
-    what_was_published_before_a_subscription_is_not_received(&tried()).await?;
-    relays_arrive_as_they_are_and_in_order(&tried()).await?;
+    untaken_hints_count_as_one(&tried()).await?;
+    earlier_messages_are_not_received(&tried()).await?;
+    relays_arrive_unchanged_and_in_order(&tried()).await?;
     each_senders_order_is_kept(&tried()).await?;
     no_other_session_receives_a_relay(&tried()).await?;
-    a_slow_subscriber_is_told_what_it_missed(&tried()).await?;
+    a_slow_subscriber_learns_what_it_missed(&tried()).await?;
     a_dropped_subscription_disturbs_no_other(&tried()).await?;
-    nothing_is_lost_while_others_come_and_go(&tried()).await
+    nothing_is_lost_while_others_subscribe_and_drop(&tried()).await
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! events: gapless from anywhere, whoever writes meanwhile.
+//! events: no gaps from any position, also during writes.
 
 use std::sync::Arc;
 

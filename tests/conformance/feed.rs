@@ -17,7 +17,7 @@ const OVER_LIMIT_MAX: usize = 64;
 /// More pages in a row are never needed here.
 const PAGES_MAX: usize = 5000;
 
-/// One who reads the feed, and stores nothing but the text of the cursor.
+/// A reader of the feed that keeps only the cursor's text.
 pub(crate) struct Reader {
     stores: Stores,
     cursor: String,
@@ -102,7 +102,7 @@ pub(crate) async fn the_feed_has_every_event_in_its_sessions_order(backend: &Bac
             assert_eq!(reader.events_of(session_id), events, "{limit} a page");
         }
         assert_eq!(reader.read.len(), expected.len());
-        assert_eq!(reader.again, 0, "nobody wrote meanwhile");
+        assert_eq!(reader.again, 0, "there was no write meanwhile");
     }
 }
 
@@ -140,7 +140,7 @@ pub(crate) async fn an_idle_feed_is_empty(backend: &Backend) {
     }
 }
 
-pub(crate) async fn now_is_after_all_that_is_stored(backend: &Backend) {
+pub(crate) async fn now_is_after_all_stored_events(backend: &Backend) {
     let store = backend.store.as_ref();
     let empty = backend.stores.feed.now().await.unwrap();
     let quiet = insert(store, "feed-quiet").await.session;
@@ -212,7 +212,7 @@ pub(crate) async fn a_reader_misses_nothing_while_writers_write(backend: &Backen
     }
 }
 
-pub(crate) async fn an_event_that_cannot_be_read_holds_up_none(backend: &Backend) {
+pub(crate) async fn an_unreadable_event_does_not_block_others(backend: &Backend) {
     let store = backend.store.as_ref();
     let (broken, _) = history(store, "feed-broken", 3).await;
     let (whole, events) = history(store, "feed-whole", 3).await;
@@ -235,7 +235,7 @@ pub(crate) async fn an_event_that_cannot_be_read_holds_up_none(backend: &Backend
     assert_eq!(read, rest.into_iter().chain(all).collect::<Vec<_>>());
 }
 
-pub(crate) async fn what_is_no_cursor_is_refused(backend: &Backend) {
+pub(crate) async fn an_invalid_cursor_is_refused(backend: &Backend) {
     insert(backend.store.as_ref(), "feed-cursors").await;
     for text in [
         "x",

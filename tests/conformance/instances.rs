@@ -8,7 +8,7 @@ use video_session::domain::session::Session;
 use video_session::store::Stores;
 
 use crate::backend::Backend;
-use crate::presence::{arrived, departed};
+use crate::presence::{connect_participant, disconnect_participant};
 use crate::sample::{commit, end, insert, join};
 
 const MANY: usize = 1000;
@@ -28,7 +28,7 @@ pub(crate) fn ids<const N: usize>(sessions: [&Session; N]) -> BTreeSet<SessionId
     sessions.map(|session| session.session_id.clone()).into()
 }
 
-pub(crate) async fn an_instances_mark_is_the_last_that_it_left(backend: &Backend) {
+pub(crate) async fn an_instance_has_its_last_heartbeat(backend: &Backend) {
     let store = &backend.stores.instances;
     let heartbeats = async |limit| backend.others.instances.heartbeats(limit).await.unwrap();
     let heartbeat = |instance: &str, heartbeat: i64| (instance.to_owned(), heartbeat);
@@ -63,7 +63,7 @@ pub(crate) async fn an_instances_mark_is_the_last_that_it_left(backend: &Backend
     );
 }
 
-pub(crate) async fn sessions_are_found_by_who_holds_their_connections(backend: &Backend) {
+pub(crate) async fn sessions_are_found_by_instance(backend: &Backend) {
     let store = backend.store.as_ref();
     let other = backend.other.as_ref();
     let mut here = insert(store, "held-1").await.session;
@@ -71,10 +71,26 @@ pub(crate) async fn sessions_are_found_by_who_holds_their_connections(backend: &
     insert(store, "held-3").await;
     assert_eq!(held_by(&backend.stores, "one").await, BTreeSet::new());
 
-    here = commit(store, &arrived(&here, "doctor-1", Role::Doctor, "one")).await;
-    here = commit(store, &arrived(&here, "patient-1", Role::Patient, "one")).await;
-    both = commit(store, &arrived(&both, "doctor-1", Role::Doctor, "one")).await;
-    both = commit(other, &arrived(&both, "patient-1", Role::Patient, "two")).await;
+    here = commit(
+        store,
+        &connect_participant(&here, "doctor-1", Role::Doctor, "one"),
+    )
+    .await;
+    here = commit(
+        store,
+        &connect_participant(&here, "patient-1", Role::Patient, "one"),
+    )
+    .await;
+    both = commit(
+        store,
+        &connect_participant(&both, "doctor-1", Role::Doctor, "one"),
+    )
+    .await;
+    both = commit(
+        other,
+        &connect_participant(&both, "patient-1", Role::Patient, "two"),
+    )
+    .await;
     assert_eq!(held_by(&backend.others, "one").await, ids([&here, &both]));
     assert_eq!(held_by(&backend.stores, "two").await, ids([&both]));
     assert_eq!(
@@ -88,16 +104,20 @@ pub(crate) async fn sessions_are_found_by_who_holds_their_connections(backend: &
         1
     );
 
-    // A token's issue moves nobody.
+    // Issuing a token moves no participant.
     here = commit(store, &join(&here)).await;
     assert_eq!(held_by(&backend.others, "one").await, ids([&here, &both]));
     // The doctor's connection moves.
-    both = commit(other, &arrived(&both, "doctor-1", Role::Doctor, "two")).await;
+    both = commit(
+        other,
+        &connect_participant(&both, "doctor-1", Role::Doctor, "two"),
+    )
+    .await;
     assert_eq!(held_by(&backend.stores, "one").await, ids([&here]));
     assert_eq!(held_by(&backend.stores, "two").await, ids([&both]));
-    here = commit(store, &departed(&here, "doctor-1", "one")).await;
+    here = commit(store, &disconnect_participant(&here, "doctor-1", "one")).await;
     assert_eq!(held_by(&backend.others, "one").await, ids([&here]));
-    here = commit(store, &departed(&here, "patient-1", "one")).await;
+    here = commit(store, &disconnect_participant(&here, "patient-1", "one")).await;
     assert_eq!(held_by(&backend.others, "one").await, BTreeSet::new());
     assert!(here.empty_since.is_some());
     commit(store, &end(&both, "over")).await;

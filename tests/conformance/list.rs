@@ -143,7 +143,7 @@ async fn list(
     listed.into_iter().map(Result::unwrap).collect()
 }
 
-pub(crate) async fn every_combination_of_filters_finds_what_it_should(backend: &Backend) {
+pub(crate) async fn every_combination_of_filters_finds_its_sessions(backend: &Backend) {
     let all = populate(backend).await;
     let cursor = &all[12].session_id;
     let mut found = 0;
@@ -203,7 +203,7 @@ pub(crate) async fn pages_follow_each_other_without_gap_or_overlap(backend: &Bac
     }
 }
 
-pub(crate) async fn bounds_of_time_are_exclusive(backend: &Backend) {
+pub(crate) async fn time_bounds_are_exclusive(backend: &Backend) {
     let store = backend.store.as_ref();
     let mut sessions = Vec::new();
     for n in 0..3 {
@@ -275,7 +275,7 @@ pub(crate) async fn a_user_is_found_as_doctor_and_as_patient_once(backend: &Back
     assert_eq!(of_bob(some), ["user-4", "user-3"]);
 }
 
-pub(crate) async fn a_doctor_who_was_replaced_is_not_found(backend: &Backend) {
+pub(crate) async fn a_replaced_doctor_is_not_found(backend: &Backend) {
     let store = backend.store.as_ref();
     let made = stored(store, made_at(time(0), "stand-in", "ann", "bob")).await;
     let replaced = update(

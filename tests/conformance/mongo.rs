@@ -201,13 +201,13 @@ async fn a_session_joined_often_is_a_small_document_and_a_cheap_commit() {
                 assert!(size < first_size + 64 * 300, "{size} bytes at {version}");
             }
         }
-        // The last spill leaves nothing older than itself.
-        let last_spill = LENGTH - LENGTH % 16;
+        // The last archiving leaves nothing older than itself.
+        let last_archived = LENGTH - LENGTH % 16;
         let document = until("the tail is moved", async || {
             let document = document(&raw, &session.session_id).await;
             let moved = tail(&document)
                 .first()
-                .is_none_or(|first| *first > last_spill - 16);
+                .is_none_or(|first| *first > last_archived - 16);
             moved.then_some(document)
         })
         .await;
@@ -223,15 +223,15 @@ async fn a_session_joined_often_is_a_small_document_and_a_cheap_commit() {
         for command in sent {
             *counts.entry(command).or_default() += 1;
         }
-        let spills = LENGTH / 16;
+        let archivings = LENGTH / 16;
         let count = |name: &str| counts.get(name).copied().unwrap_or(0);
         let updates = count("update sessions");
         assert!(
-            (LENGTH - 1..=LENGTH - 1 + spills).contains(&updates),
+            (LENGTH - 1..=LENGTH - 1 + archivings).contains(&updates),
             "{counts:?}"
         );
-        assert!(count("insert session_events") <= spills, "{counts:?}");
-        assert!(count("find sessions") <= spills, "{counts:?}");
+        assert!(count("insert session_events") <= archivings, "{counts:?}");
+        assert!(count("find sessions") <= archivings, "{counts:?}");
         let known = ["update sessions", "insert session_events", "find sessions"];
         assert!(
             counts.keys().all(|name| known.contains(&name.as_str())),
@@ -244,7 +244,7 @@ async fn a_session_joined_often_is_a_small_document_and_a_cheap_commit() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs the MongoDB peer; .ci/run installs it"]
-async fn a_commit_whose_outcome_was_lost_is_recognised() {
+async fn a_commit_with_a_lost_outcome_is_recognised() {
     for server in servers() {
         let (store, other) = (server.store().await, server.store().await);
         let raw = server.raw().await;
@@ -287,7 +287,7 @@ async fn a_full_tail_is_moved_before_anything_is_added() {
         let store = server.store().await;
         let raw = server.raw().await;
         let (session, events) = history(store.as_ref(), "full", 10).await;
-        // As when every spill since has failed: the document as sixty-four commits would have left it.
+        // As when every archiving since has failed: the document as sixty-four commits would have left it.
         let mut document = document(&raw, &session.session_id).await;
         let mut session = session;
         let mut expected: Vec<_> = events.iter().map(|event| event.write_id.clone()).collect();
@@ -325,7 +325,7 @@ async fn a_full_tail_is_moved_before_anything_is_added() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs the MongoDB peer; .ci/run installs it"]
-async fn an_event_that_cannot_be_read_is_moved_like_any_other() {
+async fn an_unreadable_event_is_moved_like_any_other() {
     for server in servers() {
         let store = server.store().await;
         let raw = server.raw().await;
@@ -351,7 +351,7 @@ async fn an_event_that_cannot_be_read_is_moved_like_any_other() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs the MongoDB peer; .ci/run installs it"]
-async fn a_spill_that_was_cut_short_is_finished_by_the_next() {
+async fn an_interrupted_spill_is_finished_by_the_next() {
     for server in servers() {
         let store = server.store().await;
         let raw = server.raw().await;
@@ -388,7 +388,7 @@ async fn a_spill_that_was_cut_short_is_finished_by_the_next() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs the MongoDB peer; .ci/run installs it"]
-async fn an_insert_whose_outcome_was_lost_is_recognised() {
+async fn an_insert_with_a_lost_outcome_is_recognised() {
     for server in servers() {
         let store = server.store().await;
         let unplaced = unplaced(request("lost-insert"), None);
@@ -451,7 +451,7 @@ async fn indexes_are_made_once_and_before_anything_else() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs the MongoDB peer; .ci/run installs it"]
-async fn a_document_that_cannot_be_read_is_reported_as_such() {
+async fn an_unreadable_document_is_reported() {
     for server in servers() {
         let store = server.store().await;
         let session = insert(store.as_ref(), "unreadable").await.session;
@@ -504,7 +504,7 @@ async fn a_document_that_cannot_be_changed_is_named_and_foreign_ones_take_no_pla
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs the MongoDB peer; .ci/run installs it"]
-async fn a_server_that_is_not_there_is_reported_in_time() {
+async fn an_unavailable_server_is_reported_in_time() {
     let peer = MongoPeer::start(0);
     let config = Config {
         uri: SecretString::from(format!("mongodb://{}/gone", peer.addr)),

@@ -26,7 +26,7 @@ async fn stamp(database: &Database, session_id: &SessionId, millis: i64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs the MongoDB peer; .ci/run installs it"]
-async fn a_page_costs_the_queries_that_it_may() {
+async fn a_page_costs_its_expected_queries() {
     for server in servers() {
         let (store, commands) = server.recorded_store().await;
         store.ping().await.unwrap();

@@ -7,11 +7,11 @@ use video_session::domain::change::Change;
 use video_session::domain::event::{Event, EventKind};
 use video_session::domain::id::{UserId, random_id};
 use video_session::domain::participant::{
-    Admission, Arrival, Invite, LeaveCause, ParticipantStatus,
+    Admission, ConnectRequest, Invite, LeaveCause, ParticipantStatus,
 };
 use video_session::domain::role::Role;
 use video_session::domain::session::{
-    EndCause, Schedule, Session, SessionState, SessionUpdate, Wish,
+    EndCause, Requested, Schedule, Session, SessionState, SessionUpdate,
 };
 use video_session::domain::time::Timestamp;
 use video_session::store::Committed;
@@ -22,8 +22,8 @@ use crate::sample::{commit, end, insert, join, now, request, stored, unplaced, u
 
 const MANY: usize = 1000;
 
-pub(crate) fn arrival(name: &str, role: Role, instance: &str) -> Arrival {
-    Arrival {
+pub(crate) fn connect_request(name: &str, role: Role, instance: &str) -> ConnectRequest {
+    ConnectRequest {
         user_id: user(name),
         role,
         display_name: format!("{name}, ünd $more"),
@@ -31,31 +31,36 @@ pub(crate) fn arrival(name: &str, role: Role, instance: &str) -> Arrival {
     }
 }
 
-/// The session once somebody has connected to it.
-pub(crate) fn arrived(session: &Session, name: &str, role: Role, instance: &str) -> Change {
+/// Connects a participant to the session.
+pub(crate) fn connect_participant(
+    session: &Session,
+    name: &str,
+    role: Role,
+    instance: &str,
+) -> Change {
     session
-        .arrived(arrival(name, role, instance), now())
+        .connect_participant(connect_request(name, role, instance), now())
         .expect("there is room")
         .change
         .expect("it changes something")
 }
 
-pub(crate) fn departed(session: &Session, name: &str, instance: &str) -> Change {
+pub(crate) fn disconnect_participant(session: &Session, name: &str, instance: &str) -> Change {
     let actor = Actor::Participant {
         role: Role::Guest,
         user_id: user(name),
     };
     session
-        .departed(&user(name), instance, &actor, now())
+        .disconnect_participant(&user(name), instance, &actor, now())
         .expect("participants may leave")
         .expect("they were there")
 }
 
 #[expect(clippy::too_many_lines, reason = "a step an event")]
-pub(crate) async fn people_read_back_as_they_were_stored(backend: &Backend) {
+pub(crate) async fn participants_read_back_as_they_were_stored(backend: &Backend) {
     let mut asked = request("people");
-    asked.admission = Wish::of(Admission::Manual);
-    asked.max_participants = Wish::of(3);
+    asked.admission = Requested::explicit(Admission::Manual);
+    asked.max_participants = Requested::explicit(3);
     let mut session = stored(backend.store.as_ref(), unplaced(asked, None))
         .await
         .session;
@@ -83,30 +88,35 @@ pub(crate) async fn people_read_back_as_they_were_stored(backend: &Backend) {
     let steps: Vec<Step<'_>> = vec![
         Box::new(|session| {
             session
-                .invited(invite.clone(), &Actor::Backend, now)
+                .invite_user(invite.clone(), &Actor::Backend, now)
                 .unwrap()
                 .unwrap()
         }),
         Box::new(|session| {
-            let named = session.named("Søren", &patient_acting, now);
+            let named = session.set_given_name("Søren", &patient_acting, now);
             named.unwrap().unwrap()
         }),
-        Box::new(|session| arrived(session, "patient-1", Role::Patient, "one")),
-        Box::new(|session| arrived(session, "doctor-1", Role::Doctor, "two")),
-        Box::new(|session| session.admitted_by(&patient, &host, now).unwrap().unwrap()),
-        Box::new(|session| arrived(session, "patient-1", Role::Patient, "two")),
-        Box::new(|session| session.asked_to_mute(&patient, &host, now).unwrap()),
+        Box::new(|session| connect_participant(session, "patient-1", Role::Patient, "one")),
+        Box::new(|session| connect_participant(session, "doctor-1", Role::Doctor, "two")),
         Box::new(|session| {
             session
-                .removed(&observer, &Actor::Backend, true, now)
+                .admit_participant(&patient, &host, now)
+                .unwrap()
+                .unwrap()
+        }),
+        Box::new(|session| connect_participant(session, "patient-1", Role::Patient, "two")),
+        Box::new(|session| session.request_mute(&patient, &host, now).unwrap()),
+        Box::new(|session| {
+            session
+                .remove_participant(&observer, &Actor::Backend, true, now)
                 .unwrap()
                 .unwrap()
         }),
         Box::new(|session| {
-            let removed = session.removed(&patient, &host, false, now);
+            let removed = session.remove_participant(&patient, &host, false, now);
             removed.unwrap().unwrap()
         }),
-        Box::new(|session| departed(session, "doctor-1", "two")),
+        Box::new(|session| disconnect_participant(session, "doctor-1", "two")),
         Box::new(|session| end(session, "over")),
     ];
     let mut expected = backend
@@ -153,11 +163,11 @@ pub(crate) async fn every_kind_actor_role_and_cause_reads_back(backend: &Backend
     let roles = Role::ALL.iter().copied();
     for role in roles.clone().filter(|role| role.is_invited()) {
         let invite = Invite::new(user(role.name()), role, String::new(), None);
-        let invited = session.invited(invite, &Actor::Backend, now());
+        let invited = session.invite_user(invite, &Actor::Backend, now());
         session = commit(store, &invited.unwrap().unwrap()).await;
     }
     for role in roles {
-        let change = arrived(&session, role.name(), role, "one");
+        let change = connect_participant(&session, role.name(), role, "one");
         session = commit(store, &change).await;
     }
     let leave_causes = LeaveCause::ALL
@@ -209,18 +219,18 @@ pub(crate) async fn every_kind_actor_role_and_cause_reads_back(backend: &Backend
 pub(crate) async fn a_change_of_many_events_is_one_write(backend: &Backend) {
     const WAITING: usize = 10;
     let mut asked = request("many-at-once");
-    asked.max_participants = Wish::of(50);
+    asked.max_participants = Requested::explicit(50);
     let mut session = stored(backend.store.as_ref(), unplaced(asked, None))
         .await
         .session;
     for n in 0..WAITING {
-        let change = arrived(&session, &format!("guest-{n}"), Role::Guest, "one");
+        let change = connect_participant(&session, &format!("guest-{n}"), Role::Guest, "one");
         session = commit(backend.handle(n).as_ref(), &change).await;
     }
     let before = session.clone();
-    let comes = arrived(&session, "doctor-1", Role::Doctor, "one");
+    let comes = connect_participant(&session, "doctor-1", Role::Doctor, "one");
     assert_eq!(comes.events.len(), 1 + 2 * WAITING);
-    assert_eq!(comes.before(), before.version);
+    assert_eq!(comes.base_version(), before.version);
     session = commit(backend.store.as_ref(), &comes).await;
     let outcome = backend.other.commit(&join(&before)).await.unwrap();
     assert_eq!(outcome, Committed::Conflict);
@@ -233,7 +243,7 @@ pub(crate) async fn a_change_of_many_events_is_one_write(backend: &Backend) {
 
     // Everybody leaves at once: eleven more and the end, several times what is kept with the session.
     for round in 0..4 {
-        let again = arrived(&session, &format!("more-{round}"), Role::Guest, "one");
+        let again = connect_participant(&session, &format!("more-{round}"), Role::Guest, "one");
         session = commit(backend.store.as_ref(), &again).await;
     }
     let over = end(&session, "over");
@@ -250,7 +260,7 @@ pub(crate) async fn a_change_of_many_events_is_one_write(backend: &Backend) {
     assert!(session.participants.is_empty());
 }
 
-pub(crate) async fn what_is_over_by_the_clock_is_found(backend: &Backend) {
+pub(crate) async fn overdue_sessions_are_found(backend: &Backend) {
     let store = backend.store.as_ref();
     let at = Timestamp::from_millis;
     let scheduled = async |name: &str, end: Option<i64>| {
@@ -303,19 +313,27 @@ pub(crate) async fn what_is_over_by_the_clock_is_found(backend: &Backend) {
     late = commit(store, &join(&late)).await;
     assert_eq!(overdue(5001, None).await, ids([&early, &late]));
 
-    let mut empty = commit(store, &arrived(&open, "doctor-1", Role::Doctor, "one")).await;
+    let mut empty = commit(
+        store,
+        &connect_participant(&open, "doctor-1", Role::Doctor, "one"),
+    )
+    .await;
     assert_eq!(empty.state, SessionState::Active);
     assert_eq!(overdue(0, Some(Timestamp::MAX)).await, BTreeSet::new());
-    empty = commit(store, &departed(&empty, "doctor-1", "one")).await;
+    empty = commit(store, &disconnect_participant(&empty, "doctor-1", "one")).await;
     let since = empty.empty_since.expect("it is empty");
     assert_eq!(overdue(0, Some(since)).await, BTreeSet::new());
     let after = at(since.as_millis() + 1);
     assert_eq!(overdue(0, Some(after)).await, ids([&empty]));
     assert_eq!(overdue(0, None).await, BTreeSet::new());
     assert_eq!(overdue(1001, Some(after)).await, ids([&early, &empty]));
-    empty = commit(store, &arrived(&empty, "patient-1", Role::Patient, "one")).await;
+    empty = commit(
+        store,
+        &connect_participant(&empty, "patient-1", Role::Patient, "one"),
+    )
+    .await;
     assert_eq!(overdue(0, Some(Timestamp::MAX)).await, BTreeSet::new());
-    empty = commit(store, &departed(&empty, "patient-1", "one")).await;
+    empty = commit(store, &disconnect_participant(&empty, "patient-1", "one")).await;
     commit(store, &end(&empty, "")).await;
     assert_eq!(overdue(0, Some(Timestamp::MAX)).await, BTreeSet::new());
 }
@@ -323,11 +341,19 @@ pub(crate) async fn what_is_over_by_the_clock_is_found(backend: &Backend) {
 pub(crate) async fn one_who_waits_is_let_in(backend: &Backend) {
     let store = backend.store.as_ref();
     let mut session = insert(store, "waits").await.session;
-    session = commit(store, &arrived(&session, "patient-1", Role::Patient, "one")).await;
+    session = commit(
+        store,
+        &connect_participant(&session, "patient-1", Role::Patient, "one"),
+    )
+    .await;
     let status = |session: &Session, who: &UserId| session.participant(who).unwrap().status;
     let patient = user("patient-1");
     assert_eq!(status(&session, &patient), ParticipantStatus::Waiting);
-    session = commit(store, &arrived(&session, "doctor-1", Role::Doctor, "one")).await;
+    session = commit(
+        store,
+        &connect_participant(&session, "doctor-1", Role::Doctor, "one"),
+    )
+    .await;
     let read = backend
         .other
         .get(&session.session_id)
@@ -335,5 +361,5 @@ pub(crate) async fn one_who_waits_is_let_in(backend: &Backend) {
         .unwrap()
         .unwrap();
     assert_eq!(status(&read, &patient), ParticipantStatus::Admitted);
-    assert_eq!(read.admitted().count(), 2);
+    assert_eq!(read.admitted_participants().count(), 2);
 }

@@ -9,7 +9,7 @@ use video_session::app::clock::SystemClock;
 use video_session::app::tickets::{IceConfig, IcePolicy, Tickets};
 use video_session::app::{
     App, Config, ContentionConfig, EndingConfig, JoinRequest, Nodes, Parts, SessionKey,
-    SignallingTimes, StorePatience, UnreadableConfig, WatchConfig,
+    SignallingTimes, StoreWaitConfig, UnreadableConfig, WatchConfig,
 };
 use video_session::auth::token::{self, KeySource, Tokens};
 use video_session::bus::local::LocalBus;
@@ -37,7 +37,7 @@ fn app(stores: Stores) -> App {
     let long = Duration::from_secs(30);
     let config = Config {
         token_ttl_secs: 60,
-        store: StorePatience {
+        store: StoreWaitConfig {
             timeout: long,
             retry_after: long,
         },
@@ -89,7 +89,7 @@ fn app(stores: Stores) -> App {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs the MongoDB peer; .ci/run installs it"]
-async fn every_call_costs_the_round_trips_that_it_may() {
+async fn every_call_costs_its_expected_round_trips() {
     for server in servers() {
         let (store, commands) = server.recorded_store().await;
         store.ping().await.unwrap();
@@ -124,7 +124,7 @@ async fn every_call_costs_the_round_trips_that_it_may() {
             assert_eq!(commands.take(), ["find sessions"]);
         }
 
-        // Up to the first spill, which is nobody's round trip.
+        // Up to the first archiving of the tail, which no caller waits for.
         for _ in 0..10 {
             let join = JoinRequest {
                 session_id: session_id.clone(),

@@ -12,7 +12,7 @@ use video_session::domain::participant::Admission;
 use video_session::domain::place::Driver;
 use video_session::domain::role::Role;
 use video_session::domain::rules::create::UnplacedSession;
-use video_session::domain::session::{Schedule, Session, SessionRequest, SessionUpdate, Wish};
+use video_session::domain::session::{Requested, Schedule, Session, SessionRequest, SessionUpdate};
 use video_session::domain::time::Timestamp;
 use video_session::store::{Committed, Inserted, NewSession, SessionStore};
 
@@ -25,6 +25,7 @@ pub(crate) fn rotation(count: usize) -> Arc<Rotation> {
     let node = |n| SfuNode {
         node_id: NodeId::parse(format!("sfu-{n}")).expect("a good id"),
         url: String::new(),
+        driver: Driver::Builtin,
     };
     Arc::new(Rotation::new((1..=count).map(node).collect()).expect("not empty"))
 }
@@ -36,8 +37,8 @@ pub(crate) fn request(appointment: &str) -> SessionRequest {
         patient_id: user("patient-1"),
         schedule: Schedule::default(),
         labels: Labels::new(),
-        admission: Wish::none(Admission::default()),
-        max_participants: Wish::none(8),
+        admission: Requested::default_of(Admission::default()),
+        max_participants: Requested::default_of(8),
     }
 }
 
@@ -54,8 +55,8 @@ pub(crate) fn unplaced(request: SessionRequest, previous: Option<&Session>) -> U
 pub(crate) fn new_session(unplaced: UnplacedSession, nodes: usize) -> NewSession {
     let rotation = rotation(nodes);
     NewSession::new(move |turn| {
-        let node_id = rotation.select(turn).clone();
-        unplaced.clone().place(node_id, Driver::Builtin)
+        let node = rotation.select(turn);
+        unplaced.clone().place(node.node_id.clone(), node.driver)
     })
 }
 
@@ -73,7 +74,7 @@ pub(crate) async fn insert(store: &dyn SessionStore, appointment: &str) -> Chang
 
 pub(crate) fn join(session: &Session) -> Change {
     let now = now();
-    session.token_issued(
+    session.record_token(
         session.doctor_id.clone(),
         Role::Doctor,
         random_id(),
@@ -85,14 +86,14 @@ pub(crate) fn join(session: &Session) -> Change {
 
 pub(crate) fn update(session: &Session, update: SessionUpdate) -> Change {
     session
-        .updated(update, None, &Actor::Backend, now())
+        .update(update, None, &Actor::Backend, now())
         .unwrap()
         .expect("it changes something")
 }
 
 pub(crate) fn end(session: &Session, reason: &str) -> Change {
     session
-        .ended(Some(reason.to_owned()), &Actor::Backend, now())
+        .end(Some(reason.to_owned()), &Actor::Backend, now())
         .expect("the backend may")
         .expect("it is live")
 }

@@ -51,9 +51,9 @@ pub(crate) async fn what_is_unknown_is_none(backend: &Backend) {
     let session_id = SessionId::generate(crate::sample::now());
     assert_eq!(store.get(&session_id).await.unwrap(), None);
     assert_eq!(store.events(&session_id, 0, 10).await.unwrap(), None);
-    let appointment_id = request("nobody-made-it").appointment_id;
+    let appointment_id = request("never-created").appointment_id;
     assert_eq!(store.latest_session(&appointment_id).await.unwrap(), None);
-    insert(store.as_ref(), "somebody-made-it").await;
+    insert(store.as_ref(), "created").await;
     assert_eq!(store.get(&session_id).await.unwrap(), None);
     assert_eq!(store.latest_session(&appointment_id).await.unwrap(), None);
 }
@@ -130,7 +130,7 @@ pub(crate) async fn labels_may_hold_any_text(backend: &Backend) {
     assert_eq!(read, Some(expected));
 }
 
-pub(crate) async fn what_an_update_clears_is_gone(backend: &Backend) {
+pub(crate) async fn an_update_clears_fields(backend: &Backend) {
     let mut full = request("cleared");
     full.schedule = Schedule {
         start: Some(at(1000)),
@@ -162,7 +162,7 @@ pub(crate) async fn what_an_update_clears_is_gone(backend: &Backend) {
     }
 }
 
-pub(crate) async fn an_ended_session_keeps_when_and_why(backend: &Backend) {
+pub(crate) async fn an_ended_session_keeps_its_end_time_and_cause(backend: &Backend) {
     for (appointment, reason) in [("ended", "no show – ünd $more"), ("ended-silently", "")] {
         let created = insert(backend.store.as_ref(), appointment).await.session;
         let ended = commit(backend.store.as_ref(), &end(&created, reason)).await;
@@ -212,7 +212,7 @@ pub(crate) async fn the_latest_session_has_the_highest_incarnation(backend: &Bac
     assert_eq!(all, sessions);
 }
 
-pub(crate) async fn of_racing_inserts_one_is_stored(backend: &Backend) {
+pub(crate) async fn one_of_racing_inserts_is_stored(backend: &Backend) {
     for round in 0..5 {
         let appointment = format!("insert-race-{round}");
         let racers = (0..32).map(|n| {
@@ -269,14 +269,14 @@ pub(crate) async fn a_commit_over_another_version_stores_nothing(backend: &Backe
         let outcome = backend.other.commit(&change).await.unwrap();
         assert_eq!(outcome, Committed::Conflict);
     }
-    // Too new: over a version that nobody stored.
+    // Too new: over a version that was never stored.
     let mut ahead = third.clone();
     ahead.version += 1;
     assert_eq!(
         store.commit(&join(&ahead)).await.unwrap(),
         Committed::Conflict
     );
-    // Of a session that nobody stored.
+    // Of a session that was never stored.
     let nowhere =
         unplaced(request("nowhere"), None).place(first.place.node_id.clone(), Driver::Builtin);
     let outcome = store.commit(&join(&nowhere.session)).await.unwrap();
@@ -288,7 +288,7 @@ pub(crate) async fn a_commit_over_another_version_stores_nothing(backend: &Backe
     assert_eq!(sequences(store, &first.session_id).await, [1, 2, 3]);
 }
 
-pub(crate) async fn of_racing_commits_one_is_stored(backend: &Backend) {
+pub(crate) async fn one_of_racing_commits_is_stored(backend: &Backend) {
     let mut session = insert(backend.store.as_ref(), "commit-race").await.session;
     for _ in 0..5 {
         let racers = (0..64).map(|n| {
@@ -304,7 +304,7 @@ pub(crate) async fn of_racing_commits_one_is_stored(backend: &Backend) {
             .collect();
         assert_eq!(winners.len(), 1);
         let (_, winner) = &winners[0];
-        let after = winner.before();
+        let after = winner.base_version();
         let events = backend.store.events(&session.session_id, after, 10).await;
         assert_eq!(events.unwrap(), Some(winner.events.clone()));
         session = winner.session.clone();

@@ -9,7 +9,7 @@ use video_session::store::Inserted;
 use crate::backend::Backend;
 use crate::sample::{insert, new_session, request, unplaced};
 
-pub(crate) async fn turns_go_round_through_any_handle(backend: &Backend) {
+pub(crate) async fn turns_continue_through_any_handle(backend: &Backend) {
     let mut nodes = Vec::new();
     for n in 0..10 {
         // In pairs, then alternating.
@@ -29,7 +29,7 @@ pub(crate) async fn concurrent_inserts_take_one_turn_each(backend: &Backend) {
             let unplaced = unplaced(request(&format!("concurrent-{n}")), None);
             match store.insert(new_session(unplaced, NODES)).await.unwrap() {
                 Inserted::Stored(change) => change.session.place.node_id,
-                Inserted::Taken => panic!("nobody else makes it"),
+                Inserted::Taken => panic!("no other caller creates it"),
             }
         })
     });
@@ -53,7 +53,7 @@ pub(crate) async fn every_list_of_nodes_is_served_by_the_same_turns(backend: &Ba
             .unwrap()
         {
             Inserted::Stored(change) => nodes.push(change.session.place.node_id.to_string()),
-            Inserted::Taken => panic!("nobody else makes it"),
+            Inserted::Taken => panic!("no other caller creates it"),
         }
     }
     assert_eq!(

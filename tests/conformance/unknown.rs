@@ -8,7 +8,7 @@ use video_session::domain::session::Session;
 use video_session::domain::unknown::UnknownFields;
 
 use crate::backend::Backend;
-use crate::presence::{arrived, departed};
+use crate::presence::{connect_participant, disconnect_participant};
 use crate::sample::{commit, insert, join, user};
 
 fn strange(n: i64) -> Value {
@@ -26,8 +26,16 @@ fn known(session: &Session) -> Session {
 pub(crate) async fn fields_of_another_version_survive_changes(backend: &Backend) {
     let (store, other) = (backend.store.as_ref(), backend.other.as_ref());
     let mut session = insert(store, "another-version").await.session;
-    session = commit(store, &arrived(&session, "patient-1", Role::Patient, "one")).await;
-    session = commit(store, &arrived(&session, "doctor-1", Role::Doctor, "one")).await;
+    session = commit(
+        store,
+        &connect_participant(&session, "patient-1", Role::Patient, "one"),
+    )
+    .await;
+    session = commit(
+        store,
+        &connect_participant(&session, "doctor-1", Role::Doctor, "one"),
+    )
+    .await;
     let mut invited = join(&session);
     invited.session.invites = vec![Invite {
         user_id: user("guest"),
@@ -59,7 +67,7 @@ pub(crate) async fn fields_of_another_version_survive_changes(backend: &Backend)
     }
     // The first of the list leaves, with what belongs to them.
     let first = session.participants[0].user_id.to_string();
-    session = commit(store, &departed(&session, &first, "one")).await;
+    session = commit(store, &disconnect_participant(&session, &first, "one")).await;
     let of_the_other = backend.field(&session_id, "participants.0.from_the_future");
     assert_eq!(of_the_other.await, Some(strange(2)));
     let of_the_session = backend.field(&session_id, "from_the_future");

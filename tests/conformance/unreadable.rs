@@ -65,7 +65,7 @@ pub(crate) async fn an_unreadable_event_is_named(backend: &Backend) {
 }
 
 /// As an instance of a newer version beside this one may write.
-pub(crate) async fn events_of_a_newer_version_are_passed_by(backend: &Backend) {
+pub(crate) async fn events_of_a_newer_version_are_skipped(backend: &Backend) {
     let store = backend.store.as_ref();
     let created = insert(store, "newer-event").await.session;
     let session = commit(store, &join(&created)).await;
@@ -136,7 +136,7 @@ pub(crate) async fn unreadable_sessions_take_their_places_in_a_list(backend: &Ba
     }
 }
 
-pub(crate) async fn unreadable_sessions_are_found_by_what_they_are_searched_by(backend: &Backend) {
+pub(crate) async fn filters_find_unreadable_sessions(backend: &Backend) {
     let store = backend.store.as_ref();
     let mut asked = request("over");
     asked.schedule = Schedule {

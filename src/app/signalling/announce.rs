@@ -123,7 +123,9 @@ fn announce_joined(announcement: &mut Announcement<'_>, session: &Session, user_
     announcement.send(message, |member| {
         member.is_admitted() && member.user_id != *user_id
     });
-    let others = session.admitted().filter(|other| other.user_id != *user_id);
+    let others = session
+        .admitted_participants()
+        .filter(|other| other.user_id != *user_id);
     let message = existing_participants_message(session, others, announcement.media());
     announcement.admit(user_id, message);
 }

@@ -20,7 +20,7 @@ use crate::app::changes::Decision;
 use crate::app::tickets::Ticket;
 use crate::domain::error::Error;
 use crate::domain::id::UserId;
-use crate::domain::participant::{Arrival, Participant, ParticipantStatus};
+use crate::domain::participant::{ConnectRequest, Participant, ParticipantStatus};
 use crate::domain::role::Action;
 use crate::domain::session::Session;
 
@@ -107,8 +107,8 @@ impl Signalling {
                     earlier: Vec::new(),
                 }));
             }
-            let arrived = session.arrived(
-                Arrival {
+            let outcome = session.connect_participant(
+                ConnectRequest {
                     user_id: identity.user_id.clone(),
                     role: identity.role,
                     display_name: identity.name.clone(),
@@ -118,14 +118,14 @@ impl Signalling {
             )?;
             let arrival = |session: &Session| ConnectedParticipant {
                 session: session.clone(),
-                resumed: arrived.resumed,
+                resumed: outcome.resumed,
                 earlier: session
-                    .admitted()
+                    .admitted_participants()
                     .map(|other| other.user_id.clone())
-                    .filter(|other| !arrived.let_in.contains(other))
+                    .filter(|other| !outcome.admitted_with_host.contains(other))
                     .collect(),
             };
-            Ok(match arrived.change {
+            Ok(match outcome.change {
                 Some(change) => {
                     let answer = arrival(&change.session);
                     Decision::Commit(Box::new(change), answer)
@@ -191,7 +191,7 @@ impl Signalling {
         }
         // They were removed, or the session ended. Otherwise an earlier connection was declared lost: then they must reconnect.
         identity.permit_entry(session, self.clock.now())?;
-        Err(self.access.contention())
+        Err(self.access.contention_error())
     }
 
     fn connected_message(
@@ -245,7 +245,7 @@ fn initial_messages(
         ParticipantStatus::Admitted => {
             // Of two participants, only the one who joined first is told that the other is new.
             let (earlier, later): (Vec<_>, Vec<_>) = session
-                .admitted()
+                .admitted_participants()
                 .filter(|other| other.user_id != own.user_id)
                 .partition(|other| earlier.contains(&other.user_id));
             messages.push(existing_participants_message(session, earlier, media));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Signalling;
 use crate::app::changes::Decision;
 use crate::auth::token::{Claims, InvalidToken, Purpose};
-use crate::domain::access::{permit_entry, tells_of_issue};
+use crate::domain::access::{permit_entry, records_issue_of};
 use crate::domain::actor::Actor;
 use crate::domain::error::Error;
 use crate::domain::id::{SessionId, UserId};
@@ -107,7 +107,7 @@ impl Signalling {
         identity: &ParticipantIdentity,
     ) -> Result<Session, Error> {
         let session = self.read_session(&identity.session_id).await?;
-        session.require_not_over(&self.window)?;
+        session.require_not_ended(&self.window)?;
         identity.permit_entry(&session, self.clock.now())?;
         Ok(session)
     }
@@ -120,7 +120,7 @@ impl Signalling {
         let events = self.access.events(session_id, before, 1).await?;
         let (user_id, jti) = (&identity.user_id, &identity.claims.jti);
         Ok(events.first().is_some_and(|event| {
-            event.sequence == issued_at && tells_of_issue(event, identity.role, user_id, jti)
+            event.sequence == issued_at && records_issue_of(event, identity.role, user_id, jti)
         }))
     }
 
@@ -137,7 +137,7 @@ impl Signalling {
         let mut identity = self.verify_credential(jwt, purpose, session_id)?;
         let session = self.authorized_session(&identity).await?;
         session
-            .require_open(&self.window, self.clock.now())
+            .require_join_window_open(&self.window, self.clock.now())
             .map_err(EntryDenied::Session)?;
         if identity.name.is_empty() {
             let given = session.given_name(&identity.user_id);
@@ -165,7 +165,7 @@ impl Signalling {
         };
         self.changes
             .change(&identity.session_id, |session| {
-                let change = session.named(name, &actor, self.clock.now())?;
+                let change = session.set_given_name(name, &actor, self.clock.now())?;
                 Ok(match change {
                     Some(change) => Decision::Commit(Box::new(change), ()),
                     None => Decision::Keep(()),

@@ -9,7 +9,7 @@ use crate::domain::session::{JoinWindow, Session};
 /// The end of a session's join window, if it has one.
 pub(super) fn closes_at(window: &JoinWindow, session: &Session) -> Option<String> {
     window
-        .closes(&session.schedule)
+        .closes_at(&session.schedule)
         .map(|closes| closes.to_string())
 }
 

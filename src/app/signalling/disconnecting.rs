@@ -71,8 +71,9 @@ impl Signalling {
                 .changes
                 .change(session_id, |session| {
                     let now = self.clock.now();
-                    let change = session.departed(user_id, &self.instance_id, actor, now)?;
-                    Ok(Decision::of(change, session))
+                    let change =
+                        session.disconnect_participant(user_id, &self.instance_id, actor, now)?;
+                    Ok(Decision::commit_or_keep(change, session))
                 })
                 .await;
             let Some(retry_after) = committed.err().and_then(|error| error.retry_after()) else {

@@ -60,8 +60,7 @@ impl Follower {
                     return;
                 }
                 let pause = error.retry_after();
-                tokio::time::sleep(pause.unwrap_or(self.signalling.access.patience.retry_after))
-                    .await;
+                tokio::time::sleep(pause.unwrap_or(self.signalling.access.wait.retry_after)).await;
             }
             if self.signalling.rooms.stop_following_if_empty(&self.room) {
                 return;

@@ -1,4 +1,4 @@
-//! Which STUN and TURN servers a participant is given: the TURN REST convention that coturn implements
+//! The STUN and TURN servers for a participant, by the TURN REST convention that coturn implements
 //! (draft-uberti-behave-turn-rest-00), with credentials that expire.
 
 use aws_lc_rs::hmac;
@@ -10,17 +10,17 @@ use serde::Serialize;
 use crate::domain::id::random_id;
 use crate::domain::time::Timestamp;
 
-/// Which ways to each other participants may use.
+/// The connections that participants may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum IcePolicy {
-    /// Any.
+    /// All connections.
     All,
     /// Only through TURN, so that no participant learns another's address.
     Relay,
 }
 
-/// A STUN or TURN server, as RTCPeerConnection takes it. Holds a credential: never log it.
+/// A STUN or TURN server, in RTCPeerConnection's format. Holds a credential: never log it.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 pub struct IceServer {
     /// Its addresses.
@@ -42,9 +42,9 @@ pub struct Config {
     pub turn_urls: Vec<String>,
     /// The secret shared with the TURN servers.
     pub turn_secret: Option<SecretString>,
-    /// How long TURN credentials are good.
+    /// How long TURN credentials are valid.
     pub turn_ttl_secs: u64,
-    /// Which ways may be used.
+    /// The connections that may be used.
     pub policy: IcePolicy,
 }
 
@@ -60,7 +60,7 @@ impl Config {
         let turn = self.turn_secret.as_ref().map(|secret| {
             let expires = now.plus_secs(self.turn_ttl_secs).as_secs();
             let username = format!("{expires}:{}", random_id());
-            // The convention is HMAC-SHA1, which is still sound as a MAC.
+            // The convention requires HMAC-SHA1, which is still secure as a MAC.
             let key = hmac::Key::new(
                 hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
                 secret.expose_secret().as_bytes(),

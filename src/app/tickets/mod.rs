@@ -1,4 +1,4 @@
-//! Tickets: what the driver of a session's node gives a participant to exchange media with the others.
+//! Tickets: what a participant needs to exchange media, issued by the driver of the session's node.
 
 mod ice;
 
@@ -22,13 +22,13 @@ use crate::domain::session::Session;
 pub struct Ticket {
     /// The session's node.
     pub node_id: NodeId,
-    /// Where participants reach the node; empty when it is unknown or has no address.
+    /// The node's address for participants; empty if the node is unknown or has none.
     pub url: String,
-    /// What the node's driver gives.
+    /// The driver's part.
     pub media: Media,
 }
 
-/// What a driver gives a participant: one variant for each driver. A page receives it as part of `connected`, with the driver's
+/// The driver's part of a ticket: one variant per driver. A page receives it as part of `connected`, with the driver's
 /// name as `media`; docs/signalling.md lists its fields.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "media", rename_all = "kebab-case")]
@@ -37,7 +37,7 @@ pub enum Media {
     Builtin {
         /// The STUN and TURN servers, for RTCPeerConnection.
         ice_servers: Vec<IceServer>,
-        /// Which ways to each other browsers may use.
+        /// The connections that browsers may use.
         ice_policy: IcePolicy,
     },
 }
@@ -50,15 +50,15 @@ pub struct Tickets {
 }
 
 impl Tickets {
-    /// With the settings of each driver.
+    /// Uses the settings of each driver.
     pub fn new(ice: IceConfig, nodes: Arc<Nodes>, clock: Arc<dyn Clock>) -> Self {
         Self { ice, nodes, clock }
     }
 
-    /// The ticket of a participant who is about to join a session.
+    /// Issues the ticket of a participant who is about to join a session.
     ///
-    /// Call it before the commit that tells of the participant, and under no lock: a driver may ask its node over the network,
-    /// and when that fails the session must not tell of a participant who has no ticket. A driver limits its own waiting.
+    /// Call it before the commit that records the participant, and without a lock: a driver may ask its node over the network, and
+    /// if that fails, the session must not record a participant without a ticket. The driver limits how long it waits.
     ///
     /// # Errors
     /// Those of the session's driver. The builtin driver has none.
@@ -73,7 +73,7 @@ impl Tickets {
         }
     }
 
-    /// The ticket, if the driver makes it without asking its node.
+    /// The ticket, if the driver can issue it without asking its node.
     pub(super) fn ticket_at_once(&self, session: &Session) -> Option<Ticket> {
         match session.place.driver {
             Driver::Builtin => Some(self.builtin_ticket(&session.place)),

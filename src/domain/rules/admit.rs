@@ -1,6 +1,6 @@
-//! How waiting participants are admitted, and participants are asked to mute.
+//! Admits waiting participants, and asks participants to mute.
 
-use super::events::admitted;
+use super::events::admitted_events;
 use crate::domain::access::permit;
 use crate::domain::actor::Actor;
 use crate::domain::change::Change;
@@ -13,11 +13,11 @@ use crate::domain::session::Session;
 use crate::domain::time::Timestamp;
 
 impl Session {
-    /// One who waits is let in. `None` when they are in already.
+    /// Admits a waiting participant. `None` if they are in the call already.
     ///
     /// # Errors
     /// [`Error::SessionEnded`]; [`Error::NotAllowed`]; [`Error::ParticipantNotFound`]
-    pub fn admitted_by(
+    pub fn admit_participant(
         &self,
         user_id: &UserId,
         actor: &Actor,
@@ -31,23 +31,23 @@ impl Session {
         if participant.status == ParticipantStatus::Admitted {
             return Ok(None);
         }
-        let kinds = admitted(user_id, participant.role, actor.user_id());
-        Ok(Some(self.changed(actor, now, kinds, |session| {
+        let kinds = admitted_events(user_id, participant.role, actor.user_id());
+        Ok(Some(self.next_version(actor, now, kinds, |session| {
             session.set_admitted(user_id);
-            if !session.let_in.contains(user_id) {
-                let mut let_in = std::mem::take(&mut session.let_in);
-                let_in.retain(|admitted| session.is_entitled(admitted));
-                let_in.push(user_id.clone());
-                session.let_in = let_in;
+            if !session.admitted_users.contains(user_id) {
+                let mut admitted_users = std::mem::take(&mut session.admitted_users);
+                admitted_users.retain(|admitted| session.is_entitled(admitted));
+                admitted_users.push(user_id.clone());
+                session.admitted_users = admitted_users;
             }
         })))
     }
 
-    /// Somebody is asked to mute.
+    /// Asks a participant to mute.
     ///
     /// # Errors
     /// [`Error::SessionEnded`]; [`Error::ParticipantNotFound`]
-    pub fn asked_to_mute(
+    pub fn request_mute(
         &self,
         user_id: &UserId,
         actor: &Actor,
@@ -62,6 +62,6 @@ impl Session {
             user_id: user_id.clone(),
             by: actor.user_id().cloned(),
         };
-        Ok(self.changed(actor, now, vec![kind], |_| ()))
+        Ok(self.next_version(actor, now, vec![kind], |_| ()))
     }
 }

@@ -1,4 +1,4 @@
-//! How a session comes to be.
+//! Creates sessions.
 
 use crate::domain::actor::Actor;
 use crate::domain::change::Change;
@@ -10,24 +10,24 @@ use crate::domain::session::{Session, SessionRequest, SessionState};
 use crate::domain::time::Timestamp;
 use crate::domain::unknown::UnknownFields;
 
-/// A session that has no place yet: it gets one with the turn that it takes.
+/// A new session without a place. The store's turn decides its node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnplacedSession {
     /// Its id.
     pub session_id: SessionId,
-    /// Which session of its appointment this is, from 1. Unique per appointment, and one is only ever added after the
-    /// one before it has ended: so an appointment never has two live sessions.
+    /// The number of this session within its appointment, from 1. Unique per appointment, and added only after the previous session
+    /// has ended, so an appointment never has two live sessions.
     pub incarnation: i64,
     /// When it is created.
     pub create_time: Timestamp,
-    /// Who creates it.
+    /// The actor that creates it.
     pub actor: Actor,
-    /// What was asked for.
+    /// The request.
     pub request: SessionRequest,
 }
 
 impl UnplacedSession {
-    /// The session that a request leads to. `previous` is the appointment's latest session, which must have ended.
+    /// The session for a request. `previous` is the appointment's latest session, which must have ended.
     pub fn new(
         request: SessionRequest,
         previous: Option<&Session>,
@@ -76,7 +76,7 @@ impl UnplacedSession {
             admission: self.request.admission.value,
             max_participants: self.request.max_participants.value,
             participants: Vec::new(),
-            let_in: Vec::new(),
+            admitted_users: Vec::new(),
             invites: Vec::new(),
             removals: Vec::new(),
             given_names: Vec::new(),
@@ -91,7 +91,7 @@ impl UnplacedSession {
 }
 
 impl Session {
-    /// Whether this live session is the one that a repeated create asks for. Labels are not compared.
+    /// Checks that a repeated create asks for this live session. Labels are not compared.
     ///
     /// # Errors
     /// [`Error::AppointmentConflict`] with every field that differs.

@@ -1,8 +1,8 @@
-//! How a session ends.
+//! Ends sessions.
 
 use std::time::Duration;
 
-use super::events::left;
+use super::events::left_event;
 use crate::domain::access::permit;
 use crate::domain::actor::{Actor, SystemCause};
 use crate::domain::change::Change;
@@ -14,11 +14,11 @@ use crate::domain::session::{JoinWindow, Session, SessionState};
 use crate::domain::time::Timestamp;
 
 impl Session {
-    /// The session after its end; `None` when it has ended already. Without a `reason`, the words for the cause are noted.
+    /// Ends the session; `None` if it has ended already. Without a `reason`, the cause's text is stored.
     ///
     /// # Errors
     /// [`Error::NotAllowed`]
-    pub fn ended(
+    pub fn end(
         &self,
         reason: Option<String>,
         actor: &Actor,
@@ -33,13 +33,13 @@ impl Session {
         let mut kinds: Vec<_> = self
             .participants
             .iter()
-            .map(|participant| left(participant, LeaveCause::SessionEnded))
+            .map(|participant| left_event(participant, LeaveCause::SessionEnded))
             .collect();
         kinds.push(EventKind::Ended {
             cause,
             reason: reason.clone(),
         });
-        Ok(Some(self.changed(actor, now, kinds, |session| {
+        Ok(Some(self.next_version(actor, now, kinds, |session| {
             session.participants.clear();
             session.state = SessionState::Ended;
             session.end_time = Some(session.update_time);
@@ -48,19 +48,19 @@ impl Session {
         })))
     }
 
-    /// Why the service ends the session at this time, if it does.
-    pub fn due_end(
+    /// Why the service must end the session now; `None` if it must not.
+    pub fn due_end_cause(
         &self,
         window: &JoinWindow,
         empty_timeout: Option<Duration>,
         now: Timestamp,
     ) -> Option<SystemCause> {
-        let is_over = self.is_past_window(window, now);
-        let was_left = self
+        let window_closed = self.is_join_window_closed(window, now);
+        let empty_too_long = self
             .empty_since
             .zip(empty_timeout)
             .is_some_and(|(since, timeout)| since.plus_secs(timeout.as_secs()) < now);
-        match (is_over, was_left) {
+        match (window_closed, empty_too_long) {
             (true, _) => Some(SystemCause::TimeOver),
             (false, true) => Some(SystemCause::Empty),
             (false, false) => None,

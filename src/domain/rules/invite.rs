@@ -1,4 +1,4 @@
-//! How users are invited.
+//! Invites users.
 
 use crate::domain::access::permit_service;
 use crate::domain::actor::Actor;
@@ -11,11 +11,11 @@ use crate::domain::session::Session;
 use crate::domain::time::Timestamp;
 
 impl Session {
-    /// Somebody further may join. `None` when the same invitation stands already.
+    /// Invites a user. `None` if the same invitation is active already.
     ///
     /// # Errors
     /// [`Error::SessionEnded`]; [`Error::NotAllowed`]; [`Error::Validation`] when the user has another role, or there are too many invitations.
-    pub fn invited(
+    pub fn invite_user(
         &self,
         invite: Invite,
         actor: &Actor,
@@ -24,41 +24,41 @@ impl Session {
         self.require_live()?;
         permit_service(actor)?;
         if !invite.is_open(now) {
-            return Err(Error::field("expire_time", "must lie in the future"));
+            return Err(Error::field("expire_time", "must be in the future"));
         }
         if invite.user_id == self.doctor_id || invite.user_id == self.patient_id {
             return Err(Error::field(
                 "user_id",
-                "is the doctor or the patient of this session",
+                "must not be the doctor or the patient of this session",
             ));
         }
-        let standing = self
+        let existing = self
             .invites
             .iter()
-            .find(|standing| standing.user_id == invite.user_id);
-        let kept_out = self.keeps_out(&invite.user_id);
-        let full = standing.is_none() && self.invites.len() >= INVITES_MAX;
-        let spent = full.then(|| self.spent_invite(now)).flatten();
-        let standing_since = standing.map(|standing| standing.since);
+            .find(|existing| existing.user_id == invite.user_id);
+        let kept_out = self.is_kept_out(&invite.user_id);
+        let full = existing.is_none() && self.invites.len() >= INVITES_MAX;
+        let unneeded = full.then(|| self.reusable_invite(now)).flatten();
+        let existing_since = existing.map(|existing| existing.since);
         let invite = Invite {
-            since: match standing {
-                Some(standing) if !kept_out => standing.since,
+            since: match existing {
+                Some(existing) if !kept_out => existing.since,
                 _ => self.version + 1,
             },
             ..invite
         };
-        match standing {
-            Some(standing) if *standing == invite && !kept_out => return Ok(None),
-            Some(standing) if standing.role != invite.role && !kept_out => {
+        match existing {
+            Some(existing) if *existing == invite && !kept_out => return Ok(None),
+            Some(existing) if existing.role != invite.role && !kept_out => {
                 return Err(Error::field(
                     "role",
-                    "is another than the user was invited in",
+                    "differs from the role of the existing invitation",
                 ));
             }
-            None if full && spent.is_none() => {
+            None if full && unneeded.is_none() => {
                 return Err(Error::field(
                     "session_id",
-                    format!("the session has {INVITES_MAX} invitations, which is the most"),
+                    format!("the session has reached its limit of {INVITES_MAX} invitations"),
                 ));
             }
             _ => {}
@@ -67,31 +67,31 @@ impl Session {
             user_id: invite.user_id.clone(),
             role: invite.role,
         };
-        Ok(Some(self.changed(actor, now, vec![kind], |session| {
-            // Whoever was kept out and is invited again may come; what they were given before stays dead.
+        Ok(Some(self.next_version(actor, now, vec![kind], |session| {
+            // The user may join again, but earlier credentials stay revoked.
             for removal in &mut session.removals {
                 removal.keep_out &= removal.user_id != invite.user_id;
             }
-            session.invites.retain(|standing| {
-                standing.user_id != invite.user_id && Some(&standing.user_id) != spent.as_ref()
+            session.invites.retain(|existing| {
+                existing.user_id != invite.user_id && Some(&existing.user_id) != unneeded.as_ref()
             });
-            if standing_since != Some(invite.since) {
-                // An earlier invitation's admission does not hold for this one.
+            if existing_since != Some(invite.since) {
+                // Admission under an earlier invitation does not count for this one.
                 session
-                    .let_in
+                    .admitted_users
                     .retain(|admitted| *admitted != invite.user_id);
             }
             session.invites.push(invite);
         })))
     }
 
-    /// Whose invitation makes room for another: it was taken back or has expired, so that nothing issued for it is good,
-    /// and they are gone.
-    fn spent_invite(&self, now: Timestamp) -> Option<UserId> {
+    /// The user of an invitation that can be replaced: it was revoked or has expired, so no credential for it is valid, and its
+    /// user is not connected.
+    fn reusable_invite(&self, now: Timestamp) -> Option<UserId> {
         self.invites
             .iter()
             .find(|invite| {
-                let spent = self.keeps_out(&invite.user_id) || !invite.is_open(now);
+                let spent = self.is_kept_out(&invite.user_id) || !invite.is_open(now);
                 spent && self.participant(&invite.user_id).is_none()
             })
             .map(|invite| invite.user_id.clone())

@@ -1,4 +1,4 @@
-//! Who gets a join token, and when.
+//! Issues join tokens.
 
 use crate::domain::access::permit_join;
 use crate::domain::actor::Actor;
@@ -11,19 +11,19 @@ use crate::domain::session::{JoinWindow, Session};
 use crate::domain::time::Timestamp;
 
 impl Session {
-    /// Whether a user may join now in a role, and when the door closes after them: no token may outlive that.
+    /// Checks that a user may join now in a role, and returns the time that no token of theirs may outlive.
     ///
     /// # Errors
-    /// In this order: those of [`Session::require_not_over`], [`Error::JoinTooEarly`], [`Error::JoinTooLate`],
+    /// In this order: those of [`Session::require_not_ended`], [`Error::JoinTooEarly`], [`Error::JoinTooLate`],
     /// [`Error::NotAParticipant`], [`Error::ParticipantRemoved`].
-    pub fn may_join(
+    pub fn join_deadline(
         &self,
         role: Role,
         user_id: &UserId,
         window: &JoinWindow,
         now: Timestamp,
     ) -> Result<Option<Timestamp>, Error> {
-        let closes = self.require_open(window, now)?;
+        let closes = self.require_join_window_open(window, now)?;
         permit_join(self, role, user_id, now)?;
         let invite_ends = self
             .invites
@@ -33,27 +33,29 @@ impl Session {
         Ok([closes, invite_ends].into_iter().flatten().min())
     }
 
-    /// Whether the door is open, and when it closes.
+    /// Checks that the join window is open, and returns when it closes.
     ///
     /// # Errors
-    /// Those of [`Session::require_not_over`]; [`Error::JoinTooEarly`], [`Error::JoinTooLate`].
-    pub fn require_open(
+    /// Those of [`Session::require_not_ended`]; [`Error::JoinTooEarly`], [`Error::JoinTooLate`].
+    pub fn require_join_window_open(
         &self,
         window: &JoinWindow,
         now: Timestamp,
     ) -> Result<Option<Timestamp>, Error> {
-        self.require_not_over(window)?;
-        if let Some(opens) = window.opens(&self.schedule).filter(|opens| now < *opens) {
+        self.require_not_ended(window)?;
+        if let Some(opens) = window.opens_at(&self.schedule).filter(|opens| now < *opens) {
             return Err(Error::JoinTooEarly { opens });
         }
-        match window.closes(&self.schedule) {
-            Some(closed) if self.is_past_window(window, now) => Err(Error::JoinTooLate { closed }),
+        match window.closes_at(&self.schedule) {
+            Some(closed) if self.is_join_window_closed(window, now) => {
+                Err(Error::JoinTooLate { closed })
+            }
             closes => Ok(closes),
         }
     }
 
-    /// The session after a token was issued.
-    pub fn token_issued(
+    /// Records that a token was issued.
+    pub fn record_token(
         &self,
         user_id: UserId,
         role: Role,
@@ -68,6 +70,6 @@ impl Session {
             jti,
             expire_time,
         };
-        self.changed(actor, now, vec![kind], |_| ())
+        self.next_version(actor, now, vec![kind], |_| ())
     }
 }

@@ -1,8 +1,9 @@
-//! How a session changes, a file for each kind of change. Every function is pure: it takes a session and what is asked for, and
-//! returns a [`Change`](super::change::Change) or an [`Error`](super::error::Error). A store commits the change.
+//! The changes of a session, one file per kind. Every function is pure: it takes a session and a request, and returns a
+//! [`Change`](super::change::Change) or an [`Error`](super::error::Error). A store commits the change.
 
 mod admit;
-mod arrive;
+
+mod connect;
 pub mod create;
 mod end;
 mod events;

@@ -1,4 +1,4 @@
-//! How participants name themselves whose links came without a name.
+//! Stores names that participants choose because their links have none.
 
 use crate::domain::actor::Actor;
 use crate::domain::change::Change;
@@ -9,11 +9,11 @@ use crate::domain::session::Session;
 use crate::domain::time::Timestamp;
 
 impl Session {
-    /// A participant whose link came without a name gives one. `None` when they gave the same one before.
+    /// Stores the name that a participant chose. `None` if they chose the same name before.
     ///
     /// # Errors
-    /// [`Error::SessionEnded`]; [`Error::NotAllowed`] when no participant acts; [`Error::NameGiven`] when they gave another one before.
-    pub fn named(
+    /// [`Error::SessionEnded`]; [`Error::NotAllowed`] if the actor is not a participant; [`Error::NameGiven`] if they chose another name before.
+    pub fn set_given_name(
         &self,
         name: &str,
         actor: &Actor,
@@ -32,7 +32,7 @@ impl Session {
             user_id: user_id.clone(),
             role: *role,
         };
-        Ok(Some(self.changed(actor, now, vec![kind], |session| {
+        Ok(Some(self.next_version(actor, now, vec![kind], |session| {
             let mut given_names = std::mem::take(&mut session.given_names);
             given_names.retain(|given| session.is_entitled(&given.user_id));
             given_names.push(GivenName {
@@ -40,7 +40,7 @@ impl Session {
                 name: name.to_owned(),
             });
             session.given_names = given_names;
-            session.with_participant(user_id, |participant| {
+            session.update_participant(user_id, |participant| {
                 if participant.display_name.is_empty() {
                     name.clone_into(&mut participant.display_name);
                 }

@@ -1,6 +1,6 @@
-//! How participants are removed, and what they were given becomes void.
+//! Removes participants and revokes their credentials.
 
-use super::events::left;
+use super::events::left_event;
 use crate::domain::access::{permit, permit_service};
 use crate::domain::actor::Actor;
 use crate::domain::change::Change;
@@ -13,12 +13,12 @@ use crate::domain::session::Session;
 use crate::domain::time::Timestamp;
 
 impl Session {
-    /// Somebody is removed, and every credential they hold is dead. `None` when they are kept out already: nothing was
-    /// issued to them since. A removal never gives back what an earlier one took.
+    /// Removes a participant and revokes their credentials. `None` if they are kept out already, because then they have no valid
+    /// credential. A later removal never undoes `keep_out`.
     ///
     /// # Errors
-    /// [`Error::SessionEnded`]; [`Error::ParticipantNotFound`] when the session has nobody of that id to remove.
-    pub fn removed(
+    /// [`Error::SessionEnded`]; [`Error::ParticipantNotFound`] if no such user can be removed.
+    pub fn remove_participant(
         &self,
         user_id: &UserId,
         actor: &Actor,
@@ -27,10 +27,10 @@ impl Session {
     ) -> Result<Option<Change>, Error> {
         self.require_live()?;
         permit(self, actor, Action::Remove)?;
-        if self.keeps_out(user_id) {
+        if self.is_kept_out(user_id) {
             return Ok(None);
         }
-        if !self.knows(user_id) {
+        if !self.is_removable(user_id) {
             return Err(Error::ParticipantNotFound);
         }
         let mut kinds = vec![EventKind::ParticipantRemoved {
@@ -39,17 +39,17 @@ impl Session {
             keep_out,
         }];
         let participant = self.participant(user_id);
-        kinds.extend(participant.map(|participant| left(participant, LeaveCause::Removed)));
-        Ok(Some(self.changed(actor, now, kinds, |session| {
-            session.expel(user_id, self.version + 1, keep_out, now);
+        kinds.extend(participant.map(|participant| left_event(participant, LeaveCause::Removed)));
+        Ok(Some(self.next_version(actor, now, kinds, |session| {
+            session.revoke_access(user_id, self.version + 1, keep_out, now);
         })))
     }
 
-    /// An invitation is taken back, and who came by it is removed. `None` when that is so already.
+    /// Revokes an invitation and removes its participant. `None` if it is revoked already.
     ///
     /// # Errors
-    /// [`Error::SessionEnded`]; [`Error::ParticipantNotFound`] when there is no such invitation.
-    pub fn invite_revoked(
+    /// [`Error::SessionEnded`]; [`Error::ParticipantNotFound`] if there is no such invitation.
+    pub fn revoke_invite(
         &self,
         user_id: &UserId,
         actor: &Actor,
@@ -59,19 +59,19 @@ impl Session {
         if !self.invites.iter().any(|invite| invite.user_id == *user_id) {
             return Err(Error::ParticipantNotFound);
         }
-        self.removed(user_id, actor, true, now)
+        self.remove_participant(user_id, actor, true, now)
     }
 
-    /// Takes somebody out, and everything from them that was issued until that event.
-    pub(super) fn expel(
+    /// Removes a user and revokes everything issued to them up to `sequence`.
+    pub(super) fn revoke_access(
         &mut self,
         user_id: &UserId,
         sequence: i64,
         keep_out: bool,
         now: Timestamp,
     ) {
-        self.drop_participants(now, |participant| participant.user_id == *user_id);
-        self.let_in.retain(|admitted| admitted != user_id);
+        self.remove_participants_where(now, |participant| participant.user_id == *user_id);
+        self.admitted_users.retain(|admitted| admitted != user_id);
         self.removals.retain(|removal| removal.user_id != *user_id);
         self.removals.push(Removal {
             user_id: user_id.clone(),
@@ -79,11 +79,11 @@ impl Session {
             keep_out,
         });
         if self.removals.len() > REMOVALS_MAX {
-            // There is one: fewer people may join than there are removals.
-            let spent =
+            // There always is one: fewer users may join than there are removals.
+            let unneeded =
                 (self.removals.iter()).position(|removal| !self.is_entitled(&removal.user_id));
-            if let Some(spent) = spent {
-                self.removals.remove(spent);
+            if let Some(unneeded) = unneeded {
+                self.removals.remove(unneeded);
             }
         }
     }

@@ -1,6 +1,6 @@
-//! How a session is moved, relabelled, or given another doctor.
+//! Reschedules and relabels sessions, and replaces their doctor.
 
-use super::events::left;
+use super::events::left_event;
 use crate::domain::access::permit_service;
 use crate::domain::actor::Actor;
 use crate::domain::change::Change;
@@ -12,12 +12,12 @@ use crate::domain::session::{Schedule, Session, SessionUpdate};
 use crate::domain::time::Timestamp;
 
 impl Session {
-    /// The session after an update; `None` when it would change nothing.
+    /// Updates the session; `None` if nothing would change.
     ///
     /// # Errors
-    /// [`Error::SessionEnded`]; [`Error::NotAllowed`]; [`Error::VersionMismatch`]; [`Error::Validation`] when start and end would be reversed,
+    /// [`Error::SessionEnded`]; [`Error::NotAllowed`]; [`Error::VersionMismatch`]; [`Error::Validation`] if start and end would be reversed,
     /// or the doctor would be the patient.
-    pub fn updated(
+    pub fn update(
         &self,
         update: SessionUpdate,
         expected_version: Option<i64>,
@@ -66,7 +66,7 @@ impl Session {
             return Ok(None);
         }
         let mut kinds = vec![EventKind::Updated { fields }];
-        // A doctor who was replaced is the host no longer, and is not to stay as one, nor to come back by an old link.
+        // The replaced doctor is no longer the host: they must not stay as one, nor return with an old link.
         let replaced = (doctor_id != self.doctor_id).then_some(&self.doctor_id);
         if let Some(doctor) = replaced.and_then(|doctor_id| self.participant(doctor_id)) {
             kinds.push(EventKind::ParticipantRemoved {
@@ -74,9 +74,9 @@ impl Session {
                 by: actor.user_id().cloned(),
                 keep_out: false,
             });
-            kinds.push(left(doctor, LeaveCause::Removed));
+            kinds.push(left_event(doctor, LeaveCause::Removed));
         }
-        Ok(Some(self.changed(actor, now, kinds, |session| {
+        Ok(Some(self.next_version(actor, now, kinds, |session| {
             session.schedule = schedule;
             session.labels = labels;
             if let Some(replaced) = replaced {
@@ -85,8 +85,8 @@ impl Session {
         })))
     }
 
-    /// No credential is issued in the same change, so that any of its events, such as `sequence`, tells those before from those
-    /// after.
+    /// No credential is issued in the same change, so the `sequence` of any of its events separates earlier credentials from later
+    /// ones.
     fn replace_doctor(
         &mut self,
         replaced: &UserId,
@@ -94,8 +94,8 @@ impl Session {
         sequence: i64,
         now: Timestamp,
     ) {
-        self.expel(replaced, sequence, false, now);
-        // The new doctor is no guest any more, whatever became of them as one.
+        self.revoke_access(replaced, sequence, false, now);
+        // The new doctor is no longer a guest, even if they were removed as one.
         self.invites.retain(|invite| invite.user_id != doctor_id);
         for removal in &mut self.removals {
             removal.keep_out &= removal.user_id != doctor_id;

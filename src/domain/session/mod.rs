@@ -1,11 +1,11 @@
-//! A session: what is known of a consultation. How it changes is in `rules`.
+//! A session: the state of a consultation. `rules` has its changes.
 
 mod request;
 mod schedule;
 
 use strum::{EnumString, IntoStaticStr, VariantArray};
 
-pub use request::{SessionRequest, SessionUpdate, Wish};
+pub use request::{Requested, SessionRequest, SessionUpdate};
 pub use schedule::{JoinWindow, Schedule};
 
 pub use super::cause::EndCause;
@@ -19,11 +19,11 @@ use super::role::Action;
 use super::time::Timestamp;
 use super::unknown::UnknownFields;
 
-/// Where a session is in its life.
+/// The state of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, IntoStaticStr, EnumString, VariantArray)]
 #[strum(serialize_all = "kebab-case")]
 pub enum SessionState {
-    /// Created; nobody has connected yet.
+    /// Created; no participant has connected yet.
     Created,
     /// A participant has connected.
     Active,
@@ -40,16 +40,16 @@ pub struct Session {
     pub appointment_id: AppointmentId,
     /// See [`UnplacedSession::incarnation`](super::rules::create::UnplacedSession::incarnation).
     pub incarnation: i64,
-    /// Who may join as doctor.
+    /// The user who may join as doctor.
     pub doctor_id: UserId,
-    /// The sequence of the event that made them the doctor: a doctor's credential issued until then is void, also if the same
-    /// person was the doctor before.
+    /// The sequence of the event that made them the doctor: a doctor's credential issued up to then is revoked, even if the same
+    /// user was the doctor before.
     pub doctor_since: i64,
-    /// Who may join as patient.
+    /// The user who may join as patient.
     pub patient_id: UserId,
-    /// Where it takes place.
+    /// Its SFU node and room.
     pub place: Place,
-    /// Where it is in its life.
+    /// Its state.
     pub state: SessionState,
     /// When it was created.
     pub create_time: Timestamp,
@@ -57,65 +57,65 @@ pub struct Session {
     pub update_time: Timestamp,
     /// When it ended.
     pub end_time: Option<Timestamp>,
-    /// When it is to take place.
+    /// When it is scheduled.
     pub schedule: Schedule,
-    /// What ended it; `None` while it has not.
+    /// What ended it; `None` before its end.
     pub end_cause: Option<EndCause>,
-    /// The reason that was given for its end; empty while it has not.
+    /// The reason for its end; empty before its end.
     pub end_reason: String,
     /// The backend's notes.
     pub labels: Labels,
-    /// Counts its events from 1.
+    /// The number of its events.
     pub version: i64,
-    /// Who gets past the waiting room.
+    /// When participants enter without waiting.
     pub admission: Admission,
-    /// How many may be connected at once.
+    /// How many participants may be connected at once.
     pub max_participants: u16,
-    /// Who is connected.
+    /// The connected participants.
     pub participants: Vec<Participant>,
-    /// Who was let in one by one, and need not wait again.
-    pub let_in: Vec<UserId>,
-    /// Who is invited.
+    /// Users who were admitted individually and do not wait again.
+    pub admitted_users: Vec<UserId>,
+    /// The invitations.
     pub invites: Vec<Invite>,
-    /// Who was removed.
+    /// The removals.
     pub removals: Vec<Removal>,
-    /// The names that participants gave themselves, whose links came without one.
+    /// Names that participants chose, because their links have none.
     pub given_names: Vec<GivenName>,
-    /// Since when nobody is connected any more; unset before the first one was.
+    /// When the last participant left; unset while any is connected, and before the first connects.
     pub empty_since: Option<Timestamp>,
-    /// What another version stored in it.
+    /// Fields that another version stored.
     pub unknown_fields: UnknownFields,
 }
 
 impl Session {
-    /// Who is connected under that id.
+    /// The connected participant with this id.
     pub fn participant(&self, user_id: &UserId) -> Option<&Participant> {
         self.participants
             .iter()
             .find(|participant| participant.user_id == *user_id)
     }
 
-    /// Those who are in the call.
-    pub fn admitted(&self) -> impl Iterator<Item = &Participant> {
+    /// The participants in the call.
+    pub fn admitted_participants(&self) -> impl Iterator<Item = &Participant> {
         self.participants
             .iter()
             .filter(|participant| participant.status == ParticipantStatus::Admitted)
     }
 
-    /// Whether somebody is in the call who lets others in.
+    /// Whether a participant who may admit others is in the call.
     pub fn host_is_present(&self) -> bool {
-        self.admitted()
+        self.admitted_participants()
             .any(|participant| participant.role.may(Action::Admit))
     }
 
-    /// The invitations that were not taken back.
-    pub fn standing_invites(&self) -> impl Iterator<Item = &Invite> {
+    /// The invitations that were not revoked.
+    pub fn active_invites(&self) -> impl Iterator<Item = &Invite> {
         self.invites
             .iter()
-            .filter(|invite| !self.keeps_out(&invite.user_id))
+            .filter(|invite| !self.is_kept_out(&invite.user_id))
     }
 
-    /// The name that a participant gave themselves; empty when they gave none.
+    /// The name that a participant chose; empty if they chose none.
     pub fn given_name(&self, user_id: &UserId) -> &str {
         (self.given_names.iter())
             .find(|given| given.user_id == *user_id)
@@ -123,20 +123,19 @@ impl Session {
     }
 
     /// Whether the join window has closed.
-    pub fn is_past_window(&self, window: &JoinWindow, now: Timestamp) -> bool {
-        // A token's times are whole seconds: one that could not live for a second is not issued.
+    pub fn is_join_window_closed(&self, window: &JoinWindow, now: Timestamp) -> bool {
+        // A token's times are whole seconds: a token for less than a second is not issued.
         window
-            .closes(&self.schedule)
+            .closes_at(&self.schedule)
             .is_some_and(|closes| closes.as_secs() <= now.as_secs())
     }
 
-    /// A session that ended with its window is told apart from one that somebody ended: it is the hour that stands in the
-    /// way.
+    /// Fails with JOIN_TOO_LATE if the session ended with its join window, and with SESSION_ENDED otherwise.
     ///
     /// # Errors
     /// [`Error::SessionEnded`], [`Error::JoinTooLate`]
-    pub fn require_not_over(&self, window: &JoinWindow) -> Result<(), Error> {
-        match window.closes(&self.schedule) {
+    pub fn require_not_ended(&self, window: &JoinWindow) -> Result<(), Error> {
+        match window.closes_at(&self.schedule) {
             Some(closed) if self.end_cause == Some(EndCause::TimeOver) => {
                 Err(Error::JoinTooLate { closed })
             }
@@ -153,21 +152,21 @@ impl Session {
         }
     }
 
-    /// Whether the session stores a user for some role, removed or not.
+    /// Whether the session stores a role for the user, even if they were removed.
     pub(super) fn is_entitled(&self, user_id: &UserId) -> bool {
         *user_id == self.doctor_id
             || *user_id == self.patient_id
             || self.invites.iter().any(|invite| invite.user_id == *user_id)
     }
 
-    pub(super) fn keeps_out(&self, user_id: &UserId) -> bool {
+    pub(super) fn is_kept_out(&self, user_id: &UserId) -> bool {
         self.removals
             .iter()
             .any(|removal| removal.user_id == *user_id && removal.keep_out)
     }
 
-    /// Whether a user is, or was invited to be, anybody in this session.
-    pub(super) fn knows(&self, user_id: &UserId) -> bool {
+    /// Whether the user can be removed: they have a role or are connected.
+    pub(super) fn is_removable(&self, user_id: &UserId) -> bool {
         self.is_entitled(user_id) || self.participant(user_id).is_some()
     }
 }

@@ -6,31 +6,34 @@ use crate::domain::label::Labels;
 use crate::domain::participant::Admission;
 use crate::domain::time::Timestamp;
 
-/// A wish of the caller's, or what stands for one that was not told.
+/// A requested value, or the default if the caller gave none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Wish<T> {
+pub struct Requested<T> {
     /// The value.
     pub value: T,
-    /// Whether the caller gave it: only then a repeated create with another value is another request.
-    pub given: bool,
+    /// Whether the caller gave it: only then does a repeated create with another value conflict.
+    pub explicit: bool,
 }
 
-impl<T: PartialEq> Wish<T> {
-    /// What the caller asked for.
-    pub fn of(value: T) -> Self {
-        Self { value, given: true }
-    }
-
-    /// What stands for a wish that was not told.
-    pub fn none(value: T) -> Self {
+impl<T: PartialEq> Requested<T> {
+    /// The value that the caller gave.
+    pub fn explicit(value: T) -> Self {
         Self {
             value,
-            given: false,
+            explicit: true,
+        }
+    }
+
+    /// The default, because the caller gave no value.
+    pub fn default_of(value: T) -> Self {
+        Self {
+            value,
+            explicit: false,
         }
     }
 
     pub(in crate::domain) fn differs_from(&self, value: &T) -> bool {
-        self.given && self.value != *value
+        self.explicit && self.value != *value
     }
 }
 
@@ -39,18 +42,18 @@ impl<T: PartialEq> Wish<T> {
 pub struct SessionRequest {
     /// The appointment.
     pub appointment_id: AppointmentId,
-    /// Who may join as doctor.
+    /// The user who may join as doctor.
     pub doctor_id: UserId,
-    /// Who may join as patient.
+    /// The user who may join as patient.
     pub patient_id: UserId,
-    /// When it is to take place.
+    /// When it is scheduled.
     pub schedule: Schedule,
     /// The backend's notes.
     pub labels: Labels,
-    /// Who gets past the waiting room.
-    pub admission: Wish<Admission>,
-    /// How many may be connected at once.
-    pub max_participants: Wish<u16>,
+    /// When participants enter without waiting.
+    pub admission: Requested<Admission>,
+    /// How many participants may be connected at once.
+    pub max_participants: Requested<u16>,
 }
 
 /// What UpdateSession changes; `None` leaves a field as it is.
@@ -62,6 +65,6 @@ pub struct SessionUpdate {
     pub scheduled_end_time: Option<Option<Timestamp>>,
     /// The new labels.
     pub labels: Option<Labels>,
-    /// The doctor who stands in.
+    /// The new doctor.
     pub doctor_id: Option<UserId>,
 }

@@ -1,8 +1,8 @@
-//! When a session takes place, and when it may be joined.
+//! The schedule and the join window.
 
 use crate::domain::time::Timestamp;
 
-/// When the consultation is to take place. Either end may be open.
+/// When the consultation takes place. Start and end are optional.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Schedule {
     /// Its start.
@@ -12,13 +12,13 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// True when it ends before it has begun.
+    /// Whether it ends before or when it starts.
     pub fn is_reversed(&self) -> bool {
         matches!((self.start, self.end), (Some(start), Some(end)) if end <= start)
     }
 }
 
-/// How much earlier and later than scheduled a session may be joined.
+/// How long before and after its schedule a session may be joined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JoinWindow {
     /// Seconds before the scheduled start.
@@ -28,15 +28,15 @@ pub struct JoinWindow {
 }
 
 impl JoinWindow {
-    /// When the door opens.
-    pub fn opens(&self, schedule: &Schedule) -> Option<Timestamp> {
+    /// When the join window opens; `None` without a scheduled start.
+    pub fn opens_at(&self, schedule: &Schedule) -> Option<Timestamp> {
         schedule
             .start
             .map(|start| start.minus_secs(self.early_secs))
     }
 
-    /// When the door closes.
-    pub fn closes(&self, schedule: &Schedule) -> Option<Timestamp> {
+    /// When the join window closes; `None` without a scheduled end.
+    pub fn closes_at(&self, schedule: &Schedule) -> Option<Timestamp> {
         schedule.end.map(|end| end.plus_secs(self.late_secs))
     }
 }

@@ -76,7 +76,7 @@ impl MongoStore {
         let sessions = self.sessions().await?.clone_with_type::<Document>();
         let filter = doc! {
             "_id": change.session.session_id.as_str(),
-            "version": change.before(),
+            "version": change.base_version(),
             tail::LAST_PLACE: {"$exists": false},
         };
         let update = documents::update(change)?;

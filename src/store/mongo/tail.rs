@@ -184,7 +184,7 @@ impl MongoStore {
         if tail.holds(change) || self.archive_holds(change, &tail).await? {
             return Ok(UnmatchedCommit::Settled(Committed::Stored));
         }
-        if tail.version == change.before() {
+        if tail.version == change.base_version() {
             archive_tail(self, session_id.clone(), tail).await?;
             return Ok(UnmatchedCommit::TailMoved);
         }
@@ -196,7 +196,7 @@ impl MongoStore {
         change: &Change,
         tail: &Tail<Document>,
     ) -> Result<bool, StoreError> {
-        let before = change.before();
+        let before = change.base_version();
         if tail.version <= before || tail.covers_events_after(before) {
             return Ok(false);
         }
@@ -209,7 +209,7 @@ impl MongoStore {
 
     /// Archives the tail in the background, if it is due.
     pub(super) fn archive_tail_if_due(&self, change: &Change) {
-        if change.session.version / ARCHIVE_EVERY == change.before() / ARCHIVE_EVERY {
+        if change.session.version / ARCHIVE_EVERY == change.base_version() / ARCHIVE_EVERY {
             return;
         }
         let (store, session_id) = (self.clone(), change.session.session_id.clone());

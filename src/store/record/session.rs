@@ -60,8 +60,8 @@ pub(in crate::store) struct SessionRecord {
     max_participants: u16,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     participants: Vec<ParticipantRecord>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    let_in: Vec<String>,
+    #[serde(rename = "let_in", default, skip_serializing_if = "Vec::is_empty")]
+    admitted_users: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     invites: Vec<InviteRecord>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -129,7 +129,7 @@ impl From<&Session> for SessionRecord {
             admission,
             max_participants,
             participants,
-            let_in,
+            admitted_users,
             invites,
             removals,
             given_names,
@@ -161,7 +161,7 @@ impl From<&Session> for SessionRecord {
             admission: admission.name().to_owned(),
             max_participants: *max_participants,
             participants: participants.iter().map(ParticipantRecord::from).collect(),
-            let_in: let_in.iter().map(ToString::to_string).collect(),
+            admitted_users: admitted_users.iter().map(ToString::to_string).collect(),
             invites: invites.iter().map(InviteRecord::from).collect(),
             removals: removals.iter().map(RemovalRecord::from).collect(),
             doctor_since: *doctor_since,
@@ -225,7 +225,7 @@ impl TryFrom<SessionRecord> for Session {
                 .ok_or_else(|| StoreError::corrupt("an unknown admission"))?,
             max_participants: record.max_participants,
             participants: all(record.participants)?,
-            let_in: ids(record.let_in),
+            admitted_users: ids(record.admitted_users),
             invites: all(record.invites)?,
             removals: record.removals.into_iter().map(Removal::from).collect(),
             doctor_since: record.doctor_since,

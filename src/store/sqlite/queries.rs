@@ -90,7 +90,7 @@ fn update_session(db: &Connection, change: &Change) -> Result<Option<i64>, Store
     let n: Option<i64> = db
         .prepare_cached("SELECT n FROM sessions WHERE session_id = ?1 AND version = ?2")?
         .query_row(
-            params![session.session_id.as_str(), change.before()],
+            params![session.session_id.as_str(), change.base_version()],
             |row| row.get(0),
         )
         .optional()?;

@@ -12,13 +12,13 @@ use crate::domain::event::EventKind;
 use crate::domain::id::{AppointmentId, NodeId, UserId};
 use crate::domain::label::Labels;
 use crate::domain::participant::{
-    Admission, Arrival, INVITES_MAX, Invite, ParticipantStatus, REMOVALS_MAX,
+    Admission, ConnectRequest, INVITES_MAX, Invite, ParticipantStatus, REMOVALS_MAX,
 };
 use crate::domain::place::Driver;
 use crate::domain::role::{Action, Role};
 use crate::domain::rules::create::UnplacedSession;
 use crate::domain::session::{
-    JoinWindow, Schedule, Session, SessionRequest, SessionState, SessionUpdate, Wish,
+    JoinWindow, Requested, Schedule, Session, SessionRequest, SessionState, SessionUpdate,
 };
 use crate::domain::time::Timestamp;
 
@@ -27,7 +27,7 @@ const ALWAYS_OPEN: JoinWindow = JoinWindow {
     late_secs: 0,
 };
 const NOW: Timestamp = Timestamp::MIN;
-/// Two who may be the doctor, the patient, and three who may be invited.
+/// Two users who may be the doctor, the patient, and three users who may be invited.
 const USERS: [&str; 6] = [
     "doctor-1", "doctor-2", "patient", "guest-1", "guest-2", "guest-3",
 ];
@@ -37,7 +37,7 @@ fn user(name: &str) -> UserId {
     UserId::from_stored(name.to_owned())
 }
 
-/// A participant, or the backend where there is none.
+/// A participant, or the backend if `by` is `None`.
 fn acting(by: Option<&str>) -> Actor {
     by.map_or(Actor::Backend, |name| Actor::Participant {
         role: Role::Doctor,
@@ -59,8 +59,8 @@ fn session(admission: Admission) -> Session {
         patient_id: user("patient"),
         schedule: Schedule::default(),
         labels: Labels::new(),
-        admission: Wish::of(admission),
-        max_participants: Wish::of(MAX_PARTICIPANTS),
+        admission: Requested::explicit(admission),
+        max_participants: Requested::explicit(MAX_PARTICIPANTS),
     };
     UnplacedSession::new(request, None, Actor::Backend, NOW)
         .place(NodeId::from_stored("sfu-1".into()), Driver::Builtin)
@@ -69,60 +69,60 @@ fn session(admission: Admission) -> Session {
 
 #[derive(Debug, Clone)]
 enum Step {
-    /// A user asks for a credential in a role; `None`: the one that the session stores for them.
+    /// A user requests a credential in a role; `None`: the role that the session stores for them.
     Issue(&'static str, Option<Role>),
-    /// The bearer of one of the credentials connects.
-    Arrive(prop::sample::Index),
-    Depart(&'static str, bool),
+    /// The bearer of a credential connects.
+    Connect(prop::sample::Index),
+    Disconnect(&'static str, bool),
     Admit(&'static str, Option<&'static str>),
     Remove(&'static str, Option<&'static str>, bool),
     Mute(&'static str, Option<&'static str>),
     Invite(&'static str, Role),
     Revoke(&'static str),
     Name(&'static str, &'static str),
-    StandIn(&'static str),
+    ReplaceDoctor(&'static str),
     Relabel(u8),
     End,
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let who = || prop::sample::select(USERS.to_vec());
-    // Mostly the backend: few others may do anything.
+    // Mostly the backend, because few others may act.
     let by = || prop::option::weighted(0.3, prop::sample::select(USERS.to_vec()));
     let role = || prop::sample::select(Role::ALL);
     let own_or = move || prop::option::weighted(0.2, role());
     prop_oneof![
         12 => (who(), own_or()).prop_map(|(who, role)| Step::Issue(who, role)),
-        12 => any::<prop::sample::Index>().prop_map(Step::Arrive),
-        3 => (who(), any::<bool>()).prop_map(|(who, is_own_will)| Step::Depart(who, is_own_will)),
+        12 => any::<prop::sample::Index>().prop_map(Step::Connect),
+        3 => (who(), any::<bool>()).prop_map(|(who, by_themselves)| Step::Disconnect(who, by_themselves)),
         3 => (who(), by()).prop_map(|(who, by)| Step::Admit(who, by)),
         6 => (who(), by(), any::<bool>()).prop_map(|(who, by, keep_out)| Step::Remove(who, by, keep_out)),
         1 => (who(), by()).prop_map(|(who, by)| Step::Mute(who, by)),
         6 => (who(), role()).prop_map(|(who, role)| Step::Invite(who, role)),
         2 => who().prop_map(Step::Revoke),
         1 => (who(), prop::sample::select(vec!["Ana", "Rosa"])).prop_map(|(who, name)| Step::Name(who, name)),
-        2 => prop::sample::select(vec!["doctor-1", "doctor-2", "guest-1"]).prop_map(Step::StandIn),
+        2 => prop::sample::select(vec!["doctor-1", "doctor-2", "guest-1"]).prop_map(Step::ReplaceDoctor),
         4 => any::<u8>().prop_map(Step::Relabel),
         1 => Just(Step::End),
     ]
 }
 
-/// Something that lets its bearer in until it is void.
+/// A credential, valid until it is revoked.
 #[derive(Debug, Clone)]
 struct Credential {
     user_id: UserId,
     role: Role,
     issued_at: i64,
-    void: bool,
+    revoked: bool,
 }
 
-/// A session, and what must be true of it by what has happened.
+/// A session, and what must be true of it after its history.
 struct History {
     session: Session,
     credentials: Vec<Credential>,
-    /// Who gets no new ones.
+    /// Users who may get no new credentials.
     kept_out: BTreeSet<UserId>,
-    /// Who is connected, and whether they are in the call, as the events tell it.
+    /// The connected participants and their status, according to the events.
     present: BTreeMap<UserId, ParticipantStatus>,
 }
 
@@ -133,19 +133,19 @@ impl History {
         match step {
             Step::Issue(who, asked) => {
                 let role = asked.unwrap_or_else(|| stored_role(session, &user(who)));
-                session.may_join(role, &user(who), &ALWAYS_OPEN, NOW)?;
+                session.join_deadline(role, &user(who), &ALWAYS_OPEN, NOW)?;
                 assert!(!self.kept_out.contains(&user(who)), "{who} is kept out");
                 let jti = "jti".to_owned();
-                let change = session.token_issued(user(who), role, jti, NOW, &Actor::Backend, NOW);
+                let change = session.record_token(user(who), role, jti, NOW, &Actor::Backend, NOW);
                 self.credentials.push(Credential {
                     user_id: user(who),
                     role,
                     issued_at: change.session.version,
-                    void: false,
+                    revoked: false,
                 });
                 Ok(Some(change))
             }
-            Step::Arrive(index) => {
+            Step::Connect(index) => {
                 if self.credentials.is_empty() {
                     return Ok(None);
                 }
@@ -153,20 +153,20 @@ impl History {
                     user_id,
                     role,
                     issued_at,
-                    void,
+                    revoked,
                 } = index.get(&self.credentials).clone();
                 permit_entry(session, role, &user_id, issued_at, NOW)?;
-                assert!(!void, "{user_id} came in with what was void");
-                let arrival = Arrival {
+                assert!(!revoked, "{user_id} connected with a revoked credential");
+                let request = ConnectRequest {
                     user_id,
                     role,
                     display_name: String::new(),
                     instance_id: "one".into(),
                 };
-                Ok(session.arrived(arrival, NOW)?.change)
+                Ok(session.connect_participant(request, NOW)?.change)
             }
-            Step::Depart(who, is_own_will) => {
-                let actor = if *is_own_will {
+            Step::Disconnect(who, by_themselves) => {
+                let actor = if *by_themselves {
                     Actor::Participant {
                         role: Role::Guest,
                         user_id: user(who),
@@ -174,49 +174,50 @@ impl History {
                 } else {
                     Actor::System(SystemCause::ConnectionLost)
                 };
-                session.departed(&user(who), "one", &actor, NOW)
+                session.disconnect_participant(&user(who), "one", &actor, NOW)
             }
-            Step::Admit(who, by) => session.admitted_by(&user(who), &acting(*by), NOW),
+            Step::Admit(who, by) => session.admit_participant(&user(who), &acting(*by), NOW),
             Step::Remove(who, by, keep_out) => {
-                let change = session.removed(&user(who), &acting(*by), *keep_out, NOW)?;
-                self.void(|credential| credential.user_id == user(who));
+                let change =
+                    session.remove_participant(&user(who), &acting(*by), *keep_out, NOW)?;
+                self.revoke_where(|credential| credential.user_id == user(who));
                 if *keep_out {
                     self.kept_out.insert(user(who));
                 }
                 Ok(change)
             }
             Step::Mute(who, by) => session
-                .asked_to_mute(&user(who), &acting(*by), NOW)
+                .request_mute(&user(who), &acting(*by), NOW)
                 .map(Some),
             Step::Invite(who, role) => {
                 if !role.is_invited() {
                     return Ok(None);
                 }
                 let invite = Invite::new(user(who), *role, String::new(), None);
-                let change = session.invited(invite, &Actor::Backend, NOW)?;
+                let change = session.invite_user(invite, &Actor::Backend, NOW)?;
                 self.kept_out.remove(&user(who));
                 Ok(change)
             }
             Step::Revoke(who) => {
-                let change = session.invite_revoked(&user(who), &Actor::Backend, NOW)?;
-                self.void(|credential| credential.user_id == user(who));
+                let change = session.revoke_invite(&user(who), &Actor::Backend, NOW)?;
+                self.revoke_where(|credential| credential.user_id == user(who));
                 self.kept_out.insert(user(who));
                 Ok(change)
             }
-            Step::Name(who, name) => session.named(name, &patient_acting(who), NOW),
-            Step::StandIn(who) => {
+            Step::Name(who, name) => session.set_given_name(name, &patient_acting(who), NOW),
+            Step::ReplaceDoctor(who) => {
                 let update = SessionUpdate {
                     doctor_id: Some(user(who)),
                     ..SessionUpdate::default()
                 };
                 let replaced = session.doctor_id.clone();
-                let change = session.updated(update, None, &Actor::Backend, NOW)?;
+                let change = session.update(update, None, &Actor::Backend, NOW)?;
                 if change.is_some() {
-                    self.void(|credential| credential.user_id == replaced);
+                    self.revoke_where(|credential| credential.user_id == replaced);
                     let new = user(who);
                     self.kept_out.remove(&new);
                     self.kept_out.remove(&replaced);
-                    self.void(|credential| {
+                    self.revoke_where(|credential| {
                         credential.user_id == new && credential.role == Role::Doctor
                     });
                 }
@@ -227,26 +228,26 @@ impl History {
                     labels: Some([("n".to_owned(), n.to_string())].into()),
                     ..SessionUpdate::default()
                 };
-                session.updated(update, None, &Actor::Backend, NOW)
+                session.update(update, None, &Actor::Backend, NOW)
             }
-            Step::End => session.ended(None, &Actor::Backend, NOW),
+            Step::End => session.end(None, &Actor::Backend, NOW),
         }
     }
 
-    fn void(&mut self, concerned: impl Fn(&Credential) -> bool) {
+    fn revoke_where(&mut self, concerned: impl Fn(&Credential) -> bool) {
         for credential in &mut self.credentials {
-            credential.void |= concerned(credential);
+            credential.revoked |= concerned(credential);
         }
     }
 
-    /// Who is there, by nothing but the events.
+    /// Tracks the connected participants by the events alone.
     fn follow(&mut self, kind: &EventKind) {
         match kind {
             EventKind::ParticipantWaiting { user_id, .. } => {
                 let before = self
                     .present
                     .insert(user_id.clone(), ParticipantStatus::Waiting);
-                assert_eq!(before, None, "{user_id} came twice");
+                assert_eq!(before, None, "{user_id} connected twice");
             }
             EventKind::ParticipantAdmitted { user_id, .. } => {
                 assert_eq!(self.present.get(user_id), Some(&ParticipantStatus::Waiting));
@@ -258,7 +259,7 @@ impl History {
                 assert_ne!(
                     before,
                     Some(ParticipantStatus::Admitted),
-                    "{user_id} came twice"
+                    "{user_id} connected twice"
                 );
             }
             EventKind::ParticipantLeft { user_id, .. } => {
@@ -286,15 +287,19 @@ impl History {
 
     fn check(&self) {
         let session = &self.session;
-        for credential in self.credentials.iter().filter(|credential| credential.void) {
+        for credential in self
+            .credentials
+            .iter()
+            .filter(|credential| credential.revoked)
+        {
             let Credential {
                 user_id,
                 role,
                 issued_at,
-                void: _,
+                revoked: _,
             } = credential;
             let entry = permit_entry(session, *role, user_id, *issued_at, NOW);
-            assert!(entry.is_err(), "{credential:?} is good again");
+            assert!(entry.is_err(), "{credential:?} is valid again");
         }
         let present: BTreeMap<_, _> = (session.participants.iter())
             .map(|participant| (participant.user_id.clone(), participant.status))
@@ -305,7 +310,11 @@ impl History {
         let guests = guests.filter(|participant| !participant.role.may(Action::SkipLimit));
         assert!(guests.count() <= usize::from(MAX_PARTICIPANTS));
         if session.host_is_present() && session.admission == Admission::WhenHostPresent {
-            assert_eq!(session.admitted().count(), present.len(), "somebody waits");
+            assert_eq!(
+                session.admitted_participants().count(),
+                present.len(),
+                "a participant waits although the host is present"
+            );
         }
         assert!(session.invites.len() <= INVITES_MAX);
         assert!(session.removals.len() <= REMOVALS_MAX);
@@ -320,7 +329,7 @@ fn stored_role(session: &Session, user_id: &UserId) -> Role {
     invite.map_or(Role::Patient, |invite| invite.role)
 }
 
-/// Whether those who acted were entitled to, by the session as it was before.
+/// Asserts that the acting participant was in the call as doctor before the step.
 fn assert_entitled(before: &Session, step: &Step) {
     let (Step::Admit(_, Some(by)) | Step::Remove(_, Some(by), _) | Step::Mute(_, Some(by))) = step
     else {
@@ -335,7 +344,7 @@ fn assert_entitled(before: &Session, step: &Step) {
 
 proptest! {
     #[test]
-    fn whatever_happens_nobody_comes_back_and_the_events_tell_who_is_there(
+    fn no_history_revives_a_credential_and_the_events_match_the_participants(
         steps in prop::collection::vec(step(), 0..80),
         admission in prop::sample::select(Admission::ALL),
     ) {
@@ -360,7 +369,7 @@ proptest! {
             }
             history.session = change.session;
             history.check();
-            // What was just issued is good.
+            // A new credential is valid.
             for credential in &history.credentials[issued..] {
                 let entry = permit_entry(
                     &history.session, credential.role, &credential.user_id, credential.issued_at, NOW,
@@ -371,8 +380,8 @@ proptest! {
     }
 }
 
-fn arrival(name: &str, role: Role) -> Arrival {
-    Arrival {
+fn connect_request(name: &str, role: Role) -> ConnectRequest {
+    ConnectRequest {
         user_id: user(name),
         role,
         display_name: String::new(),
@@ -384,7 +393,7 @@ fn arrival(name: &str, role: Role) -> Arrival {
 fn only_removals_of_users_who_may_not_join_are_forgotten() {
     let mut session = session(Admission::Open);
     let remove = |session: &Session, name: &str| {
-        let change = session.removed(&user(name), &Actor::Backend, true, NOW);
+        let change = session.remove_participant(&user(name), &Actor::Backend, true, NOW);
         change.unwrap().unwrap().session
     };
     session = remove(&session, "patient");
@@ -392,7 +401,7 @@ fn only_removals_of_users_who_may_not_join_are_forgotten() {
         let name = format!("guest-{n}");
         let invite = Invite::new(user(&name), Role::Guest, String::new(), None);
         session = session
-            .invited(invite, &Actor::Backend, NOW)
+            .invite_user(invite, &Actor::Backend, NOW)
             .unwrap()
             .unwrap()
             .session;
@@ -404,37 +413,38 @@ fn only_removals_of_users_who_may_not_join_are_forgotten() {
 }
 
 #[test]
-fn a_full_session_takes_nobody_but_the_host() {
+fn only_the_host_may_enter_a_full_session() {
     let mut session = session(Admission::Open);
     for n in 0..MAX_PARTICIPANTS {
-        let arrived = session.arrived(arrival(&format!("guest-{n}"), Role::Guest), NOW);
-        session = arrived.unwrap().change.unwrap().session;
+        let connected =
+            session.connect_participant(connect_request(&format!("guest-{n}"), Role::Guest), NOW);
+        session = connected.unwrap().change.unwrap().session;
     }
-    let refused = session.arrived(arrival("patient", Role::Patient), NOW);
+    let refused = session.connect_participant(connect_request("patient", Role::Patient), NOW);
     assert_eq!(refused, Err(Error::SessionFull));
     assert!(
         session
-            .arrived(arrival("doctor-1", Role::Doctor), NOW)
+            .connect_participant(connect_request("doctor-1", Role::Doctor), NOW)
             .is_ok()
     );
 }
 
 #[test]
-fn a_name_is_given_once() {
+fn a_name_can_be_chosen_once() {
     let session = session(Admission::Open);
     let patient = user("patient");
-    let named = session.named("Ana", &patient_acting("patient"), NOW);
+    let named = session.set_given_name("Ana", &patient_acting("patient"), NOW);
     let named = named.unwrap().unwrap().session;
     assert_eq!(named.given_name(&patient), "Ana");
     assert_eq!(
-        named.named("Ana", &patient_acting("patient"), NOW),
+        named.set_given_name("Ana", &patient_acting("patient"), NOW),
         Ok(None)
     );
-    let refused = named.named("Rosa", &patient_acting("patient"), NOW);
+    let refused = named.set_given_name("Rosa", &patient_acting("patient"), NOW);
     assert_eq!(refused, Err(Error::NameGiven));
-    let arrived = named
-        .arrived(arrival("patient", Role::Patient), NOW)
+    let connected = named
+        .connect_participant(connect_request("patient", Role::Patient), NOW)
         .unwrap();
-    let arrived = arrived.change.unwrap().session;
-    assert_eq!(arrived.participants[0].display_name, "Ana");
+    let connected = connected.change.unwrap().session;
+    assert_eq!(connected.participants[0].display_name, "Ana");
 }

@@ -13,7 +13,7 @@ use crate::domain::place::Driver;
 use crate::domain::role::Role;
 use crate::domain::rules::create::UnplacedSession;
 use crate::domain::session::{
-    JoinWindow, Schedule, Session, SessionRequest, SessionState, SessionUpdate, Wish,
+    JoinWindow, Requested, Schedule, Session, SessionRequest, SessionState, SessionUpdate,
 };
 use crate::domain::time::Timestamp;
 
@@ -34,8 +34,8 @@ fn request(schedule: Schedule) -> SessionRequest {
         patient_id: user("patient"),
         schedule,
         labels: Labels::new(),
-        admission: Wish::none(Admission::default()),
-        max_participants: Wish::none(8),
+        admission: Requested::default_of(Admission::default()),
+        max_participants: Requested::default_of(8),
     }
 }
 
@@ -56,7 +56,7 @@ fn window() -> JoinWindow {
 enum Step {
     Join(bool, bool),
     Reschedule(Option<i64>, Option<i64>),
-    StandIn(u8),
+    ReplaceDoctor(u8),
     End,
 }
 
@@ -65,7 +65,7 @@ fn step() -> impl Strategy<Value = Step> {
         (any::<bool>(), any::<bool>()).prop_map(|(doctor, right)| Step::Join(doctor, right)),
         (option::of(-5000i64..5000), option::of(-5000i64..5000))
             .prop_map(|(start, end)| Step::Reschedule(start, end)),
-        (0u8..3).prop_map(Step::StandIn),
+        (0u8..3).prop_map(Step::ReplaceDoctor),
         Just(Step::End),
     ]
 }
@@ -84,9 +84,9 @@ fn apply(session: &Session, step: &Step, now: Timestamp) -> Result<Option<Change
             } else {
                 user("stranger")
             };
-            session.may_join(role, &who, &window(), now)?;
-            assert!(*right, "a stranger was admitted");
-            Ok(Some(session.token_issued(
+            session.join_deadline(role, &who, &window(), now)?;
+            assert!(*right, "a user without a role got a token");
+            Ok(Some(session.record_token(
                 who,
                 role,
                 "jti".into(),
@@ -101,16 +101,16 @@ fn apply(session: &Session, step: &Step, now: Timestamp) -> Result<Option<Change
                 scheduled_end_time: Some(end.map(at)),
                 ..SessionUpdate::default()
             };
-            session.updated(update, None, &Actor::Backend, now)
+            session.update(update, None, &Actor::Backend, now)
         }
-        Step::StandIn(n) => {
+        Step::ReplaceDoctor(n) => {
             let update = SessionUpdate {
                 doctor_id: Some(user(&format!("doctor-{n}"))),
                 ..SessionUpdate::default()
             };
-            session.updated(update, Some(session.version), &Actor::Backend, now)
+            session.update(update, Some(session.version), &Actor::Backend, now)
         }
-        Step::End => session.ended(Some("done".into()), &Actor::Backend, now),
+        Step::End => session.end(Some("done".into()), &Actor::Backend, now),
     }
 }
 
@@ -128,7 +128,7 @@ proptest! {
             let sequences: Vec<_> = change.events.iter().map(|event| event.sequence).collect();
             prop_assert_eq!(&sequences, &(session.version + 1..=change.session.version).collect::<Vec<_>>());
             prop_assert!(!sequences.is_empty());
-            prop_assert_eq!(change.before(), session.version);
+            prop_assert_eq!(change.base_version(), session.version);
             prop_assert!(change.session.update_time >= session.update_time);
             prop_assert!(change.events.iter().all(|event| event.time == change.session.update_time));
             prop_assert!(!change.session.schedule.is_reversed());
@@ -142,14 +142,14 @@ proptest! {
     }
 
     #[test]
-    fn the_door_is_open_exactly_inside_the_window(
+    fn tokens_are_issued_exactly_inside_the_join_window(
         start in option::of(-9000i64..9000), length in option::of(1i64..9000), now in -30_000i64..30_000
     ) {
         let schedule = Schedule {
             start: start.map(at),
             end: length.map(|length| at(start.unwrap_or(0) + length)),
         };
-        let outcome = session(schedule).may_join(Role::Patient, &user("patient"), &window(), at(now));
+        let outcome = session(schedule).join_deadline(Role::Patient, &user("patient"), &window(), at(now));
         let early = start.is_some_and(|start| now < start - 900);
         let late = length.is_some_and(|length| now >= start.unwrap_or(0) + length + 3600);
         match outcome {
@@ -170,34 +170,35 @@ proptest! {
     fn extreme_schedules_and_windows_do_not_panic(start: i64, end: i64, early: u64, late: u64, now: i64) {
         let schedule = Schedule { start: Some(Timestamp::from_millis(start)), end: Some(Timestamp::from_millis(end)) };
         let window = JoinWindow { early_secs: early, late_secs: late };
-        let _ = session(schedule).may_join(Role::Doctor, &user("doctor"), &window, Timestamp::from_millis(now));
+        let _ = session(schedule).join_deadline(Role::Doctor, &user("doctor"), &window, Timestamp::from_millis(now));
     }
 }
 
 #[test]
-fn nobody_takes_the_role_of_another() {
+fn a_user_cannot_join_in_the_role_of_another() {
     let session = session(Schedule::default());
     for (role, who) in [
         (Role::Doctor, "patient"),
         (Role::Patient, "doctor"),
         (Role::Doctor, "stranger"),
     ] {
-        let refused = session.may_join(role, &user(who), &window(), NOW);
+        let refused = session.join_deadline(role, &user(who), &window(), NOW);
         assert_eq!(refused, Err(Error::NotAParticipant { role }));
     }
 }
 
 #[test]
-fn the_end_is_told_before_the_hour_and_the_hour_before_the_person() {
+fn errors_report_the_end_first_then_the_join_window_then_the_user() {
     let schedule = Schedule {
         start: Some(at(100_000)),
         end: None,
     };
     let live = session(schedule);
-    let stranger = |session: &Session| session.may_join(Role::Doctor, &user("x"), &window(), at(0));
+    let stranger =
+        |session: &Session| session.join_deadline(Role::Doctor, &user("x"), &window(), at(0));
     assert!(matches!(stranger(&live), Err(Error::JoinTooEarly { .. })));
     let ended = live
-        .ended(Some("done".into()), &Actor::Backend, at(0))
+        .end(Some("done".into()), &Actor::Backend, at(0))
         .expect("the backend may")
         .expect("was live")
         .session;
@@ -221,20 +222,20 @@ fn a_conflict_names_every_field_that_differs_and_ignores_labels() {
 }
 
 #[test]
-fn an_update_that_changes_nothing_is_no_change() {
+fn an_update_without_differences_makes_no_change() {
     let session = session(Schedule::default());
     let same = SessionUpdate {
         doctor_id: Some(user("doctor")),
         labels: Some(Labels::new()),
         ..SessionUpdate::default()
     };
-    assert_eq!(session.updated(same, None, &Actor::Backend, NOW), Ok(None));
+    assert_eq!(session.update(same, None, &Actor::Backend, NOW), Ok(None));
 }
 
 #[test]
 fn a_stale_version_is_refused() {
     let session = session(Schedule::default());
-    let refused = session.updated(SessionUpdate::default(), Some(7), &Actor::Backend, NOW);
+    let refused = session.update(SessionUpdate::default(), Some(7), &Actor::Backend, NOW);
     assert_eq!(
         refused,
         Err(Error::VersionMismatch {
@@ -250,6 +251,6 @@ fn a_patient_cannot_become_the_doctor() {
         doctor_id: Some(user("patient")),
         ..SessionUpdate::default()
     };
-    let refused = session(Schedule::default()).updated(update, None, &Actor::Backend, NOW);
+    let refused = session(Schedule::default()).update(update, None, &Actor::Backend, NOW);
     assert!(matches!(refused, Err(Error::Validation(_))));
 }

@@ -1,4 +1,4 @@
-//! Join tokens: who gets one, until when, and the event that tells of it.
+//! Issues join tokens and records them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,11 +15,11 @@ use crate::domain::role::Role;
 use crate::domain::session::{JoinWindow, Session};
 use crate::domain::time::Timestamp;
 
-/// Who wants to join what.
+/// A request to join a session.
 pub struct JoinRequest {
     /// The session.
     pub session_id: SessionId,
-    /// The role asked for.
+    /// The requested role.
     pub role: Role,
     /// The user.
     pub user_id: UserId,
@@ -27,20 +27,20 @@ pub struct JoinRequest {
     pub display_name: String,
 }
 
-/// A join that was granted.
-pub struct JoinGrant {
+/// An issued join token.
+pub struct IssuedJoin {
     /// The session.
     pub session: Session,
-    /// The token to hand to the participant.
+    /// The token for the participant.
     pub token: JoinToken,
-    /// How long the token is good from now on.
+    /// How long the token is valid from now.
     pub expires_in: Duration,
     /// What the participant needs to exchange media.
     pub ticket: Ticket,
 }
 
 /// Issues join tokens.
-pub(super) struct Grants {
+pub(super) struct Joins {
     pub(super) changes: Arc<Changes>,
     pub(super) tokens: Arc<Tokens>,
     pub(super) tickets: Arc<Tickets>,
@@ -49,19 +49,19 @@ pub(super) struct Grants {
     pub(super) token_ttl_secs: u64,
 }
 
-/// How often a ticket is asked for when the session moves to another place meanwhile.
-const TICKETS_ASKED_MAX: u32 = 3;
+/// How many tickets are requested if the session keeps moving to other places.
+const TICKET_REQUESTS_MAX: u32 = 3;
 
-/// What came of a look at a session.
+/// The outcome of a decision.
 enum Outcome<T> {
     Decided(T),
-    /// Its node must be asked for a ticket first.
+    /// The node must issue a ticket first.
     NeedsTicket(Session),
 }
 
-impl Grants {
-    /// Decides over a session and the ticket of who joins it, and commits what was decided. A driver that has to ask its node does
-    /// so before the commit and outside the session's turn: when the node fails, the session tells of no token without a ticket.
+impl Joins {
+    /// Decides over a session and the joining participant's ticket, and commits the decision. A driver that must ask its node does so
+    /// before the commit and outside the session's turn: if the node fails, no token is recorded without a ticket.
     ///
     /// # Errors
     /// Those of `decide` and of the driver; those of [`Changes::change`]
@@ -71,7 +71,7 @@ impl Grants {
         decide: impl Fn(&Session, Ticket) -> Result<Decision<T>, Error>,
     ) -> Result<T, Error> {
         let mut asked: Option<(Place, Ticket)> = None;
-        for _ in 0..=TICKETS_ASKED_MAX {
+        for _ in 0..=TICKET_REQUESTS_MAX {
             let changing = self.changes.change(&request.session_id, |session| {
                 let asked = asked.as_ref().filter(|(place, _)| *place == session.place);
                 let ticket = match asked {
@@ -97,21 +97,21 @@ impl Grants {
                 }
             }
         }
-        Err(self.changes.contention())
+        Err(self.changes.contention_error())
     }
 
-    /// Issues a token to a user who may join at `good_from`. It lives from then on as long as any.
+    /// Issues a token that is valid from `valid_from` for the usual time, if the user may join then.
     ///
     /// # Errors
-    /// Those of [`Session::may_join`]
-    pub(super) fn grant(
+    /// Those of [`Session::join_deadline`]
+    pub(super) fn decide_join(
         &self,
         request: &JoinRequest,
         session: &Session,
         ticket: Ticket,
         actor: &Actor,
-        good_from: Timestamp,
-    ) -> Result<Decision<JoinGrant>, Error> {
+        valid_from: Timestamp,
+    ) -> Result<Decision<IssuedJoin>, Error> {
         let JoinRequest {
             session_id: _,
             role,
@@ -119,14 +119,14 @@ impl Grants {
             display_name,
         } = request;
         let now = self.clock.now();
-        let closes = session.may_join(*role, user_id, &self.window, good_from)?;
-        let lived = good_from.plus_secs(self.token_ttl_secs);
-        let expire_time = closes.map_or(lived, |closes| closes.min(lived));
+        let closes = session.join_deadline(*role, user_id, &self.window, valid_from)?;
+        let ttl_ends = valid_from.plus_secs(self.token_ttl_secs);
+        let expire_time = closes.map_or(ttl_ends, |closes| closes.min(ttl_ends));
         let token = self
             .tokens
             .issue(session, *role, user_id, display_name, now, expire_time)
             .map_err(|_| Error::Internal)?;
-        let change = session.token_issued(
+        let change = session.record_token(
             user_id.clone(),
             *role,
             token.jti.clone(),
@@ -134,13 +134,13 @@ impl Grants {
             actor,
             now,
         );
-        let grant = JoinGrant {
+        let issued = IssuedJoin {
             session: change.session.clone(),
-            // From the token's own `iat`, so that it is the whole number of seconds that was configured.
+            // Counted from the token's `iat`, so that it is the configured number of whole seconds.
             expires_in: token.expire_time.since(now.floor_to_secs()),
             token,
             ticket,
         };
-        Ok(Decision::Commit(Box::new(change), grant))
+        Ok(Decision::Commit(Box::new(change), issued))
     }
 }

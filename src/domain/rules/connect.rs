@@ -1,57 +1,63 @@
-//! How participants connect, and how they leave.
+//! Connects and disconnects participants.
 
-use super::events::{admitted, joined, left};
+use super::events::{admitted_events, joined_event, left_event};
 use crate::domain::access::permit_departure;
 use crate::domain::actor::Actor;
 use crate::domain::change::Change;
 use crate::domain::error::Error;
 use crate::domain::event::EventKind;
 use crate::domain::id::UserId;
-use crate::domain::participant::{Admission, Arrival, LeaveCause, Participant, ParticipantStatus};
+use crate::domain::participant::{
+    Admission, ConnectRequest, LeaveCause, Participant, ParticipantStatus,
+};
 use crate::domain::role::Action;
 use crate::domain::session::{Session, SessionState};
 use crate::domain::time::Timestamp;
 
-/// What became of an arrival.
+/// The outcome of a connect.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Arrived {
-    /// The session with them in it; `None` when they were there already, on the same instance.
+pub struct ConnectOutcome {
+    /// The change; `None` if they were connected already, to the same instance.
     pub change: Option<Change>,
-    /// Whether they were there before.
+    /// Whether they were connected before.
     pub resumed: bool,
-    /// Who was let in by their coming.
-    pub let_in: Vec<UserId>,
+    /// The waiting participants who are admitted because the host connected.
+    pub admitted_with_host: Vec<UserId>,
 }
 
 impl Session {
-    /// Somebody connected. The first one makes the session active; a host lets in those who waited for one.
+    /// Connects a participant. The first one activates the session; the host's arrival admits waiting participants.
     ///
     /// # Errors
     /// [`Error::SessionEnded`]; [`Error::SessionFull`]
-    pub fn arrived(&self, arrival: Arrival, now: Timestamp) -> Result<Arrived, Error> {
+    pub fn connect_participant(
+        &self,
+        request: ConnectRequest,
+        now: Timestamp,
+    ) -> Result<ConnectOutcome, Error> {
         self.require_live()?;
         let actor = &Actor::Participant {
-            role: arrival.role,
-            user_id: arrival.user_id.clone(),
+            role: request.role,
+            user_id: request.user_id.clone(),
         };
-        // A guest who stands in for the doctor comes anew, as the host.
-        let changed_role = match self.participant(&arrival.user_id) {
-            Some(present) if present.role == arrival.role => {
-                return Ok(self.resumed(present.clone(), arrival, actor, now));
+        // A guest who became the doctor connects again, as the host.
+        let changed_role = match self.participant(&request.user_id) {
+            Some(present) if present.role == request.role => {
+                return Ok(self.reconnect_participant(present.clone(), request, actor, now));
             }
             present => present,
         };
         let full = self.participants.len() >= usize::from(self.max_participants);
-        if full && !arrival.role.may(Action::SkipLimit) {
+        if full && !request.role.may(Action::SkipLimit) {
             return Err(Error::SessionFull);
         }
-        let status = self.status_on_arrival(&arrival);
-        let Arrival {
+        let status = self.status_on_connect(&request);
+        let ConnectRequest {
             user_id,
             role,
             display_name,
             instance_id,
-        } = arrival;
+        } = request;
         let display_name = if display_name.is_empty() {
             self.given_name(&user_id).to_owned()
         } else {
@@ -63,14 +69,14 @@ impl Session {
                 && participant.status == ParticipantStatus::Waiting
                 && participant.user_id != user_id
         };
-        let let_in: Vec<_> = self
+        let admitted_with_host: Vec<_> = self
             .participants
             .iter()
             .filter(waits_for_host)
             .map(|waiting| (waiting.user_id.clone(), waiting.role))
             .collect();
         let mut kinds: Vec<_> = changed_role
-            .map(|before| left(before, LeaveCause::Replaced))
+            .map(|before| left_event(before, LeaveCause::Replaced))
             .into_iter()
             .collect();
         kinds.push(match status {
@@ -78,13 +84,16 @@ impl Session {
                 user_id: user_id.clone(),
                 role,
             },
-            ParticipantStatus::Admitted => joined(&user_id, role, false),
+            ParticipantStatus::Admitted => joined_event(&user_id, role, false),
         });
-        for (waiting, waiting_role) in &let_in {
-            kinds.extend(admitted(waiting, *waiting_role, None));
+        for (waiting, waiting_role) in &admitted_with_host {
+            kinds.extend(admitted_events(waiting, *waiting_role, None));
         }
-        let let_in: Vec<_> = let_in.into_iter().map(|(user_id, _)| user_id).collect();
-        let change = self.changed(actor, now, kinds, |session| {
+        let admitted_with_host: Vec<_> = admitted_with_host
+            .into_iter()
+            .map(|(user_id, _)| user_id)
+            .collect();
+        let change = self.next_version(actor, now, kinds, |session| {
             session.state = SessionState::Active;
             session.empty_since = None;
             session
@@ -98,23 +107,23 @@ impl Session {
                 connect_time: now,
                 instance_id,
             });
-            for user_id in &let_in {
+            for user_id in &admitted_with_host {
                 session.set_admitted(user_id);
             }
         });
-        Ok(Arrived {
+        Ok(ConnectOutcome {
             change: Some(change),
             resumed: false,
-            let_in,
+            admitted_with_host,
         })
     }
 
-    fn status_on_arrival(&self, arrival: &Arrival) -> ParticipantStatus {
-        let passes = arrival.role.may(Action::SkipWaiting)
+    fn status_on_connect(&self, request: &ConnectRequest) -> ParticipantStatus {
+        let passes = request.role.may(Action::SkipWaiting)
             || match self.admission {
                 Admission::Open => true,
                 Admission::WhenHostPresent => self.host_is_present(),
-                Admission::Manual => self.let_in.contains(&arrival.user_id),
+                Admission::Manual => self.admitted_users.contains(&request.user_id),
             };
         if passes {
             ParticipantStatus::Admitted
@@ -123,42 +132,42 @@ impl Session {
         }
     }
 
-    /// A participant who is there connects once more: nothing changes, unless another instance holds them now.
-    fn resumed(
+    /// Reconnects a connected participant. Nothing changes unless the connection moved to another instance.
+    fn reconnect_participant(
         &self,
         present: Participant,
-        arrival: Arrival,
+        request: ConnectRequest,
         actor: &Actor,
         now: Timestamp,
-    ) -> Arrived {
-        let moved = present.instance_id != arrival.instance_id;
+    ) -> ConnectOutcome {
+        let moved = present.instance_id != request.instance_id;
         let change = moved.then(|| {
             let kind = match present.status {
                 ParticipantStatus::Waiting => EventKind::ParticipantWaiting {
                     user_id: present.user_id.clone(),
                     role: present.role,
                 },
-                ParticipantStatus::Admitted => joined(&present.user_id, present.role, true),
+                ParticipantStatus::Admitted => joined_event(&present.user_id, present.role, true),
             };
-            self.changed(actor, now, vec![kind], |session| {
-                session.with_participant(&present.user_id, |participant| {
-                    participant.instance_id = arrival.instance_id;
+            self.next_version(actor, now, vec![kind], |session| {
+                session.update_participant(&present.user_id, |participant| {
+                    participant.instance_id = request.instance_id;
                 });
             })
         });
-        Arrived {
+        ConnectOutcome {
             change,
             resumed: true,
-            let_in: Vec::new(),
+            admitted_with_host: Vec::new(),
         }
     }
 
-    /// A participant's stay ends: they left, or their connection is lost. `None` when they are not there, or another instance
-    /// holds their connection by now.
+    /// Disconnects a participant who left or whose connection is lost. `None` if they are not connected, or have moved to another
+    /// instance.
     ///
     /// # Errors
     /// [`Error::NotAllowed`]
-    pub fn departed(
+    pub fn disconnect_participant(
         &self,
         user_id: &UserId,
         instance_id: &str,
@@ -172,19 +181,19 @@ impl Session {
         let Some(participant) = held_here.filter(|_| self.state != SessionState::Ended) else {
             return Ok(None);
         };
-        let kind = left(participant, actor.leave_cause());
-        Ok(Some(self.changed(actor, now, vec![kind], |session| {
-            session.drop_participants(now, |participant| participant.user_id == *user_id);
+        let kind = left_event(participant, actor.leave_cause());
+        Ok(Some(self.next_version(actor, now, vec![kind], |session| {
+            session.remove_participants_where(now, |participant| participant.user_id == *user_id);
         })))
     }
 
     pub(super) fn set_admitted(&mut self, user_id: &UserId) {
-        self.with_participant(user_id, |participant| {
+        self.update_participant(user_id, |participant| {
             participant.status = ParticipantStatus::Admitted;
         });
     }
 
-    pub(super) fn with_participant(
+    pub(super) fn update_participant(
         &mut self,
         user_id: &UserId,
         apply: impl FnOnce(&mut Participant),
@@ -198,14 +207,14 @@ impl Session {
         }
     }
 
-    pub(super) fn drop_participants(
+    pub(super) fn remove_participants_where(
         &mut self,
         now: Timestamp,
         gone: impl Fn(&Participant) -> bool,
     ) {
         let before = self.participants.len();
         self.participants.retain(|participant| !gone(participant));
-        // A session that nobody has entered yet is not one that everybody left.
+        // A session that never had a participant does not count as left.
         if self.participants.is_empty() && before > 0 {
             self.empty_since = Some(now);
         }
