@@ -212,7 +212,7 @@ impl Service {
             readiness: readiness.clone(),
             metrics: Arc::clone(&metrics),
         };
-        worker::start(
+        worker::start_tasks(
             &config.worker,
             &worker_parts,
             &tasks,

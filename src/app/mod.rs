@@ -26,7 +26,7 @@ pub use liveness::{Liveness, LivenessTimes};
 pub use nodes::Nodes;
 pub use participants::Participants;
 pub use sessions::{Created, EndingConfig, SessionKey, Sessions};
-pub use signalling::{Signalling, StayConfig};
+pub use signalling::{Signalling, SignallingTimes};
 pub use unreadable::UnreadableConfig;
 pub use upkeep::{Upkeep, UpkeepConfig};
 
@@ -61,8 +61,8 @@ pub struct Config {
     pub contention: ContentionConfig,
     /// How sessions are watched.
     pub watch: WatchConfig,
-    /// How long participants stay without a new join link, and without a connection.
-    pub stay: StayConfig,
+    /// How long participants may return without a new join link, and after a lost connection.
+    pub signalling: SignallingTimes,
     /// When the service ends sessions.
     pub ending: EndingConfig,
     /// How sessions that cannot be read are set aside.
@@ -194,7 +194,7 @@ impl App {
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),
             window: config.ending.window,
-            stay: config.stay,
+            times: config.signalling,
             instance_id: instance_id.clone(),
             tasks: tasks.clone(),
             closing: closing.clone(),

@@ -134,7 +134,7 @@ impl Participants {
                 )
             })
             .await?;
-        self.metrics.token_issued(invite.role.name());
+        self.metrics.count_token(invite.role.name());
         Ok(issued)
     }
 

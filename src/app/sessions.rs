@@ -77,7 +77,7 @@ impl Sessions {
             let latest = self
                 .access
                 .sessions
-                .latest(&request.appointment_id)
+                .latest_session(&request.appointment_id)
                 .await
                 .map_err(|error| self.access.error(&error))?;
             if let Some(session) = &latest
@@ -108,7 +108,8 @@ impl Sessions {
             let inserted = self.insert(unplaced).await?;
             if let Inserted::Stored(change) = inserted {
                 let Change { session, events: _ } = *change;
-                self.metrics.assignment(session.place.node_id.as_str());
+                self.metrics
+                    .count_assignment(session.place.node_id.as_str());
                 return Ok(Created {
                     session,
                     created: true,
@@ -132,7 +133,7 @@ impl Sessions {
                 self.joins.decide_join(request, session, ticket, actor, now)
             })
             .await?;
-        self.metrics.token_issued(request.role.name());
+        self.metrics.count_token(request.role.name());
         Ok(issued)
     }
 
@@ -147,7 +148,7 @@ impl Sessions {
             SessionKey::Appointment(appointment_id) => {
                 self.access
                     .within_budget(async {
-                        let found = self.access.sessions.latest(appointment_id).await;
+                        let found = self.access.sessions.latest_session(appointment_id).await;
                         found
                             .map_err(|error| self.access.error(&error))?
                             .ok_or(Error::SessionNotFound)

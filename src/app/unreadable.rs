@@ -102,7 +102,7 @@ impl Unreadable {
             let entry = Entry { part, retry_at };
             inner.entries.insert(session_id.clone(), entry);
         }
-        self.metrics.unreadable_sessions(inner.entries.len());
+        self.metrics.set_unreadable_sessions(inner.entries.len());
         if inner.logged.len() >= 2 * self.config.max
             || !inner
                 .logged
@@ -168,7 +168,7 @@ impl Unreadable {
         let mut inner = self.lock();
         if inner.entries.remove(session_id).is_some() {
             inner.full = false;
-            self.metrics.unreadable_sessions(inner.entries.len());
+            self.metrics.set_unreadable_sessions(inner.entries.len());
         }
     }
 
@@ -180,7 +180,7 @@ impl Unreadable {
             for blocks_changes in [true, false] {
                 inner.logged.remove(&(session_id.clone(), blocks_changes));
             }
-            self.metrics.unreadable_sessions(inner.entries.len());
+            self.metrics.set_unreadable_sessions(inner.entries.len());
             drop(inner);
             tracing::info!(
                 session_id = session_id.as_str(),

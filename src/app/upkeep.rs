@@ -70,7 +70,7 @@ impl Upkeep {
         let overdue = self
             .access
             .sessions
-            .overdue(ends_before, empty_before, limit)
+            .overdue_sessions(ends_before, empty_before, limit)
             .await
             .map_err(|error| self.access.error(&error))?;
         let mut unended = Vec::new();
@@ -147,7 +147,10 @@ impl Upkeep {
     /// [`Error::StoreUnavailable`]
     pub async fn write_heartbeat(&self, liveness: &mut Liveness) -> Result<(), Error> {
         let heartbeat = liveness.next_heartbeat(self.clock.now());
-        let written = self.instances.beat(&self.instance_id, heartbeat).await;
+        let written = self
+            .instances
+            .write_heartbeat(&self.instance_id, heartbeat)
+            .await;
         written.map_err(|error| self.access.error(&error))
     }
 
@@ -156,7 +159,7 @@ impl Upkeep {
     /// # Errors
     /// [`Error::StoreUnavailable`]
     pub async fn find_dead_instances(&self, liveness: &mut Liveness) -> Result<Vec<String>, Error> {
-        let heartbeats = self.instances.instances(INSTANCES_MAX).await;
+        let heartbeats = self.instances.heartbeats(INSTANCES_MAX).await;
         let mut heartbeats = heartbeats.map_err(|error| self.access.error(&error))?;
         heartbeats.retain(|(instance_id, _)| *instance_id != self.instance_id);
         Ok(liveness.observe_heartbeats(heartbeats, Instant::now()))
@@ -170,11 +173,11 @@ impl Upkeep {
     pub async fn sweep_dead_instances(&self, dead: &[String]) -> Result<(), Error> {
         for instance_id in dead {
             let limit = BATCH + self.access.unreadable.len();
-            let held = self.instances.held_by(instance_id, limit).await;
+            let held = self.instances.sessions_held_by(instance_id, limit).await;
             let held = held.map_err(|error| self.access.error(&error))?;
             // Only when no participant is left; the next run finds failed changes again.
             if held.is_empty() {
-                let deleted = self.instances.forget_instance(instance_id).await;
+                let deleted = self.instances.remove_instance(instance_id).await;
                 deleted.map_err(|error| self.access.error(&error))?;
             }
             for session_id in self.without_set_aside(held) {
@@ -192,13 +195,13 @@ impl Upkeep {
     /// [`Error::StoreUnavailable`]
     pub async fn measure_clock_skew(&self) -> Result<(), Error> {
         let sent = self.clock.now();
-        let clock = self.store.clock().await;
+        let clock = self.store.server_time().await;
         let received = self.clock.now();
         let Some(clock) = clock.map_err(|error| self.access.error(&error))? else {
             return Ok(());
         };
         let skew = ClockSkew::of(sent, clock, received);
-        self.metrics.clock_skew(skew.millis);
+        self.metrics.set_clock_skew(skew.millis);
         self.clock_watch.report(skew, self.config.clock_skew_warn);
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Credentials: the secret that backends show, and the tokens that participants show.
+//! Credentials: the internal secret of backends, and the tokens of participants.
 
 pub mod secret;
 pub mod token;

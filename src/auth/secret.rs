@@ -1,37 +1,37 @@
-//! The internal secret that every call of a backend carries.
+//! The internal secret, which every call of a backend carries.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use secrecy::{ExposeSecret as _, SecretString};
 use subtle::{Choice, ConstantTimeEq as _};
 
-/// The secret in force and, while rotating, the one before it.
+/// The current secret and, during a rotation, the previous one.
 pub struct InternalSecrets {
     current: [u8; 32],
     previous: Option<[u8; 32]>,
 }
 
-/// Which secret a caller showed.
+/// The secret that a call carried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AcceptedSecret {
-    /// The one in force.
+    /// The current secret.
     Current,
-    /// The one before it.
+    /// The previous secret.
     Previous,
 }
 
-/// Why a caller is not let in.
+/// Why a call is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SecretError {
-    /// The caller showed no secret.
+    /// The call carries no secret.
     #[error("no secret was shown")]
     Missing,
-    /// The caller showed a wrong secret.
+    /// The call carries a wrong secret.
     #[error("the secret is wrong")]
     Invalid,
 }
 
 impl InternalSecrets {
-    /// Accepts `current` and, while rotating, `previous`.
+    /// Accepts `current` and, during a rotation, `previous`.
     pub fn new(current: &SecretString, previous: Option<&SecretString>) -> Self {
         let digest = |secret: &SecretString| sha256(secret.expose_secret().as_bytes());
         Self {
@@ -40,7 +40,7 @@ impl InternalSecrets {
         }
     }
 
-    /// Compares digests, each with each, in a time that depends neither on where nor on how long the secrets differ.
+    /// Compares digests in constant time, independent of the secrets' content and length.
     ///
     /// # Errors
     /// [`SecretError`]

@@ -1,5 +1,5 @@
-//! Join tokens: short-lived JWTs that tell an SFU node or the join page who a participant is. Described for their readers
-//! in docs/tokens.md.
+//! Join tokens: short-lived JWTs that identify a participant to an SFU node or the join page. docs/tokens.md describes them
+//! for verifiers.
 
 use aws_lc_rs::hmac;
 use aws_lc_rs::signature::Ed25519KeyPair;
@@ -19,10 +19,10 @@ pub const SECRET_BYTES_MIN: usize = 32;
 /// How far `nbf` is set back and how far clocks may differ, so that a fresh token is never "not yet valid".
 pub const CLOCK_SKEW_SECS: u64 = 60;
 
-/// Where a key comes from.
+/// The source of a key.
 #[derive(Debug, Clone)]
 pub enum KeySource {
-    /// A secret shared with whoever verifies: HS256.
+    /// A secret shared with the verifiers (HS256).
     Secret(SecretString),
     /// A PKCS #8 private key in PEM: EdDSA (Ed25519) or ES256 (P-256).
     Pem(SecretString),
@@ -31,9 +31,9 @@ pub enum KeySource {
 /// Settings of join tokens.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Signs and verifies.
+    /// The key that signs and verifies.
     pub current: KeySource,
-    /// Still verify, while rotating.
+    /// Keys that only verify, during a rotation.
     pub previous: Vec<KeySource>,
     /// The `iss` claim.
     pub issuer: String,
@@ -52,24 +52,24 @@ pub enum KeyError {
     Pem,
 }
 
-/// Why a token lets nobody in.
+/// Why a token is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidToken {
-    /// It was ours, and its time is over.
+    /// The service issued it, but it has expired.
     #[error("the token has expired")]
     Expired,
-    /// It is not one of ours, or not for this purpose. Says no more: its bearer need not know why.
+    /// The service did not issue it, or not for this purpose. Gives no details, because its bearer does not need them.
     #[error("the token is not valid")]
     Forged,
 }
 
-/// What a credential is for; a credential for one purpose is refused for the other.
+/// The purpose of a credential; a credential for one purpose is refused for the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// To open the join page, or to connect to the SFU.
+    /// A join token: opens the join page, or connects to the SFU.
     Join,
-    /// To stay in the session: the join page's cookie, which a join token is exchanged for.
-    Stay,
+    /// The join page's cookie, for which a join token is exchanged.
+    Page,
 }
 
 impl KeySource {
@@ -79,17 +79,17 @@ impl KeySource {
     /// [`KeyError`]
     pub fn check(&self) -> Result<(), KeyError> {
         install_provider();
-        Key::read(self).map(|_| ())
+        Key::parse(self).map(|_| ())
     }
 }
 
 /// Chooses the cryptography behind jsonwebtoken, which panics without a choice.
 fn install_provider() {
-    // Fails only when it was installed before, which is as well.
+    // Fails only if a provider is already installed.
     let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
 }
 
-/// What a token says.
+/// The claims of a token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Claims {
@@ -101,32 +101,32 @@ pub struct Claims {
     pub room_name: String,
     /// The role's name.
     pub role: String,
-    /// What the bearer may do in the session.
+    /// The bearer's permissions in the session.
     pub permissions: Vec<String>,
     /// The session's SFU node.
     pub sfu_node_id: String,
     /// The name to show; may be empty.
     pub name: String,
-    /// Who issued it.
+    /// The issuer.
     pub iss: String,
-    /// Whom it is for.
+    /// The audience.
     pub aud: String,
-    /// Its own id.
+    /// The token's id.
     pub jti: String,
     /// When it was issued, in Unix seconds.
     pub iat: i64,
-    /// From when on it is good.
+    /// The start of its validity, in Unix seconds.
     pub nbf: i64,
-    /// Until when it is good.
+    /// The end of its validity, in Unix seconds.
     pub exp: i64,
-    /// The sequence of the session's event that tells of its issue: what was issued until a removal is dead.
+    /// The sequence of the session's event that records its issue: credentials issued before a removal are revoked.
     #[serde(default)]
     pub issued_at_sequence: i64,
 }
 
-/// A token that was issued.
+/// An issued token.
 pub struct JoinToken {
-    /// The JWT. A credential: never to be logged or stored.
+    /// The JWT. A credential: never log or store it.
     pub jwt: String,
     /// Its `jti`.
     pub jti: String,
@@ -139,7 +139,7 @@ struct Key {
     algorithm: Algorithm,
     signing: EncodingKey,
     verifying: DecodingKey,
-    /// What others need to verify; a shared secret has none.
+    /// The public key for verifiers; `None` for a shared secret.
     public: Option<Jwk>,
 }
 
@@ -159,21 +159,21 @@ impl Tokens {
     pub fn new(config: &Config) -> Result<Self, KeyError> {
         install_provider();
         Ok(Self {
-            current: Key::read(&config.current)?,
+            current: Key::parse(&config.current)?,
             previous: config
                 .previous
                 .iter()
-                .map(Key::read)
+                .map(Key::parse)
                 .collect::<Result<_, _>>()?,
             issuer: config.issuer.clone(),
             audience: config.audience.clone(),
         })
     }
 
-    /// A token for a participant, good from now until `expire_time`, of which whole seconds count.
+    /// Issues a token for a participant, valid from now until `expire_time`, cut to whole seconds.
     ///
     /// # Errors
-    /// [`KeyError`] when the key does not sign, which reading it has ruled out.
+    /// [`KeyError`] when the key does not sign, which [`Tokens::new`] has ruled out.
     pub fn issue(
         &self,
         session: &Session,
@@ -207,13 +207,17 @@ impl Tokens {
         })
     }
 
-    /// The credential that a join token is exchanged for: the same claims for another purpose, until `exp_secs`.
+    /// Issues the page credential for a join token's claims, valid until `exp_secs`.
     ///
     /// # Errors
-    /// [`KeyError`] when the key does not sign, which reading it has ruled out.
-    pub fn exchange(&self, claims: &Claims, exp_secs: i64) -> Result<String, KeyError> {
+    /// [`KeyError`] when the key does not sign, which [`Tokens::new`] has ruled out.
+    pub fn issue_page_credential(
+        &self,
+        claims: &Claims,
+        exp_secs: i64,
+    ) -> Result<String, KeyError> {
         self.current.sign(&Claims {
-            aud: self.audience(Purpose::Stay),
+            aud: self.audience(Purpose::Page),
             exp: exp_secs,
             ..claims.clone()
         })
@@ -222,11 +226,11 @@ impl Tokens {
     fn audience(&self, purpose: Purpose) -> String {
         match purpose {
             Purpose::Join => self.audience.clone(),
-            Purpose::Stay => format!("{}/stay", self.audience),
+            Purpose::Page => format!("{}/stay", self.audience),
         }
     }
 
-    /// The claims of a token that one of our keys signed, for that purpose, and that is good now.
+    /// Returns the claims of a token that one of our keys signed for `purpose` and that is valid now.
     ///
     /// # Errors
     /// [`InvalidToken`] for anything else.
@@ -236,7 +240,7 @@ impl Tokens {
             .chain(&self.previous)
             .find(|key| header.kid.as_deref() == Some(key.kid.as_str()))
             .ok_or(InvalidToken::Forged)?;
-        // The algorithm is the key's, whatever the header says of it.
+        // The key decides the algorithm, not the token's header.
         let mut validation = Validation::new(key.algorithm);
         validation.leeway = CLOCK_SKEW_SECS;
         validation.validate_nbf = true;
@@ -271,7 +275,7 @@ fn ed25519_key(pem: &[u8]) -> Option<EncodingKey> {
 }
 
 impl Key {
-    fn read(source: &KeySource) -> Result<Self, KeyError> {
+    fn parse(source: &KeySource) -> Result<Self, KeyError> {
         match source {
             KeySource::Secret(secret) => Self::from_secret(secret.expose_secret().as_bytes()),
             KeySource::Pem(pem) => Self::from_pem(pem.expose_secret().as_bytes()),
@@ -282,7 +286,7 @@ impl Key {
         if secret.len() < SECRET_BYTES_MIN {
             return Err(KeyError::SecretTooShort);
         }
-        // Names the key without telling of it: whoever holds a token has an HMAC under the key anyway.
+        // This id does not reveal the key: every token already contains an HMAC under it.
         let mac = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), b"kid");
         let kid = mac
             .as_ref()
@@ -311,7 +315,7 @@ impl Key {
             .ok_or(KeyError::Pem)
     }
 
-    /// `None` when the key is not of that algorithm after all: the way to know is to use it.
+    /// `None` when the key is not of that algorithm, which only a trial signature shows.
     fn from_private(algorithm: Algorithm, signing: EncodingKey) -> Option<Self> {
         let mut public = Jwk::from_encoding_key(&signing, algorithm).ok()?;
         let kid = public.thumbprint(ThumbprintHash::SHA256).ok()?;

@@ -8,13 +8,13 @@ use tokio::sync::watch;
 use super::{Bus, ChangeSubscription, Message, Relay, RelayQueue, RelaySubscription, Unsubscribe};
 use crate::domain::id::SessionId;
 
-/// Reaches the subscribers of this process.
+/// A bus that reaches the subscribers of this process.
 #[derive(Default)]
 pub struct LocalBus {
     subscribers: Arc<Subscribers>,
 }
 
-/// Holds only sessions that have a subscriber. Each lock is held for a look-up and for putting into queues that never wait.
+/// Has entries only for sessions with a subscriber. Each lock is held only for a look-up and for queueing without waiting.
 #[derive(Default)]
 struct Subscribers {
     changes: Mutex<HashMap<SessionId, watch::Sender<()>>>,
@@ -22,7 +22,7 @@ struct Subscribers {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing below panics while it holds a lock, and each map is sound at every step.
+    // No code panics while it holds a lock, and each map is consistent at every step.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_session_is_held_as_long_as_its_last_subscription() {
+    async fn a_session_is_removed_with_its_last_subscription() {
         let bus = LocalBus::default();
         let session_id = SessionId::from_stored("sess_1".into());
         let mut first = bus.subscribe_changes(&session_id);

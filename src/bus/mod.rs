@@ -6,12 +6,12 @@
 //! - **At most once.** A message can be lost, and it never arrives twice. A lost [`Message::Changed`] costs one poll of the
 //!   store. A lost [`Relay`] is a message that a page repeats or does without, never a removal or an end: those follow from
 //!   the session's events.
-//! - **By session.** A subscription receives messages of its session only. The bus does not look at [`Relay::to`]: it cannot
-//!   know which participants are connected where. Signalling's rooms filter by target.
+//! - **By session.** A subscription receives messages of its session only. The bus ignores [`Relay::to`], because it does
+//!   not know where participants are connected. Signalling's rooms filter by target.
 //! - **In order per sender.** A subscription receives the relays of one sender in the order in which they were published.
 //! - **Asynchronous.** Publishing never waits and never runs a subscriber's code.
-//! - **Bounded.** Hints that a subscriber has not taken count as one. A subscription holds [`RELAYS_WAITING_MAX`] relays; when
-//!   it is full, further relays are dropped for this subscription alone, which is told so by [`Delivery::Lagged`].
+//! - **Bounded.** Hints that a subscriber has not read are merged into one. A subscription holds [`RELAYS_WAITING_MAX`] relays; when
+//!   it is full, further relays are dropped for this subscription only, and it receives [`Delivery::Lagged`].
 //!
 //! Messages are plain values that can be written to a wire. A bus between instances goes into a file beside `local.rs` and
 //! its line into the suite.
@@ -26,14 +26,14 @@ use tokio::sync::{mpsc, watch};
 
 use crate::domain::id::{SessionId, UserId};
 
-/// How many relays a subscription holds for a subscriber that has not taken them yet. A call of ten participants sends about
+/// How many unread relays a subscription holds. A call of ten participants sends about
 /// 2,000 while they connect, within seconds.
 pub const RELAYS_WAITING_MAX: usize = 1024;
 
-/// What is published.
+/// A published message.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Message {
-    /// A hint that a session changed, published after the commit: look into the store.
+    /// A hint that a session changed, published after the commit. The store has the truth.
     Changed(SessionId),
     /// A message from one participant to others.
     Relay(Relay),
@@ -78,7 +78,7 @@ impl RelayKind {
     }
 }
 
-/// Carries messages by session; see the module's documentation for what it promises.
+/// Carries messages by session; see the module's documentation for its promises.
 pub trait Bus: Send + Sync {
     /// Hands a message to the subscriptions of its session.
     fn publish(&self, message: Message);
@@ -86,8 +86,8 @@ pub trait Bus: Send + Sync {
     /// Subscribes to [`Message::Changed`] of a session, from now on.
     fn subscribe_changes(&self, session_id: &SessionId) -> ChangeSubscription;
 
-    /// Subscribes to [`Message::Relay`] of a session, from now on. Apart from the changes, so that code which only waits for
-    /// changes holds no queue of relays.
+    /// Subscribes to [`Message::Relay`] of a session, from now on. Separate from the changes, so that code which only waits
+    /// for changes holds no queue of relays.
     fn subscribe_relays(&self, session_id: &SessionId) -> RelaySubscription;
 }
 
@@ -120,12 +120,12 @@ pub struct RelaySubscription {
 pub enum Delivery {
     /// The next relay.
     Relay(Arc<Relay>),
-    /// So many relays were dropped since the last call because the subscriber was too slow.
+    /// The number of relays dropped since the last call because the subscriber was too slow.
     Lagged(u64),
 }
 
 impl RelaySubscription {
-    /// Waits for the next relay. Waits for ever when the bus is gone. Cancelling the call loses nothing.
+    /// Waits for the next relay. Waits for ever when the bus is gone. Cancel-safe.
     pub async fn next(&mut self) -> Delivery {
         let dropped = self.dropped.swap(0, Ordering::Relaxed);
         if dropped > 0 {

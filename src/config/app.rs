@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::env::Env;
 use super::{SECS_MAX, millis};
 use crate::app::{
-    Config, ContentionConfig, EndingConfig, StayConfig, StoreWaitConfig, UnreadableConfig,
+    Config, ContentionConfig, EndingConfig, SignallingTimes, StoreWaitConfig, UnreadableConfig,
     WatchConfig,
 };
 use crate::domain::session::JoinWindow;
@@ -26,7 +26,7 @@ pub(super) fn read(env: &mut Env<'_>, retry_after: Duration, store_timeout: Dura
             poll: millis(env, "WATCH_POLL_MS", 500),
             streams_max: env.number("WATCH_STREAMS_MAX", 1000, 1, 1_000_000),
         },
-        stay: StayConfig {
+        signalling: SignallingTimes {
             page_ttl: Duration::from_secs(env.number(
                 "JOIN_PAGE_TTL_SECS",
                 12 * 3600,

@@ -133,7 +133,7 @@ pub fn read(env: &mut Env<'_>, dev: bool) -> Option<Config> {
     if tls.is_some() && health.is_none() {
         warnings.push("TLS is on and HEALTH_ADDR is not set: Kubernetes' gRPC probes and `healthcheck` speak plain text");
     }
-    let worker = worker::read(env, store_timeout, app.stay.reconnect_grace);
+    let worker = worker::read(env, store_timeout, app.signalling.reconnect_grace);
     let telemetry = telemetry::read(env, dev);
     let drain_delay_default = if dev { 0 } else { 5 };
     let drain_delay = env.number("DRAIN_DELAY_SECS", drain_delay_default, 0, 3600);

@@ -12,11 +12,11 @@ pub(super) fn read(env: &mut Env<'_>, store_timeout: Duration, grace: Duration) 
         probe_timeout: store_timeout,
         count_interval: Duration::from_secs(env.number("SESSION_COUNT_INTERVAL_SECS", 30, 1, 3600)),
         overdue_interval: millis(env, "OVERDUE_INTERVAL_MS", 500),
-        beat_interval: millis(env, "INSTANCE_BEAT_MS", 2000),
+        heartbeat_interval: millis(env, "INSTANCE_BEAT_MS", 2000),
         lease_secs: env.number("INSTANCE_LEASE_SECS", 12, 1, 3600),
         grace,
     };
-    if Duration::from_secs(config.lease_secs) < 2 * config.beat_interval {
+    if Duration::from_secs(config.lease_secs) < 2 * config.heartbeat_interval {
         env.report_fault(
             "INSTANCE_LEASE_SECS",
             "must be at least twice INSTANCE_BEAT_MS",

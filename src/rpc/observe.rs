@@ -102,7 +102,7 @@ impl Drop for Call {
         // Without a status, the caller cancelled the call.
         let code = code_name(self.code.unwrap_or(Code::Cancelled));
         self.metrics.rpcs_in_flight.dec();
-        self.metrics.rpc(self.method, code, took);
+        self.metrics.record_rpc(self.method, code, took);
         self.span.record("rpc.code", code);
         let latency_ms = (took.as_secs_f64() * 1e6).round() / 1e3;
         if self.routine {

@@ -1,41 +1,41 @@
-//! Why a store could not do what it was asked for.
+//! Errors of stores.
 
 use crate::domain::id::SessionId;
 
-/// What a store could not do. Its text is for the log, never for a caller.
+/// Why a store operation failed. Its text is for the log, never for a caller.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// It cannot be reached, is full, cannot be written to, or did not answer in time. A write may or may not have been
-    /// made.
+    /// The store cannot be reached, is full, cannot be written to, or did not answer in time. A write may or may not have
+    /// happened.
     #[error("the store is unavailable")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// It has more work queued than it takes; nothing was done.
+    /// The store's queue is full; nothing was done.
     #[error("the store's queue is full")]
     Overloaded,
-    /// It holds something that this version cannot read.
+    /// The store holds a record that this version cannot read.
     #[error("the store holds an unreadable record")]
     Corrupt {
-        /// The session whose record or events it is, where that is known.
+        /// The session that the record belongs to, if known.
         session_id: Option<SessionId>,
-        /// What cannot be read, without any value.
+        /// The cause, without any stored value.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 }
 
 impl StoreError {
-    /// It and everything that led to it, in one line for the log: a JSON log line shows no causes by itself.
+    /// The error and its causes in one line, because a JSON log line does not show causes.
     pub fn chain(&self) -> String {
         let causes = std::iter::successors(std::error::Error::source(self), |cause| cause.source());
         causes.fold(self.to_string(), |text, cause| format!("{text}: {cause}"))
     }
 
-    /// An [`StoreError::Unavailable`] from whatever a driver reports.
+    /// An [`StoreError::Unavailable`] from a driver's error.
     pub fn unavailable(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Unavailable(source.into())
     }
 
-    /// A [`StoreError::Corrupt`] from whatever a parser reports.
+    /// A [`StoreError::Corrupt`] from a parser's error.
     pub fn corrupt(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Corrupt {
             session_id: None,

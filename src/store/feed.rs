@@ -1,4 +1,4 @@
-//! The port of all sessions' events.
+//! The port of the feed: all sessions' events.
 
 use async_trait::async_trait;
 
@@ -6,7 +6,7 @@ use super::StoreError;
 use crate::domain::event::Event;
 use crate::domain::id::SessionId;
 
-/// A position in the feed. Opaque: only the store that gave it knows what it says, and a later version of the store still does.
+/// A position in the feed. Opaque: only the store that issued it can read it; later versions of that store can too.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FeedCursor(String);
 
@@ -16,18 +16,18 @@ impl FeedCursor {
         Self::default()
     }
 
-    /// A cursor that was stored as a text.
+    /// Restores a stored cursor.
     pub fn from_stored(text: String) -> Self {
         Self(text)
     }
 
-    /// The text to store. Some kilobytes at the most while little is going on; grows with the number of sessions that change at
-    /// the same time, up to some hundred.
+    /// The text to store. At most some kilobytes under little load; grows to some hundred kilobytes with the number of sessions
+    /// that change at the same time.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether it stands before everything.
+    /// Whether it is before the first event.
     pub fn is_start(&self) -> bool {
         self.0.is_empty()
     }
@@ -36,10 +36,10 @@ impl FeedCursor {
 /// Why the feed could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum FeedError {
-    /// The cursor is no position in this feed: it is damaged, of another store, or ahead of all that the store holds, as after
-    /// a backup was restored. Both stores keep every event, so that no cursor is ever too old for them; a store that forgets
-    /// events answers this for a cursor before those that it keeps.
-    #[error("the cursor is no position in this feed: {0}")]
+    /// The cursor is not a position in this feed: it is damaged, of another store, or ahead of the store, for example after a
+    /// backup was restored. Both stores keep every event, so no cursor is too old for them; a store that deletes events must
+    /// answer this for a cursor before its oldest event.
+    #[error("the cursor is not a position in this feed: {0}")]
     Cursor(&'static str),
     /// The store failed.
     #[error(transparent)]
@@ -57,30 +57,30 @@ pub struct UnreadableEvent {
     pub error: StoreError,
 }
 
-/// An event, or what is known of one that cannot be read: it must not hold up those after it.
+/// An event, or the identity of an unreadable one, which must not block later events.
 pub type FeedEvent = Result<Event, UnreadableEvent>;
 
 /// Some of the feed's events.
 #[derive(Debug)]
 pub struct FeedPage {
-    /// The events. In a session's order; those of different sessions in any order.
+    /// The events: in order within a session, in any order between sessions.
     pub events: Vec<FeedEvent>,
-    /// Where to go on. Store it after dealing with the events.
+    /// The next cursor. Store it after handling the events.
     pub next: FeedCursor,
-    /// Whether there was more to read at once.
+    /// Whether more events are available now.
     pub more: bool,
 }
 
 /// The events of all sessions, as one feed.
 ///
-/// Each event that is committed after a cursor was given comes at least once when one reads on from it. An event may come
-/// again, with those after it; for the first time, it comes after all that precede it in its session. Where nothing happens,
-/// pages are soon empty and stay so. Reading costs a bounded number of queries, none of which scans.
+/// Reading from a cursor returns each later event at least once. An event may repeat, together with those after it; its first
+/// delivery follows all earlier events of its session. Without new events, pages soon become and stay empty. A read costs a
+/// bounded number of queries, none of which scans.
 #[async_trait]
 pub trait EventFeed: Send + Sync {
-    /// The position after all that is committed now.
+    /// The position after the newest committed event.
     async fn now(&self) -> Result<FeedCursor, StoreError>;
 
-    /// Events after a position, about `limit` at the most: a page may hold some more in order to end a session's.
+    /// Events after a position, about `limit` at most: a page may contain some more to complete a session's.
     async fn read(&self, from: &FeedCursor, limit: usize) -> Result<FeedPage, FeedError>;
 }

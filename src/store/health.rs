@@ -5,23 +5,23 @@ use async_trait::async_trait;
 use super::StoreError;
 use crate::domain::time::Timestamp;
 
-/// What is asked of a store whatever it holds.
+/// Health and lifecycle of a store.
 #[async_trait]
 pub trait StoreHealth: Send + Sync {
-    /// Whether other instances can use the store at the same time, so that what they do must be looked for.
+    /// Whether other instances can use the store at the same time, so that their changes must be polled.
     fn is_shared(&self) -> bool;
 
-    /// Answers if the store can be reached.
+    /// Succeeds if the store can be reached.
     async fn ping(&self) -> Result<(), StoreError>;
 
-    /// What the store's clock says; `None` where the store has no clock but this machine's.
-    async fn clock(&self) -> Result<Option<Timestamp>, StoreError>;
+    /// The time of the store's clock; `None` if the store uses this machine's clock.
+    async fn server_time(&self) -> Result<Option<Timestamp>, StoreError>;
 
-    /// Completes once the store has failed in a way that only opening it anew can mend. Most stores never do.
+    /// Completes once the store has failed and only reopening it can help. Most stores never do.
     async fn lost(&self) {
         std::future::pending().await
     }
 
-    /// Finishes what it was given and lets go of what it holds.
+    /// Completes queued work and closes the store.
     async fn close(&self);
 }

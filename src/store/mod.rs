@@ -1,4 +1,4 @@
-//! Where things are kept: a port for each aggregate, with the promises that every implementation keeps (tests/conformance).
+//! The stores: one port per aggregate. tests/conformance holds every implementation to the ports' promises.
 
 mod error;
 mod feed;
@@ -27,7 +27,7 @@ pub struct Stores {
     pub sessions: Arc<dyn SessionStore>,
     /// The instances that share the store.
     pub instances: Arc<dyn InstanceStore>,
-    /// What happens to all sessions.
+    /// The events of all sessions.
     pub feed: Arc<dyn EventFeed>,
     /// The store as a whole.
     pub health: Arc<dyn StoreHealth>,

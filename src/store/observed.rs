@@ -1,4 +1,4 @@
-//! Any store, counted and timed, with its errors logged.
+//! Wraps a store: counts and times its operations, and logs its errors.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::domain::session::{Session, SessionState};
 use crate::domain::time::Timestamp;
 use crate::telemetry::metrics::Metrics;
 
-/// A store that reports what it does.
+/// A store with metrics and logs.
 pub struct ObservedStore {
     inner: Stores,
     metrics: Arc<Metrics>,
@@ -49,7 +49,7 @@ impl ObservedStore {
             Err(StoreError::Corrupt { .. }) => "corrupt",
         };
         match &outcome {
-            // The application names such a session once; here it would be named with every attempt.
+            // The application logs such a session once; here it would be logged at every attempt.
             Ok(_)
             | Err(StoreError::Corrupt {
                 session_id: Some(_),
@@ -65,7 +65,7 @@ impl ObservedStore {
     }
 }
 
-/// An operation in progress; reported when dropped, so that one which nobody waits for any more is, too.
+/// An operation in progress; reported when dropped, so that cancelled operations are counted too.
 struct Operation<'a> {
     name: &'static str,
     outcome: &'static str,
@@ -76,7 +76,7 @@ struct Operation<'a> {
 impl Drop for Operation<'_> {
     fn drop(&mut self) {
         self.metrics
-            .store_operation(self.name, self.outcome, self.started.elapsed());
+            .record_store_operation(self.name, self.outcome, self.started.elapsed());
     }
 }
 
@@ -87,8 +87,11 @@ impl SessionStore for ObservedStore {
             .await
     }
 
-    async fn latest(&self, appointment_id: &AppointmentId) -> Result<Option<Session>, StoreError> {
-        self.observe("latest", self.inner.sessions.latest(appointment_id))
+    async fn latest_session(
+        &self,
+        appointment_id: &AppointmentId,
+    ) -> Result<Option<Session>, StoreError> {
+        self.observe("latest", self.inner.sessions.latest_session(appointment_id))
             .await
     }
 
@@ -124,7 +127,7 @@ impl SessionStore for ObservedStore {
             .await
     }
 
-    async fn overdue(
+    async fn overdue_sessions(
         &self,
         ends_before: Timestamp,
         empty_before: Option<Timestamp>,
@@ -134,7 +137,7 @@ impl SessionStore for ObservedStore {
             "overdue",
             self.inner
                 .sessions
-                .overdue(ends_before, empty_before, limit),
+                .overdue_sessions(ends_before, empty_before, limit),
         )
         .await
     }
@@ -142,25 +145,35 @@ impl SessionStore for ObservedStore {
 
 #[async_trait]
 impl InstanceStore for ObservedStore {
-    async fn beat(&self, instance_id: &str, mark: i64) -> Result<(), StoreError> {
-        self.observe("beat", self.inner.instances.beat(instance_id, mark))
+    async fn write_heartbeat(&self, instance_id: &str, heartbeat: i64) -> Result<(), StoreError> {
+        self.observe(
+            "beat",
+            self.inner.instances.write_heartbeat(instance_id, heartbeat),
+        )
+        .await
+    }
+
+    async fn heartbeats(&self, limit: usize) -> Result<Vec<(String, i64)>, StoreError> {
+        self.observe("instances", self.inner.instances.heartbeats(limit))
             .await
     }
 
-    async fn instances(&self, limit: usize) -> Result<Vec<(String, i64)>, StoreError> {
-        self.observe("instances", self.inner.instances.instances(limit))
-            .await
+    async fn sessions_held_by(
+        &self,
+        instance_id: &str,
+        limit: usize,
+    ) -> Result<Vec<SessionId>, StoreError> {
+        self.observe(
+            "held_by",
+            self.inner.instances.sessions_held_by(instance_id, limit),
+        )
+        .await
     }
 
-    async fn held_by(&self, instance_id: &str, limit: usize) -> Result<Vec<SessionId>, StoreError> {
-        self.observe("held_by", self.inner.instances.held_by(instance_id, limit))
-            .await
-    }
-
-    async fn forget_instance(&self, instance_id: &str) -> Result<(), StoreError> {
+    async fn remove_instance(&self, instance_id: &str) -> Result<(), StoreError> {
         self.observe(
             "forget_instance",
-            self.inner.instances.forget_instance(instance_id),
+            self.inner.instances.remove_instance(instance_id),
         )
         .await
     }
@@ -177,7 +190,7 @@ impl EventFeed for ObservedStore {
             match self.inner.feed.read(from, limit).await {
                 Ok(page) => Ok(Ok(page)),
                 Err(FeedError::Store(error)) => Err(error),
-                // The store did as it should.
+                // The store worked correctly.
                 Err(error @ FeedError::Cursor(_)) => Ok(Err(error)),
             }
         };
@@ -195,8 +208,8 @@ impl StoreHealth for ObservedStore {
         self.observe("ping", self.inner.health.ping()).await
     }
 
-    async fn clock(&self) -> Result<Option<Timestamp>, StoreError> {
-        self.observe("clock", self.inner.health.clock()).await
+    async fn server_time(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.observe("clock", self.inner.health.server_time()).await
     }
 
     async fn lost(&self) {

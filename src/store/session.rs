@@ -13,24 +13,24 @@ use crate::domain::page::SessionQuery;
 use crate::domain::session::{Session, SessionState};
 use crate::domain::time::Timestamp;
 
-/// A session that is to be stored. What it is depends on the turn that the store takes with it: turns count up from 0, and no two
-/// sessions get the same one. A store does not know what a turn is for.
+/// A session to store. It depends on the turn that the store assigns to it: turns count up from 0 and are unique. A store does
+/// not know the purpose of a turn.
 #[derive(Clone)]
 pub struct NewSession(Arc<dyn Fn(u64) -> Change + Send + Sync>);
 
 impl NewSession {
-    /// The session that `at_turn` makes of a turn. It is pure, and may be called more than once.
+    /// Creates the session from its turn with `at_turn`, which must be pure and may be called more than once.
     pub fn new(at_turn: impl Fn(u64) -> Change + Send + Sync + 'static) -> Self {
         Self(Arc::new(at_turn))
     }
 
-    /// The session of a turn, at version 1, and its first event.
+    /// The session for a turn, at version 1, and its first event.
     pub fn at_turn(&self, turn: u64) -> Change {
         (self.0)(turn)
     }
 }
 
-/// A session that a list found and that this version cannot read.
+/// A listed session that this version cannot read.
 #[derive(Debug)]
 pub struct UnreadableSession {
     /// Its id.
@@ -45,7 +45,7 @@ pub type ListedSession = Result<Session, UnreadableSession>;
 /// The outcome of [`SessionStore::insert`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Inserted {
-    /// The session is stored, at the place that its turn led to.
+    /// The session is stored, with its turn.
     Stored(Box<Change>),
     /// Another session took this incarnation of the appointment first; nothing was stored.
     Taken,
@@ -60,32 +60,33 @@ pub enum Committed {
     Conflict,
 }
 
-/// Keeps sessions and their events.
+/// Stores sessions and their events.
 ///
 /// A write that answers `Ok` is durable: it survives the loss of the process and, on MongoDB, of a minority of the
-/// replica set. A write that answers an error, or is dropped, happened entirely or not at all.
+/// replica set. A write that fails or is dropped is applied entirely or not at all.
 #[async_trait]
 pub trait SessionStore: Send + Sync {
-    /// The session of that id.
+    /// The session with this id.
     async fn get(&self, session_id: &SessionId) -> Result<Option<Session>, StoreError>;
 
     /// The session of the appointment with the highest incarnation.
-    async fn latest(&self, appointment_id: &AppointmentId) -> Result<Option<Session>, StoreError>;
+    async fn latest_session(
+        &self,
+        appointment_id: &AppointmentId,
+    ) -> Result<Option<Session>, StoreError>;
 
-    /// Takes the next turn, which all instances share, and stores the session that the turn leads to with its first event,
-    /// unless its appointment has that incarnation already: one write, in which the turn and the session stand or fall
-    /// together where the store can do that.
+    /// Takes the next turn, which all instances share, and stores its session and first event, unless the appointment already
+    /// has that incarnation. One write; the turn is only used up with the session if the store supports that.
     async fn insert(&self, new: NewSession) -> Result<Inserted, StoreError>;
 
-    /// Stores a session's next version and its events in one atomic write, over the version before it and no other.
+    /// Stores a session's next version and its events in one atomic write, only over the version before it.
     async fn commit(&self, change: &Change) -> Result<Committed, StoreError>;
 
-    /// The sessions that a query asks for, newest first. One that cannot be read takes its place among the others, and
-    /// counts for the limit.
+    /// The sessions that match a query, newest first. Unreadable ones are included, and count towards the limit.
     async fn list(&self, query: &SessionQuery) -> Result<Vec<ListedSession>, StoreError>;
 
     /// The events of a session with a sequence greater than `after`, oldest first, at most `limit` of them and without a
-    /// gap; `None` when there is no such session.
+    /// gap; `None` if the session does not exist.
     async fn events(
         &self,
         session_id: &SessionId,
@@ -96,9 +97,9 @@ pub trait SessionStore: Send + Sync {
     /// How many sessions are in each state.
     async fn count_by_state(&self) -> Result<HashMap<SessionState, u64>, StoreError>;
 
-    /// Live sessions that are over by the clock: scheduled to end before `ends_before`, or with nobody in them since before
+    /// Live sessions that are overdue: scheduled to end before `ends_before`, or without participants since before
     /// `empty_before`. At most `limit`, in no order.
-    async fn overdue(
+    async fn overdue_sessions(
         &self,
         ends_before: Timestamp,
         empty_before: Option<Timestamp>,

@@ -1,8 +1,8 @@
 //! Log lines as JSON, one object a line: `timestamp`, `level`, the event's own fields, `target`, and under `span` the
 //! fields of the innermost span and its name.
 //!
-//! The shape is that of tracing-subscriber's own JSON, which parses a span's fields and writes them anew each time that
-//! one is added and each time that they are shown: a third of what a call cost. Here they are only ever appended.
+//! The format is that of tracing-subscriber's own JSON. That one parses and rewrites a span's fields each time a field is
+//! added and each time a line shows them, a third of a call's cost. Here fields are only appended.
 
 use std::fmt::{self, Write as _};
 
@@ -114,7 +114,7 @@ impl Visit for Visitor<'_> {
     }
 }
 
-/// A JSON string of whatever `write` writes.
+/// Writes the output of `write` as a JSON string.
 fn text(
     to: &mut Writer<'_>,
     write: impl FnOnce(&mut Escaped<'_, '_>) -> fmt::Result,

@@ -1,4 +1,4 @@
-//! What is counted and timed, in Prometheus' text format.
+//! The service's metrics, in Prometheus' text format.
 
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -73,9 +73,9 @@ pub struct Metrics {
     store_up: Gauge,
     clock_skew_seconds: Gauge<f64, AtomicU64>,
     unreadable_sessions: Gauge,
-    /// Calls that showed the internal secret before the one in force.
+    /// Calls with the previous internal secret.
     pub previous_secret_calls: Counter,
-    /// Batches of changes that another instance's overtook.
+    /// Batches of changes that lost a race against another instance.
     pub commit_conflicts: Counter,
     /// Streams of WatchSession that are open.
     pub watch_streams: Gauge,
@@ -91,7 +91,7 @@ fn latency_histogram() -> Histogram {
     Histogram::new(LATENCY_BUCKETS_SECS)
 }
 
-/// Registers a copy of a metric and hands it back.
+/// Registers a metric and returns it.
 fn register<M: prometheus_client::registry::Metric + Clone>(
     registry: &mut Registry,
     name: &str,
@@ -117,18 +117,18 @@ impl Default for Metrics {
         let mut registry = Registry::with_prefix("video_session");
         let r = &mut registry;
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-        r.register("build", "What is running", build);
+        r.register("build", "The running version", build);
         Self {
             rpcs: register(
                 r,
                 "rpcs",
-                "Calls that ended, by method and gRPC code",
+                "Finished calls, by method and gRPC code",
                 Family::default(),
             ),
             rpc_seconds: register_latency(
                 r,
                 "rpc_duration",
-                "How long calls took until their last byte",
+                "Duration of calls up to the last byte",
             ),
             rpcs_in_flight: register(
                 r,
@@ -145,7 +145,7 @@ impl Default for Metrics {
             store_seconds: register_latency(
                 r,
                 "store_operation_duration",
-                "How long store operations took",
+                "Duration of store operations",
             ),
             store_up: register(
                 r,
@@ -162,7 +162,7 @@ impl Default for Metrics {
             unreadable_sessions: register(
                 r,
                 "unreadable_sessions",
-                "Sessions that this instance found unreadable and has set aside",
+                "Unreadable sessions that this instance has set aside",
                 Gauge::default(),
             ),
             sessions: register(
@@ -174,7 +174,7 @@ impl Default for Metrics {
             assignments: register(
                 r,
                 "sfu_assignments",
-                "Sessions that this instance placed, by SFU node",
+                "Sessions that this instance assigned, by SFU node",
                 Family::default(),
             ),
             tokens: register(
@@ -186,7 +186,7 @@ impl Default for Metrics {
             signalling_ended: register(
                 r,
                 "signalling_ended",
-                "Signalling connections that ended, by the code they were closed with; 0: they broke",
+                "Signalling connections that ended, by close code; 0: the connection broke",
                 Family::default(),
             ),
             signalling_connections: register(
@@ -204,13 +204,13 @@ impl Default for Metrics {
             previous_secret_calls: register(
                 r,
                 "previous_secret_calls",
-                "Calls that showed INTERNAL_SECRET_PREVIOUS",
+                "Calls with INTERNAL_SECRET_PREVIOUS",
                 Counter::default(),
             ),
             commit_conflicts: register(
                 r,
                 "commit_conflicts",
-                "Batches of changes that another instance's change of the same session overtook, and that were decided anew",
+                "Batches of changes that lost a race against another instance and were decided again",
                 Counter::default(),
             ),
             watch_streams: register(
@@ -225,16 +225,21 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// A call ended.
-    pub fn rpc(&self, method: &'static str, code: &'static str, took: Duration) {
+    /// Records a finished call.
+    pub fn record_rpc(&self, method: &'static str, code: &'static str, took: Duration) {
         self.rpcs.get_or_create(&RpcLabels { method, code }).inc();
         self.rpc_seconds
             .get_or_create(&MethodLabel { method })
             .observe(took.as_secs_f64());
     }
 
-    /// A store operation ended.
-    pub fn store_operation(&self, operation: &'static str, outcome: &'static str, took: Duration) {
+    /// Records a finished store operation.
+    pub fn record_store_operation(
+        &self,
+        operation: &'static str,
+        outcome: &'static str,
+        took: Duration,
+    ) {
         self.store_operations
             .get_or_create(&OperationLabels { operation, outcome })
             .inc();
@@ -243,51 +248,51 @@ impl Metrics {
             .observe(took.as_secs_f64());
     }
 
-    /// The store was probed.
-    pub fn store_up(&self, up: bool) {
+    /// Records the result of a store probe.
+    pub fn set_store_up(&self, up: bool) {
         self.store_up.set(i64::from(up));
     }
 
-    /// This machine's clock was compared with the store's; negative when it is behind.
-    pub fn clock_skew(&self, millis: i64) {
+    /// Sets how far this machine's clock is ahead of the store's; negative if it is behind.
+    pub fn set_clock_skew(&self, millis: i64) {
         let size = Duration::from_millis(millis.unsigned_abs()).as_secs_f64();
         self.clock_skew_seconds
             .set(if millis < 0 { -size } else { size });
     }
 
-    /// So many sessions are set aside because they cannot be read.
-    pub fn unreadable_sessions(&self, count: usize) {
+    /// Sets the number of unreadable sessions that are set aside.
+    pub fn set_unreadable_sessions(&self, count: usize) {
         self.unreadable_sessions
             .set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
-    /// The sessions were counted.
-    pub fn sessions(&self, state: &'static str, count: u64) {
+    /// Sets the number of sessions in a state.
+    pub fn set_sessions(&self, state: &'static str, count: u64) {
         self.sessions
             .get_or_create(&StateLabel { state })
             .set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
-    /// A session was placed on a node.
-    pub fn assignment(&self, node: &str) {
+    /// Counts a session that was assigned to a node.
+    pub fn count_assignment(&self, node: &str) {
         let node = node.to_owned();
         self.assignments.get_or_create(&NodeLabel { node }).inc();
     }
 
-    /// A join token was issued.
-    pub fn token_issued(&self, role: &'static str) {
+    /// Counts an issued join token.
+    pub fn count_token(&self, role: &'static str) {
         self.tokens.get_or_create(&RoleLabel { role }).inc();
     }
 
-    /// A signalling connection ended; `None`: it broke.
-    pub fn signalling_ended(&self, close_code: Option<u16>) {
+    /// Counts the end of a signalling connection; `None`: the connection broke.
+    pub fn count_signalling_end(&self, close_code: Option<u16>) {
         let close_code = close_code.unwrap_or(0);
         self.signalling_ended
             .get_or_create(&CloseLabel { close_code })
             .inc();
     }
 
-    /// Everything, as OpenMetrics text.
+    /// All metrics, as OpenMetrics text.
     pub fn encode(&self) -> String {
         let mut text = String::new();
         // Writing to a String cannot fail.

@@ -1,4 +1,4 @@
-//! Logs, traces and metrics. No secret, token, name or user id is ever handed to them.
+//! Logs, traces and metrics. They never contain a secret, token, name or user id.
 
 mod json;
 pub mod metrics;
@@ -19,28 +19,28 @@ use tracing_subscriber::{EnvFilter, Layer};
 use json::{JsonFields, JsonLines};
 use output::OutputGuard;
 
-/// How many bytes of log lines may wait for the reader of our output.
+/// Log lines buffered for a slow reader of standard output, in bytes.
 const LINES_WAITING_BYTES_MAX: usize = 16 * 1024 * 1024;
 const SERVICE: &str = "video-session";
 const OWN_TARGETS: &str = "video_session";
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
     /// One JSON object a line.
     Json,
-    /// For people.
+    /// Readable text.
     Pretty,
 }
 
 /// Settings of logs and traces.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// How log lines look.
+    /// The format of log lines.
     pub format: LogFormat,
-    /// Which of them are written.
+    /// Selects the lines to write.
     pub filter: String,
-    /// Where spans are sent, if anywhere.
+    /// The collector of spans, if any.
     pub otlp_endpoint: Option<String>,
 }
 
@@ -61,7 +61,7 @@ pub enum TelemetryError {
     Twice(#[source] tracing_subscriber::util::TryInitError),
 }
 
-/// Sends the spans that are left when told to, and writes the lines that are left when dropped.
+/// Sends the remaining spans at shutdown, and writes the remaining lines when dropped.
 pub struct Telemetry {
     provider: Option<SdkTracerProvider>,
     _lines: OutputGuard,
@@ -72,8 +72,8 @@ pub fn is_filter(text: &str) -> bool {
     EnvFilter::try_new(text).is_ok()
 }
 
-/// Libraries may not say more than INFO, whatever LOG_FILTER asks for: below that, the HTTP/2 stack writes down headers,
-/// and with them the secret, and the span exporter would report on its own reports.
+/// Libraries are capped at INFO, whatever LOG_FILTER asks for: below that, the HTTP/2 stack logs headers, and with them the
+/// secret, and the span exporter would trace its own exports.
 fn is_discreet(metadata: &Metadata<'_>) -> bool {
     metadata.target().starts_with(OWN_TARGETS) || *metadata.level() <= Level::INFO
 }
@@ -93,7 +93,7 @@ pub fn init(config: &Config) -> Result<Telemetry, TelemetryError> {
             .with_writer(output)
             .boxed(),
         LogFormat::Pretty => tracing_subscriber::fmt::layer()
-            // Colours are for people at a terminal, not for files.
+            // Colours are for terminals only.
             .with_ansi(std::io::stdout().is_terminal())
             .with_writer(output)
             .boxed(),
@@ -132,14 +132,14 @@ fn tracer_provider(endpoint: &str) -> Result<SdkTracerProvider, TelemetryError> 
 }
 
 impl Telemetry {
-    /// Sends the spans that are left. Waits for the network: not to be called on the runtime's threads.
+    /// Sends the remaining spans. Blocks on the network: do not call it on the runtime's threads.
     pub fn shutdown(self) {
         if let Some(provider) = self.provider
             && let Err(error) = provider.shutdown()
         {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
-                "the last spans were lost"
+                "the last spans could not be exported"
             );
         }
     }

@@ -1,5 +1,5 @@
-//! Log lines on their way to standard output. Callers append to a buffer, and one thread writes what has gathered with a
-//! single system call: a line costs its caller one copy and no allocation, and wakes no thread while lines keep coming.
+//! Writes log lines to standard output. Callers append to a buffer, and one thread writes the gathered lines with a single
+//! system call: a line costs its caller one copy and no allocation, and wakes no thread while lines keep coming.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -12,14 +12,14 @@ use tracing_subscriber::fmt::MakeWriter;
 const PAUSE: Duration = Duration::from_millis(2);
 /// How long the end of the process waits for the last lines to be written.
 const LAST_LINES_WAIT: Duration = Duration::from_secs(1);
-/// A buffer that has grown beyond this is given back once it is written.
+/// A buffer that has grown beyond this is shrunk once it is written.
 const BUFFER_KEPT_BYTES: usize = 256 * 1024;
 
-/// Where callers leave their lines. Lines that do not fit are dropped, since a reader of our output that stalls must not
-/// stall the service.
+/// Buffers callers' lines. Lines that do not fit are dropped, because a slow reader of standard output must not block the
+/// service.
 pub(super) struct Output(Arc<Shared>);
 
-/// Writes the lines that are left when it is dropped.
+/// Writes the remaining lines when it is dropped.
 pub(super) struct OutputGuard(Arc<Shared>);
 
 struct Shared {
@@ -33,9 +33,9 @@ struct Waiting {
     text: Vec<u8>,
     /// Whether the thread waits for a line, and must be woken.
     idle: bool,
-    /// Whether no more lines are to come.
+    /// Whether no more lines will come.
     closed: bool,
-    /// Whether the thread has written its last.
+    /// Whether the thread has written the last line.
     finished: bool,
 }
 
@@ -62,7 +62,7 @@ pub(super) fn start(
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
-        // Nothing panics while it holds the lock, and the buffer is sound at every step.
+        // No code panics while it holds the lock, and the buffer is consistent at every step.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -106,7 +106,7 @@ impl<'a> MakeWriter<'a> for Output {
 }
 
 impl Write for &Output {
-    /// Takes a whole line or none of it.
+    /// Buffers a whole line or none of it.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let shared = &self.0;
         let mut waiting = shared.lock();
@@ -147,7 +147,7 @@ mod tests {
 
     use super::*;
 
-    /// Hands on what is written, and writes the next only when told to.
+    /// Passes on each write, and waits for the gate before the next.
     struct Gated {
         written: mpsc::Sender<Vec<u8>>,
         gate: mpsc::Receiver<()>,

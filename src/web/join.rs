@@ -68,14 +68,14 @@ async fn exchange_token(
 ) -> Result<Response, PageError> {
     let signalling = &edge.signalling;
     let identity = signalling.verify_credential(token, Purpose::Join, session_id)?;
-    if let Err(reason) = signalling.session_of(&identity).await {
+    if let Err(reason) = signalling.authorized_session(&identity).await {
         match PageError::from(reason) {
             PageError::StoreUnavailable => {}
             error => return Err(error),
         }
     }
     let slot = cookie::slot(session_id, &identity.user_id);
-    let (credential, good_for) = signalling.issue_stay_credential(&identity)?;
+    let (credential, good_for) = signalling.issue_page_credential(&identity)?;
     let set_cookie = cookie::set(&edge.config, session_id, &slot, &credential, good_for);
     let location = edge.config.links.slot_path(session_id, &slot);
     let headers = [(LOCATION, location), (SET_COOKIE, set_cookie)];
@@ -119,7 +119,7 @@ pub(super) async fn authorize_cookie(
     let credential = cookie::read(headers, slot).ok_or(PageError::MissingToken)?;
     Ok(edge
         .signalling
-        .authorize_participant(credential, Purpose::Stay, session_id)
+        .authorize_participant(credential, Purpose::Page, session_id)
         .await?)
 }
 

@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 
-use crate::app::signalling::EntryRefusal;
+use crate::app::signalling::EntryDenied;
 use crate::domain::error::{Error, ParticipantError};
 use crate::domain::time::Timestamp;
 
@@ -63,13 +63,13 @@ impl PageError {
     }
 }
 
-impl From<EntryRefusal> for PageError {
-    fn from(reason: EntryRefusal) -> Self {
+impl From<EntryDenied> for PageError {
+    fn from(reason: EntryDenied) -> Self {
         match reason {
-            EntryRefusal::Expired => Self::Expired,
-            EntryRefusal::Forged => Self::Forged,
-            EntryRefusal::OtherSession => Self::OtherSession,
-            EntryRefusal::Session(error) => Self::from(error),
+            EntryDenied::Expired => Self::Expired,
+            EntryDenied::Forged => Self::Forged,
+            EntryDenied::OtherSession => Self::OtherSession,
+            EntryDenied::Session(error) => Self::from(error),
         }
     }
 }

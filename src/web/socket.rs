@@ -14,8 +14,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use super::page_error::PageError;
 use super::{Edge, SocketConfig, join};
 use crate::app::signalling::{
-    AuthorizedParticipant, CloseCode, Departure, MessageOutcome, Outbox, ParticipantConnection,
-    ToPage,
+    AuthorizedParticipant, CloseCode, DisconnectCause, MessageOutcome, Outbox,
+    ParticipantConnection, ToPage,
 };
 use crate::domain::id::SessionId;
 
@@ -90,7 +90,7 @@ async fn serve_socket(edge: Edge, participant: AuthorizedParticipant, mut socket
         ConnectionEnd::Close(code) => Some(code),
         ConnectionEnd::Lost => None,
     };
-    edge.signalling.count_end(code);
+    edge.signalling.count_connection_end(code);
     tracing::info!(
         session_id = session_id.as_str(),
         role = role.name(),
@@ -123,13 +123,13 @@ async fn run_connection(
         socket,
         outbox,
         flood: flood_limit(config),
-        last_heard: Instant::now(),
+        last_message_at: Instant::now(),
     };
     let end = socket_loop.run().await;
-    let last_heard = socket_loop.last_heard;
+    let last_message_at = socket_loop.last_message_at;
     let departure = match end {
-        ConnectionEnd::Left => Departure::Left,
-        ConnectionEnd::Close(_) | ConnectionEnd::Lost => Departure::Lost { last_heard },
+        ConnectionEnd::Left => DisconnectCause::Left,
+        ConnectionEnd::Close(_) | ConnectionEnd::Lost => DisconnectCause::Lost { last_message_at },
     };
     edge.signalling
         .disconnect_participant(connection, departure);
@@ -170,7 +170,7 @@ struct SocketLoop<'a> {
     outbox: Outbox,
     flood: DefaultDirectRateLimiter,
     /// When the page last sent anything.
-    last_heard: Instant,
+    last_message_at: Instant,
 }
 
 impl SocketLoop<'_> {
@@ -189,7 +189,7 @@ impl SocketLoop<'_> {
                 },
                 incoming = self.socket.recv() => self.receive_message(incoming).await,
                 _ = pings.tick() => {
-                    if self.last_heard.elapsed() > config.silence_max {
+                    if self.last_message_at.elapsed() > config.silence_max {
                         Some(ConnectionEnd::Lost)
                     } else {
                         self.send_message(Message::Ping(Vec::new().into())).await
@@ -213,7 +213,7 @@ impl SocketLoop<'_> {
             }
             Some(Err(_)) | None => return Some(ConnectionEnd::Lost),
         };
-        self.last_heard = Instant::now();
+        self.last_message_at = Instant::now();
         if matches!(message, Message::Close(_)) {
             return Some(ConnectionEnd::Lost);
         }

@@ -1,4 +1,4 @@
-//! How many sessions there are, for the metrics.
+//! Counts sessions, for the metrics.
 
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -9,10 +9,10 @@ pub(super) async fn run(config: Config, parts: Parts) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        // A failure has been logged by the store; the old numbers stand until the next count.
+        // A failure has been logged by the store; the metrics keep their values until the next count.
         if let Ok(counts) = parts.stores.sessions.count_by_state().await {
             for (state, count) in counts {
-                parts.metrics.sessions(state.name(), count);
+                parts.metrics.set_sessions(state.name(), count);
             }
         }
     }

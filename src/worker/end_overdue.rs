@@ -1,4 +1,4 @@
-//! Sessions end with their window, or once they have been empty for long enough.
+//! Ends sessions whose join window is over, or that have been empty for too long.
 
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -9,7 +9,7 @@ pub(super) async fn run(config: Config, parts: Parts) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        // A failure has been logged by the store; what is left is found again.
+        // The store has logged the failure; the next tick repeats the work.
         let _ = parts.app.upkeep.end_overdue_sessions().await;
         let _ = parts.app.upkeep.retry_unreadable_sessions().await;
     }

@@ -1,4 +1,4 @@
-//! What other instances do, for those who follow sessions here.
+//! Reads the changes of other instances from the feed, for followers of sessions on this instance.
 
 use super::Parts;
 

@@ -1,4 +1,4 @@
-//! How far this machine's clock is from the store's.
+//! Measures the difference between this machine's clock and the store's.
 
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
@@ -9,7 +9,7 @@ pub(super) async fn run(config: Config, parts: Parts) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        // A failure has been logged by the store; the old measure stands until the next one.
+        // A failure has been logged by the store; the metric keeps its value until the next measurement.
         let _ = timeout(config.probe_timeout, parts.app.upkeep.measure_clock_skew()).await;
     }
 }

@@ -1,9 +1,9 @@
-//! What is done without being asked: each task is idempotent, takes no input, and runs until told to stop.
+//! Background tasks: idempotent, without input, running until stopped.
 
 mod count_sessions;
 mod end_overdue;
 mod follow_feed;
-mod keep_alive;
+mod heartbeat;
 mod measure_clock;
 mod probe_store;
 
@@ -19,7 +19,7 @@ use crate::readiness::ReadinessState;
 use crate::store::Stores;
 use crate::telemetry::metrics::Metrics;
 
-/// The pause before a task that broke off begins anew.
+/// The pause before a task that panicked is restarted.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
 /// Settings of background work.
@@ -27,36 +27,36 @@ const RESTART_PAUSE: Duration = Duration::from_secs(1);
 pub struct Config {
     /// How often the store is probed.
     pub probe_interval: Duration,
-    /// How long it may take to answer a probe.
+    /// How long the store may take to answer a probe.
     pub probe_timeout: Duration,
     /// How often sessions are counted.
     pub count_interval: Duration,
-    /// How often sessions whose time is over are looked for.
+    /// How often overdue sessions are ended.
     pub overdue_interval: Duration,
-    /// How often the instance says that it lives.
-    pub beat_interval: Duration,
-    /// How long it is believed to live without saying so.
+    /// How often the instance writes its heartbeat.
+    pub heartbeat_interval: Duration,
+    /// How long an instance may miss its heartbeat.
     pub lease_secs: u64,
-    /// How long the participants of a dead instance have to come back.
+    /// How long the participants of a dead instance may reconnect.
     pub grace: Duration,
 }
 
-/// What the tasks work with.
+/// The dependencies of the tasks.
 #[derive(Clone)]
 pub struct Parts {
     /// The application.
     pub app: Arc<App>,
     /// The store.
     pub stores: Stores,
-    /// Told whether the store answers.
+    /// Set by whether the store answers.
     pub readiness: ReadinessState,
-    /// Where counts go.
+    /// The service's metrics.
     pub metrics: Arc<Metrics>,
 }
 
-/// Starts every task on `tasks`; they end when `stop` is cancelled. That this instance lives is said until `closing`: while
-/// it drains, its participants are still here.
-pub fn start(
+/// Starts every task on `tasks`. Tasks end when `stop` is cancelled; the heartbeat and the feed continue until `closing`,
+/// because participants stay connected during the drain.
+pub fn start_tasks(
     config: &Config,
     parts: &Parts,
     tasks: &TaskTracker,
@@ -65,8 +65,8 @@ pub fn start(
 ) {
     let spawn = |stop: &CancellationToken, task: Task| {
         let (config, parts) = (config.clone(), parts.clone());
-        let begin = move || task(config.clone(), parts.clone());
-        tasks.spawn(supervise(stop.clone(), begin));
+        let make_task = move || task(config.clone(), parts.clone());
+        tasks.spawn(run_supervised(stop.clone(), make_task));
     };
     spawn(stop, |config, parts| {
         Box::pin(probe_store::run(config, parts))
@@ -81,25 +81,25 @@ pub fn start(
         Box::pin(end_overdue::run(config, parts))
     });
     spawn(closing, |config, parts| {
-        Box::pin(keep_alive::run(config, parts))
+        Box::pin(heartbeat::run(config, parts))
     });
     spawn(closing, |_, parts| Box::pin(follow_feed::run(parts)));
 }
 
 type Task = fn(Config, Parts) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Runs a task until `stop` is cancelled. One that panics begins anew: nobody would notice that it is gone.
-async fn supervise<T>(stop: CancellationToken, mut begin: impl FnMut() -> T)
+/// Runs a task until `stop` is cancelled. A panicking task is restarted, because its absence would go unnoticed.
+async fn run_supervised<T>(stop: CancellationToken, mut make_task: impl FnMut() -> T)
 where
     T: Future<Output = ()> + Send + 'static,
 {
     loop {
-        let mut running = tokio::spawn(begin());
+        let mut running = tokio::spawn(make_task());
         match stop.run_until_cancelled(&mut running).await {
-            Some(_) => tracing::error!("background work broke off, and begins anew"),
+            Some(_) => tracing::error!("a background task panicked and is restarted"),
             None => {
                 running.abort();
-                // Only aborting can have ended it.
+                // Ignores the error that aborting causes.
                 let _ = running.await;
                 return;
             }
@@ -124,23 +124,23 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_task_that_panics_begins_anew_and_ends_when_told_to() {
-        let (stop, begun) = (CancellationToken::new(), AtomicUsize::new(0));
+    async fn a_panicking_task_is_restarted_until_it_is_stopped() {
+        let (stop, starts) = (CancellationToken::new(), AtomicUsize::new(0));
         let (sender, mut second) = mpsc::channel::<()>(1);
-        let supervised = supervise(stop.clone(), || {
-            let is_first = begun.fetch_add(1, Ordering::Relaxed) == 0;
+        let supervision = run_supervised(stop.clone(), || {
+            let is_first = starts.fetch_add(1, Ordering::Relaxed) == 0;
             let sender = sender.clone();
             async move {
-                assert!(!is_first, "as a fault would end it");
+                assert!(!is_first, "a fault");
                 let _ = sender.send(()).await;
                 pending().await
             }
         });
-        let told = async {
-            second.recv().await.expect("it begins anew");
+        let stopping = async {
+            second.recv().await.expect("the task is restarted");
             stop.cancel();
         };
-        tokio::join!(supervised, told);
-        assert_eq!(begun.load(Ordering::Relaxed), 2);
+        tokio::join!(supervision, stopping);
+        assert_eq!(starts.load(Ordering::Relaxed), 2);
     }
 }

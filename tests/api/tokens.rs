@@ -239,14 +239,14 @@ fn a_credential_is_good_for_one_purpose() {
         let tokens = tokens(source);
         let jwt = issue(&tokens);
         let claims = verify(&tokens, &jwt).unwrap();
-        assert!(tokens.verify(&jwt, Purpose::Stay).is_err());
-        let cookie = tokens.exchange(&claims, now() + 60).unwrap();
+        assert!(tokens.verify(&jwt, Purpose::Page).is_err());
+        let cookie = tokens.issue_page_credential(&claims, now() + 60).unwrap();
         assert!(tokens.verify(&cookie, Purpose::Join).is_err());
-        let stays = tokens.verify(&cookie, Purpose::Stay).unwrap();
+        let stays = tokens.verify(&cookie, Purpose::Page).unwrap();
         assert_eq!((&stays.jti, &stays.sub), (&claims.jti, &claims.sub));
         assert_eq!(stays.issued_at_sequence, claims.issued_at_sequence);
-        let late = tokens.exchange(&claims, now() - 62).unwrap();
-        let outcome = tokens.verify(&late, Purpose::Stay);
+        let late = tokens.issue_page_credential(&claims, now() - 62).unwrap();
+        let outcome = tokens.verify(&late, Purpose::Page);
         assert_eq!(outcome.unwrap_err(), InvalidToken::Expired);
     }
 }

@@ -189,7 +189,7 @@ mod only_embedded {
             let store = open(dir.path());
             for earlier in 0..n {
                 let id = request(&format!("reopen-{earlier}")).appointment_id;
-                assert!(store.latest(&id).await.unwrap().is_some());
+                assert!(store.latest_session(&id).await.unwrap().is_some());
             }
             let change = insert(&store, &format!("reopen-{n}")).await;
             nodes.push(change.session.place.node_id.to_string());
@@ -295,7 +295,9 @@ mod only_embedded {
             let names: Vec<_> = events.iter().map(|event| event.kind.name()).collect();
             assert_eq!(names, ["session.created", "session.joined"]);
             let at = Timestamp::from_millis;
-            let over = store.overdue(at(1_730_000_600_001), None, 10).await;
+            let over = store
+                .overdue_sessions(at(1_730_000_600_001), None, 10)
+                .await;
             assert_eq!(
                 over.unwrap(),
                 [id],
@@ -305,7 +307,11 @@ mod only_embedded {
         }
         let store = open(dir.path());
         let appointment_id = AppointmentId::parse("appt-2").unwrap();
-        let ended = store.latest(&appointment_id).await.unwrap().unwrap();
+        let ended = store
+            .latest_session(&appointment_id)
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!(
             (ended.state, &*ended.end_reason),
             (SessionState::Ended, "over")
@@ -354,7 +360,7 @@ mod only_embedded {
             );
             assert_eq!(session.participants[0].display_name, "Dr. One");
             assert_eq!(session.unknown_fields, UnknownFields::default());
-            let held = stores.instances.held_by("one", 10).await.unwrap();
+            let held = stores.instances.sessions_held_by("one", 10).await.unwrap();
             assert_eq!(held, std::slice::from_ref(&live));
             stores.health.close().await;
         }

@@ -14,7 +14,11 @@ use crate::sample::{commit, end, insert, join};
 const MANY: usize = 1000;
 
 async fn held_by(stores: &Stores, instance: &str) -> BTreeSet<SessionId> {
-    let held = stores.instances.held_by(instance, MANY).await.unwrap();
+    let held = stores
+        .instances
+        .sessions_held_by(instance, MANY)
+        .await
+        .unwrap();
     let distinct: BTreeSet<_> = held.iter().cloned().collect();
     assert_eq!(distinct.len(), held.len(), "each session once");
     distinct
@@ -26,28 +30,37 @@ pub(crate) fn ids<const N: usize>(sessions: [&Session; N]) -> BTreeSet<SessionId
 
 pub(crate) async fn an_instance_has_its_last_heartbeat(backend: &Backend) {
     let store = &backend.stores.instances;
-    let marks = async |limit| backend.others.instances.instances(limit).await.unwrap();
-    let mark = |instance: &str, mark: i64| (instance.to_owned(), mark);
-    assert_eq!(marks(10).await, []);
-    store.beat("two", 2000).await.unwrap();
+    let heartbeats = async |limit| backend.others.instances.heartbeats(limit).await.unwrap();
+    let heartbeat = |instance: &str, heartbeat: i64| (instance.to_owned(), heartbeat);
+    assert_eq!(heartbeats(10).await, []);
+    store.write_heartbeat("two", 2000).await.unwrap();
     backend
         .others
         .instances
-        .beat("one", i64::MAX)
+        .write_heartbeat("one", i64::MAX)
         .await
         .unwrap();
-    assert_eq!(marks(10).await, [mark("one", i64::MAX), mark("two", 2000)]);
+    assert_eq!(
+        heartbeats(10).await,
+        [heartbeat("one", i64::MAX), heartbeat("two", 2000)]
+    );
     // Whether it is greater or not.
-    store.beat("one", -5).await.unwrap();
-    store.beat("two", 2001).await.unwrap();
-    assert_eq!(marks(10).await, [mark("one", -5), mark("two", 2001)]);
-    assert_eq!(marks(1).await, [mark("one", -5)]);
-    store.forget_instance("two").await.unwrap();
-    store.forget_instance("two").await.unwrap();
-    store.forget_instance("nobody").await.unwrap();
-    assert_eq!(marks(10).await, [mark("one", -5)]);
-    store.beat("two", 1).await.unwrap();
-    assert_eq!(marks(10).await, [mark("one", -5), mark("two", 1)]);
+    store.write_heartbeat("one", -5).await.unwrap();
+    store.write_heartbeat("two", 2001).await.unwrap();
+    assert_eq!(
+        heartbeats(10).await,
+        [heartbeat("one", -5), heartbeat("two", 2001)]
+    );
+    assert_eq!(heartbeats(1).await, [heartbeat("one", -5)]);
+    store.remove_instance("two").await.unwrap();
+    store.remove_instance("two").await.unwrap();
+    store.remove_instance("nobody").await.unwrap();
+    assert_eq!(heartbeats(10).await, [heartbeat("one", -5)]);
+    store.write_heartbeat("two", 1).await.unwrap();
+    assert_eq!(
+        heartbeats(10).await,
+        [heartbeat("one", -5), heartbeat("two", 1)]
+    );
 }
 
 pub(crate) async fn sessions_are_found_by_instance(backend: &Backend) {
@@ -84,7 +97,7 @@ pub(crate) async fn sessions_are_found_by_instance(backend: &Backend) {
         backend
             .stores
             .instances
-            .held_by("one", 1)
+            .sessions_held_by("one", 1)
             .await
             .unwrap()
             .len(),

@@ -201,13 +201,13 @@ async fn a_session_joined_often_is_a_small_document_and_a_cheap_commit() {
                 assert!(size < first_size + 64 * 300, "{size} bytes at {version}");
             }
         }
-        // The last spill leaves nothing older than itself.
-        let last_spill = LENGTH - LENGTH % 16;
+        // The last archiving leaves nothing older than itself.
+        let last_archived = LENGTH - LENGTH % 16;
         let document = until("the tail is moved", async || {
             let document = document(&raw, &session.session_id).await;
             let moved = tail(&document)
                 .first()
-                .is_none_or(|first| *first > last_spill - 16);
+                .is_none_or(|first| *first > last_archived - 16);
             moved.then_some(document)
         })
         .await;
@@ -223,15 +223,15 @@ async fn a_session_joined_often_is_a_small_document_and_a_cheap_commit() {
         for command in sent {
             *counts.entry(command).or_default() += 1;
         }
-        let spills = LENGTH / 16;
+        let archivings = LENGTH / 16;
         let count = |name: &str| counts.get(name).copied().unwrap_or(0);
         let updates = count("update sessions");
         assert!(
-            (LENGTH - 1..=LENGTH - 1 + spills).contains(&updates),
+            (LENGTH - 1..=LENGTH - 1 + archivings).contains(&updates),
             "{counts:?}"
         );
-        assert!(count("insert session_events") <= spills, "{counts:?}");
-        assert!(count("find sessions") <= spills, "{counts:?}");
+        assert!(count("insert session_events") <= archivings, "{counts:?}");
+        assert!(count("find sessions") <= archivings, "{counts:?}");
         let known = ["update sessions", "insert session_events", "find sessions"];
         assert!(
             counts.keys().all(|name| known.contains(&name.as_str())),
@@ -287,7 +287,7 @@ async fn a_full_tail_is_moved_before_anything_is_added() {
         let store = server.store().await;
         let raw = server.raw().await;
         let (session, events) = history(store.as_ref(), "full", 10).await;
-        // As when every spill since has failed: the document as sixty-four commits would have left it.
+        // As when every archiving since has failed: the document as sixty-four commits would have left it.
         let mut document = document(&raw, &session.session_id).await;
         let mut session = session;
         let mut expected: Vec<_> = events.iter().map(|event| event.write_id.clone()).collect();
@@ -493,7 +493,10 @@ async fn a_document_that_cannot_be_changed_is_named_and_foreign_ones_take_no_pla
             let foreign = doc! {"_id": n, "appointment_id": format!("foreign-{n}"), "state": "created", "scheduled_end_time_ms": 1_i64};
             sessions.insert_one(foreign).await.unwrap();
         }
-        let overdue = store.overdue(crate::sample::now(), None, 1).await.unwrap();
+        let overdue = store
+            .overdue_sessions(crate::sample::now(), None, 1)
+            .await
+            .unwrap();
         assert_eq!(overdue, [session.session_id]);
         server.drop_database().await;
     }

@@ -274,7 +274,7 @@ pub(crate) async fn overdue_sessions_are_found(backend: &Backend) {
     let overdue = async |ends_before: i64, empty_before: Option<Timestamp>| {
         let found = backend
             .other
-            .overdue(at(ends_before), empty_before, MANY)
+            .overdue_sessions(at(ends_before), empty_before, MANY)
             .await
             .unwrap();
         let distinct: BTreeSet<_> = found.iter().cloned().collect();
@@ -289,7 +289,14 @@ pub(crate) async fn overdue_sessions_are_found(backend: &Backend) {
     assert_eq!(overdue(1000, None).await, BTreeSet::new(), "before, not at");
     assert_eq!(overdue(1001, None).await, ids([&early]));
     assert_eq!(overdue(9999, None).await, ids([&early, &late]));
-    assert_eq!(store.overdue(at(9999), None, 1).await.unwrap().len(), 1);
+    assert_eq!(
+        store
+            .overdue_sessions(at(9999), None, 1)
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
     // Nobody was ever in any of them, so none is empty.
     assert_eq!(overdue(0, Some(Timestamp::MAX)).await, BTreeSet::new());
 

@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 use video_session::app::clock::SystemClock;
 use video_session::app::tickets::{IceConfig, IcePolicy, Tickets};
 use video_session::app::{
-    App, Config, ContentionConfig, EndingConfig, JoinRequest, Nodes, Parts, SessionKey, StayConfig,
-    StoreWaitConfig, UnreadableConfig, WatchConfig,
+    App, Config, ContentionConfig, EndingConfig, JoinRequest, Nodes, Parts, SessionKey,
+    SignallingTimes, StoreWaitConfig, UnreadableConfig, WatchConfig,
 };
 use video_session::auth::token::{self, KeySource, Tokens};
 use video_session::bus::local::LocalBus;
@@ -49,7 +49,7 @@ fn app(stores: Stores) -> App {
             poll: long,
             streams_max: 8,
         },
-        stay: StayConfig {
+        signalling: SignallingTimes {
             page_ttl: Duration::from_secs(60),
             reconnect_grace: long,
         },
@@ -124,7 +124,7 @@ async fn every_call_costs_its_expected_round_trips() {
             assert_eq!(commands.take(), ["find sessions"]);
         }
 
-        // Up to the first spill, which no caller waits for.
+        // Up to the first archiving of the tail, which no caller waits for.
         for _ in 0..10 {
             let join = JoinRequest {
                 session_id: session_id.clone(),

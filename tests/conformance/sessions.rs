@@ -52,10 +52,10 @@ pub(crate) async fn what_is_unknown_is_none(backend: &Backend) {
     assert_eq!(store.get(&session_id).await.unwrap(), None);
     assert_eq!(store.events(&session_id, 0, 10).await.unwrap(), None);
     let appointment_id = request("never-created").appointment_id;
-    assert_eq!(store.latest(&appointment_id).await.unwrap(), None);
+    assert_eq!(store.latest_session(&appointment_id).await.unwrap(), None);
     insert(store.as_ref(), "created").await;
     assert_eq!(store.get(&session_id).await.unwrap(), None);
-    assert_eq!(store.latest(&appointment_id).await.unwrap(), None);
+    assert_eq!(store.latest_session(&appointment_id).await.unwrap(), None);
 }
 
 pub(crate) async fn a_session_reads_back_as_it_was_stored(backend: &Backend) {
@@ -78,7 +78,7 @@ pub(crate) async fn a_session_reads_back_as_it_was_stored(backend: &Backend) {
         for store in [&backend.store, &backend.other] {
             let read = store.get(&expected.session_id).await.unwrap();
             assert_eq!(read.as_ref(), Some(&expected));
-            let latest = store.latest(&request.appointment_id).await.unwrap();
+            let latest = store.latest_session(&request.appointment_id).await.unwrap();
             assert_eq!(latest.as_ref(), Some(&expected));
             let listed = of_appointment(store.as_ref(), &request.appointment_id).await;
             assert_eq!(listed, std::slice::from_ref(&expected));
@@ -195,7 +195,10 @@ pub(crate) async fn the_latest_session_has_the_highest_incarnation(backend: &Bac
         let next = unplaced(request("again"), sessions.last());
         let created = stored(backend.handle(n).as_ref(), next).await.session;
         assert_eq!(created.incarnation, i64::try_from(n).unwrap() + 1);
-        let latest = backend.handle(n + 1).latest(&created.appointment_id).await;
+        let latest = backend
+            .handle(n + 1)
+            .latest_session(&created.appointment_id)
+            .await;
         assert_eq!(latest.unwrap().as_ref(), Some(&created));
         let ended = commit(backend.store.as_ref(), &end(&created, "over")).await;
         sessions.push(ended);

@@ -37,7 +37,10 @@ pub(crate) async fn an_unreadable_session_is_named(backend: &Backend) {
         backend.set_field(&session.session_id, field, value).await;
         let read = store.get(&session.session_id).await.unwrap_err();
         assert_eq!(named(&read), Some(&session.session_id), "{field}");
-        let read = store.latest(&session.appointment_id).await.unwrap_err();
+        let read = store
+            .latest_session(&session.appointment_id)
+            .await
+            .unwrap_err();
         assert_eq!(named(&read), Some(&session.session_id), "{field}");
     }
 }
@@ -144,6 +147,8 @@ pub(crate) async fn filters_find_unreadable_sessions(backend: &Backend) {
     backend
         .set_field(&session.session_id, "labels", json!(7))
         .await;
-    let overdue = store.overdue(Timestamp::from_millis(2000), None, 10).await;
+    let overdue = store
+        .overdue_sessions(Timestamp::from_millis(2000), None, 10)
+        .await;
     assert_eq!(overdue.unwrap(), [session.session_id]);
 }

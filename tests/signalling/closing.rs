@@ -218,7 +218,7 @@ async fn every_close_code_arrives() {
     let sql = "UPDATE sessions SET version = version + 1, patient_id = 'another', \
         body = json_set(body, '$.patient_id', 'another', '$.version', version + 1) WHERE session_id = ?1";
     let sockets = change_while_connecting(&world, data.path(), &waiting, sql).await;
-    assert_closed(CloseCode::EntryRefused, read_all(sockets, &[])).await;
+    assert_closed(CloseCode::CredentialInvalid, read_all(sockets, &[])).await;
 
     let waiting = tickets(&mut world, "corrupt").await;
     let sql = "UPDATE sessions SET version = version + 1, body = '{}' WHERE session_id = ?1";
@@ -231,7 +231,7 @@ async fn every_close_code_arrives() {
         .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
         .unwrap();
     let sockets = open_all(&world, &waiting).await;
-    assert_closed(CloseCode::StoreAway, read_all(sockets, &[])).await;
+    assert_closed(CloseCode::StoreUnavailable, read_all(sockets, &[])).await;
     lock.rollback().unwrap();
 
     let (_, sockets) = connected(&mut world, "going").await;

@@ -95,12 +95,12 @@ fn the_metrics_table_lists_every_metric() {
     let metrics = Metrics::default();
     let took = std::time::Duration::ZERO;
     // A family without members is not shown.
-    metrics.rpc("m", "OK", took);
-    metrics.store_operation("get", "ok", took);
-    metrics.sessions("created", 1);
-    metrics.assignment("sfu-1");
-    metrics.token_issued("doctor");
-    metrics.signalling_ended(None);
+    metrics.record_rpc("m", "OK", took);
+    metrics.record_store_operation("get", "ok", took);
+    metrics.set_sessions("created", 1);
+    metrics.count_assignment("sfu-1");
+    metrics.count_token("doctor");
+    metrics.count_signalling_end(None);
     let existing: BTreeSet<String> = metrics
         .encode()
         .lines()

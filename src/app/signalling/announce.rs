@@ -1,7 +1,9 @@
-//! Announces events: what the members of a room are told when something happens to their session. The match below is the one
-//! place that decides it for each kind of event.
+//! Announces a session's events to the members of its room. The match below is the only place that maps each kind of event
+//! to messages.
 
-use super::describe::{closes_at, existing_participants, user_joined, waiting};
+use super::describe::{
+    closes_at, existing_participants_message, user_joined_message, waiting_message,
+};
 use super::message::ServerMessage;
 use super::room::{Announcement, Room, RoomMember};
 use super::{CloseCode, Signalling};
@@ -13,7 +15,7 @@ use crate::domain::role::{Action, Role};
 use crate::domain::session::{EndCause, Session};
 
 impl Signalling {
-    /// Tells a room's members of an event. Where the event does not say enough, the session is read first, which may be
+    /// Announces an event to a room's members. If the messages need more than the event, the session is read first. It may be
     /// newer than the event; the events in between follow.
     pub(super) async fn announce_event(&self, room: &Room, event: &Event) -> Result<(), Error> {
         let session = async || self.read_session(room.session_id()).await;
@@ -45,7 +47,7 @@ impl Signalling {
                 role,
                 cause,
             } => match cause {
-                // The event that follows says once that the session ended.
+                // The `Ended` event follows, and is announced once for all.
                 LeaveCause::SessionEnded => drop(begin()),
                 LeaveCause::Left
                 | LeaveCause::Lost
@@ -80,7 +82,7 @@ impl Signalling {
                     drop(begin());
                 }
             }
-            // Pages are not told of these.
+            // These do not concern pages.
             EventKind::Created { .. }
             | EventKind::Joined { .. }
             | EventKind::ParticipantInvited { .. }
@@ -91,11 +93,11 @@ impl Signalling {
     }
 }
 
-/// A participant waits, or waits on another instance now.
+/// A participant waits, or now waits on another instance.
 fn announce_waiting(announcement: &Announcement<'_>, session: &Session, user_id: &UserId) {
-    // A participant who is gone again by now is told of by the event that follows.
+    // If the participant is already gone again, a later event announces that.
     if let Some(participant) = session.participant(user_id) {
-        announcement.send(waiting(session, participant), |member| {
+        announcement.send(waiting_message(session, participant), |member| {
             member.role.may(Action::Admit) && member.user_id != *user_id
         });
     }
@@ -111,24 +113,24 @@ fn announce_admitted(announcement: &Announcement<'_>, user_id: &UserId) {
     });
 }
 
-/// A participant is in the call: they are told of the others there, and the others of them.
+/// A participant joined the call: sends them the other participants, and announces them to the others.
 fn announce_joined(announcement: &mut Announcement<'_>, session: &Session, user_id: &UserId) {
-    // A participant who is gone again by now is told of by the event that follows.
+    // If the participant is already gone again, a later event announces that.
     let Some(participant) = session.participant(user_id) else {
         return;
     };
-    let message = user_joined(session, participant, announcement.media());
+    let message = user_joined_message(session, participant, announcement.media());
     announcement.send(message, |member| {
         member.is_admitted() && member.user_id != *user_id
     });
     let others = session
         .admitted_participants()
         .filter(|other| other.user_id != *user_id);
-    let message = existing_participants(session, others, announcement.media());
+    let message = existing_participants_message(session, others, announcement.media());
     announcement.admit(user_id, message);
 }
 
-/// A participant is gone, or has given up waiting.
+/// A participant left the call or the waiting room.
 fn announce_left(
     announcement: &mut Announcement<'_>,
     event: &Event,
@@ -148,8 +150,8 @@ fn announce_left(
         LeaveCause::Replaced => close_replaced(announcement, user_id),
         // The event of the removal closes the connection.
         LeaveCause::Removed => {}
-        // A participant who reconnected while their departure was being committed, or whose instance was taken for dead, is
-        // connected but not in the session: their page is to reconnect.
+        // A participant who reconnected while their leave was committed, or whose instance was considered dead, is connected
+        // but not in the session: their page must reconnect.
         LeaveCause::Left | LeaveCause::Lost | LeaveCause::SessionEnded => {
             announcement.close(CloseCode::GoingAway, |member| member.user_id == *user_id);
         }
@@ -179,20 +181,20 @@ fn announce_end(announcement: &Announcement<'_>, cause: EndCause, reason: &str) 
     announcement.close(CloseCode::Ended, |_| true);
 }
 
-/// The host came or went: that changes what each waiting participant waits for.
+/// Updates waiting participants when the host joins or leaves, because that changes their waiting reason.
 fn update_waiting(announcement: &Announcement<'_>, session: &Session, role: Role) {
     if !role.may(Action::Admit) {
         return;
     }
     let is_waiting = |participant: &&Participant| participant.status == ParticipantStatus::Waiting;
     for participant in session.participants.iter().filter(is_waiting) {
-        announcement.send(waiting(session, participant), |member| {
+        announcement.send(waiting_message(session, participant), |member| {
             member.user_id == participant.user_id
         });
     }
 }
 
-/// A participant is connected to another instance, or joined in another role: their older connection here is closed.
+/// Closes a participant's older connection here: they connected to another instance, or joined in another role.
 fn close_replaced(announcement: &Announcement<'_>, user_id: &UserId) {
     let is_older = |member: &RoomMember| member.user_id == *user_id;
     announcement.send(ServerMessage::Replaced, is_older);

@@ -1,4 +1,4 @@
-//! The codes with which connections are closed; docs/signalling.md tells pages what to do about each.
+//! Close codes of connections. docs/signalling.md tells pages how to react to each.
 
 use crate::domain::error::{Error, ParticipantError};
 
@@ -7,14 +7,14 @@ use crate::domain::error::{Error, ParticipantError};
 pub enum CloseCode {
     /// The participant left.
     Left,
-    /// The instance goes away, or the participant is to reconnect.
+    /// The instance is shutting down, or the page must reconnect.
     GoingAway,
     /// A message was too large: WebSocket's own code for that.
     MessageTooBig,
     /// A fault of the service: WebSocket's own code for that.
     Internal,
-    /// The cookie is no longer good.
-    EntryRefused,
+    /// The cookie is no longer valid.
+    CredentialInvalid,
     /// The participant was removed.
     Removed,
     /// The session has ended.
@@ -28,7 +28,7 @@ pub enum CloseCode {
     /// The session is full.
     Full,
     /// The store does not answer.
-    StoreAway,
+    StoreUnavailable,
 }
 
 impl CloseCode {
@@ -38,14 +38,14 @@ impl CloseCode {
         Self::GoingAway,
         Self::MessageTooBig,
         Self::Internal,
-        Self::EntryRefused,
+        Self::CredentialInvalid,
         Self::Removed,
         Self::Ended,
         Self::Replaced,
         Self::Flood,
         Self::TooSlow,
         Self::Full,
-        Self::StoreAway,
+        Self::StoreUnavailable,
     ];
 
     /// The number on the wire.
@@ -55,29 +55,29 @@ impl CloseCode {
             Self::GoingAway => 1001,
             Self::MessageTooBig => 1009,
             Self::Internal => 1011,
-            Self::EntryRefused => 4001,
+            Self::CredentialInvalid => 4001,
             Self::Removed => 4003,
             Self::Ended => 4004,
             Self::Replaced => 4005,
             Self::Flood => 4008,
             Self::TooSlow => 4009,
             Self::Full => 4010,
-            Self::StoreAway => 4013,
+            Self::StoreUnavailable => 4013,
         }
     }
 
-    /// The code for an error that came up while connecting, after the handshake.
+    /// The code for an error while connecting, after the handshake.
     pub fn of(error: &Error) -> Self {
         match error.for_participant() {
             ParticipantError::SessionEnded => Self::Ended,
             ParticipantError::Removed => Self::Removed,
             ParticipantError::SessionFull => Self::Full,
-            ParticipantError::Busy => Self::StoreAway,
+            ParticipantError::Busy => Self::StoreUnavailable,
             ParticipantError::TryAgain => Self::GoingAway,
             ParticipantError::NotInvited
             | ParticipantError::NotOpenYet { .. }
-            | ParticipantError::WindowClosed => Self::EntryRefused,
-            // Connecting asks for nothing that these answer.
+            | ParticipantError::WindowClosed => Self::CredentialInvalid,
+            // Connecting never causes these.
             ParticipantError::SessionUnknown
             | ParticipantError::NotAllowed
             | ParticipantError::ParticipantUnknown
@@ -93,16 +93,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_error_while_connecting_says_what_to_do() {
+    fn each_error_while_connecting_has_its_close_code() {
         let retry_after = Duration::from_secs(1);
         for (error, code) in [
             (Error::Contention { retry_after }, CloseCode::GoingAway),
             (Error::ShuttingDown { retry_after }, CloseCode::GoingAway),
             (
                 Error::StoreUnavailable { retry_after },
-                CloseCode::StoreAway,
+                CloseCode::StoreUnavailable,
             ),
-            (Error::Overloaded { retry_after }, CloseCode::StoreAway),
+            (
+                Error::Overloaded { retry_after },
+                CloseCode::StoreUnavailable,
+            ),
             (Error::Internal, CloseCode::Internal),
             (Error::ParticipantRemoved, CloseCode::Removed),
             (Error::SessionFull, CloseCode::Full),

@@ -1,17 +1,19 @@
-//! Connecting a participant: the session learns of them, and their page of the session.
+//! Connects participants: commits them to the session and sends their page its initial state.
 
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::describe::{closes_at, existing_participants, user_joined, waiting};
+use super::describe::{
+    closes_at, existing_participants_message, user_joined_message, waiting_message,
+};
 use super::follow::Follower;
 use super::message::{Connected, ServerMessage};
 use super::outbox::{Outbox, PageMessage, PageQueue};
-use super::room::Introduction;
-use super::room::{Introduced, MediaStates};
+use super::room::InitialMessages;
+use super::room::{MediaStates, PageState};
 use super::{
-    AuthorizedParticipant, CloseCode, Departure, ParticipantConnection, ParticipantIdentity,
+    AuthorizedParticipant, CloseCode, DisconnectCause, ParticipantConnection, ParticipantIdentity,
     Signalling,
 };
 use crate::app::changes::Decision;
@@ -22,19 +24,19 @@ use crate::domain::participant::{ConnectRequest, Participant, ParticipantStatus}
 use crate::domain::role::Action;
 use crate::domain::session::Session;
 
-/// A participant's arrival in the session.
-struct ParticipantArrival {
-    /// The session with them in it.
+/// A participant who was connected to the session.
+struct ConnectedParticipant {
+    /// The session, including the participant.
     session: Session,
-    /// They were in it before.
+    /// Whether they were in it before.
     resumed: bool,
-    /// The participants who were in the call before them. All others in the call, also in a later version of the session,
-    /// joined after them.
+    /// The participants who were in the call before them. All others, also in a later version of the session, joined
+    /// after them.
     earlier: Vec<UserId>,
 }
 
 impl Signalling {
-    /// Connects a participant: their page is told of the session, the others of them. The queue to the page holds up to
+    /// Connects a participant, sends their page the initial state and notifies the others. The queue to the page holds up to
     /// `queue_max` values.
     ///
     /// # Errors
@@ -46,7 +48,7 @@ impl Signalling {
         queue_max: usize,
     ) -> Result<(ParticipantConnection, Outbox), Error> {
         let AuthorizedParticipant { identity, session } = participant;
-        // Before the session knows of the connection: without a ticket there is none.
+        // Fetched before the commit, because a participant cannot connect without a ticket.
         let issuing = self
             .tickets
             .issue_ticket(&session, &identity.user_id, identity.role);
@@ -66,10 +68,10 @@ impl Signalling {
             user_id: identity.user_id.clone(),
             role: identity.role,
         };
-        let arrival = match self.commit_arrival(&identity, &connection).await {
+        let arrival = match self.commit_connect(&identity, &connection).await {
             Ok(arrival) => arrival,
             Err(error) => {
-                // A participant who was connected before, or whose arrival was stored after all, counts as lost from now on.
+                // An earlier connection, or a connect that was stored after all, now starts its grace period.
                 self.disconnect_participant(connection, lost_now());
                 return Err(error);
             }
@@ -78,28 +80,28 @@ impl Signalling {
             older.send(&ServerMessage::Replaced.into());
             older.close(CloseCode::Replaced);
         }
-        let introducing = self.introduce_participant(&identity, &connection, arrival, ticket);
-        match introducing.await {
+        let sending = self.send_initial_state(&identity, &connection, arrival, ticket);
+        match sending.await {
             Ok(()) => Ok((connection, outbox)),
             Err(error) => {
-                // The participant is in the session by now, and leaves it like any other whose connection was lost.
+                // The participant is in the session by now: their grace period starts, as for any lost connection.
                 self.disconnect_participant(connection, lost_now());
                 Err(error)
             }
         }
     }
 
-    async fn commit_arrival(
+    async fn commit_connect(
         &self,
         identity: &ParticipantIdentity,
         connection: &ParticipantConnection,
-    ) -> Result<ParticipantArrival, Error> {
+    ) -> Result<ConnectedParticipant, Error> {
         let decide = |session: &Session| {
             let now = self.clock.now();
             identity.permit_entry(session, now)?;
             if !connection.room.is_current(connection.id) {
-                // A newer connection replaced this one, commits the arrival itself, and closes this one's page.
-                return Ok(Decision::Keep(ParticipantArrival {
+                // A newer connection replaced this one. It commits the connect itself and closes this one's page.
+                return Ok(Decision::Keep(ConnectedParticipant {
                     session: session.clone(),
                     resumed: true,
                     earlier: Vec::new(),
@@ -114,7 +116,7 @@ impl Signalling {
                 },
                 now,
             )?;
-            let arrival = |session: &Session| ParticipantArrival {
+            let arrival = |session: &Session| ConnectedParticipant {
                 session: session.clone(),
                 resumed: outcome.resumed,
                 earlier: session
@@ -134,49 +136,50 @@ impl Signalling {
         self.changes.change(&identity.session_id, decide).await
     }
 
-    /// Tells the page of the session as it is; from then on its room tells it of each event.
-    async fn introduce_participant(
+    /// Sends the page the current state of the session. Afterwards its room announces each event.
+    async fn send_initial_state(
         self: &Arc<Self>,
         identity: &ParticipantIdentity,
         connection: &ParticipantConnection,
-        mut arrival: ParticipantArrival,
+        mut arrival: ConnectedParticipant,
         ticket: Ticket,
     ) -> Result<(), Error> {
         let room = &connection.room;
         loop {
             let Some(own) = arrival.session.participant(&identity.user_id) else {
-                return self.end_introduction(identity, connection, &arrival.session);
+                return self.explain_absence(identity, connection, &arrival.session);
             };
-            // Before the introduction, so that no relay is lost that a page sends in answer to it.
+            // Subscribes before the initial messages, so that no relay that answers them is lost.
             let relays =
                 (!room.is_followed()).then(|| self.bus.subscribe_relays(room.session_id()));
-            let introduced = Introduced {
+            let page_state = PageState {
                 version: arrival.session.version,
                 status: own.status,
             };
-            let connected = self.connected(identity, connection, &arrival, own, ticket.clone());
-            let introduction = room.introduce(connection.id, introduced, |media| {
-                introduction(connected, &arrival, own, media)
+            let connected =
+                self.connected_message(identity, connection, &arrival, own, ticket.clone());
+            let outcome = room.queue_initial_messages(connection.id, page_state, |media| {
+                initial_messages(connected, &arrival, own, media)
             });
-            match introduction {
-                Introduction::Made { must_follow } => {
+            match outcome {
+                InitialMessages::Queued { must_follow } => {
                     if must_follow {
                         let relays =
                             relays.unwrap_or_else(|| self.bus.subscribe_relays(room.session_id()));
-                        Follower::start(self, room, introduced.version, relays);
+                        Follower::start(self, room, page_state.version, relays);
                     }
                     return Ok(());
                 }
-                Introduction::Gone => return Ok(()),
-                Introduction::Outdated => {
+                InitialMessages::Gone => return Ok(()),
+                InitialMessages::Outdated => {
                     arrival.session = self.read_session(&identity.session_id).await?;
                 }
             }
         }
     }
 
-    /// Ends the introduction of a participant who is not in the session (any more).
-    fn end_introduction(
+    /// Returns why a participant is no longer in the session, as an error; `Ok` if their connection was replaced.
+    fn explain_absence(
         &self,
         identity: &ParticipantIdentity,
         connection: &ParticipantConnection,
@@ -186,16 +189,16 @@ impl Signalling {
             // The connection that replaced this one closes its page.
             return Ok(());
         }
-        // They were removed, or the session ended. Or they left as a participant who had been lost before: then they reconnect.
+        // They were removed, or the session ended. Otherwise an earlier connection was declared lost: then they must reconnect.
         identity.permit_entry(session, self.clock.now())?;
         Err(self.access.contention_error())
     }
 
-    fn connected(
+    fn connected_message(
         &self,
         identity: &ParticipantIdentity,
         connection: &ParticipantConnection,
-        arrival: &ParticipantArrival,
+        arrival: &ConnectedParticipant,
         own: &Participant,
         ticket: Ticket,
     ) -> Connected {
@@ -218,40 +221,40 @@ impl Signalling {
     }
 }
 
-fn lost_now() -> Departure {
-    Departure::Lost {
-        last_heard: Instant::now(),
+fn lost_now() -> DisconnectCause {
+    DisconnectCause::Lost {
+        last_message_at: Instant::now(),
     }
 }
 
-/// What a page is told first. Runs under the room's lock.
-fn introduction(
+/// The first messages to a page. Runs under the room's lock.
+fn initial_messages(
     connected: Connected,
-    arrival: &ParticipantArrival,
+    arrival: &ConnectedParticipant,
     own: &Participant,
     media: &MediaStates,
 ) -> Vec<PageMessage> {
-    let ParticipantArrival {
+    let ConnectedParticipant {
         session,
         resumed: _,
         earlier,
     } = arrival;
     let mut messages = vec![ServerMessage::Connected(Box::new(connected))];
     match own.status {
-        ParticipantStatus::Waiting => messages.push(waiting(session, own)),
+        ParticipantStatus::Waiting => messages.push(waiting_message(session, own)),
         ParticipantStatus::Admitted => {
-            // Of two participants, exactly one is told that the other is new: the one who was there first.
+            // Of two participants, only the one who joined first is told that the other is new.
             let (earlier, later): (Vec<_>, Vec<_>) = session
                 .admitted_participants()
                 .filter(|other| other.user_id != own.user_id)
                 .partition(|other| earlier.contains(&other.user_id));
-            messages.push(existing_participants(session, earlier, media));
+            messages.push(existing_participants_message(session, earlier, media));
             let later = later.into_iter();
-            messages.extend(later.map(|other| user_joined(session, other, media)));
+            messages.extend(later.map(|other| user_joined_message(session, other, media)));
             if own.role.may(Action::Admit) {
                 let others = session.participants.iter();
                 let others = others.filter(|other| other.status == ParticipantStatus::Waiting);
-                messages.extend(others.map(|other| waiting(session, other)));
+                messages.extend(others.map(|other| waiting_message(session, other)));
             }
         }
     }

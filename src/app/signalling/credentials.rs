@@ -1,4 +1,4 @@
-//! Credentials: whom a credential names, and whether the session lets its bearer in.
+//! Authorizes credentials: verifies the token, then checks it against the session.
 
 use std::time::Duration;
 
@@ -13,23 +13,23 @@ use crate::domain::role::Role;
 use crate::domain::session::Session;
 use crate::domain::time::Timestamp;
 
-/// Why the bearer of a credential may not enter.
+/// Why a credential does not authorize entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum EntryRefusal {
-    /// The service issued the credential, and its time is over.
+pub enum EntryDenied {
+    /// The service issued the credential, but it has expired.
     Expired,
     /// The service did not issue the credential.
     Forged,
     /// The credential is for another session.
     OtherSession,
-    /// The session refuses its bearer, or the store failed.
+    /// The session does not authorize its bearer, or the store failed.
     Session(Error),
 }
 
-/// Whom a valid credential names.
+/// The verified bearer of a credential.
 #[derive(Debug, Clone)]
 pub struct ParticipantIdentity {
-    /// What the credential says.
+    /// The credential's claims.
     pub claims: Claims,
     /// The session.
     pub session_id: SessionId,
@@ -37,7 +37,7 @@ pub struct ParticipantIdentity {
     pub user_id: UserId,
     /// Their role.
     pub role: Role,
-    /// The name to show: the link's, or the one that they gave themselves; may be empty.
+    /// The name to show: the link's, or the one that the participant chose; may be empty.
     pub name: String,
 }
 
@@ -46,33 +46,33 @@ pub struct ParticipantIdentity {
 pub struct AuthorizedParticipant {
     /// The participant.
     pub identity: ParticipantIdentity,
-    /// The session as it was when that was decided.
+    /// The session at the time of that decision.
     pub session: Session,
 }
 
 impl Signalling {
-    /// Verifies a credential by the keys alone; the session may still refuse its bearer.
+    /// Verifies a credential's signature and claims, without the session.
     ///
     /// # Errors
-    /// [`EntryRefusal`], all but [`EntryRefusal::Session`]
+    /// [`EntryDenied`], all but [`EntryDenied::Session`]
     pub fn verify_credential(
         &self,
         jwt: &str,
         purpose: Purpose,
         session_id: &SessionId,
-    ) -> Result<ParticipantIdentity, EntryRefusal> {
+    ) -> Result<ParticipantIdentity, EntryDenied> {
         let claims = self
             .tokens
             .verify(jwt, purpose)
             .map_err(|error| match error {
-                InvalidToken::Expired => EntryRefusal::Expired,
-                InvalidToken::Forged => EntryRefusal::Forged,
+                InvalidToken::Expired => EntryDenied::Expired,
+                InvalidToken::Forged => EntryDenied::Forged,
             })?;
         if claims.session_id != session_id.as_str() {
-            return Err(EntryRefusal::OtherSession);
+            return Err(EntryDenied::OtherSession);
         }
-        let role = Role::from_name(&claims.role).ok_or(EntryRefusal::Forged)?;
-        let user_id = UserId::parse(claims.sub.as_str()).map_err(|_| EntryRefusal::Forged)?;
+        let role = Role::from_name(&claims.role).ok_or(EntryDenied::Forged)?;
+        let user_id = UserId::parse(claims.sub.as_str()).map_err(|_| EntryDenied::Forged)?;
         Ok(ParticipantIdentity {
             name: claims.name.clone(),
             claims,
@@ -82,35 +82,38 @@ impl Signalling {
         })
     }
 
-    /// The session of a participant who belongs to it, even if it is not open yet.
+    /// Reads the session and checks that the bearer still belongs to it; the join window may be closed.
     ///
     /// # Errors
-    /// [`EntryRefusal::Expired`] when the session knows nothing of the credential's issue, as after its store was restored
-    /// from an earlier backup. [`EntryRefusal::Session`] with [`Error::JoinTooLate`]; those of [`permit_entry`];
+    /// [`EntryDenied::Expired`] when the session has no record of the credential's issue, for example after its store was
+    /// restored from an earlier backup. [`EntryDenied::Session`] with [`Error::JoinTooLate`]; those of [`permit_entry`];
     /// [`Error::SessionNotFound`]; [`Error::StoreUnavailable`]
-    pub async fn session_of(
+    pub async fn authorized_session(
         &self,
         identity: &ParticipantIdentity,
-    ) -> Result<Session, EntryRefusal> {
-        let session = self.session_for_entry(identity).await;
-        let session = session.map_err(EntryRefusal::Session)?;
-        let was_issued = self.was_issued(identity).await;
-        if was_issued.map_err(EntryRefusal::Session)? {
+    ) -> Result<Session, EntryDenied> {
+        let session = self.read_authorized_session(identity).await;
+        let session = session.map_err(EntryDenied::Session)?;
+        let is_issued = self.is_issue_recorded(identity).await;
+        if is_issued.map_err(EntryDenied::Session)? {
             Ok(session)
         } else {
-            Err(EntryRefusal::Expired)
+            Err(EntryDenied::Expired)
         }
     }
 
-    async fn session_for_entry(&self, identity: &ParticipantIdentity) -> Result<Session, Error> {
+    async fn read_authorized_session(
+        &self,
+        identity: &ParticipantIdentity,
+    ) -> Result<Session, Error> {
         let session = self.read_session(&identity.session_id).await?;
         session.require_not_ended(&self.window)?;
         identity.permit_entry(&session, self.clock.now())?;
         Ok(session)
     }
 
-    /// Whether the session's events tell of the issue of a credential.
-    async fn was_issued(&self, identity: &ParticipantIdentity) -> Result<bool, Error> {
+    /// Whether the session's events record the issue of a credential.
+    async fn is_issue_recorded(&self, identity: &ParticipantIdentity) -> Result<bool, Error> {
         let issued_at = identity.claims.issued_at_sequence;
         let before = issued_at.saturating_sub(1);
         let session_id = &identity.session_id;
@@ -121,21 +124,21 @@ impl Signalling {
         }))
     }
 
-    /// Verifies a credential, and that its bearer may enter the session now.
+    /// Verifies a credential, and checks that its bearer may enter the session now.
     ///
     /// # Errors
-    /// [`EntryRefusal`]
+    /// [`EntryDenied`]
     pub async fn authorize_participant(
         &self,
         jwt: &str,
         purpose: Purpose,
         session_id: &SessionId,
-    ) -> Result<AuthorizedParticipant, EntryRefusal> {
+    ) -> Result<AuthorizedParticipant, EntryDenied> {
         let mut identity = self.verify_credential(jwt, purpose, session_id)?;
-        let session = self.session_of(&identity).await?;
+        let session = self.authorized_session(&identity).await?;
         session
             .require_join_window_open(&self.window, self.clock.now())
-            .map_err(EntryRefusal::Session)?;
+            .map_err(EntryDenied::Session)?;
         if identity.name.is_empty() {
             let given = session.given_name(&identity.user_id);
             given.clone_into(&mut identity.name);
@@ -143,10 +146,10 @@ impl Signalling {
         Ok(AuthorizedParticipant { identity, session })
     }
 
-    /// Stores the name that a participant gives whose link came without one.
+    /// Stores the name that a participant chooses if their link has none.
     ///
     /// # Errors
-    /// [`Error::NameGiven`] when the link came with a name, or they gave another one before; [`Error::SessionEnded`];
+    /// [`Error::NameGiven`] when the link has a name, or they have already chosen another one; [`Error::SessionEnded`];
     /// [`Error::SessionNotFound`]; [`Error::StoreUnavailable`]
     pub async fn name_participant(
         &self,
@@ -171,22 +174,22 @@ impl Signalling {
             .await
     }
 
-    /// The credential that a page keeps in the place of its join token, and for how long. It may outlast the session's
-    /// window, which is checked whenever it is used: an appointment that is prolonged must not need another link.
+    /// Issues the credential that a page keeps instead of its join token. Returns it with its lifetime. It may outlast the
+    /// session's join window, which is checked at every use: a prolonged appointment needs no new link.
     ///
     /// # Errors
     /// [`Error::Internal`]
-    pub fn issue_stay_credential(
+    pub fn issue_page_credential(
         &self,
         identity: &ParticipantIdentity,
     ) -> Result<(String, Duration), Error> {
-        let good_for = self.stay.page_ttl;
-        let until = self.clock.now().plus_secs(good_for.as_secs());
+        let lifetime = self.times.page_ttl;
+        let until = self.clock.now().plus_secs(lifetime.as_secs());
         let jwt = self
             .tokens
-            .exchange(&identity.claims, until.as_secs())
+            .issue_page_credential(&identity.claims, until.as_secs())
             .map_err(|_| Error::Internal)?;
-        Ok((jwt, good_for))
+        Ok((jwt, lifetime))
     }
 
     pub(super) async fn read_session(&self, session_id: &SessionId) -> Result<Session, Error> {
@@ -195,7 +198,7 @@ impl Signalling {
 }
 
 impl ParticipantIdentity {
-    /// Whether a session lets the bearer of this credential in.
+    /// Checks that a session authorizes the bearer of this credential.
     pub(super) fn permit_entry(&self, session: &Session, now: Timestamp) -> Result<(), Error> {
         let issued_at = self.claims.issued_at_sequence;
         permit_entry(session, self.role, &self.user_id, issued_at, now)

@@ -1,4 +1,4 @@
-//! What pages are told of a session and of its participants.
+//! Builds the messages that describe participants.
 
 use super::message::{ParticipantView, ServerMessage, WaitingReason};
 use super::room::MediaStates;
@@ -6,15 +6,15 @@ use crate::domain::participant::Participant;
 use crate::domain::role::Action;
 use crate::domain::session::{JoinWindow, Session};
 
-/// When a session closes by itself, if it does.
+/// The end of a session's join window, if it has one.
 pub(super) fn closes_at(window: &JoinWindow, session: &Session) -> Option<String> {
     window
         .closes_at(&session.schedule)
         .map(|closes| closes.to_string())
 }
 
-/// A participant who waits, for their own page or the host's.
-pub(super) fn waiting(session: &Session, participant: &Participant) -> ServerMessage {
+/// Announces a waiting participant, to their own page or the host's.
+pub(super) fn waiting_message(session: &Session, participant: &Participant) -> ServerMessage {
     ServerMessage::Waiting {
         user_id: participant.user_id.to_string(),
         name: participant.display_name.clone(),
@@ -27,8 +27,8 @@ pub(super) fn waiting(session: &Session, participant: &Participant) -> ServerMes
     }
 }
 
-/// The others in the call.
-pub(super) fn existing_participants<'a>(
+/// Lists the other participants in the call.
+pub(super) fn existing_participants_message<'a>(
     session: &Session,
     others: impl IntoIterator<Item = &'a Participant>,
     media: &MediaStates,
@@ -36,23 +36,25 @@ pub(super) fn existing_participants<'a>(
     let others = others.into_iter();
     ServerMessage::ExistingParticipants {
         room_id: session.session_id.to_string(),
-        participants: others.map(|other| view(other, media)).collect(),
+        participants: others
+            .map(|other| describe_participant(other, media))
+            .collect(),
     }
 }
 
-/// A participant who joined the call.
-pub(super) fn user_joined(
+/// Announces a participant who joined the call.
+pub(super) fn user_joined_message(
     session: &Session,
     participant: &Participant,
     media: &MediaStates,
 ) -> ServerMessage {
     ServerMessage::UserJoined {
         room_id: session.session_id.to_string(),
-        participant: view(participant, media),
+        participant: describe_participant(participant, media),
     }
 }
 
-fn view(participant: &Participant, media: &MediaStates) -> ParticipantView {
+fn describe_participant(participant: &Participant, media: &MediaStates) -> ParticipantView {
     let media = media.of(&participant.user_id);
     ParticipantView {
         user_id: participant.user_id.to_string(),

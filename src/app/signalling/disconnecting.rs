@@ -1,4 +1,4 @@
-//! Disconnecting a participant: because they left, or because their connection was lost and did not come back in time.
+//! Disconnects participants: by `leave`, or when a lost connection does not return within the grace period.
 
 use std::sync::Arc;
 
@@ -11,23 +11,22 @@ use crate::domain::id::{SessionId, UserId};
 
 /// How a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Departure {
+pub enum DisconnectCause {
     /// The participant left.
     Left,
     /// The connection broke, or the service closed it.
     Lost {
-        /// When the page was last heard: the grace counts from then.
-        last_heard: Instant,
+        /// When the page last sent a message: the grace period starts then.
+        last_message_at: Instant,
     },
 }
 
 impl Signalling {
-    /// Ends a connection. A participant who left is gone at once; one whose connection was lost may reconnect until the grace
-    /// is over.
+    /// Ends a connection. A participant who left is removed from the session at once; a lost one after the grace period.
     pub fn disconnect_participant(
         self: &Arc<Self>,
         connection: ParticipantConnection,
-        departure: Departure,
+        cause: DisconnectCause,
     ) {
         let ParticipantConnection {
             id,
@@ -41,32 +40,32 @@ impl Signalling {
         }
         let signalling = Arc::clone(self);
         self.tasks.spawn(async move {
-            let actor = match departure {
-                Departure::Left => Actor::Participant {
+            let actor = match cause {
+                DisconnectCause::Left => Actor::Participant {
                     role,
                     user_id: user_id.clone(),
                 },
-                Departure::Lost { last_heard } => {
-                    let until = last_heard + signalling.stay.reconnect_grace;
+                DisconnectCause::Lost { last_message_at } => {
+                    let until = last_message_at + signalling.times.reconnect_grace;
                     tokio::select! {
                         () = tokio::time::sleep_until(until) => {}
-                        // The other instances find participants who are away when this one stops.
+                        // If the instance stops meanwhile, the other instances sweep its participants.
                         () = signalling.closing.cancelled() => return,
                     }
                     Actor::System(SystemCause::ConnectionLost)
                 }
             };
-            // A participant who reconnected has another connection, or has lost that one since.
+            // A participant who reconnected has a newer connection, or a newer entry if that one was lost too.
             if signalling.rooms.remove_lost(&room, &user_id, id) {
                 let session_id = room.session_id();
                 signalling
-                    .commit_departure(session_id, &user_id, &actor)
+                    .commit_disconnect(session_id, &user_id, &actor)
                     .await;
             }
         });
     }
 
-    async fn commit_departure(&self, session_id: &SessionId, user_id: &UserId, actor: &Actor) {
+    async fn commit_disconnect(&self, session_id: &SessionId, user_id: &UserId, actor: &Actor) {
         loop {
             let committed = self
                 .changes

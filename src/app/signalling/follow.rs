@@ -1,5 +1,5 @@
-//! Follows a session for as long as a participant is connected to it here. One task a session announces the session's events,
-//! whichever instance committed them, and delivers what participants relay to each other.
+//! Follows a session while a participant is connected to it here. One task per session announces the session's events, from
+//! any instance, and delivers relayed messages.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::domain::error::Error;
 use crate::domain::event::EventKind;
 use crate::domain::session::Session;
 
-/// How often a session in which nothing happens is checked for whether a participant is still connected.
+/// How often the follower of a session without events checks whether its room is empty.
 const EMPTY_CHECK: Duration = Duration::from_secs(15);
 
 /// Follows one session.
@@ -22,12 +22,12 @@ pub(super) struct Follower {
     room: Arc<Room>,
     /// The sequence of the last event that was announced.
     after: i64,
-    /// Once the session's events are announced up to its version, pages that are not in it as they were told are closed.
+    /// Once events are announced up to this session's version, pages whose state differs from it are closed.
     resync: Option<Session>,
 }
 
 impl Follower {
-    /// Starts to follow a session from a version on.
+    /// Starts to follow a session after a version.
     pub(super) fn start(
         signalling: &Arc<Signalling>,
         room: &Arc<Room>,
@@ -52,7 +52,7 @@ impl Follower {
         }
     }
 
-    /// Ends when the room has no members, or the instance goes away.
+    /// Returns when the room has no members, or the instance shuts down.
     async fn announce_events(&mut self) {
         loop {
             if let Err(error) = self.announce_until_empty().await {
@@ -102,10 +102,9 @@ impl Follower {
         Ok(())
     }
 
-    /// Passes by an event of a kind that only a newer version knows. It may have been a removal or the end, or nothing that
-    /// concerns pages: what it led to is in the session. Pages go on whose participant is in the session as they were told;
-    /// the others reconnect. That is decided once the events are announced that the session already holds, so that a page
-    /// hears of a known event in its own words.
+    /// Handles an event of a kind that only a newer version knows. It may be a removal or the end, or may not concern pages.
+    /// The session has its effect, so pages whose state differs from the session must reconnect. They are closed once the
+    /// events that the session already includes are announced, so that known events get their own messages.
     async fn resync_pages(&mut self) -> Result<(), Error> {
         let session = self.signalling.read_session(self.room.session_id());
         self.resync = Some(session.await?);
@@ -123,7 +122,7 @@ impl Follower {
 }
 
 impl Signalling {
-    /// Never ends.
+    /// Delivers relays; never returns.
     async fn deliver_relays(&self, room: &Room, mut relays: RelaySubscription) {
         loop {
             match relays.next().await {
@@ -135,9 +134,8 @@ impl Signalling {
         }
     }
 
-    /// Lets every page reconnect after an event that cannot be read: it may be a removal or the end. What it led to is in the
-    /// session, so each page is told of the session as it is, or refused. Returns the version up to which nothing more is to
-    /// be announced.
+    /// Makes every page reconnect after an unreadable event, which may be a removal or the end. The session has its effect, so
+    /// each page then gets the current state or is refused. Returns the version from which on events are announced.
     async fn reconnect_pages(&self, room: &Room) -> Result<i64, Error> {
         match self.read_session(room.session_id()).await {
             Ok(session) => {
@@ -146,7 +144,7 @@ impl Signalling {
             }
             Err(error) => {
                 if error == Error::Internal {
-                    // The session does not say who may stay, so every page is closed: one of them may have been removed.
+                    // Without the session, removed participants cannot be identified, so every page is closed.
                     room.close_all(CloseCode::Internal);
                 }
                 Err(error)

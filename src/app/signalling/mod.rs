@@ -1,7 +1,7 @@
-//! Participants' connections: who may connect, what they may send, and what becomes of the session when they come and go.
+//! Participants' connections: authorization, messages, and their effect on the session.
 //!
 //! An edge verifies a credential ([`Signalling::authorize_participant`]), connects its bearer
-//! ([`Signalling::connect_participant`]), sends the page what the [`Outbox`] holds, passes on what the page sends
+//! ([`Signalling::connect_participant`]), sends the page the values of the [`Outbox`], passes on the page's messages
 //! ([`Signalling::handle_message`]), and reports the end of the connection ([`Signalling::disconnect_participant`]).
 
 mod announce;
@@ -19,8 +19,8 @@ mod rooms;
 mod sdp;
 
 pub use close::CloseCode;
-pub use credentials::{AuthorizedParticipant, EntryRefusal, ParticipantIdentity};
-pub use disconnecting::Departure;
+pub use credentials::{AuthorizedParticipant, EntryDenied, ParticipantIdentity};
+pub use disconnecting::DisconnectCause;
 pub use outbox::{Outbox, ToPage};
 pub use receiving::MessageOutcome;
 
@@ -47,10 +47,10 @@ use crate::telemetry::metrics::Metrics;
 use room::{ConnectionId, Room};
 pub(super) use rooms::Rooms;
 
-/// How long participants stay without a new join link, and without a connection.
+/// How long participants may return without a new join link, and after a lost connection.
 #[derive(Debug, Clone, Copy)]
-pub struct StayConfig {
-    /// How long a page may stay, or reconnect, without a new join link.
+pub struct SignallingTimes {
+    /// The lifetime of a page's credential: how long it may reconnect without a new join link.
     pub page_ttl: Duration,
     /// How long a participant whose connection was lost may reconnect.
     pub reconnect_grace: Duration,
@@ -70,16 +70,16 @@ pub struct Signalling {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) window: JoinWindow,
-    pub(super) stay: StayConfig,
-    /// Names this process in the sessions whose participants it holds.
+    pub(super) times: SignallingTimes,
+    /// Identifies this process in the sessions whose participants are connected to it.
     pub(super) instance_id: String,
-    /// Departures are committed after their connections are gone.
+    /// Disconnects are committed after their connections have ended.
     pub(super) tasks: TaskTracker,
-    /// Cancelled when connections are to end.
+    /// Cancelled when connections must end.
     pub(super) closing: CancellationToken,
 }
 
-/// A participant's connection, from its introduction to its end.
+/// A participant's connection.
 pub struct ParticipantConnection {
     id: ConnectionId,
     room: Arc<Room>,
@@ -93,7 +93,7 @@ impl ParticipantConnection {
         self.room.session_id()
     }
 
-    /// The participant, as who acts.
+    /// The participant as an actor.
     fn actor(&self) -> Actor {
         Actor::Participant {
             role: self.role,
@@ -103,12 +103,13 @@ impl ParticipantConnection {
 }
 
 impl Signalling {
-    /// Counts the end of a connection, with the code that it was closed with, if it was.
-    pub fn count_end(&self, code: Option<CloseCode>) {
-        self.metrics.signalling_ended(code.map(CloseCode::number));
+    /// Counts the end of a connection; `None`: the connection broke.
+    pub fn count_connection_end(&self, code: Option<CloseCode>) {
+        self.metrics
+            .count_signalling_end(code.map(CloseCode::number));
     }
 
-    /// Counts a connection as open until the answer is dropped.
+    /// Counts a connection as open until the returned guard is dropped.
     pub fn count_connection(&self) -> impl Drop + use<> {
         CountedConnection::new(Arc::clone(&self.metrics))
     }

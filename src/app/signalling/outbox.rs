@@ -1,4 +1,4 @@
-//! The queue to one page. Values go in under a room's lock; the page's connection takes them out and writes their text then.
+//! The queue to one page. Values are queued under a room's lock; the page's connection takes them and writes their text.
 
 use std::sync::{Arc, OnceLock};
 
@@ -18,15 +18,15 @@ pub enum ToPage {
     Close(CloseCode),
 }
 
-/// What a connection is to send to its page, in order. Bounded: a page that does not keep up is closed with
-/// [`CloseCode::TooSlow`], because what it would miss cannot be made up for.
+/// The values that a connection must send to its page, in order. Bounded: a page that does not keep up is closed with
+/// [`CloseCode::TooSlow`], because a lost message cannot be recovered.
 pub struct Outbox {
     queue: mpsc::Receiver<Queued>,
     overflow: CancellationToken,
 }
 
 impl Outbox {
-    /// Waits for what to send next; `None` once the service has let go of the connection. Cancelling the call loses nothing.
+    /// Waits for the next value to send; `None` once the service has dropped the connection. Cancel-safe.
     pub async fn next(&mut self) -> Option<ToPage> {
         tokio::select! {
             biased;
@@ -38,7 +38,7 @@ impl Outbox {
         }
     }
 
-    /// Waits until the queue overflows, for a connection that is busy sending.
+    /// Waits until the queue overflows. For a connection that is busy sending.
     pub async fn overflowed(&self) {
         self.overflow.cancelled().await;
     }
@@ -89,7 +89,7 @@ impl PageQueue {
     }
 }
 
-/// A message to one or several pages. Its JSON is written once, by the first connection that sends it, and so under no lock.
+/// A message to one or several pages. The first connection that sends it writes its JSON once, outside any lock.
 #[derive(Clone)]
 pub(super) struct PageMessage(Arc<Content>);
 
@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_is_queued_arrives_in_order_and_an_overflow_ends_the_connection_at_once() {
+    async fn queued_values_arrive_in_order_and_an_overflow_closes_at_once() {
         let (queue, mut outbox) = PageQueue::new(2);
         let pong = PageMessage::from(ServerMessage::Pong);
         queue.send(&pong);
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_queue_that_is_let_go_of_is_emptied_first() {
+    async fn a_dropped_queue_is_emptied_first() {
         let (queue, mut outbox) = PageQueue::new(2);
         queue.close(CloseCode::Replaced);
         drop(queue);

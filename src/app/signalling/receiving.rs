@@ -1,4 +1,4 @@
-//! Messages of pages, and what follows from each.
+//! Handles messages from pages.
 
 use std::sync::Arc;
 
@@ -12,19 +12,19 @@ use crate::domain::id::UserId;
 use crate::domain::participant::ParticipantStatus;
 use crate::domain::role::{Action, Role};
 
-/// What follows from a message for its sender's connection.
+/// The effect of a message on its sender's connection.
 #[derive(Debug, PartialEq, Eq)]
 pub enum MessageOutcome {
-    /// The connection goes on.
+    /// The connection continues.
     Continue,
-    /// The connection goes on, and the page is sent this.
+    /// The connection continues, and the page is sent this.
     Reply(Arc<str>),
     /// The participant leaves.
     Leave,
 }
 
 impl Signalling {
-    /// Does what a page asks for, if the sender's role allows it. A message that is refused is answered with the reason.
+    /// Executes a page's message if the sender's role allows it. A refused message is answered with the reason.
     pub async fn handle_message(
         &self,
         connection: &ParticipantConnection,
@@ -44,7 +44,7 @@ impl Signalling {
     ) -> Result<MessageOutcome, MessageError> {
         let ParticipantConnection { user_id, role, .. } = connection;
         let session_id = connection.session_id();
-        // A role that never allows it is refused without asking the store; the rest is decided over the session as it is then.
+        // Refuses at once what the role never allows; the rest is decided over the current session.
         let permit = |action| permit_action(*role, action).map_err(message_error);
         let actor = &connection.actor();
         match ClientMessage::parse(text)? {
@@ -54,14 +54,14 @@ impl Signalling {
             ClientMessage::Leave => return Ok(MessageOutcome::Leave),
             ClientMessage::Admit { target_id } => {
                 permit(Action::Admit)?;
-                let target = other_than(user_id, target_id, "You cannot admit yourself.")?;
+                let target = parse_target(user_id, target_id, "You cannot admit yourself.")?;
                 let admitting = self.participants.admit(actor, session_id, &target);
                 admitting.await.map_err(message_error)?;
             }
             ClientMessage::MuteRequest { target_id } => {
                 permit(Action::Mute)?;
                 let if_sender = "You cannot ask yourself to mute. Send `mute-status`.";
-                let target = other_than(user_id, target_id, if_sender)?;
+                let target = parse_target(user_id, target_id, if_sender)?;
                 let muting = self.participants.mute(actor, session_id, &target);
                 muting.await.map_err(message_error)?;
             }
@@ -71,7 +71,7 @@ impl Signalling {
             } => {
                 permit(Action::Remove)?;
                 let if_sender = "You cannot remove yourself. Send `leave`.";
-                let target = other_than(user_id, target_id, if_sender)?;
+                let target = parse_target(user_id, target_id, if_sender)?;
                 let participants = &self.participants;
                 let removing = participants.remove(actor, session_id, &target, keep_out);
                 removing.await.map_err(message_error)?;
@@ -96,22 +96,22 @@ impl Signalling {
             user_id,
             role,
         } = connection;
-        let relay = permit_relay(*role, relay)?;
+        let relay = filter_by_role(*role, relay)?;
         let if_sender = "You cannot send a message to yourself.";
         let to = relay
             .target_id
             .clone()
-            .map(|target_id| other_than(user_id, target_id, if_sender))
+            .map(|target_id| parse_target(user_id, target_id, if_sender))
             .transpose()?;
-        let tells_media = relay.kind == RelayKind::MuteStatus;
-        let media = tells_media.then(|| MediaState {
+        let is_media_state = relay.kind == RelayKind::MuteStatus;
+        let media = is_media_state.then(|| MediaState {
             muted: relay.flag("muted"),
             camera_off: relay.flag("camera_off"),
         });
-        match room.note_sender(user_id, *id, media) {
+        match room.record_sender(user_id, *id, media) {
             Some(ParticipantStatus::Admitted) => {}
-            // The others hear of it when the sender is admitted.
-            Some(ParticipantStatus::Waiting) if tells_media => return Ok(()),
+            // The others receive it when the sender is admitted.
+            Some(ParticipantStatus::Waiting) if is_media_state => return Ok(()),
             Some(ParticipantStatus::Waiting) => {
                 return Err(MessageError {
                     code: MessageErrorCode::NotAllowed,
@@ -126,8 +126,8 @@ impl Signalling {
     }
 }
 
-/// The participant whom a message is for or about. One that names its own sender is refused with `if_sender`.
-fn other_than(
+/// Parses the target. Rejects the sender as a target, with the message `if_sender`.
+fn parse_target(
     sender: &UserId,
     target_id: String,
     if_sender: &'static str,
@@ -137,15 +137,15 @@ fn other_than(
         message: message.into(),
     };
     let target =
-        UserId::parse(target_id).map_err(|_| refuse("target_id must name a participant"))?;
+        UserId::parse(target_id).map_err(|_| refuse("target_id must be a participant's id"))?;
     if target == *sender {
         return Err(refuse(if_sender));
     }
     Ok(target)
 }
 
-/// What may be relayed of a message, by its sender's role.
-fn permit_relay(role: Role, relay: ClientRelay) -> Result<ClientRelay, MessageError> {
+/// Returns the part of a message that its sender's role may relay.
+fn filter_by_role(role: Role, relay: ClientRelay) -> Result<ClientRelay, MessageError> {
     if role.may(Action::Publish) {
         return Ok(relay);
     }
@@ -167,7 +167,7 @@ fn message_error(error: Error) -> MessageError {
             MessageErrorCode::SessionEnded
         }
         ParticipantError::Busy | ParticipantError::TryAgain => MessageErrorCode::TryAgain,
-        // A connected participant is in a session that is open, and does not ask to enter it.
+        // A connected participant's session exists and is open, so these are faults of the service.
         ParticipantError::SessionUnknown
         | ParticipantError::NotOpenYet { .. }
         | ParticipantError::SessionFull

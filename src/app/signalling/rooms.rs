@@ -1,7 +1,7 @@
-//! The rooms of this instance: one for each session that has a connection here, or a participant who lost one.
+//! The rooms of this instance: one for each session with a connection here, or with a participant in the grace period.
 //!
-//! The table's lock is held for a look-up only, and never together with a room's. Between the two a room can be closed; a
-//! closed room takes no connection, and its place in the table is given to a new one.
+//! The table's lock is held for a look-up only, and never together with a room's. Between the two, a room can be closed: a
+//! closed room accepts no connection, and is replaced in the table by a new one.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,11 +30,11 @@ pub(super) struct Added {
 
 impl Rooms {
     fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<Room>>> {
-        // Nothing below panics while it holds the lock, and the map is sound at every step.
+        // No code panics while it holds the lock, and the map is consistent at every step.
         self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a connection to its session's room, in the place of an older one of the same participant.
+    /// Adds a connection to its session's room. It replaces an older one of the same participant.
     pub(super) fn add_connection(
         &self,
         session_id: &SessionId,
@@ -50,7 +50,7 @@ impl Rooms {
                 connection_id,
                 user_id: user_id.clone(),
                 role,
-                introduced: None,
+                page_state: None,
                 queue: queue.clone(),
             };
             match room.add_member(member) {
@@ -61,7 +61,7 @@ impl Rooms {
                         replaced,
                     };
                 }
-                // Closed since it was looked up.
+                // The room was closed since the look-up.
                 Err(_) => self.remove_room(&room),
             }
         }
@@ -75,7 +75,7 @@ impl Rooms {
         Arc::clone(room)
     }
 
-    /// Stops waiting for a lost participant; true if they have been away since that connection was lost.
+    /// Stops waiting for a lost participant. True if they have not reconnected since that connection was lost.
     pub(super) fn remove_lost(
         &self,
         room: &Arc<Room>,
@@ -87,7 +87,7 @@ impl Rooms {
         is_lost
     }
 
-    /// Stops following a session if its room has no members; true if it stopped.
+    /// Stops following a session if its room has no members. True if it stopped.
     pub(super) fn stop_following_if_empty(&self, room: &Arc<Room>) -> bool {
         let stopped = room.stop_following_if_empty();
         if stopped {
@@ -102,7 +102,7 @@ impl Rooms {
         }
     }
 
-    /// Takes a closed room out of the table, unless a new one has its place already.
+    /// Removes a closed room from the table, unless a new room has replaced it.
     fn remove_room(&self, room: &Arc<Room>) {
         let mut rooms = self.lock();
         let is_it = rooms
@@ -142,13 +142,13 @@ mod tests {
     }
 
     #[test]
-    fn a_room_stays_for_a_lost_participant_and_goes_with_the_last() {
+    fn a_room_stays_while_a_participant_is_in_the_grace_period() {
         let rooms = Rooms::default();
         let (first, _outbox) = connect(&rooms, "a");
         assert!(disconnect(&first, "a"));
         let (second, _outbox) = connect(&rooms, "a");
         assert!(Arc::ptr_eq(&first.room, &second.room));
-        // They reconnected: the grace of the first connection means nothing any more.
+        // They reconnected: the grace period of the first connection has no effect.
         assert!(!forget(&rooms, &first, "a"));
         assert!(second.room.is_current(second.connection_id));
         assert!(disconnect(&second, "a"));
@@ -175,7 +175,7 @@ mod tests {
         let rooms = Rooms::default();
         let (first, _outbox) = connect(&rooms, "a");
         assert!(disconnect(&first, "a"));
-        // Closed, and not yet out of the table: what another thread can find in between.
+        // Closed, but still in the table: another thread can observe this state.
         first.room.remove_lost(&user("a"), first.connection_id);
         assert!(first.room.close_if_unused());
         assert!(!first.room.close_if_unused());
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn connections_that_come_and_go_meet_in_one_room_and_leave_none_behind() {
+    fn concurrent_connections_share_one_room_and_leave_none_behind() {
         let rooms = Rooms::default();
         std::thread::scope(|scope| {
             for name in ["a", "b", "c", "d"] {

@@ -1,22 +1,21 @@
 //! The SDP of participants who may not publish.
 //!
-//! Browsers are lenient readers, each in its own way: what one takes for `a=recvonly`, another takes for `a=sendrecv`. So
-//! such an SDP is not relayed as it was sent. It is parsed, held to a few exact words, and written anew; what two parsers
-//! could read differently is refused.
+//! Browsers parse SDP leniently and differently: one may read `a=recvonly` where another reads `a=sendrecv`. So such an SDP
+//! is not relayed as sent. It is parsed, restricted to a few exact words, and rewritten; anything that two parsers could read
+//! differently is refused.
 
 use sdp_types::{Attribute, Media, Session};
 
-/// The directions, which are names of attributes.
+/// The direction attributes.
 const DIRECTIONS: [&str; 4] = ["sendrecv", "sendonly", "recvonly", "inactive"];
-/// The directions in which nothing is sent.
+/// The directions that send no media.
 const RECEIVING: [&str; 2] = ["recvonly", "inactive"];
-/// Attributes that describe what is sent. Browsers write some of them also where nothing is; they are left out.
+/// Attributes that describe sent media. Browsers also write some of them for receive-only media; they are removed.
 const OF_SENDERS: [&str; 5] = ["ssrc", "ssrc-group", "msid", "rid", "simulcast"];
 /// How data channels are carried.
 const DATA_PROTOS: [&str; 3] = ["UDP/DTLS/SCTP", "TCP/DTLS/SCTP", "DTLS/SCTP"];
 
-/// The SDP, written anew, of a participant who only receives; `None` if it may send audio or video, or is not plain enough
-/// to be sure that it does not.
+/// Rewrites the SDP of a participant who only receives; `None` if it may send audio or video, or is ambiguous.
 pub(super) fn receive_only(sdp: &str) -> Option<String> {
     if !sdp.split('\n').all(is_plain) {
         return None;
@@ -26,7 +25,7 @@ pub(super) fn receive_only(sdp: &str) -> Option<String> {
         return None;
     }
     for media in &mut session.medias {
-        if !receives(media) {
+        if !is_receive_only(media) {
             return None;
         }
         media
@@ -48,18 +47,18 @@ pub(super) fn receive_only(sdp: &str) -> Option<String> {
     String::from_utf8(written).ok()
 }
 
-/// Whether a line holds printable ASCII and nothing else, but for the CR of its end.
+/// Whether a line is printable ASCII, except for a CR at its end.
 fn is_plain(line: &str) -> bool {
     let line = line.strip_suffix('\r').unwrap_or(line);
     line.bytes().all(|byte| matches!(byte, b' '..=b'~'))
 }
 
-fn receives(media: &Media) -> bool {
+fn is_receive_only(media: &Media) -> bool {
     let (directions, others): (Vec<_>, Vec<_>) = media
         .attributes
         .iter()
         .partition(|attribute| DIRECTIONS.contains(&&*attribute.attribute));
-    let is_fit = match &*media.media {
+    let is_allowed = match &*media.media {
         "audio" | "video" => {
             let [direction] = directions[..] else {
                 return false;
@@ -73,10 +72,10 @@ fn receives(media: &Media) -> bool {
         }
         _ => false,
     };
-    is_fit && media.num_ports.is_none() && others.into_iter().all(is_harmless)
+    is_allowed && media.num_ports.is_none() && others.into_iter().all(is_harmless)
 }
 
-/// Whether no browser can take an attribute for a direction.
+/// Whether no browser can read an attribute as a direction.
 fn is_harmless(attribute: &Attribute) -> bool {
     let name = attribute.attribute.to_ascii_lowercase();
     let is_token = name
@@ -108,7 +107,7 @@ mod tests {
     const VIDEO: &str = "m=video 9 UDP/TLS/RTP/SAVPF 96\r\n";
     const DATA: &str = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n";
 
-    /// What a browser may find in an SDP that is relayed: read by hand, and not by the parser that wrote it.
+    /// Checks a relayed SDP line by line, without the parser that wrote it.
     fn assert_receives_only(sdp: &str) {
         let mut media = None;
         let mut found = 0;
@@ -144,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_browsers_write_is_relayed_in_full() {
+    fn sdp_of_browsers_is_relayed_in_full() {
         for sdp in [CHROMIUM_OFFER, CHROMIUM_ANSWER] {
             let relayed = receive_only(sdp).unwrap();
             assert_eq!(relayed, sdp, "nothing is lost, nor in another order");
@@ -288,7 +287,7 @@ mod tests {
         assert_refused(&attacks);
     }
 
-    /// Lines as an attacker may put them together.
+    /// Lines that an attacker may combine.
     fn line() -> impl Strategy<Value = String> {
         let word = prop::sample::select(vec![
             "sendrecv",
@@ -335,7 +334,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_relayed_only_receives(lines in prop::collection::vec(line(), 0..8)) {
+        fn relayed_sdp_only_receives(lines in prop::collection::vec(line(), 0..8)) {
             if let Some(relayed) = receive_only(&format!("{HEAD}{}", lines.concat())) {
                 assert_receives_only(&relayed);
                 prop_assert_eq!(receive_only(&relayed), Some(relayed.clone()));
@@ -343,7 +342,7 @@ mod tests {
         }
 
         #[test]
-        fn a_real_offer_with_a_change_anywhere_only_receives(at in 0..CHROMIUM_OFFER.len(), put in "[ -~\r\n\ta-z=:]{0,12}", cut in 0_usize..12) {
+        fn a_changed_real_offer_only_receives(at in 0..CHROMIUM_OFFER.len(), put in "[ -~\r\n\ta-z=:]{0,12}", cut in 0_usize..12) {
             let end = (at + cut).min(CHROMIUM_OFFER.len());
             let changed = format!("{}{put}{}", &CHROMIUM_OFFER[..at], &CHROMIUM_OFFER[end..]);
             if let Some(relayed) = receive_only(&changed) {

@@ -19,8 +19,8 @@ pub(super) const COMMIT_TIME: &str = "commit_time";
 /// When each event of the tail was committed, by the server's clock: the time of a change, under the version that it led to.
 pub(super) const COMMIT_TIMES: &str = "commit_times";
 
-/// The filter that finds nothing, and the update that therefore makes a session's first document. An update, because only an
-/// update can have the server note its time.
+/// A filter that matches nothing, and an update that therefore inserts a session's first document. Only an update lets the
+/// server record its time.
 pub(super) fn new_session(change: &Change) -> Result<(Document, Document), StoreError> {
     let mut fields = session_fields(&change.session)?;
     fields.insert("tail", events(change)?);
@@ -48,13 +48,13 @@ pub(super) fn update(change: &Change) -> Result<Document, StoreError> {
     Ok(update)
 }
 
-/// What the server notes its time in.
+/// The fields in which the server records its time.
 fn commit_times(change: &Change) -> Document {
     let version = change.session.version;
     doc! {COMMIT_TIME: true, format!("{COMMIT_TIMES}.{version}"): true}
 }
 
-/// The fields of a session's record, but for its id.
+/// The fields of a session's record, without its id.
 fn session_fields(session: &Session) -> Result<Document, StoreError> {
     let mut fields = to_document(&SessionRecord::from(session))?;
     fields.remove("_id");
@@ -66,20 +66,23 @@ fn session_fields(session: &Session) -> Result<Document, StoreError> {
     Ok(fields)
 }
 
-/// What is read of a document when its events are not wanted.
+/// The projection that leaves out events.
 pub(super) fn only_record() -> Document {
     doc! {"tail": 0, COMMIT_TIME: 0, COMMIT_TIMES: 0}
 }
 
-/// A session's document, which may be one that this version cannot read. `None` when it is none of ours: sessions are
-/// named by a text.
+/// Reads a session's document, which may be unreadable. `None` if it is not a session's, whose id is always a text.
 pub(super) fn read_session(document: &RawDocument) -> Option<ListedSession> {
     let session_id = SessionId::from_stored(document.get_str("_id").ok()?.to_owned());
     let session = match deserialize_from_slice::<SessionRecord>(document.as_bytes()) {
         Ok(record) => Session::try_from(record),
         Err(_) => read_session_of_another_version(document)
-            // What the parser says can quote a value.
-            .unwrap_or_else(|| Err(StoreError::corrupt("a document of an unknown form"))),
+            // The parser's message can quote a value.
+            .unwrap_or_else(|| {
+                Err(StoreError::corrupt(
+                    "a document with an unexpected structure",
+                ))
+            }),
     };
     Some(session.map_err(|error| UnreadableSession {
         error: error.about(&session_id),
@@ -87,12 +90,12 @@ pub(super) fn read_session(document: &RawDocument) -> Option<ListedSession> {
     }))
 }
 
-/// `None` when there is nothing in it that is unknown, or it cannot be read without that either.
+/// `None` if it has no unknown fields, or cannot be read without them either.
 fn read_session_of_another_version(document: &RawDocument) -> Option<Result<Session, StoreError>> {
     let mut fields = Document::try_from(document).ok()?;
     let mut unknown = split(&mut fields)?;
     let record: SessionRecord = deserialize_from_document(fields).ok()?;
-    // An update leaves the document's other fields as they are, but replaces its lists.
+    // An update keeps the document's other fields, but replaces its lists.
     let lists = lists().map(|(list, _)| list);
     unknown = unknown
         .into_iter()
@@ -148,7 +151,7 @@ fn events(change: &Change) -> Result<Vec<Document>, StoreError> {
     records.map(|record| to_document(&record)).collect()
 }
 
-/// Which sessions a query asks for. Ids begin with the time of creation, so bounds on it are bounds on the id.
+/// The filter for a query. Ids begin with the time of creation, so bounds on it are bounds on the id.
 pub(super) fn filter(query: &SessionQuery) -> Document {
     let SessionFilter {
         state,
@@ -185,7 +188,7 @@ pub(super) fn filter(query: &SessionQuery) -> Document {
         ids.insert("$lt", before);
     }
     if ids.is_empty() {
-        // Nothing but texts, as the other bounds: each row that is found counts for the limit, and must be a session.
+        // Matches only texts, like the other bounds: each row counts towards the limit, and must be a session.
         ids.insert("$gte", "");
     }
     filter.insert("_id", ids);

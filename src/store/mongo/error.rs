@@ -1,4 +1,4 @@
-//! The driver's errors and waits, translated.
+//! Translates the driver's errors, and limits its waits.
 
 use std::time::Duration;
 
@@ -19,8 +19,8 @@ const OF_THE_DOCUMENT: [i32; 6] = [2, 14, 28, 40, 10334, 17419];
 /// Runs one driver operation with a limit.
 ///
 /// The driver has no limit of its own for an operation, and drops its connection when the operation's future is dropped.
-/// So the operation runs in a task: a caller that goes away costs no connection, but one that outlives the limit does,
-/// because it is then the connection that hangs.
+/// So the operation runs in a task: a cancelled caller costs no connection, but an operation over the limit does, because
+/// then its connection hangs.
 pub(super) async fn within<T: Send + 'static>(
     limit: Duration,
     operation: impl Future<Output = mongodb::error::Result<T>> + Send + 'static,
@@ -32,7 +32,7 @@ pub(super) async fn within<T: Send + 'static>(
     }
 }
 
-/// Whether a unique index stood in the way.
+/// Whether a unique index was violated.
 pub(super) fn is_duplicate_key(error: &Error) -> bool {
     match error.kind.as_ref() {
         ErrorKind::Write(WriteFailure::WriteError(error)) => error.code == DUPLICATE_KEY,
@@ -46,11 +46,11 @@ pub(super) fn is_unknown_command(error: &Error) -> bool {
     matches!(error.kind.as_ref(), ErrorKind::Command(error) if error.code == COMMAND_NOT_FOUND)
 }
 
-/// What went wrong, by kind and code: the server's own messages can quote documents, and errors are logged.
+/// The error by kind and code: errors are logged, and the server's own messages can quote documents.
 pub(super) fn store_error(error: &Error) -> StoreError {
     match error.kind.as_ref() {
         ErrorKind::BsonDeserialization(_) | ErrorKind::Bson(_) => {
-            StoreError::corrupt("a document of an unknown form")
+            StoreError::corrupt("a document with an unexpected structure")
         }
         ErrorKind::Command(error) => StoreError::unavailable(format!(
             "MongoDB refused the command: {} ({})",

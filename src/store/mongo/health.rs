@@ -15,7 +15,7 @@ impl StoreHealth for MongoStore {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        self.look_after_indexes();
+        self.recheck_indexes_if_due();
         self.prepare().await?;
         let database = self.database.clone();
         within(self.timeout, async move {
@@ -25,7 +25,7 @@ impl StoreHealth for MongoStore {
         Ok(())
     }
 
-    async fn clock(&self) -> Result<Option<Timestamp>, StoreError> {
+    async fn server_time(&self) -> Result<Option<Timestamp>, StoreError> {
         let database = self.database.clone();
         let answer = within(self.timeout, async move {
             let hello = database.run_command(doc! {"hello": Bson::Int32(1)}).await;

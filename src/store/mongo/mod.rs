@@ -1,12 +1,12 @@
-//! MongoDB. A session is one document that carries its version and its newest events, so that every change and the event
-//! that tells of it are one atomic write without transactions; older events move to a collection of their own.
+//! The MongoDB store. A session is one document with its version and its newest events, so that a change and its events are
+//! one atomic write without transactions; older events move to their own collection.
 //!
 //! | collection | document | indexes |
 //! |---|---|---|
 //! | `sessions` | a `SessionRecord` and `tail`, its newest events; `commit_time` and `commit_times`, see `feed` | `_id`; unique (appointment_id, incarnation); doctor, patient, node and state, each with `_id`; state with the scheduled end, and with the time of emptiness; the participants' instances; `commit_time` with `_id` and the version |
 //! | `session_events` | an older `EventRecord` | unique (session_id, sequence) |
 //! | `counters` | `_id: "rotation"`, the next turn | `_id` |
-//! | `instances` | an instance, and in `expires_ms` the mark that it changes with every beat | `_id` |
+//! | `instances` | an instance, with its heartbeat in `expires_ms` | `_id` |
 
 mod documents;
 mod error;
@@ -32,7 +32,7 @@ use super::StoreError;
 pub use options::{Config, client_options, is_uri};
 use prepare::Prepared;
 
-/// The database when the URI names none.
+/// The database if the URI names none.
 const DATABASE_DEFAULT: &str = "video_session";
 
 /// Sessions in a MongoDB database that any number of instances share.
@@ -44,12 +44,12 @@ pub struct MongoStore {
     index_timeout: Duration,
     feed_overlap: Duration,
     prepared: Prepared,
-    /// Held while the indexes are made.
+    /// Held while the indexes are created.
     preparing: Arc<Mutex<()>>,
 }
 
 impl MongoStore {
-    /// A store over these options. Connects when it is first used, so that a server that is down delays nothing.
+    /// A store with these options. Connects at first use, so that an unavailable server delays nothing.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when the driver refuses the options.
@@ -57,10 +57,10 @@ impl MongoStore {
         let name = options.default_database.clone();
         let prepared = Prepared::default();
         let mut options = options;
-        let forgetful = prepared.clone();
+        let prepared_of_handler = prepared.clone();
         options.cmap_event_handler = Some(EventHandler::callback(move |event| {
             if let CmapEvent::PoolCleared(_) = event {
-                forgetful.forget();
+                prepared_of_handler.invalidate();
             }
         }));
         let client = Client::with_options(options).map_err(|error| error::store_error(&error))?;

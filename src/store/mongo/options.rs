@@ -1,4 +1,4 @@
-//! Settings, and what the driver is told.
+//! Settings, and the driver's options.
 
 use std::time::Duration;
 
@@ -11,18 +11,18 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::error;
 use crate::store::StoreError;
 
-/// How often the driver looks whether a server is well, unless the URI says so. Only a look that fails frees it of connections that are being made on
-/// a way that has gone silent: it puts no limit of its own on a new connection's first exchange.
+/// How often the driver monitors servers, unless the URI sets it. Only failed monitoring ends connection attempts over a silent
+/// network: the driver does not limit a new connection's handshake.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// Settings of the MongoDB store.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The connection string; may hold a password.
+    /// The connection string; may contain a password.
     pub uri: SecretString,
     /// How long one operation may take.
     pub timeout: Duration,
-    /// How long the making of indexes may take, which on a collection restored without them may be long.
+    /// How long the creation of indexes may take, which can be long on a collection restored without them.
     pub index_timeout: Duration,
     /// The most connections to one server.
     pub pool_max: u32,
@@ -30,7 +30,7 @@ pub struct Config {
     pub pool_min: u32,
     /// How many connections are established at once.
     pub connecting_max: u32,
-    /// How much longer than its neighbours a write may take to become visible, without the feed missing it.
+    /// How much later than others a write may become visible without being missed by the feed.
     pub feed_overlap: Duration,
 }
 
@@ -39,7 +39,7 @@ pub fn is_uri(uri: &SecretString) -> bool {
     ConnectionString::parse(uri.expose_secret()).is_ok()
 }
 
-/// What the driver is to do: majority writes, reads of what a majority has, every wait bounded.
+/// The driver's options: majority writes and reads, and a limit for every wait.
 ///
 /// # Errors
 /// [`StoreError::Unavailable`] when the URI is malformed or its SRV record cannot be looked up.

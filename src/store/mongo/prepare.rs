@@ -1,4 +1,4 @@
-//! The indexes, without which nothing is read or written.
+//! Creates the indexes before anything is read or written.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,36 +11,36 @@ use super::error::within;
 use super::{MongoStore, documents, tail};
 use crate::store::StoreError;
 
-/// How often the indexes are looked after: without the unique ones, an appointment could get two sessions.
+/// How often the indexes are rechecked: without the unique ones, an appointment could get two sessions.
 const INDEX_CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// When the indexes were last known to exist. Forgotten when a connection breaks: the server that answers next may be one that was
-/// restored, or emptied.
+/// When the indexes were last known to exist. Invalidated when a connection breaks: the next server may
+/// have been restored, or emptied.
 #[derive(Clone, Default)]
 pub(super) struct Prepared(Arc<Mutex<Option<Instant>>>);
 
 impl Prepared {
-    pub(super) fn forget(&self) {
+    pub(super) fn invalidate(&self) {
         *self.lock() = None;
     }
 
-    /// Nothing panics while it holds this lock.
+    /// No code panics while it holds this lock.
     fn lock(&self) -> MutexGuard<'_, Option<Instant>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl MongoStore {
-    /// Lets the next operation make the indexes again, when that was done some time ago. Making one that exists is free, and an
-    /// index that was dropped is found.
-    pub(super) fn look_after_indexes(&self) {
+    /// Makes the next operation create the indexes again if the last check is too old. Creating an existing index is free; a
+    /// dropped index is recreated.
+    pub(super) fn recheck_indexes_if_due(&self) {
         let mut prepared = self.prepared.lock();
         if prepared.is_some_and(|since| since.elapsed() > INDEX_CHECK_INTERVAL) {
             *prepared = None;
         }
     }
 
-    /// Goes on in a task of its own when the caller stops waiting; others wait for it as long as they care to.
+    /// Creates the indexes if needed. Continues in its own task if the caller stops waiting.
     pub(super) async fn prepare(&self) -> Result<(), StoreError> {
         if self.prepared.lock().is_some() {
             return Ok(());
@@ -58,7 +58,7 @@ impl MongoStore {
         });
         making
             .await
-            .map_err(|_| StoreError::unavailable("the making of indexes was aborted"))?
+            .map_err(|_| StoreError::unavailable("the creation of indexes was aborted"))?
     }
 
     async fn create_indexes(&self) -> Result<(), StoreError> {
@@ -79,7 +79,7 @@ impl MongoStore {
             index(doc! {"state": 1, "scheduled_end_time_ms": 1}, None),
             index(doc! {"state": 1, "empty_since_ms": 1}, None),
             index(doc! {"participants.instance_id": 1}, None),
-            // With the version, so that the feed need not look at documents that it knows.
+            // Includes the version, so that the feed does not read documents that it has seen.
             index(
                 doc! {documents::COMMIT_TIME: 1, "_id": 1, "version": 1},
                 None,

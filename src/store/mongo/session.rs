@@ -7,7 +7,7 @@ use mongodb::bson::{Document, doc};
 use mongodb::options::ReturnDocument;
 
 use super::error::{is_duplicate_key, within};
-use super::tail::{self, Unmatched};
+use super::tail::{self, UnmatchedCommit};
 use super::{MongoStore, documents};
 use crate::domain::change::Change;
 use crate::domain::event::Event;
@@ -23,7 +23,7 @@ const ROTATION: &str = "rotation";
 
 impl MongoStore {
     /// The ids of the sessions that a filter finds.
-    pub(super) async fn ids(
+    pub(super) async fn find_session_ids(
         &self,
         filter: Document,
         limit: usize,
@@ -31,7 +31,7 @@ impl MongoStore {
         let sessions = self.sessions().await?;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let mut filter = filter;
-        // Others than texts are none of ours, and would take the places of those that are.
+        // Ids that are not texts are not sessions, and would count towards the limit.
         filter.insert("_id", doc! {"$gte": ""});
         let found = within(self.timeout, async move {
             let cursor = sessions
@@ -49,7 +49,7 @@ impl MongoStore {
             .collect())
     }
 
-    /// The number that this caller incremented, and so nobody else's turn: findAndModify on one document is atomic.
+    /// Takes the next turn. It is unique to this caller, because findAndModify on one document is atomic.
     async fn next_turn(&self) -> Result<u64, StoreError> {
         let counters = self.database.collection::<Document>("counters");
         let counter = within(self.timeout, async move {
@@ -70,8 +70,8 @@ impl MongoStore {
         Ok(u64::try_from(turn).unwrap_or(0))
     }
 
-    /// Brings a session's document to its next version; false when the document is not at the version before, or has no room
-    /// for events.
+    /// Updates a session's document to its next version. False if the document is not at the version before, or has no room for
+    /// events.
     async fn update_over_version(&self, change: &Change) -> Result<bool, StoreError> {
         let sessions = self.sessions().await?.clone_with_type::<Document>();
         let filter = doc! {
@@ -87,7 +87,7 @@ impl MongoStore {
         .await
         .map_err(|error| error.about(&change.session.session_id))?;
         if matched == 1 {
-            self.spill_if_due(change);
+            self.archive_tail_if_due(change);
         }
         Ok(matched == 1)
     }
@@ -122,7 +122,10 @@ impl SessionStore for MongoStore {
         self.find_one(doc! {"_id": session_id.as_str()}, None).await
     }
 
-    async fn latest(&self, appointment_id: &AppointmentId) -> Result<Option<Session>, StoreError> {
+    async fn latest_session(
+        &self,
+        appointment_id: &AppointmentId,
+    ) -> Result<Option<Session>, StoreError> {
         self.find_one(
             doc! {"appointment_id": appointment_id.as_str()},
             Some(doc! {"incarnation": -1}),
@@ -145,7 +148,7 @@ impl SessionStore for MongoStore {
         if inserted {
             return Ok(Inserted::Stored(Box::new(change)));
         }
-        // A write that the driver repeated after a broken connection finds itself in its own way.
+        // A write that the driver repeated after a broken connection conflicts with itself.
         let own = self.get(&change.session.session_id).await?.is_some();
         Ok(if own {
             Inserted::Stored(Box::new(change))
@@ -158,14 +161,14 @@ impl SessionStore for MongoStore {
         if self.update_over_version(change).await? {
             return Ok(Committed::Stored);
         }
-        match self.settle_unmatched(change).await? {
-            Unmatched::Settled(committed) => Ok(committed),
-            Unmatched::TailMoved if self.update_over_version(change).await? => {
+        match self.explain_unmatched(change).await? {
+            UnmatchedCommit::Settled(committed) => Ok(committed),
+            UnmatchedCommit::TailMoved if self.update_over_version(change).await? => {
                 Ok(Committed::Stored)
             }
-            Unmatched::TailMoved => match self.settle_unmatched(change).await? {
-                Unmatched::Settled(committed) => Ok(committed),
-                Unmatched::TailMoved => Ok(Committed::Conflict),
+            UnmatchedCommit::TailMoved => match self.explain_unmatched(change).await? {
+                UnmatchedCommit::Settled(committed) => Ok(committed),
+                UnmatchedCommit::TailMoved => Ok(Committed::Conflict),
             },
         }
     }
@@ -204,7 +207,7 @@ impl SessionStore for MongoStore {
         let Some(tail) = tail else {
             return Ok(None);
         };
-        let archived = if tail.reaches_back_to(after) {
+        let archived = if tail.covers_events_after(after) {
             Vec::new()
         } else {
             self.archived(session_id, after, limit).await?
@@ -239,7 +242,7 @@ impl SessionStore for MongoStore {
         Ok(counts)
     }
 
-    async fn overdue(
+    async fn overdue_sessions(
         &self,
         ends_before: Timestamp,
         empty_before: Option<Timestamp>,
@@ -250,7 +253,7 @@ impl SessionStore for MongoStore {
             over.push(doc! {"empty_since_ms": {"$lt": empty_before.as_millis()}});
         }
         let live = vec![SessionState::Created.name(), SessionState::Active.name()];
-        self.ids(doc! {"state": {"$in": live}, "$or": over}, limit)
+        self.find_session_ids(doc! {"state": {"$in": live}, "$or": over}, limit)
             .await
     }
 }

@@ -1,8 +1,8 @@
-//! The newest events of a session stand in its document; older ones are moved to an archive, so that the document of a
-//! session joined ten thousand times is no larger than another's.
+//! A session's document contains its newest events; older ones move to an archive, so that the document stays small even after
+//! ten thousand joins.
 //!
-//! Events are copied to the archive before they leave the document, and readers look at the document first: whatever it no
-//! longer holds is in the archive by then.
+//! Events are copied to the archive before they leave the document, and readers read the document first: events that it no
+//! longer contains are in the archive by then.
 
 use mongodb::bson::{DateTime, Document, doc};
 use mongodb::error::{Error, ErrorKind};
@@ -19,23 +19,22 @@ use crate::store::{Committed, StoreError};
 
 /// The collection of older events.
 pub(super) const ARCHIVE: &str = "session_events";
-/// The tail is moved, off the caller's path, each time the version passes a multiple of this.
-const SPILL_EVERY: i64 = 16;
-/// No event is added to a document that has one here: a document stays bounded even when every spill fails.
+/// The tail is archived in the background each time the version passes a multiple of this.
+const ARCHIVE_EVERY: i64 = 16;
+/// A document with an event here accepts no more: it stays bounded even if archiving always fails.
 pub(super) const LAST_PLACE: &str = "tail.63";
 /// The server's code for a violated unique index.
 const DUPLICATE_KEY: i32 = 11000;
 
 /// Why a commit matched nothing.
-pub(super) enum Unmatched {
-    /// It was made already, or another change came first.
+pub(super) enum UnmatchedCommit {
+    /// It had been applied already, or another change came first.
     Settled(Committed),
-    /// The tail was full, and was moved: the commit may match now.
+    /// The tail was full, and was archived: the commit may match now.
     TailMoved,
 }
 
-/// The part of a session's document that holds events. As documents, they can be moved also where this version cannot read
-/// them.
+/// The events in a session's document. As plain documents, they can be archived even if this version cannot read them.
 #[derive(Deserialize)]
 pub(super) struct Tail<E = EventRecord> {
     version: i64,
@@ -45,14 +44,14 @@ pub(super) struct Tail<E = EventRecord> {
     commit_times: CommitTimes,
 }
 
-/// When the events of a tail were committed, by the server's clock: times by the versions that their changes led to. A former version
-/// notes none.
+/// The commit times of a tail's events, by the server's clock, keyed by the version after their change. A former version
+/// records none.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(transparent)]
 pub(super) struct CommitTimes(pub(super) Document);
 
 impl CommitTimes {
-    /// When the change was committed that an event is of.
+    /// The commit time of an event's change.
     pub(super) fn of(&self, sequence: i64) -> Option<DateTime> {
         let changes = self.0.iter().filter_map(|(version, time)| {
             let version: i64 = version.parse().ok()?;
@@ -62,7 +61,7 @@ impl CommitTimes {
         Some(*time)
     }
 
-    /// The update that removes those of the events up to a sequence.
+    /// The update that removes the times of the events up to a sequence.
     fn removed_up_to(&self, sequence: i64) -> Document {
         let gone = self.0.keys().filter(|version| {
             let version: Result<i64, _> = version.parse();
@@ -73,7 +72,7 @@ impl CommitTimes {
     }
 }
 
-/// What is known of any stored event.
+/// The fields that every stored event has.
 pub(super) trait StoredEvent: DeserializeOwned + Send + Sync + 'static {
     fn sequence(&self) -> i64;
     fn write_id(&self) -> &str;
@@ -100,9 +99,9 @@ impl StoredEvent for Document {
 }
 
 impl<E: StoredEvent> Tail<E> {
-    /// Whether it holds every event after that sequence. Also true of a tail that was read from that sequence on, since
-    /// what it then begins with, or its absence, says the same.
-    pub(super) fn reaches_back_to(&self, after: i64) -> bool {
+    /// Whether it contains every event after a sequence. Also correct for a tail that was read from that sequence on, because its
+    /// first event, or its absence, gives the same result.
+    pub(super) fn covers_events_after(&self, after: i64) -> bool {
         let oldest = self
             .events
             .first()
@@ -118,7 +117,7 @@ impl<E: StoredEvent> Tail<E> {
 }
 
 impl MongoStore {
-    /// All that stands in the document.
+    /// Reads all events in the document.
     pub(super) async fn tail<E: StoredEvent>(
         &self,
         session_id: &SessionId,
@@ -127,7 +126,7 @@ impl MongoStore {
             .await
     }
 
-    /// Of what stands in the document, only the first event after a sequence.
+    /// Reads only the first event after a sequence in the document.
     pub(super) async fn first_of_tail(
         &self,
         session_id: &SessionId,
@@ -173,20 +172,23 @@ impl MongoStore {
         found.map_err(|error| error.about(session_id))
     }
 
-    /// Why a commit matched nothing: it was made already, the tail is full, or another change came first.
-    pub(super) async fn settle_unmatched(&self, change: &Change) -> Result<Unmatched, StoreError> {
+    /// Finds why a commit matched nothing. Archives the tail if it is full.
+    pub(super) async fn explain_unmatched(
+        &self,
+        change: &Change,
+    ) -> Result<UnmatchedCommit, StoreError> {
         let session_id = &change.session.session_id;
         let Some(tail) = self.tail::<Document>(session_id).await? else {
-            return Ok(Unmatched::Settled(Committed::Conflict));
+            return Ok(UnmatchedCommit::Settled(Committed::Conflict));
         };
         if tail.holds(change) || self.archive_holds(change, &tail).await? {
-            return Ok(Unmatched::Settled(Committed::Stored));
+            return Ok(UnmatchedCommit::Settled(Committed::Stored));
         }
         if tail.version == change.base_version() {
-            spill(self, session_id.clone(), tail).await?;
-            return Ok(Unmatched::TailMoved);
+            archive_tail(self, session_id.clone(), tail).await?;
+            return Ok(UnmatchedCommit::TailMoved);
         }
-        Ok(Unmatched::Settled(Committed::Conflict))
+        Ok(UnmatchedCommit::Settled(Committed::Conflict))
     }
 
     async fn archive_holds(
@@ -195,7 +197,7 @@ impl MongoStore {
         tail: &Tail<Document>,
     ) -> Result<bool, StoreError> {
         let before = change.base_version();
-        if tail.version <= before || tail.reaches_back_to(before) {
+        if tail.version <= before || tail.covers_events_after(before) {
             return Ok(false);
         }
         let session_id = &change.session.session_id;
@@ -205,29 +207,29 @@ impl MongoStore {
             .is_some_and(|event| event.write_id() == change.write_id()))
     }
 
-    /// Moves the tail, when it is time to, without keeping the caller.
-    pub(super) fn spill_if_due(&self, change: &Change) {
-        if change.session.version / SPILL_EVERY == change.base_version() / SPILL_EVERY {
+    /// Archives the tail in the background, if it is due.
+    pub(super) fn archive_tail_if_due(&self, change: &Change) {
+        if change.session.version / ARCHIVE_EVERY == change.base_version() / ARCHIVE_EVERY {
             return;
         }
         let (store, session_id) = (self.clone(), change.session.session_id.clone());
         tokio::spawn(async move {
-            let spilled = match store.tail(&session_id).await {
-                Ok(Some(tail)) => spill(&store, session_id, tail).await,
+            let archived = match store.tail(&session_id).await {
+                Ok(Some(tail)) => archive_tail(&store, session_id, tail).await,
                 Ok(None) => Ok(()),
                 Err(error) => Err(error),
             };
-            if let Err(error) = spilled {
+            if let Err(error) = archived {
                 tracing::warn!(
                     error = error.chain(),
-                    "older events stay in their session's document until the next attempt"
+                    "older events could not be archived; they stay in the session's document until the next attempt"
                 );
             }
         });
     }
 }
 
-async fn spill(
+async fn archive_tail(
     store: &MongoStore,
     session_id: SessionId,
     tail: Tail<Document>,
@@ -270,7 +272,7 @@ async fn spill(
     .await
 }
 
-/// Whether the archive merely had the events already, as after a spill that was cut short.
+/// Whether the only failure is that the archive already had the events, as after an interrupted attempt.
 fn only_duplicates(error: &Error) -> bool {
     match error.kind.as_ref() {
         ErrorKind::InsertMany(failure) => {

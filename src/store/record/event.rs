@@ -1,4 +1,4 @@
-//! The stored form of an event: what surrounds an [`EventKind`], which is stored as it is.
+//! The stored form of an event. Its [`EventKind`] is stored unchanged.
 
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +20,7 @@ pub(in crate::store) struct EventRecord {
     kind: KindRecord,
 }
 
-/// What happened, or the name of what a newer version wrote.
+/// The event's kind, or the name of a kind that only a newer version knows.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 enum KindRecord {
@@ -31,7 +31,7 @@ enum KindRecord {
     },
 }
 
-/// Who did it, or a kind of actor that only a newer version knows.
+/// The actor, or a kind of actor that only a newer version knows.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 enum ActorRecord {
@@ -65,7 +65,9 @@ impl EventRecord {
         let kind = match self.kind {
             KindRecord::Known(kind) => kind,
             KindRecord::Other { name } if EventKind::is_known(&name) => {
-                return Err(StoreError::corrupt("an event without what its type needs"));
+                return Err(StoreError::corrupt(
+                    "an event without the fields of its type",
+                ));
             }
             KindRecord::Other { name } => EventKind::Unknown { name },
         };
@@ -96,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_and_every_actor_survives_being_stored() {
+    fn every_kind_and_every_actor_can_be_stored_and_read() {
         let kinds = EventKind::examples().into_iter();
         for (kind, actor) in kinds.flat_map(|kind| {
             Actor::examples()
@@ -110,7 +112,7 @@ mod tests {
         }
     }
 
-    /// As a former version wrote it: this must be read for ever.
+    /// A former version's form, which must stay readable.
     #[test]
     fn events_are_stored_in_the_form_that_former_versions_read() {
         let user_id = crate::domain::id::UserId::from_stored("patient-1".into());
@@ -142,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_a_newer_version_knows_is_passed_by() {
+    fn unknown_kinds_actors_and_fields_are_accepted() {
         let body = json!({
             "sequence": 3, "time_ms": 5, "write_id": "w", "actor": { "service": { "name": "billing" } },
             "type": "recording.started", "recording": { "id": 1 },
@@ -166,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_of_a_known_type_that_lacks_what_it_needs_is_damaged() {
+    fn an_event_of_a_known_type_without_its_fields_is_corrupt() {
         let body =
             json!({ "sequence": 3, "time_ms": 5, "write_id": "w", "type": "participant.muted" });
         assert!(matches!(read(body), Err(StoreError::Corrupt { .. })));

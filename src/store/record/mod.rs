@@ -1,7 +1,7 @@
-//! How sessions and events are written down: the same fields as JSON in SQLite and as BSON in MongoDB.
+//! The stored form of sessions and events: the same fields as JSON in SQLite and as BSON in MongoDB.
 //!
-//! Field names are a stored format. Add fields with `#[serde(default)]`; never rename or reuse one. A version that does not know a
-//! field keeps it (`unknown`).
+//! Field names are a stored format. Add fields with `#[serde(default)]`; never rename or reuse one. A version keeps the fields
+//! that it does not know (`unknown`).
 
 mod event;
 mod names;
@@ -16,7 +16,7 @@ use super::StoreError;
 use crate::domain::role::Role;
 use crate::domain::session::EndCause;
 
-/// What events of ends have that were stored before their causes were.
+/// The cause of ends that were stored before causes were recorded.
 fn end_cause_default() -> String {
     EndCause::Backend.name().to_owned()
 }

@@ -3,7 +3,7 @@
 use serde::de::{Deserialize, Deserializer, Error as _, Visitor, value::Error};
 use serde::forward_to_deserialize_any;
 
-/// Notes the fields that a struct asks for, and gives it nothing.
+/// Records the field names that a struct asks for, and provides no values.
 struct Names<'a>(&'a mut &'static [&'static str]);
 
 impl<'de> Deserializer<'de> for Names<'_> {
@@ -32,7 +32,7 @@ impl<'de> Deserializer<'de> for Names<'_> {
 /// The names of a record's fields, as they are stored.
 pub(super) fn field_names<'de, T: Deserialize<'de>>() -> &'static [&'static str] {
     let mut names: &'static [&'static str] = &[];
-    // Always an error: the names are all that is wanted.
+    // Always fails: only the names are needed.
     let _ = T::deserialize(Names(&mut names));
     names
 }

@@ -1,4 +1,4 @@
-//! The stored form of a session's participants, and of who is invited, named or removed.
+//! The stored form of a session's participants, invitations, given names and removals.
 
 use serde::{Deserialize, Serialize};
 
@@ -35,7 +35,7 @@ pub(super) struct InviteRecord {
     pub since: i64,
 }
 
-/// A stored name that a participant gave themselves.
+/// A stored name that a participant chose.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct GivenNameRecord {

@@ -13,7 +13,7 @@ use crate::domain::time::Timestamp;
 use crate::domain::unknown::UnknownFields;
 use crate::store::StoreError;
 
-/// The greatest version that is believed: no session has so many events, and numbers beyond it are not exact in JSON.
+/// The greatest valid version: no session has so many events, and larger numbers are not exact in JSON.
 const VERSION_MAX: i64 = 1 << 53;
 
 /// A stored session. Times are milliseconds since the epoch.
@@ -29,7 +29,7 @@ pub(in crate::store) struct SessionRecord {
     sfu_node_id: String,
     #[serde(default = "driver_default", skip_serializing_if = "is_default_driver")]
     driver: String,
-    /// Where it is not the one that follows from the id and the generation.
+    /// Only if it differs from the one derived from the id and the generation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     room_name: Option<String>,
     #[serde(
@@ -50,7 +50,7 @@ pub(in crate::store) struct SessionRecord {
     end_cause: Option<String>,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     end_reason: String,
-    /// Pairs, not a document: a key may hold any character, also those that MongoDB gives a meaning.
+    /// Pairs, not a document: a key may contain characters with a meaning in MongoDB.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     labels: Vec<(String, String)>,
     version: i64,
@@ -74,12 +74,12 @@ pub(in crate::store) struct SessionRecord {
     empty_since_ms: Option<i64>,
 }
 
-/// What sessions have that were stored before there was a waiting room.
+/// The value for sessions that were stored before waiting rooms existed.
 fn admission_default() -> String {
     Admission::default().name().to_owned()
 }
 
-/// What sessions have that were stored before there were drivers.
+/// The value for sessions that were stored before drivers existed.
 fn driver_default() -> String {
     Driver::default().name().to_owned()
 }
@@ -101,7 +101,7 @@ fn max_participants_default() -> u16 {
 }
 
 impl SessionRecord {
-    /// The names of all fields, also of those that are left out when they have no value.
+    /// The names of all fields, including those that are omitted when empty.
     pub(in crate::store) fn field_names() -> &'static [&'static str] {
         field_names::<Self>()
     }
@@ -134,7 +134,7 @@ impl From<&Session> for SessionRecord {
             removals,
             given_names,
             empty_since,
-            // Put in by the store, in whose form they are.
+            // Merged by the store, because they are in its form.
             unknown_fields: _,
         } = session;
         let room_name = Place::room_name_of(session_id, place.generation);
@@ -184,9 +184,9 @@ impl TryFrom<SessionRecord> for Session {
 
     fn try_from(record: SessionRecord) -> Result<Self, StoreError> {
         let state = SessionState::from_name(&record.state)
-            .ok_or_else(|| StoreError::corrupt("a session in an unknown state"))?;
+            .ok_or_else(|| StoreError::corrupt("an unknown session state"))?;
         if !(1..=VERSION_MAX).contains(&record.version) {
-            return Err(StoreError::corrupt("a session of an impossible version"));
+            return Err(StoreError::corrupt("an invalid session version"));
         }
         let session_id = SessionId::from_stored(record.session_id);
         let place = Place {
@@ -222,7 +222,7 @@ impl TryFrom<SessionRecord> for Session {
             labels: record.labels.into_iter().collect(),
             version: record.version,
             admission: Admission::from_name(&record.admission)
-                .ok_or_else(|| StoreError::corrupt("an unknown kind of admission"))?,
+                .ok_or_else(|| StoreError::corrupt("an unknown admission"))?,
             max_participants: record.max_participants,
             participants: all(record.participants)?,
             admitted_users: ids(record.admitted_users),

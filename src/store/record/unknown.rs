@@ -1,16 +1,16 @@
-//! Fields of a session's record that this version does not know, taken out of what was read and put into what is written.
+//! Preserves fields of a session's record that this version does not know: removed when reading, merged back when writing.
 //!
-//! The records deny unknown fields, so that parsing costs nothing more where there are none. A store that meets one parses
-//! again, without them.
+//! The records deny unknown fields, so that parsing without any costs nothing extra. A store that finds one parses again,
+//! without them.
 
 use super::SessionRecord;
 use super::names::field_names;
 use super::participant::{GivenNameRecord, InviteRecord, ParticipantRecord, RemovalRecord};
 
-/// The field by which the records of a list are told apart.
+/// The field that identifies the records of a list.
 const KEY: &str = "user_id";
 
-/// The fields of a record in a store's own form. What is unknown has the same form as the record that it was taken from.
+/// The fields of a record in a store's own form. Unknown fields have the same form as their record.
 pub(in crate::store) trait Fields: Default {
     /// The value of a field.
     type Value;
@@ -40,11 +40,11 @@ pub(in crate::store) fn lists() -> [(&'static str, &'static [&'static str]); 4] 
     ]
 }
 
-/// Takes what is unknown out of a session's record; `None` when nothing is.
+/// Removes the unknown fields from a session's record and returns them; `None` if there are none.
 pub(in crate::store) fn split<F: Fields>(record: &mut F) -> Option<F> {
     let mut unknown = split_one(record, SessionRecord::field_names());
     for (list, known) in lists() {
-        let strange = record.list(list).into_iter().filter_map(|one| {
+        let unknown_record = record.list(list).into_iter().filter_map(|one| {
             let mut unknown = split_one(one, known);
             if unknown.names().is_empty() {
                 return None;
@@ -52,9 +52,9 @@ pub(in crate::store) fn split<F: Fields>(record: &mut F) -> Option<F> {
             unknown.put_text(KEY, one.text(KEY)?.to_owned());
             Some(unknown)
         });
-        let strange: Vec<_> = strange.collect();
-        if !strange.is_empty() {
-            unknown.put_list(list, strange);
+        let unknown_record: Vec<_> = unknown_record.collect();
+        if !unknown_record.is_empty() {
+            unknown.put_list(list, unknown_record);
         }
     }
     (!unknown.names().is_empty()).then_some(unknown)
@@ -72,14 +72,14 @@ fn split_one<F: Fields>(record: &mut F, known: &[&str]) -> F {
     unknown
 }
 
-/// Puts what is unknown back into a session's record. What belongs to somebody who is no longer in a list goes with them.
+/// Merges unknown fields back into a session's record. Those of a user who is no longer in a list are dropped.
 pub(in crate::store) fn merge<F: Fields>(record: &mut F, mut unknown: F) {
     for (list, _) in lists() {
-        for strange in unknown.list(list) {
-            let user_id = strange.text(KEY).map(ToOwned::to_owned);
+        for unknown_record in unknown.list(list) {
+            let user_id = unknown_record.text(KEY).map(ToOwned::to_owned);
             let mut records = record.list(list).into_iter();
             if let Some(one) = records.find(|one| one.text(KEY) == user_id.as_deref()) {
-                move_fields(strange, one);
+                move_fields(unknown_record, one);
             }
         }
         unknown.take(list);

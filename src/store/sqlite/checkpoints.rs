@@ -1,8 +1,8 @@
-//! Moves what the write-ahead log holds into the database, beside the writer.
+//! Copies the write-ahead log into the database, beside the writer.
 //!
-//! A thread copies and syncs while the writer goes on appending to the log, again and again until little is left. The
-//! writer copies that little itself, between two transactions, and begins the log anew. SQLite's own checkpoint would
-//! keep every write waiting while it syncs tens of megabytes.
+//! A thread copies and syncs while the writer goes on appending to the log, repeatedly until little is left. The
+//! writer copies the rest itself, between two transactions, and restarts the log. SQLite's own checkpoint would
+//! block every write while it syncs tens of megabytes.
 
 use std::fs::File;
 use std::path::Path;
@@ -16,32 +16,32 @@ use super::durability::Durability;
 use super::schema;
 use crate::store::StoreError;
 
-/// The log's pages (4 KiB each) from which on the thread works: enough that pages which many sessions share are copied once,
-/// little enough that the log stays at tens of megabytes.
+/// The log's size, in pages of 4 KiB, at which the thread starts: large enough that pages shared by many sessions are copied
+/// once, small enough that the log stays at tens of megabytes.
 pub(super) const BEGIN_PAGES: i64 = 8192;
-/// One part in so many of that, or less, the writer copies itself.
+/// The writer copies at most `BEGIN_PAGES / LAST_PART` pages itself.
 const LAST_PART: i64 = 16;
-/// So many times that, and the writer waits for the thread, however long that takes.
+/// At `TIMES_MAX * BEGIN_PAGES` pages, the writer waits for the thread, without a limit.
 const TIMES_MAX: i64 = 8;
-/// After an attempt that failed, the log grows by one part in so many of that before the next.
+/// After a failed attempt, the log grows by `BEGIN_PAGES / RETRY_PART` pages before the next.
 const RETRY_PART: i64 = 8;
 
 /// The writer's side. Ends the thread when it is dropped.
 pub(super) struct Checkpoints {
     rounds: Option<SyncSender<()>>,
-    /// How many pages of the log a round has copied; `None`: it failed.
+    /// The log's pages that a round copied; `None`: the round failed.
     results: Receiver<Option<i64>>,
     thread: Option<JoinHandle<()>>,
     durability: Durability,
-    /// How long the log is when the thread is asked to work.
+    /// The log's pages at which the thread starts.
     begin_pages: i64,
-    /// Whether the thread is at work.
+    /// Whether the thread is working.
     running: bool,
-    /// How many pages of the log the last round left copied.
+    /// The log's pages that are copied, as of the last round.
     copied: i64,
-    /// How long the log was when the writer last looked.
+    /// The log's pages at the last call of [`Checkpoints::advance`].
     pages_before: i64,
-    /// How long the log must be before anything is tried again.
+    /// The log's pages before which nothing is retried.
     not_before: i64,
 }
 
@@ -54,7 +54,7 @@ impl Checkpoints {
         begin_pages: i64,
     ) -> Result<Self, super::OpenError> {
         let db = schema::open_checkpointer(path)?;
-        // One round is asked for at a time.
+        // At most one round is requested at a time.
         let (rounds, asked) = sync_channel(1);
         let (results_sender, results) = sync_channel(1);
         let durable = durability.clone();
@@ -62,7 +62,7 @@ impl Checkpoints {
             .name("store-checkpoint".into())
             .spawn(move || {
                 while asked.recv().is_ok() {
-                    let copied = copy(&db, &database, &durable).inspect_err(report);
+                    let copied = copy(&db, &database, &durable).inspect_err(log_failure);
                     // The writer may have stopped.
                     let _ = results_sender.send(copied.ok());
                 }
@@ -81,33 +81,33 @@ impl Checkpoints {
         })
     }
 
-    /// To be called between two transactions, with the length of the log.
+    /// Call this between two transactions, with the log's pages.
     pub(super) fn advance(&mut self, db: &Connection, pages: i64) {
         if pages < self.pages_before {
-            // The log began anew.
+            // The log was restarted.
             self.copied = 0;
             self.not_before = 0;
         }
         self.pages_before = pages;
-        self.look_for_result(pages);
+        self.take_result(pages);
         if self.running || pages < self.begin_pages.max(self.not_before) {
             return;
         }
         if self.copied > 0 && pages - self.copied <= self.begin_pages / LAST_PART {
-            // What waits for readers, such as RESTART, would keep every write waiting for a backup. Without, the log begins anew
-            // with the next write, unless a reader still uses it.
+            // A mode that waits for readers, such as RESTART, would block every write during a backup. Without it, the log
+            // restarts with the next write, unless a reader still uses it.
             if let Err(error) = checkpoint(db, &self.durability) {
-                report(&error);
+                log_failure(&error);
             }
-            self.try_again_later(pages);
+            self.postpone_retry(pages);
         } else if let Some(rounds) = &self.rounds {
             // Fails only if the thread has panicked.
             self.running = rounds.try_send(()).is_ok();
         }
     }
 
-    /// Takes the result of a round that has ended; if the log is too long, also of one that has not.
-    fn look_for_result(&mut self, pages: i64) {
+    /// Takes the result of a finished round. If the log is too long, waits for the round.
+    fn take_result(&mut self, pages: i64) {
         if !self.running {
             return;
         }
@@ -118,14 +118,14 @@ impl Checkpoints {
         };
         match result {
             Ok(Some(copied)) if copied > self.copied => self.copied = copied,
-            // It failed, or a reader, such as a backup, still uses what is not copied.
-            Ok(_) | Err(TryRecvError::Disconnected) => self.try_again_later(pages),
+            // The round failed, or a reader, such as a backup, still uses the pages that are not copied.
+            Ok(_) | Err(TryRecvError::Disconnected) => self.postpone_retry(pages),
             Err(TryRecvError::Empty) => return,
         }
         self.running = false;
     }
 
-    fn try_again_later(&mut self, pages: i64) {
+    fn postpone_retry(&mut self, pages: i64) {
         self.copied = 0;
         self.not_before = pages + self.begin_pages / RETRY_PART;
     }
@@ -134,16 +134,16 @@ impl Checkpoints {
 impl Drop for Checkpoints {
     fn drop(&mut self) {
         self.rounds = None;
-        // Nothing is left to do for a thread that panicked.
+        // A thread that panicked needs no clean-up.
         let _ = self.thread.take().map(JoinHandle::join);
     }
 }
 
-/// Copies and syncs what the log holds by now. Returns how many of its pages are copied.
+/// Copies and syncs the log's current pages. Returns how many of them are copied.
 fn copy(db: &Connection, database: &File, durability: &Durability) -> Result<i64, StoreError> {
     durability.check()?;
     let copied = checkpoint(db, durability)?;
-    // SQLite leaves it to the checkpoint that copies the last page, which is the writer's.
+    // SQLite syncs the database only in the checkpoint that copies the last page, which is the writer's.
     database.sync_data().map_err(|error| {
         durability.fail(&error);
         StoreError::unavailable(error)
@@ -151,7 +151,7 @@ fn copy(db: &Connection, database: &File, durability: &Durability) -> Result<i64
     Ok(copied)
 }
 
-/// SQLite syncs the log before it copies any of it. Returns how many of its pages are copied.
+/// Copies the log's pages; SQLite syncs the log first. Returns how many of them are copied.
 fn checkpoint(db: &Connection, durability: &Durability) -> Result<i64, StoreError> {
     run(db, "PRAGMA wal_checkpoint(PASSIVE)", durability)
 }
@@ -163,12 +163,12 @@ pub(super) fn empty_log(db: &Connection, durability: &Durability) -> Result<(), 
 
 fn run(db: &Connection, sql: &str, durability: &Durability) -> Result<i64, StoreError> {
     db.query_row(sql, [], |row| row.get(2)).map_err(|error| {
-        durability.look_for_failed_sync(&error);
+        durability.detect_failed_sync(&error);
         error.into()
     })
 }
 
-fn report(error: &StoreError) {
+fn log_failure(error: &StoreError) {
     tracing::warn!(
         error = error.chain(),
         "the write-ahead log could not be copied into the database; it grows until it can"
@@ -181,7 +181,7 @@ mod tests {
     use crate::store::{InstanceStore as _, StoreHealth as _};
 
     #[tokio::test]
-    async fn the_log_begins_anew_while_writes_go_on() {
+    async fn the_log_restarts_during_writes() {
         let dir = tempfile::tempdir().unwrap();
         let config = Config {
             data_dir: dir.path().to_owned(),
@@ -196,18 +196,18 @@ mod tests {
         let open = || SqliteStore::open_tuned(&config, &tuning, |_| Box::new(|| Ok(()))).unwrap();
         let store = open();
         // Each is a transaction and writes a page at least.
-        for mark in 0..3000 {
-            store.beat("one", mark).await.unwrap();
+        for heartbeat in 0..3000 {
+            store.write_heartbeat("one", heartbeat).await.unwrap();
             assert_eq!(
-                store.instances(9).await.unwrap(),
-                [("one".to_owned(), mark)]
+                store.heartbeats(9).await.unwrap(),
+                [("one".to_owned(), heartbeat)]
             );
         }
         let log = std::fs::metadata(dir.path().join(LOG_FILE)).unwrap();
         assert!(log.len() < 1000 * 4096, "{} bytes", log.len());
         store.close().await;
         drop(store);
-        let instances = open().instances(9).await.unwrap();
+        let instances = open().heartbeats(9).await.unwrap();
         assert_eq!(instances, [("one".to_owned(), 2999)]);
     }
 }

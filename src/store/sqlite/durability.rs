@@ -1,11 +1,11 @@
-//! What is committed and what is durable.
+//! Tracks which commits are durable, and delays answers until then.
 //!
 //! SQLite commits without a sync. While writes queue up, a thread syncs the write-ahead log after each batch, and the writer
-//! executes the next one meanwhile; otherwise the writer syncs it itself, which wakes no thread. Every answer, a read's too,
-//! waits until all that it may have seen is durable: so nothing that a caller was shown can be undone by a loss of power.
+//! executes the next one meanwhile; otherwise the writer syncs it itself, which wakes no thread. Every answer, also
+//! of a read, waits until everything that it may have seen is durable, so that a power loss cannot undo what a caller was shown.
 //!
-//! After a sync that failed, the kernel may have dropped what it could not write, and the next sync would succeed without
-//! it. So the store answers nothing more until it is opened anew.
+//! After a failed sync, the kernel may have dropped the unwritten pages, and the next sync would succeed without them. So the
+//! store answers nothing more until it is reopened.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,13 +18,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::store::StoreError;
 
-/// What waits to be told to a caller.
+/// A caller's answer that waits for durability.
 pub(super) trait Answer: Send {
-    /// Tells the caller. An error takes the place of what was to be told.
-    fn tell(self: Box<Self>, durable: Result<(), StoreError>);
+    /// Answers the caller; an error replaces the outcome.
+    fn send_outcome(self: Box<Self>, durable: Result<(), StoreError>);
 }
 
-/// Brings what was written to the write-ahead log to the disk.
+/// Syncs the write-ahead log to the disk.
 pub(super) type SyncLog = Box<dyn FnMut() -> io::Result<()> + Send>;
 
 /// A transaction that the writer has tried to commit.
@@ -34,11 +34,11 @@ pub(super) struct Batch {
     pub(super) written: bool,
 }
 
-/// What the writer and the readers know of the syncing thread.
+/// The writer's and the readers' handle of the syncing thread.
 #[derive(Clone)]
 pub(super) struct Durability(Arc<Shared>);
 
-/// Syncs what it was handed and ends the thread when it is dropped.
+/// The writer's side. When dropped, syncs the remaining batches and ends the thread.
 pub(super) struct Syncer {
     durability: Durability,
     thread: Option<JoinHandle<()>>,
@@ -47,14 +47,14 @@ pub(super) struct Syncer {
 struct Shared {
     /// Locked during a sync.
     sync: Mutex<SyncLog>,
-    /// How many commits were begun: those of them that succeeded can be seen.
+    /// How many commits were begun; successful ones are visible to reads.
     begun: AtomicU64,
     /// How many of them are durable.
     durable: AtomicU64,
     state: Mutex<State>,
-    /// The thread has a batch to sync, or is to end.
+    /// The thread has a batch to sync, or must end.
     work: Condvar,
-    /// The thread has taken a batch, or is done with it.
+    /// The thread has taken a batch, or has finished it.
     room: Condvar,
     /// How many reads may wait for a sync.
     reads_max: usize,
@@ -64,18 +64,18 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// Committed, and not taken by the thread yet.
+    /// Committed, but not yet taken by the thread.
     batch: Option<Batch>,
     /// Whether the thread is syncing one.
     syncing: bool,
-    /// Reads that may have seen what is not durable, and the number of commits that they wait for.
+    /// Reads that may have seen commits that are not durable, each with the number of commits to wait for.
     reads: Vec<(u64, Box<dyn Answer>)>,
     failed: bool,
-    /// Whether no more batches are to come.
+    /// Whether no more batches will come.
     closed: bool,
     /// Whether the thread waits for a batch.
     idle: bool,
-    /// Whether the writer waits for the thread to get on.
+    /// Whether the writer waits for the thread.
     writer_waits: bool,
 }
 
@@ -116,7 +116,7 @@ impl Syncer {
         &self.durability
     }
 
-    /// Waits until the thread has taken what it was handed, so that one batch is being synced at the most.
+    /// Waits until the thread has taken the last batch, so that at most one batch is being synced.
     pub(super) fn wait_for_room(&self) {
         self.wait_while(|state| state.batch.is_some());
     }
@@ -131,13 +131,13 @@ impl Syncer {
         state.writer_waits = false;
     }
 
-    /// To be called before a commit, which is visible at once.
+    /// Call this before a commit, which is visible at once.
     pub(super) fn begin_commit(&self) {
         self.durability.0.begun.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Has a batch synced and its callers told. There is one for every commit that was begun, and room for it. If the writer
-    /// has more to do, the thread syncs meanwhile.
+    /// Syncs a batch and answers its callers. Call this once for every begun commit, when there is room. If the writer has more
+    /// to do, the thread syncs in the meantime.
     pub(super) fn settle(&self, batch: Batch, has_more_to_do: bool) {
         if !has_more_to_do {
             self.wait_while(|state| state.batch.is_some() || state.syncing);
@@ -159,27 +159,27 @@ impl Drop for Syncer {
         let shared = &self.durability.0;
         shared.lock().closed = true;
         shared.work.notify_one();
-        // Nothing is left to do for a thread that panicked.
+        // A thread that panicked needs no clean-up.
         let _ = self.thread.take().map(JoinHandle::join);
     }
 }
 
 impl Durability {
-    /// Tells what was read once all that the reads may have seen is durable. To be called after the reads.
-    pub(super) fn tell_reads(&self, answers: impl Iterator<Item = Box<dyn Answer>>) {
+    /// Answers reads once everything that they may have seen is durable. Call this after the reads.
+    pub(super) fn answer_reads(&self, answers: impl Iterator<Item = Box<dyn Answer>>) {
         let shared = &self.0;
         let seen = shared.begun.load(Ordering::SeqCst);
         if shared.durable.load(Ordering::SeqCst) >= seen {
-            answers.for_each(|answer| answer.tell(Ok(())));
+            answers.for_each(|answer| answer.send_outcome(Ok(())));
             return;
         }
         let mut state = shared.lock();
         if state.failed {
             drop(state);
-            answers.for_each(|answer| answer.tell(Err(lost())));
+            answers.for_each(|answer| answer.send_outcome(Err(lost())));
         } else if shared.durable.load(Ordering::SeqCst) >= seen {
             drop(state);
-            answers.for_each(|answer| answer.tell(Ok(())));
+            answers.for_each(|answer| answer.send_outcome(Ok(())));
         } else {
             let mut refused = Vec::new();
             for answer in answers {
@@ -192,7 +192,7 @@ impl Durability {
             drop(state);
             refused
                 .into_iter()
-                .for_each(|answer| answer.tell(Err(StoreError::Overloaded)));
+                .for_each(|answer| answer.send_outcome(Err(StoreError::Overloaded)));
         }
     }
 
@@ -210,33 +210,33 @@ impl Durability {
         }
     }
 
-    /// SQLite syncs some things itself, and says so in this way when it cannot.
-    pub(super) fn look_for_failed_sync(&self, error: &rusqlite::Error) {
+    /// Detects a failure of SQLite's own syncs.
+    pub(super) fn detect_failed_sync(&self, error: &rusqlite::Error) {
         let code = error.sqlite_error().map(|error| error.extended_code);
         if let Some(SQLITE_IOERR_FSYNC | SQLITE_IOERR_DIR_FSYNC) = code {
             self.fail(error);
         }
     }
 
-    /// From here on nothing is durable: a sync has failed.
+    /// Fails the store after a failed sync: from now on nothing is durable.
     pub(super) fn fail(&self, error: &(dyn std::error::Error + 'static)) {
         let reads = {
             let mut state = self.0.lock();
             if !state.failed {
                 tracing::error!(
                     error,
-                    "the embedded store could not be synced to the disk; it answers nothing more until it is opened anew"
+                    "the embedded store could not be synced to the disk; it answers nothing more until it is reopened"
                 );
             }
             state.failed = true;
             self.0.lost.cancel();
-            // What was durable before is of no use to reads from now on: they might see more.
+            // Later reads may see more than what was durable before, so none may pass.
             self.0.begun.fetch_add(1, Ordering::SeqCst);
             std::mem::take(&mut state.reads)
         };
         reads
             .into_iter()
-            .for_each(|(_, answer)| answer.tell(Err(lost())));
+            .for_each(|(_, answer)| answer.send_outcome(Err(lost())));
     }
 
     fn sync_batches(&self) {
@@ -245,31 +245,31 @@ impl Durability {
         }
     }
 
-    /// To be called for one batch after the other, as they were committed.
+    /// Call this for one batch at a time, in commit order.
     fn sync_batch(&self, batch: Batch) {
         let shared = &self.0;
         if batch.written {
-            // Locked by whoever syncs, one at a time; a sync that panicked has told nobody that it succeeded.
+            // One sync at a time; a sync that panicked has reported no success.
             let mut sync = shared.sync.lock().unwrap_or_else(PoisonError::into_inner);
             if let Err(error) = sync() {
                 self.fail(&error);
             }
         }
-        // Without a sync, too: whatever an earlier batch wrote is durable already, or lost.
-        let (reads, failed) = shared.note_synced();
+        // Also without a sync: writes of earlier batches are already durable, or lost.
+        let (reads, failed) = shared.record_synced();
         let durable = || if failed { Err(lost()) } else { Ok(()) };
         let answers = batch.answers.into_iter().chain(reads);
-        answers.for_each(|answer| answer.tell(durable()));
+        answers.for_each(|answer| answer.send_outcome(durable()));
     }
 }
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing panics while it holds the lock, and the state is sound at every step.
+        // No code panics while it holds the lock, and the state is consistent at every step.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next batch; `None` when there will be none.
+    /// Waits for the next batch; `None` at the end.
     fn take_batch(&self) -> Option<Batch> {
         let mut state = self.lock();
         loop {
@@ -291,8 +291,8 @@ impl Shared {
         }
     }
 
-    /// Notes that one more batch is durable. Returns the reads that waited for no more than that, and whether a sync has failed.
-    fn note_synced(&self) -> (Vec<Box<dyn Answer>>, bool) {
+    /// Records that one more batch is durable. Returns the reads that can now be answered, and whether a sync has failed.
+    fn record_synced(&self) -> (Vec<Box<dyn Answer>>, bool) {
         let mut state = self.lock();
         state.syncing = false;
         if state.writer_waits {
@@ -318,10 +318,10 @@ mod tests {
     use super::*;
     use crate::store::{InstanceStore as _, StoreHealth as _};
 
-    /// What a sync comes to, given by the test.
+    /// The outcomes of syncs, chosen by the test.
     type Outcomes = mpsc::Sender<io::Result<()>>;
 
-    /// A sync that says when it begins, and then waits for its outcome.
+    /// A sync that reports when it begins, and then waits for its outcome.
     fn gated() -> (SyncLog, mpsc::Receiver<()>, Outcomes) {
         let (begins, begun) = mpsc::channel();
         let (outcomes, outcome) = mpsc::channel();
@@ -355,8 +355,8 @@ mod tests {
         io::Error::other("the disk is gone")
     }
 
-    /// For as long as a wrong answer would need, and then some.
-    async fn passes_without(answer: &mut (impl Future + Unpin)) {
+    /// Checks for long enough that an answer does not arrive.
+    async fn assert_unanswered(answer: &mut (impl Future + Unpin)) {
         for _ in 0..20 {
             tokio::time::sleep(Duration::from_millis(5)).await;
             assert!(answer.now_or_never().is_none());
@@ -364,51 +364,51 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_is_told_before_the_writer_has_synced_it() {
+    async fn no_answer_precedes_the_writers_sync() {
         let dir = tempfile::tempdir().unwrap();
         let (sync, begun, outcomes) = gated();
         let store = open(&dir, NEVER, sync);
-        let mut write = store.beat("one", 1);
+        let mut write = store.write_heartbeat("one", 1);
         assert!((&mut write).now_or_never().is_none());
         begun.recv().unwrap();
-        let mut read = store.instances(9);
-        passes_without(&mut read).await;
-        passes_without(&mut write).await;
+        let mut read = store.heartbeats(9);
+        assert_unanswered(&mut read).await;
+        assert_unanswered(&mut write).await;
         outcomes.send(Ok(())).unwrap();
         write.await.unwrap();
         assert_eq!(read.await.unwrap(), [("one".to_owned(), 1)]);
     }
 
     #[tokio::test]
-    async fn nothing_is_told_before_the_thread_has_synced_it() {
+    async fn no_answer_precedes_the_threads_sync() {
         let dir = tempfile::tempdir().unwrap();
         let (sync, begun, outcomes) = gated();
         let store = open(&dir, ALWAYS, sync);
         // Nothing is to be synced yet.
-        assert_eq!(store.instances(9).await.unwrap(), []);
-        let mut write = store.beat("one", 1);
+        assert_eq!(store.heartbeats(9).await.unwrap(), []);
+        let mut write = store.write_heartbeat("one", 1);
         assert!((&mut write).now_or_never().is_none());
         begun.recv().unwrap();
         // Committed, and not synced. The next one is committed meanwhile, and a read may see both.
-        let mut next = store.beat("two", 2);
-        passes_without(&mut next).await;
-        let mut read = store.instances(9);
-        passes_without(&mut read).await;
-        passes_without(&mut write).await;
+        let mut next = store.write_heartbeat("two", 2);
+        assert_unanswered(&mut next).await;
+        let mut read = store.heartbeats(9);
+        assert_unanswered(&mut read).await;
+        assert_unanswered(&mut write).await;
         outcomes.send(Ok(())).unwrap();
         write.await.unwrap();
         begun.recv().unwrap();
-        passes_without(&mut read).await;
-        passes_without(&mut next).await;
+        assert_unanswered(&mut read).await;
+        assert_unanswered(&mut next).await;
         outcomes.send(Ok(())).unwrap();
         next.await.unwrap();
         let both = [("one".to_owned(), 1), ("two".to_owned(), 2)];
         assert_eq!(read.await.unwrap(), both);
-        assert_eq!(store.instances(9).await.unwrap(), both);
+        assert_eq!(store.heartbeats(9).await.unwrap(), both);
     }
 
     #[tokio::test]
-    async fn after_a_sync_that_failed_nothing_is_answered_until_the_store_is_opened_anew() {
+    async fn after_a_failed_sync_the_store_answers_nothing_until_reopened() {
         for overlap_min in [ALWAYS, NEVER] {
             fails_for_good(overlap_min).await;
         }
@@ -419,18 +419,18 @@ mod tests {
         let (sync, begun, outcomes) = gated();
         let store = open(&dir, overlap_min, sync);
         outcomes.send(Ok(())).unwrap();
-        store.beat("one", 1).await.unwrap();
+        store.write_heartbeat("one", 1).await.unwrap();
         begun.recv().unwrap();
         store.ping().await.unwrap();
         assert!(store.lost().now_or_never().is_none());
 
-        let mut write = store.beat("two", 2);
+        let mut write = store.write_heartbeat("two", 2);
         assert!((&mut write).now_or_never().is_none());
         begun.recv().unwrap();
-        let mut next = store.beat("three", 3);
-        passes_without(&mut next).await;
-        let mut read = store.instances(9);
-        passes_without(&mut read).await;
+        let mut next = store.write_heartbeat("three", 3);
+        assert_unanswered(&mut next).await;
+        let mut read = store.heartbeats(9);
+        assert_unanswered(&mut read).await;
         // Whatever comes later would succeed.
         outcomes.send(Err(disk_error())).unwrap();
         outcomes.send(Ok(())).unwrap();
@@ -441,29 +441,29 @@ mod tests {
         unavailable(write.await);
         unavailable(next.await);
         unavailable(read.await.map(|_| ()));
-        unavailable(store.beat("four", 4).await);
-        unavailable(store.instances(9).await.map(|_| ()));
+        unavailable(store.write_heartbeat("four", 4).await);
+        unavailable(store.heartbeats(9).await.map(|_| ()));
         unavailable(store.ping().await);
         store.lost().await;
         store.close().await;
         drop(store);
 
         let store = open(&dir, overlap_min, Box::new(|| Ok(())));
-        let instances = store.instances(9).await.unwrap();
+        let instances = store.heartbeats(9).await.unwrap();
         assert!(instances.contains(&("one".to_owned(), 1)));
-        store.beat("five", 5).await.unwrap();
+        store.write_heartbeat("five", 5).await.unwrap();
     }
 
     #[tokio::test]
-    async fn what_waits_for_a_sync_when_the_store_closes_is_synced_and_told() {
+    async fn closing_the_store_syncs_and_answers_waiting_writes() {
         let dir = tempfile::tempdir().unwrap();
         let (sync, begun, outcomes) = gated();
         let store = open(&dir, ALWAYS, sync);
-        let mut write = store.beat("one", 1);
+        let mut write = store.write_heartbeat("one", 1);
         assert!((&mut write).now_or_never().is_none());
         begun.recv().unwrap();
         let mut closing = store.close();
-        passes_without(&mut closing).await;
+        assert_unanswered(&mut closing).await;
         outcomes.send(Ok(())).unwrap();
         closing.await;
         write.await.unwrap();
@@ -472,7 +472,7 @@ mod tests {
     struct Told(mpsc::Sender<Result<(), StoreError>>);
 
     impl Answer for Told {
-        fn tell(self: Box<Self>, durable: Result<(), StoreError>) {
+        fn send_outcome(self: Box<Self>, durable: Result<(), StoreError>) {
             self.0.send(durable).unwrap();
         }
     }
@@ -484,7 +484,7 @@ mod tests {
         syncer.begin_commit();
         let (teller, told) = mpsc::channel();
         let answers = (0..3).map(|_| Box::new(Told(teller.clone())) as Box<dyn Answer>);
-        syncer.durability().tell_reads(answers);
+        syncer.durability().answer_reads(answers);
         assert!(matches!(told.recv().unwrap(), Err(StoreError::Overloaded)));
         assert!(told.try_recv().is_err());
         outcomes.send(Ok(())).unwrap();

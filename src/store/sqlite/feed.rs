@@ -10,9 +10,9 @@ use crate::store::{
     EventFeed, FeedCursor, FeedError, FeedEvent, FeedPage, StoreError, UnreadableEvent,
 };
 
-/// What cursors of this store begin with.
+/// The prefix of this store's cursors.
 const PREFIX: &str = "sqlite-1:";
-/// Events are found by their own key, and their sessions by theirs.
+/// Finds events and their sessions by primary key.
 const READ: &str = "SELECT events.n, sequence, events.body, session_id FROM events JOIN sessions ON sessions.n = session \
                     WHERE events.n > ?1 ORDER BY events.n LIMIT ?2";
 
@@ -91,7 +91,7 @@ mod tests {
     use crate::store::sqlite::schema;
 
     #[test]
-    fn reading_scans_nothing() {
+    fn reads_do_not_scan() {
         let dir = tempfile::tempdir().unwrap();
         let db = schema::open_writer(&dir.path().join("test.db")).unwrap();
         let mut statement = db.prepare(&format!("EXPLAIN QUERY PLAN {READ}")).unwrap();

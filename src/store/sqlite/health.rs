@@ -17,7 +17,7 @@ impl StoreHealth for SqliteStore {
         self.writer.probe().await
     }
 
-    async fn clock(&self) -> Result<Option<Timestamp>, StoreError> {
+    async fn server_time(&self) -> Result<Option<Timestamp>, StoreError> {
         Ok(None)
     }
 

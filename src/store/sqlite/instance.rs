@@ -1,4 +1,4 @@
-//! Which instances live, and which of them holds whose connections.
+//! Heartbeats of instances, and the sessions whose connections they hold.
 
 use std::collections::BTreeSet;
 
@@ -12,33 +12,37 @@ use crate::store::{InstanceStore, StoreError};
 
 #[async_trait]
 impl InstanceStore for SqliteStore {
-    async fn beat(&self, instance_id: &str, mark: i64) -> Result<(), StoreError> {
+    async fn write_heartbeat(&self, instance_id: &str, heartbeat: i64) -> Result<(), StoreError> {
         let instance_id = instance_id.to_owned();
         self.writer
-            .write(move |db| beat(db, &instance_id, mark))
+            .write(move |db| write_heartbeat(db, &instance_id, heartbeat))
             .await
     }
 
-    async fn instances(&self, limit: usize) -> Result<Vec<(String, i64)>, StoreError> {
-        self.readers.read(move |db| instances(db, limit)).await
+    async fn heartbeats(&self, limit: usize) -> Result<Vec<(String, i64)>, StoreError> {
+        self.readers.read(move |db| heartbeats(db, limit)).await
     }
 
-    async fn held_by(&self, instance_id: &str, limit: usize) -> Result<Vec<SessionId>, StoreError> {
+    async fn sessions_held_by(
+        &self,
+        instance_id: &str,
+        limit: usize,
+    ) -> Result<Vec<SessionId>, StoreError> {
         let instance_id = instance_id.to_owned();
         self.readers
-            .read(move |db| held_by(db, &instance_id, limit))
+            .read(move |db| sessions_held_by(db, &instance_id, limit))
             .await
     }
 
-    async fn forget_instance(&self, instance_id: &str) -> Result<(), StoreError> {
+    async fn remove_instance(&self, instance_id: &str) -> Result<(), StoreError> {
         let instance_id = instance_id.to_owned();
         self.writer
-            .write(move |db| forget_instance(db, &instance_id))
+            .write(move |db| remove_instance(db, &instance_id))
             .await
     }
 }
 
-/// Notes which instances hold connections of a session.
+/// Records which instances hold connections of a session.
 pub(super) fn set_holders(db: &Connection, n: i64, session: &Session) -> Result<(), StoreError> {
     db.prepare_cached("DELETE FROM presence WHERE session = ?1")?
         .execute([n])?;
@@ -54,26 +58,30 @@ pub(super) fn set_holders(db: &Connection, n: i64, session: &Session) -> Result<
     Ok(())
 }
 
-/// The column is called `expires_ms` because a former version kept the end of a lease in it.
-fn beat(db: &Connection, instance_id: &str, mark: i64) -> Result<(), StoreError> {
+/// The column is named `expires_ms` because a former version stored the end of a lease in it.
+fn write_heartbeat(db: &Connection, instance_id: &str, heartbeat: i64) -> Result<(), StoreError> {
     db.prepare_cached(
         "INSERT INTO instances (instance_id, expires_ms) VALUES (?1, ?2) \
          ON CONFLICT (instance_id) DO UPDATE SET expires_ms = excluded.expires_ms",
     )?
-    .execute(params![instance_id, mark])?;
+    .execute(params![instance_id, heartbeat])?;
     Ok(())
 }
 
-fn instances(db: &Connection, limit: usize) -> Result<Vec<(String, i64)>, StoreError> {
+fn heartbeats(db: &Connection, limit: usize) -> Result<Vec<(String, i64)>, StoreError> {
     let mut statement = db.prepare_cached(
         "SELECT instance_id, expires_ms FROM instances ORDER BY instance_id LIMIT ?1",
     )?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let marks = statement.query_map([limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    Ok(marks.collect::<Result<_, _>>()?)
+    let heartbeats = statement.query_map([limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(heartbeats.collect::<Result<_, _>>()?)
 }
 
-fn held_by(db: &Connection, instance_id: &str, limit: usize) -> Result<Vec<SessionId>, StoreError> {
+fn sessions_held_by(
+    db: &Connection,
+    instance_id: &str,
+    limit: usize,
+) -> Result<Vec<SessionId>, StoreError> {
     let mut statement = db.prepare_cached(
         "SELECT session_id FROM presence JOIN sessions ON n = session WHERE instance_id = ?1 LIMIT ?2",
     )?;
@@ -84,7 +92,7 @@ fn held_by(db: &Connection, instance_id: &str, limit: usize) -> Result<Vec<Sessi
         .collect::<Result<_, _>>()?)
 }
 
-fn forget_instance(db: &Connection, instance_id: &str) -> Result<(), StoreError> {
+fn remove_instance(db: &Connection, instance_id: &str) -> Result<(), StoreError> {
     db.prepare_cached("DELETE FROM instances WHERE instance_id = ?1")?
         .execute([instance_id])?;
     Ok(())

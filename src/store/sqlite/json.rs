@@ -30,7 +30,7 @@ pub(super) fn parse_session(body: &str) -> Result<Session, StoreError> {
     }
 }
 
-/// `None` when there is nothing in it that is unknown: then it is damaged.
+/// `None` if it has no unknown fields: then it is corrupt.
 fn parse_session_of_another_version(body: &str) -> Option<Result<Session, StoreError>> {
     let mut fields: Map<String, Value> = serde_json::from_str(body).ok()?;
     let unknown = serde_json::to_vec(&split(&mut fields)?).ok()?;
@@ -87,7 +87,7 @@ pub(super) fn parse<T: serde::de::DeserializeOwned>(body: &str) -> Result<T, Sto
     serde_json::from_str(body).map_err(|error| unreadable(&error))
 }
 
-/// Where a record breaks, without the value that breaks it: errors are logged, and values may name a person.
+/// The position of a parse error, without the value: errors are logged, and values may name a person.
 fn unreadable(error: &serde_json::Error) -> StoreError {
     StoreError::corrupt(format!(
         "{:?} error at column {}",

@@ -1,9 +1,9 @@
-//! Lists of sessions. Each is read from an index.
+//! Lists sessions, always from an index.
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
-use super::queries::listed;
+use super::queries::read_session_row;
 use crate::domain::id::SessionId;
 use crate::domain::page::{SessionFilter, SessionQuery};
 use crate::store::{ListedSession, StoreError};
@@ -17,13 +17,13 @@ pub(super) fn list(
     let mut rows = statement.query(params_from_iter(values))?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
-        found.push(listed(row)?);
+        found.push(read_session_row(row)?);
     }
     Ok(found)
 }
 
-/// A user is a doctor here and a patient there: each side is read from its own index, newest first, and the two are
-/// merged, because an OR would read and sort everything that the user ever had.
+/// A user may be the doctor or the patient: each side is read from its own index, newest first, and the two are merged, because
+/// an OR would read and sort all of the user's sessions.
 fn list_sql(query: &SessionQuery) -> (String, Vec<Value>) {
     let SessionQuery {
         filter,
@@ -60,7 +60,7 @@ fn list_sql(query: &SessionQuery) -> (String, Vec<Value>) {
     (sql, values)
 }
 
-/// Everything but the user. Ids begin with the time of creation, so bounds on it are bounds on the id.
+/// All conditions except the user. Ids begin with the time of creation, so bounds on it are bounds on the id.
 fn conditions(filter: &SessionFilter) -> (Vec<&'static str>, Vec<Value>) {
     let SessionFilter {
         state,

@@ -1,5 +1,5 @@
-//! The embedded store: one SQLite file, one writing thread that groups what many callers write into one sync, one that
-//! syncs meanwhile, and a few reading threads, so that no disk is waited for on the runtime's threads.
+//! The embedded store: one SQLite file, one writing thread that groups callers' writes into one sync, one syncing thread beside
+//! it, and a few reading threads, so that the runtime's threads never wait for the disk.
 
 mod checkpoints;
 mod durability;
@@ -40,22 +40,22 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// How many threads read.
     pub readers: usize,
-    /// How many reads, and how many writes, may wait; more are refused as overload.
+    /// How many reads, and how many writes, may wait; further ones are refused as overload.
     pub queue_max: usize,
-    /// How many writes share one sync at the most.
+    /// The most writes that share one sync.
     pub batch_max: usize,
 }
 
 /// Why the embedded store could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The directory cannot be made or written to.
+    /// The directory cannot be created or written to.
     #[error("DATA_DIR cannot be used")]
     Directory(#[source] std::io::Error),
     /// Another process uses the directory.
     #[error("another video-session process is using DATA_DIR")]
     InUse,
-    /// The file is not one that this version can work with.
+    /// SQLite cannot open the file.
     #[error("the database in DATA_DIR cannot be opened")]
     Database(#[source] rusqlite::Error),
     /// The file was written by a newer version.
@@ -82,20 +82,20 @@ pub enum OpenError {
 pub struct SqliteStore {
     writer: Writer,
     readers: Readers,
-    /// Apart, so that a long list keeps nobody else waiting.
+    /// Separate, so that a long list does not delay other reads.
     lister: Readers,
-    /// Cancelled when the store cannot go on.
+    /// Cancelled when a sync has failed.
     lost: CancellationToken,
     /// Dropped last, when SQLite has closed its files: a process that closes any descriptor of a file loses every lock
     /// that SQLite has on it.
     _files: Files,
 }
 
-/// What tests choose otherwise.
+/// Parameters that tests change.
 struct Tuning {
     /// See [`writer::Limits`].
     overlap_min: usize,
-    /// How many pages the write-ahead log has when it is copied into the database.
+    /// The write-ahead log's size, in pages, at which it is copied into the database.
     checkpoint_pages: i64,
 }
 
@@ -108,7 +108,7 @@ impl Default for Tuning {
     }
 }
 
-/// What holds the locks that keep other processes out.
+/// The files whose locks keep other processes out.
 struct Files {
     _lock: File,
     database: Arc<File>,
@@ -125,7 +125,7 @@ impl SqliteStore {
         })
     }
 
-    /// With what syncs the write-ahead log, made from its file.
+    /// `sync` makes the function that syncs the write-ahead log from its file.
     fn open_tuned(
         config: &Config,
         tuning: &Tuning,
@@ -138,8 +138,8 @@ impl SqliteStore {
         let log = open_log(&config.data_dir).map_err(OpenError::Directory)?;
         let syncer = Syncer::start(sync(log), config.queue_max).map_err(OpenError::Thread)?;
         let durability = syncer.durability().clone();
-        // What a process that was killed wrote may not be on the disk yet, and a sync that failed before may have left it
-        // nowhere but in memory. Written anew, it is durable before anything reads it.
+        // Writes of a killed process may not be on the disk yet, and after a failed sync may only be in memory. Copying
+        // the log makes them durable before anything reads them.
         checkpoints::empty_log(&connection, &durability).map_err(OpenError::Log)?;
         let checkpoints = Checkpoints::start(
             &file,
@@ -169,7 +169,7 @@ impl SqliteStore {
     }
 }
 
-/// Who meets whom is for nobody else on the machine to read. What exists keeps the mode that the operator gave it.
+/// The data shows who meets whom, so only the service's user may read it. Existing files keep their mode.
 fn create_private_dir(dir: &Path) -> std::io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
@@ -184,8 +184,8 @@ fn private_file(path: &Path) -> std::io::Result<File> {
         .open(path)
 }
 
-/// Keeps other processes out, by a lock on a file of its own and, since that file can be deleted, by one on the database
-/// itself. A former version takes the first lock only, so both are needed.
+/// Keeps other processes out by a lock on a lock file and, because that file can be deleted, by one on the database itself. A
+/// former version takes only the first lock, so both are needed.
 fn lock_files(data_dir: &Path, database: &Path) -> Result<Files, OpenError> {
     let of_dir = lock(&data_dir.join(LOCK_FILE))?;
     // SQLite gives its other files the mode of this one. Linux keeps this kind of lock (flock) apart from SQLite's own (fcntl);
@@ -201,8 +201,8 @@ fn lock_files(data_dir: &Path, database: &Path) -> Result<Files, OpenError> {
     })
 }
 
-/// The write-ahead log, as it is from the first connection's opening to the last one's closing; synced. So is the directory,
-/// without which the file might have no name.
+/// Opens and syncs the write-ahead log, which exists while a connection is open. Also syncs the directory, so that the file's
+/// name is durable.
 fn open_log(data_dir: &Path) -> std::io::Result<File> {
     let log = File::options()
         .read(true)
@@ -222,7 +222,7 @@ fn lock(path: &Path) -> Result<File, OpenError> {
     }
 }
 
-/// Names the session that an error is about, unless it is the file that is damaged.
+/// Adds the session to an error, unless the whole file is damaged.
 fn about(error: StoreError, session_id: &SessionId) -> StoreError {
     let of_the_file = match &error {
         StoreError::Corrupt { source, .. } => source
@@ -251,7 +251,7 @@ impl From<rusqlite::Error> for StoreError {
                 | rusqlite::ErrorCode::NotADatabase
                 | rusqlite::ErrorCode::ConstraintViolation,
             ) => Self::corrupt(error),
-            // Not SQLite's own: a value is not what this version takes it for.
+            // Not an SQLite error: a value has an unexpected type.
             None => Self::corrupt(error),
             _ => Self::unavailable(error),
         }

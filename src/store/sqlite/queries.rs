@@ -1,7 +1,7 @@
 //! The SQL. Every function runs on a thread that may wait for the disk.
 //!
-//! No statement that writes has a RETURNING clause: SQLite runs those with a journal of their own, into which it copies
-//! every page that they change.
+//! No writing statement has a RETURNING clause: SQLite runs those with a statement journal, into which it copies every changed
+//! page.
 
 use std::collections::HashMap;
 
@@ -22,7 +22,7 @@ pub(super) fn get(db: &Connection, session_id: &SessionId) -> Result<Option<Sess
     first(statement.query([session_id.as_str()])?)
 }
 
-pub(super) fn latest(
+pub(super) fn latest_session(
     db: &Connection,
     appointment_id: &AppointmentId,
 ) -> Result<Option<Session>, StoreError> {
@@ -36,7 +36,7 @@ fn first(mut rows: Rows<'_>) -> Result<Option<Session>, StoreError> {
     let Some(row) = rows.next()? else {
         return Ok(None);
     };
-    match listed(row)? {
+    match read_session_row(row)? {
         Ok(session) => Ok(Some(session)),
         Err(unreadable) => Err(unreadable.error),
     }
@@ -84,7 +84,7 @@ pub(super) fn commit(db: &Connection, change: &Change) -> Result<Committed, Stor
     Ok(Committed::Stored)
 }
 
-/// The row's number, or `None` when the session is not at the version before the change.
+/// Returns the row's number, or `None` if the session is not at the version before the change.
 fn update_session(db: &Connection, change: &Change) -> Result<Option<i64>, StoreError> {
     let session = &change.session;
     let n: Option<i64> = db
@@ -135,7 +135,7 @@ fn insert_events(db: &Connection, session: i64, events: &[Event]) -> Result<(), 
     Ok(())
 }
 
-pub(super) fn overdue(
+pub(super) fn overdue_sessions(
     db: &Connection,
     ends_before: Timestamp,
     empty_before: Option<Timestamp>,
@@ -184,19 +184,19 @@ pub(super) fn events(
     events.collect::<Result<Vec<_>, _>>().map(Some)
 }
 
-/// A row of `session_id`, `version` and `body`. A body that is another session's, or of another version than the row, is damaged:
-/// what it says would be answered, and changed, as if it were this session.
-pub(super) fn listed(row: &Row<'_>) -> Result<ListedSession, StoreError> {
+/// Reads a row of `session_id`, `version` and `body`. A body with another id or version than the row is corrupt: it would be
+/// returned, and changed, as if it were this session.
+pub(super) fn read_session_row(row: &Row<'_>) -> Result<ListedSession, StoreError> {
     let session_id = SessionId::from_stored(text(row)?);
     let version: i64 = row.get(1)?;
-    // The body may also be no text at all.
+    // The body may not even be text.
     let body = row.get_ref(2)?.as_str().map_err(rusqlite::Error::from);
     let session = body.map_err(StoreError::from).and_then(json::parse_session);
     let session = session.and_then(|session| {
         if session.session_id == session_id && session.version == version {
             Ok(session)
         } else {
-            Err(StoreError::corrupt("a row whose columns and body differ"))
+            Err(StoreError::corrupt("the row's columns and body differ"))
         }
     });
     Ok(session.map_err(|error| UnreadableSession {
@@ -223,7 +223,7 @@ pub(super) fn ping(db: &Connection) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// A text, in which U+FFFD stands for what is no UTF-8.
+/// A text, with invalid UTF-8 replaced by U+FFFD.
 pub(super) fn text(row: &Row<'_>) -> rusqlite::Result<String> {
     let bytes = row.get_ref(0)?.as_bytes()?;
     Ok(String::from_utf8_lossy(bytes).into_owned())

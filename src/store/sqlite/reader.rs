@@ -1,5 +1,5 @@
-//! The threads that read, each with a connection of its own and a bounded queue. Whatever has queued up is read in one
-//! transaction and answered together: locks are taken once, and those who wait are woken at once.
+//! The reading threads, each with its own connection and a bounded queue. Queued reads share one transaction and are answered
+//! together: locks are taken once, and the waiting callers are woken together.
 
 use std::path::Path;
 use std::sync::Mutex;
@@ -14,7 +14,7 @@ use super::durability::{Answer, Durability};
 use super::schema;
 use crate::store::StoreError;
 
-/// One caller's read. Returns what to tell the caller.
+/// One caller's read. Returns the caller's answer.
 type Job = Box<dyn FnOnce(&Connection) -> Box<dyn Answer> + Send>;
 
 struct Read<T> {
@@ -23,14 +23,14 @@ struct Read<T> {
 }
 
 impl<T: Send> Answer for Read<T> {
-    fn tell(self: Box<Self>, durable: Result<(), StoreError>) {
+    fn send_outcome(self: Box<Self>, durable: Result<(), StoreError>) {
         let Self { outcome, caller } = *self;
         // The caller may have stopped waiting.
         let _ = caller.send(durable.and(outcome));
     }
 }
 
-/// How many reads share a transaction at the most, so that nobody waits long for others' answers.
+/// The most reads that share a transaction, so that no read waits long for others.
 const BATCH_MAX: usize = 64;
 
 pub(super) struct Readers {
@@ -44,7 +44,7 @@ impl Drop for Readers {
     fn drop(&mut self) {
         self.close();
         for thread in self.threads.drain(..) {
-            // Nothing is left to do for a thread that panicked.
+            // A thread that panicked needs no clean-up.
             let _ = thread.join();
         }
     }
@@ -58,7 +58,7 @@ impl Readers {
         durability: &Durability,
     ) -> Result<Self, OpenError> {
         let started = (0..count.max(1))
-            .map(|_| start_one(file, queue_max, durability.clone()))
+            .map(|_| start_reader(file, queue_max, durability.clone()))
             .collect::<Result<Vec<_>, _>>()?;
         let (queues, threads) = started.into_iter().unzip();
         Ok(Self {
@@ -87,7 +87,7 @@ impl Readers {
         receiver.await.map_err(|_| closed())?
     }
 
-    /// Lets the threads go once they have answered what is queued.
+    /// Stops the threads once they have answered the queued reads.
     pub(super) fn close(&self) {
         if let Ok(mut queues) = self.queues.lock() {
             queues.clear();
@@ -106,7 +106,7 @@ fn closed() -> StoreError {
     StoreError::unavailable("the store is closed")
 }
 
-fn start_one(
+fn start_reader(
     file: &Path,
     queue_max: usize,
     durability: Durability,
@@ -115,12 +115,12 @@ fn start_one(
     let (sender, mut jobs) = mpsc::channel::<Job>(queue_max);
     let thread = std::thread::Builder::new()
         .name("store-reader".into())
-        .spawn(move || run(&db, &mut jobs, &durability))
+        .spawn(move || run_reader(&db, &mut jobs, &durability))
         .map_err(OpenError::Thread)?;
     Ok((sender, thread))
 }
 
-fn run(db: &Connection, jobs: &mut mpsc::Receiver<Job>, durability: &Durability) {
+fn run_reader(db: &Connection, jobs: &mut mpsc::Receiver<Job>, durability: &Durability) {
     let mut batch = Vec::with_capacity(BATCH_MAX);
     let mut answers = Vec::with_capacity(BATCH_MAX);
     while let Some(job) = jobs.blocking_recv() {
@@ -130,14 +130,14 @@ fn run(db: &Connection, jobs: &mut mpsc::Receiver<Job>, durability: &Durability)
         {
             batch.push(job);
         }
-        // The snapshot is taken after the last of them was asked for, so each sees what its caller knows to be stored.
-        // Without a transaction, should it fail, each takes a snapshot of its own.
+        // The snapshot is taken after the last read was queued, so each read sees what its caller knows to be stored.
+        // If BEGIN fails, each read takes its own snapshot.
         let together = batch.len() > 1 && execute(db, "BEGIN");
         answers.extend(batch.drain(..).map(|job| job(db)));
         if together {
             execute(db, "COMMIT");
         }
-        durability.tell_reads(answers.drain(..));
+        durability.answer_reads(answers.drain(..));
     }
 }
 

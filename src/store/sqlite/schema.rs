@@ -1,4 +1,4 @@
-//! The file's tables, and how an older file becomes a newer one.
+//! The file's tables and migrations.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::OpenError;
 
-/// Each entry brings the file from the schema of its index to the next. Append; never change one that was released.
+/// Each entry migrates the file from the schema of its index to the next. Append only; never change a released entry.
 const MIGRATIONS: &[&str] = &[
     "
     CREATE TABLE sessions (
@@ -74,14 +74,14 @@ const MIGRATIONS: &[&str] = &[
 ",
 ];
 
-/// How long one connection waits for another's lock: only checkpoints and openings ever hold one that blocks.
+/// How long a connection waits for another's lock: only checkpoints and openings hold a blocking one.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const WRITER_CACHE_KIB: i64 = 16 * 1024;
 const CHECKPOINTER_CACHE_KIB: i64 = 64;
 const READER_CACHE_KIB: i64 = 4 * 1024;
 const STATEMENT_CACHE: usize = 64;
 
-/// The connection that writes: makes the file and brings it up to date.
+/// Opens the writing connection; creates and migrates the file.
 pub(super) fn open_writer(file: &Path) -> Result<Connection, OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
@@ -92,7 +92,7 @@ pub(super) fn open_writer(file: &Path) -> Result<Connection, OpenError> {
     Ok(db)
 }
 
-/// A connection for checkpoints only.
+/// Opens a connection for checkpoints only.
 pub(super) fn open_checkpointer(file: &Path) -> Result<Connection, OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let open = || {
@@ -103,7 +103,7 @@ pub(super) fn open_checkpointer(file: &Path) -> Result<Connection, OpenError> {
     open().map_err(OpenError::Database)
 }
 
-/// A connection that only reads.
+/// Opens a read-only connection.
 pub(super) fn open_reader(file: &Path) -> Result<Connection, OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     connect(file, flags, READER_CACHE_KIB).map_err(OpenError::Database)
@@ -119,12 +119,12 @@ fn connect(file: &Path, flags: OpenFlags, cache_kib: i64) -> rusqlite::Result<Co
 
 fn configure_writer(db: &Connection) -> rusqlite::Result<()> {
     db.pragma_update(None, "journal_mode", "WAL")?;
-    // Commits are synced by durability.rs, and nothing is told before. What NORMAL leaves to SQLite are the syncs that keep
-    // the database whole: of the WAL when it begins and before it is copied, and of what it was copied to.
+    // durability.rs syncs commits before they are answered. With NORMAL, SQLite still syncs for integrity: the WAL when it
+    // restarts and before it is copied, and the database after that.
     db.pragma_update(None, "synchronous", "NORMAL")?;
-    // checkpoints.rs does it.
+    // checkpoints.rs checkpoints instead.
     db.pragma_update(None, "wal_autocheckpoint", 0)?;
-    // What SQLite wants to put aside it would put into a file in /var/tmp, which a read-only root does not let it.
+    // A temporary file would go to /var/tmp, which a read-only root forbids.
     db.pragma_update(None, "temp_store", "MEMORY")?;
     Ok(())
 }
@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_database_stays_whole_when_power_is_lost() {
+    fn the_database_stays_intact_after_a_power_loss() {
         let dir = tempfile::tempdir().unwrap();
         let db = open_writer(&dir.path().join("test.db")).unwrap();
         let pragma = |name: &str| -> String {

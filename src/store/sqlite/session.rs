@@ -21,10 +21,13 @@ impl SessionStore for SqliteStore {
         read.await.map_err(|error| about(error, session_id))
     }
 
-    async fn latest(&self, appointment_id: &AppointmentId) -> Result<Option<Session>, StoreError> {
+    async fn latest_session(
+        &self,
+        appointment_id: &AppointmentId,
+    ) -> Result<Option<Session>, StoreError> {
         let appointment_id = appointment_id.clone();
         self.readers
-            .read(move |db| queries::latest(db, &appointment_id))
+            .read(move |db| queries::latest_session(db, &appointment_id))
             .await
     }
 
@@ -61,14 +64,14 @@ impl SessionStore for SqliteStore {
         self.lister.read(queries::count_by_state).await
     }
 
-    async fn overdue(
+    async fn overdue_sessions(
         &self,
         ends_before: Timestamp,
         empty_before: Option<Timestamp>,
         limit: usize,
     ) -> Result<Vec<SessionId>, StoreError> {
         self.readers
-            .read(move |db| queries::overdue(db, ends_before, empty_before, limit))
+            .read(move |db| queries::overdue_sessions(db, ends_before, empty_before, limit))
             .await
     }
 }

@@ -1,4 +1,4 @@
-//! The thread that writes. Whatever has queued up while it was busy goes into its next transaction together.
+//! The writing thread. Writes queued while it is busy share its next transaction.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -16,22 +16,22 @@ use crate::store::StoreError;
 
 /// One caller's part of a transaction, and its answer.
 trait Job: Answer {
-    /// Does the work; again, if the transaction that it was done in was rolled back.
+    /// Does the work; called again if its transaction was rolled back.
     fn run(&mut self, db: &Connection) -> Result<(), StoreError>;
 }
 
-/// How many probes may wait for the writer at once. A probe that finds no place is answered as overload.
+/// How many probes may wait for the writer. Further probes are refused as overloaded.
 const PROBES_MAX: usize = 16;
 
-/// With fewer writes in the queue, the writer syncs a batch itself: a small transaction that is executed meanwhile costs more
-/// than it gains, since transactions share pages that each would write anew.
+/// With fewer queued writes, the writer syncs a batch itself: a small transaction beside the sync costs more than it gains,
+/// because transactions share pages that each would rewrite.
 pub(super) const OVERLAP_MIN: usize = 32;
 
-/// What the writer's queue holds.
+/// A message to the writer.
 enum Message {
-    /// Something to write.
+    /// A write.
     Write(Box<dyn Job>),
-    /// Nothing to write: wakes a writer that waits for work, so that it answers a probe.
+    /// Wakes an idle writer, so that it answers a probe.
     Wake,
 }
 
@@ -49,7 +49,7 @@ impl<T: Send, F: FnMut(&Connection) -> Result<T, StoreError> + Send> Job for Wor
 }
 
 impl<T: Send, F: Send> Answer for Work<T, F> {
-    fn tell(self: Box<Self>, durable: Result<(), StoreError>) {
+    fn send_outcome(self: Box<Self>, durable: Result<(), StoreError>) {
         let Work {
             outcome, caller, ..
         } = *self;
@@ -60,13 +60,13 @@ impl<T: Send, F: Send> Answer for Work<T, F> {
 
 pub(super) struct Writer {
     queue: Mutex<Option<mpsc::Sender<Message>>>,
-    /// Apart from the queue, so that a probe waits for no write but those of the batch in progress.
+    /// Separate from the queue, so that a probe waits only for the batch in progress.
     probes: mpsc::Sender<oneshot::Sender<()>>,
     durability: Durability,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// What the writing thread works with.
+/// The state of the writing thread.
 struct Parts {
     db: Connection,
     syncer: Syncer,
@@ -80,13 +80,13 @@ struct Parts {
 pub(super) struct Limits {
     /// How many writes may wait.
     pub(super) queue_max: usize,
-    /// How many writes share a transaction at the most.
+    /// The most writes that share a transaction.
     pub(super) batch_max: usize,
-    /// With so many writes in the queue, a batch is synced while the next one is executed.
+    /// With at least so many queued writes, a batch is synced while the next one is executed.
     pub(super) overlap_min: usize,
 }
 
-/// What SQLite said of the write-ahead log.
+/// The state of the write-ahead log, reported by SQLite.
 #[derive(Default)]
 struct Log {
     /// How many pages it held after the last commit that wrote.
@@ -124,7 +124,7 @@ impl Writer {
         let thread = std::thread::Builder::new()
             .name("store-writer".into())
             .spawn(move || {
-                run(&mut parts, receiver, probes_receiver);
+                run_writer(&mut parts, receiver, probes_receiver);
                 parts.end();
             })
             .map_err(OpenError::Thread)?;
@@ -136,8 +136,8 @@ impl Writer {
         })
     }
 
-    /// Runs `work` in a transaction and answers once that is durable. `work` must check before it writes: what it has
-    /// written when it answers `Ok` is committed.
+    /// Runs `work` in a transaction and returns once that is durable. `work` must check before it writes: everything written
+    /// when it returns `Ok` is committed.
     pub(super) async fn write<T: Send + 'static>(
         &self,
         work: impl FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
@@ -150,20 +150,20 @@ impl Writer {
         };
         self.sender()?
             .try_send(Message::Write(Box::new(job)))
-            .map_err(|error| refused(&error))?;
-        // The job is dropped, and its sender with it, when its transaction was rolled back.
+            .map_err(|error| queue_error(&error))?;
+        // If its transaction is rolled back, the job is dropped together with its sender.
         receiver.await.map_err(|_| rolled_back())?
     }
 
-    /// Answers once the writing thread has, which it does between two transactions. It takes part in none, so that it finds
-    /// a thread that is stuck or gone, and says nothing of whether writes succeed.
+    /// Returns once the writing thread has answered, which it does between two transactions. Detects a stuck or dead thread,
+    /// not failing writes.
     pub(super) async fn probe(&self) -> Result<(), StoreError> {
         let queue = self.sender()?;
         let (caller, receiver) = oneshot::channel();
         self.probes
             .try_send(caller)
-            .map_err(|error| refused(&error))?;
-        // A full queue needs no waking: its writer looks for probes after the batch in progress.
+            .map_err(|error| queue_error(&error))?;
+        // A full queue needs no waking: the writer answers probes after the batch in progress.
         if let Err(mpsc::error::TrySendError::Closed(_)) = queue.try_send(Message::Wake) {
             return Err(closed());
         }
@@ -177,7 +177,7 @@ impl Writer {
         let _ = tokio::task::spawn_blocking(move || thread.map(JoinHandle::join)).await;
     }
 
-    /// Takes no more work; the thread ends once it has done what is queued.
+    /// Accepts no more work; the thread ends after the queued work.
     fn stop(&self) -> Option<JoinHandle<()>> {
         drop(self.queue.lock().map(|mut queue| queue.take()));
         self.thread.lock().ok().and_then(|mut thread| thread.take())
@@ -196,7 +196,7 @@ impl Drop for Writer {
     }
 }
 
-fn refused<T>(error: &mpsc::error::TrySendError<T>) -> StoreError {
+fn queue_error<T>(error: &mpsc::error::TrySendError<T>) -> StoreError {
     match error {
         mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
         mpsc::error::TrySendError::Closed(_) => closed(),
@@ -211,14 +211,14 @@ fn rolled_back() -> StoreError {
     StoreError::unavailable("the transaction was rolled back; see the log line of its cause")
 }
 
-fn run(
+fn run_writer(
     parts: &mut Parts,
     mut queue: mpsc::Receiver<Message>,
     mut probes: mpsc::Receiver<oneshot::Sender<()>>,
 ) {
     let mut batch = Vec::with_capacity(parts.batch_max);
     while let Some(message) = queue.blocking_recv() {
-        // Whatever comes meanwhile goes into the same transaction.
+        // Writes that arrive in the meantime join the same transaction.
         parts.syncer.wait_for_room();
         batch.extend(job_of(message));
         while batch.len() < parts.batch_max
@@ -226,55 +226,55 @@ fn run(
         {
             batch.extend(job_of(message));
         }
-        // After the messages, since one of those just taken may be what was to wake the writer for a probe.
+        // After the messages, because one of them may be the wake-up for a probe.
         while let Ok(probe) = probes.try_recv() {
             // The prober may have stopped waiting.
             let _ = probe.send(());
         }
         if !batch.is_empty() {
-            parts.write(&mut batch, &queue);
+            parts.write_batch(&mut batch, &queue);
             batch.clear();
         }
     }
 }
 
 impl Parts {
-    fn write(&mut self, batch: &mut Vec<Box<dyn Job>>, queue: &mpsc::Receiver<Message>) {
+    fn write_batch(&mut self, batch: &mut Vec<Box<dyn Job>>, queue: &mpsc::Receiver<Message>) {
         if self.syncer.durability().check().is_err() {
-            // Those who wait learn it from this.
+            // Dropping the jobs fails their callers.
             batch.clear();
             return;
         }
-        match self.transact(batch) {
+        match self.run_transaction(batch) {
             Ok(()) => self.settle(batch.drain(..), queue.len() >= self.overlap_min),
-            // What one of them came upon is no reason to fail the others.
+            // One job's failure must not fail the others.
             Err(StoreError::Corrupt { .. }) => {
                 for mut job in batch.drain(..) {
-                    match self.transact(std::slice::from_mut(&mut job)) {
+                    match self.run_transaction(std::slice::from_mut(&mut job)) {
                         Ok(()) => self.settle(std::iter::once(job), false),
                         Err(error) => {
-                            report(&error);
-                            job.tell(Err(error));
+                            log_rollback(&error);
+                            job.send_outcome(Err(error));
                         }
                     }
                 }
             }
-            Err(error) => report(&error),
+            Err(error) => log_rollback(&error),
         }
         let log_pages = self.log.pages.load(Ordering::Relaxed);
         self.checkpoints.advance(&self.db, log_pages);
     }
 
-    fn transact(&self, batch: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
-        let outcome = self.attempt(batch);
+    fn run_transaction(&self, batch: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
+        let outcome = self.try_transaction(batch);
         if outcome.is_err() {
-            // Whatever began it must be over before the next transaction; it may be already.
+            // The transaction must end before the next one; SQLite may have ended it already.
             let _ = self.db.execute_batch("ROLLBACK");
         }
         outcome
     }
 
-    fn attempt(&self, batch: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
+    fn try_transaction(&self, batch: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
         let db = &self.db;
         db.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         batch.iter_mut().try_for_each(|job| job.run(db))?;
@@ -283,7 +283,7 @@ impl Parts {
         self.syncer.begin_commit();
         let committed = commit.execute([]);
         if let Err(error) = &committed {
-            self.syncer.durability().look_for_failed_sync(error);
+            self.syncer.durability().detect_failed_sync(error);
             self.settle(std::iter::empty(), false);
         }
         committed?;
@@ -307,19 +307,19 @@ impl Parts {
         } = self;
         drop(checkpoints);
         let durability = syncer.durability().clone();
-        // Syncs what is left, and tells of it.
+        // Syncs the remaining batches and answers their callers.
         drop(syncer);
         let ended = if durability.check().is_ok() {
             checkpoints::empty_log(&db, &durability)
         } else {
-            // What may be lost must not reach the database.
+            // Writes that may be lost must not reach the database.
             let set = db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
             set.map(|_| ()).map_err(StoreError::from)
         };
         if let Err(error) = ended {
             tracing::warn!(
                 error = error.chain(),
-                "the write-ahead log stays beside the database until the next start"
+                "the write-ahead log could not be merged into the database; it stays beside it until the next start"
             );
         }
     }
@@ -332,7 +332,7 @@ fn job_of(message: Message) -> Option<Box<dyn Job>> {
     }
 }
 
-fn report(error: &StoreError) {
+fn log_rollback(error: &StoreError) {
     tracing::error!(
         error = error.chain(),
         "a write to the embedded store failed and was rolled back"

@@ -1,4 +1,4 @@
-//! What a page sends to the service.
+//! Messages from pages.
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -7,20 +7,20 @@ use crate::app::signalling::sdp;
 use crate::bus::{Relay, RelayKind};
 use crate::domain::id::{SessionId, UserId};
 
-/// The fields that the service sets in a relayed message, or takes out of it.
+/// The fields that the service sets in a relayed message, or removes from it.
 const SERVICE_FIELDS: [&str; 4] = ["type", "sender_id", "room_id", "user_id"];
 
-/// The longest emoji, in characters: enough for any sequence that is drawn as one.
+/// The longest emoji, in characters: enough for any emoji sequence.
 const EMOJI_CHARS_MAX: usize = 16;
 
 /// A message of a page.
 #[derive(Debug, PartialEq)]
 pub enum ClientMessage {
-    /// To be relayed to another participant, or to all others.
+    /// Relays a message to another participant, or to all others.
     Relay(ClientRelay),
     /// Asks for a `pong`: a page cannot send the protocol's own pings.
     Ping,
-    /// Does nothing.
+    /// `join`: no effect.
     Join,
     /// Leaves the session.
     Leave,
@@ -38,14 +38,14 @@ pub enum ClientMessage {
     Remove {
         /// The participant.
         target_id: String,
-        /// Whether they get no new credential.
+        /// Whether the participant gets no new credential.
         keep_out: bool,
     },
     /// Ends the session for all participants.
     EndSession,
 }
 
-/// A message for other participants, before it is known whether its sender may send it.
+/// A message for other participants, before its sender's permission is checked.
 #[derive(Debug, PartialEq)]
 pub struct ClientRelay {
     /// Its type.
@@ -154,40 +154,37 @@ fn message_error(code: MessageErrorCode, message: impl Into<String>) -> MessageE
 }
 
 impl ClientMessage {
-    /// Reads a message.
+    /// Parses a message.
     ///
     /// # Errors
     /// [`MessageError`] when it is not JSON, not an object, or not of a type that a page may send.
     pub fn parse(text: &str) -> Result<Self, MessageError> {
         let value: Value = serde_json::from_str(text).map_err(|_| {
-            message_error(
-                MessageErrorCode::BadJson,
-                "Error processing message: it is not valid JSON",
-            )
+            message_error(MessageErrorCode::BadJson, "The message is not valid JSON.")
         })?;
         let Value::Object(fields) = value else {
             return Err(message_error(
                 MessageErrorCode::BadJson,
-                "Error processing message: it is not a JSON object",
+                "The message is not a JSON object.",
             ));
         };
         let name = fields.get("type").and_then(Value::as_str).unwrap_or("");
         let Some(kind) = ClientType::from_name(name) else {
             let names = ClientType::ALL.map(ClientType::name).join(", ");
-            let message = format!("Invalid message type. Must be one of: {names}");
+            let message = format!("Unknown message type. It must be one of: {names}");
             return Err(message_error(MessageErrorCode::UnknownType, message));
         };
         match kind {
-            ClientType::Relay(RelayKind::Emoji) => emoji(fields),
-            ClientType::Relay(kind) => relay(kind, fields),
+            ClientType::Relay(RelayKind::Emoji) => parse_emoji(fields),
+            ClientType::Relay(kind) => parse_relay(kind, fields),
             ClientType::Ping => Ok(Self::Ping),
             ClientType::Join => Ok(Self::Join),
             ClientType::Leave => Ok(Self::Leave),
-            ClientType::Admit => target(&fields).map(|target_id| Self::Admit { target_id }),
+            ClientType::Admit => parse_target(&fields).map(|target_id| Self::Admit { target_id }),
             ClientType::MuteRequest => {
-                target(&fields).map(|target_id| Self::MuteRequest { target_id })
+                parse_target(&fields).map(|target_id| Self::MuteRequest { target_id })
             }
-            ClientType::Remove => target(&fields).map(|target_id| Self::Remove {
+            ClientType::Remove => parse_target(&fields).map(|target_id| Self::Remove {
                 target_id,
                 keep_out: fields.get("keep_out") == Some(&Value::Bool(true)),
             }),
@@ -196,16 +193,16 @@ impl ClientMessage {
     }
 }
 
-fn target(fields: &Map<String, Value>) -> Result<String, MessageError> {
-    optional_target(fields)?.ok_or_else(|| {
+fn parse_target(fields: &Map<String, Value>) -> Result<String, MessageError> {
+    parse_optional_target(fields)?.ok_or_else(|| {
         message_error(
             MessageErrorCode::BadTarget,
-            "target_id must name a participant",
+            "target_id must be a participant's id",
         )
     })
 }
 
-fn optional_target(fields: &Map<String, Value>) -> Result<Option<String>, MessageError> {
+fn parse_optional_target(fields: &Map<String, Value>) -> Result<Option<String>, MessageError> {
     match fields.get("target_id") {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(target_id)) => Ok(Some(target_id.clone())),
@@ -216,8 +213,8 @@ fn optional_target(fields: &Map<String, Value>) -> Result<Option<String>, Messag
     }
 }
 
-fn relay(kind: RelayKind, fields: Map<String, Value>) -> Result<ClientMessage, MessageError> {
-    let target_id = optional_target(&fields)?;
+fn parse_relay(kind: RelayKind, fields: Map<String, Value>) -> Result<ClientMessage, MessageError> {
+    let target_id = parse_optional_target(&fields)?;
     Ok(ClientMessage::Relay(ClientRelay {
         kind,
         target_id,
@@ -225,14 +222,14 @@ fn relay(kind: RelayKind, fields: Map<String, Value>) -> Result<ClientMessage, M
     }))
 }
 
-fn emoji(fields: Map<String, Value>) -> Result<ClientMessage, MessageError> {
+fn parse_emoji(fields: Map<String, Value>) -> Result<ClientMessage, MessageError> {
     let emoji = fields
         .get("data")
         .and_then(|data| data.get("emoji"))
         .and_then(Value::as_str);
     match emoji {
         Some(emoji) if (1..=EMOJI_CHARS_MAX).contains(&emoji.chars().count()) => {
-            relay(RelayKind::Emoji, fields)
+            parse_relay(RelayKind::Emoji, fields)
         }
         _ => Err(message_error(
             MessageErrorCode::BadEmoji,
@@ -256,8 +253,8 @@ impl ClientRelay {
         }
     }
 
-    /// An offer or answer of a participant who may not publish: nothing but its SDP is kept, and that is written anew. `None`
-    /// if the SDP may send audio or video.
+    /// Reduces an offer or answer of a participant who may not publish to its rewritten SDP. `None` if the SDP may send audio
+    /// or video.
     pub fn receive_only(self) -> Option<Self> {
         let sdp = self.fields.get("data")?.get("sdp")?.as_str()?;
         let mut fields = Map::new();
@@ -293,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_sdp_is_taken_for_the_worst() {
+    fn messages_without_an_sdp_are_refused() {
         for data in [json!({"sdp": {}}), json!("v=0"), json!({}), json!(null)] {
             let message = json!({"type": "offer", "data": data});
             assert_eq!(receive_only(&message), None, "{message}");
@@ -301,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn of_those_who_only_receive_nothing_but_the_sdp_is_relayed() {
+    fn only_the_sdp_of_a_receive_only_participant_is_relayed() {
         let sdp = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n";
         let message = json!({
             "type": "answer", "target_id": "v", "room_id": "x", "sdp": "x", "description": {"sdp": "x"},

@@ -1,4 +1,4 @@
-//! What the service sends to a page.
+//! Messages to pages.
 
 use std::sync::Arc;
 
@@ -8,13 +8,13 @@ use super::MessageErrorCode;
 use crate::app::tickets::Media;
 use crate::bus::Relay;
 
-/// A message of the service. Owns its text, so that it can wait in the queues of several pages.
+/// A message of the service. Owns its data, so that it can wait in the queues of several pages.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub enum ServerMessage {
     /// The first message of every connection.
     Connected(Box<Connected>),
-    /// A participant waits: the page's own, or one whom the host may admit.
+    /// You wait, or a participant whom you may admit waits.
     Waiting {
         /// The waiting participant.
         user_id: String,
@@ -25,7 +25,7 @@ pub enum ServerMessage {
         /// What they wait for.
         reason: WaitingReason,
     },
-    /// A participant who waited is in the call.
+    /// A waiting participant was admitted.
     Admitted {
         /// The participant.
         user_id: String,
@@ -45,7 +45,7 @@ pub enum ServerMessage {
         #[serde(flatten)]
         participant: ParticipantView,
     },
-    /// A participant is gone.
+    /// A participant left.
     UserLeft {
         /// The session.
         room_id: String,
@@ -54,12 +54,12 @@ pub enum ServerMessage {
         /// Why.
         cause: &'static str,
     },
-    /// The host, or the backend, asks the participant to mute.
+    /// The host, or the backend, asks you to mute.
     MuteRequest {
         /// The host; empty for the backend.
         sender_id: String,
     },
-    /// The participant was removed.
+    /// You were removed.
     Removed,
     /// The session ended.
     SessionEnded {
@@ -70,13 +70,13 @@ pub enum ServerMessage {
     },
     /// The session was changed.
     SessionUpdated {
-        /// When it closes now, if it does.
+        /// Its new closing time, if it has one.
         #[serde(skip_serializing_if = "Option::is_none")]
         closes_at: Option<String>,
     },
-    /// The participant connected elsewhere.
+    /// You connected elsewhere.
     Replaced,
-    /// The answer to `ping`.
+    /// Answers `ping`.
     Pong,
     /// The last message was refused.
     Error {
@@ -87,17 +87,17 @@ pub enum ServerMessage {
     },
 }
 
-/// What a participant waits for.
+/// Why a participant waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WaitingReason {
-    /// For the host to join.
+    /// The host has not joined.
     HostAbsent,
-    /// For the host, or the backend, to admit them.
+    /// The host, or the backend, must admit them.
     NeedsAdmission,
 }
 
-/// What a connection is told of itself.
+/// The initial state of a connection.
 #[derive(Serialize)]
 #[expect(missing_docs, reason = "documented in docs/signalling.md")]
 pub struct Connected {
@@ -119,7 +119,7 @@ pub struct Connected {
     pub message: &'static str,
 }
 
-/// A participant, as others see them.
+/// A participant, as shown to others.
 #[derive(Debug, Serialize)]
 #[expect(missing_docs, reason = "documented in docs/signalling.md")]
 pub struct ParticipantView {
@@ -138,13 +138,13 @@ impl ServerMessage {
     }
 }
 
-/// A relayed message as its receivers get it, as JSON: the service says who sent it and in which session.
+/// A relayed message as JSON; the service sets its sender and session.
 pub fn relay_text(relay: &Relay) -> Arc<str> {
     json_text(&RelayText(relay))
 }
 
 fn json_text(value: &impl Serialize) -> Arc<str> {
-    // Strings, numbers and booleans cannot fail to be written.
+    // Serializing strings, numbers and booleans cannot fail.
     serde_json::to_string(value).unwrap_or_default().into()
 }
 

@@ -10,8 +10,8 @@ use crate::app::signalling::outbox::PageMessage;
 use crate::domain::id::UserId;
 use crate::domain::participant::ParticipantStatus;
 
-/// The announcement of one event. Holds the room's lock, so that members hear all of it, or are introduced to what follows
-/// from it.
+/// The announcement of one event. Holds the room's lock, so that a member gets either all of its messages or initial
+/// messages that already include its effect.
 pub(in crate::app::signalling) struct Announcement<'a> {
     pub(super) state: MutexGuard<'a, RoomState>,
     pub(super) sequence: i64,
@@ -26,7 +26,7 @@ impl Announcement<'_> {
         self.state.media.forget(user_id);
     }
 
-    /// Sends a message to the members whom it concerns and who do not know yet.
+    /// Sends a message to the selected members that have not seen the event.
     pub(in crate::app::signalling) fn send(
         &self,
         message: ServerMessage,
@@ -38,7 +38,7 @@ impl Announcement<'_> {
         }
     }
 
-    /// Closes the connections of members whom it concerns and who do not know yet.
+    /// Closes the connections of the selected members that have not seen the event.
     pub(in crate::app::signalling) fn close(
         &self,
         code: CloseCode,
@@ -49,16 +49,16 @@ impl Announcement<'_> {
         }
     }
 
-    /// Tells a participant that they are in the call.
+    /// Notifies a participant of their admission.
     pub(in crate::app::signalling) fn admit(&mut self, user_id: &UserId, message: ServerMessage) {
         let sequence = self.sequence;
         let mut members = self.state.members.iter_mut();
         let member =
             members.find(|member| member.user_id == *user_id && member.is_behind(sequence));
         if let Some(member) = member
-            && let Some(introduced) = &mut member.introduced
+            && let Some(page_state) = &mut member.page_state
         {
-            introduced.status = ParticipantStatus::Admitted;
+            page_state.status = ParticipantStatus::Admitted;
             member.queue.send(&message.into());
         }
     }

@@ -1,4 +1,4 @@
-//! A member of a room, and what the room knows of it.
+//! The members of a room, and their state in it.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -8,7 +8,7 @@ use crate::domain::id::UserId;
 use crate::domain::participant::ParticipantStatus;
 use crate::domain::role::Role;
 
-/// Tells a connection from the other connections of this instance, also those of the same participant.
+/// Identifies a connection on this instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::app::signalling) struct ConnectionId(pub(in crate::app::signalling) u64);
 
@@ -23,42 +23,42 @@ pub(in crate::app::signalling) struct RoomMember {
     pub(in crate::app::signalling) connection_id: ConnectionId,
     pub(in crate::app::signalling) user_id: UserId,
     pub(in crate::app::signalling) role: Role,
-    /// What the page knows of the session; `None` until its connection was introduced.
-    pub(in crate::app::signalling) introduced: Option<Introduced>,
+    /// The page's view of the session; `None` before its initial messages.
+    pub(in crate::app::signalling) page_state: Option<PageState>,
     pub(in crate::app::signalling) queue: PageQueue,
 }
 
-/// What a page was told of the session.
+/// A page's view of the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::app::signalling) struct Introduced {
-    /// The session's version in the introduction; later events are announced one by one.
+pub(in crate::app::signalling) struct PageState {
+    /// The session's version in the initial messages; later events are announced one by one.
     pub(in crate::app::signalling) version: i64,
-    /// The participant's status as the page was last told.
+    /// The participant's status that the page was last sent.
     pub(in crate::app::signalling) status: ParticipantStatus,
 }
 
 impl RoomMember {
-    /// Whether the page was told that it is in the call.
+    /// Whether the page was notified of its admission.
     pub(in crate::app::signalling) fn is_admitted(&self) -> bool {
-        self.introduced
-            .is_some_and(|introduced| introduced.status == ParticipantStatus::Admitted)
+        self.page_state
+            .is_some_and(|page_state| page_state.status == ParticipantStatus::Admitted)
     }
 
-    /// Whether the page was introduced, and to an older version of the session.
+    /// Whether the page has its initial messages, of an older version than `version`.
     pub(in crate::app::signalling) fn is_behind(&self, version: i64) -> bool {
-        self.introduced
-            .is_some_and(|introduced| introduced.version < version)
+        self.page_state
+            .is_some_and(|page_state| page_state.version < version)
     }
 }
 
-/// What a page last said of its microphone and camera.
+/// The state of a participant's microphone and camera, as last sent by the page.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(in crate::app::signalling) struct MediaState {
     pub(in crate::app::signalling) muted: bool,
     pub(in crate::app::signalling) camera_off: bool,
 }
 
-/// The media states of a session's participants, also of those who are away for a moment.
+/// The media states of a session's participants, including participants who are reconnecting.
 #[derive(Default)]
 pub(in crate::app::signalling) struct MediaStates(HashMap<UserId, MediaState>);
 

@@ -1,8 +1,7 @@
 //! The connections of one session on this instance, behind one lock.
 //!
-//! The order in which members hear things is the order in which this lock is taken: whatever is decided over the room is
-//! queued for its members before the lock is given back. Nothing slow happens under it: messages are queued as values, and
-//! their JSON is written by the connections.
+//! Members receive messages in the order in which this lock is taken: everything decided under the lock is queued before the
+//! lock is released. No slow work happens under it: messages are queued as values, and the connections write their JSON.
 
 mod announcement;
 mod member;
@@ -10,7 +9,7 @@ mod member;
 mod tests;
 
 pub(super) use announcement::Announcement;
-pub(super) use member::{ConnectionId, Introduced, MediaState, MediaStates, RoomMember};
+pub(super) use member::{ConnectionId, MediaState, MediaStates, PageState, RoomMember};
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,30 +28,30 @@ pub(super) struct Room {
 
 #[derive(Default)]
 struct RoomState {
-    /// One a participant.
+    /// At most one per participant.
     members: Vec<RoomMember>,
     media: MediaStates,
-    /// The newest version of the session that members were told of.
+    /// The newest version of the session that was announced to members.
     announced_version: i64,
     /// Whether a task announces the session's events here.
     is_followed: bool,
-    /// Participants whose connection was lost, and which it was, until they reconnect or their grace is over.
+    /// Participants whose connection was lost, with that connection, until they reconnect or their grace period ends.
     lost: HashMap<UserId, ConnectionId>,
-    /// The room was taken out of the table of rooms: a new connection needs a new one.
+    /// The room was removed from the table of rooms: a new connection needs a new room.
     is_closed: bool,
 }
 
-/// What became of an introduction.
+/// The outcome of [`Room::queue_initial_messages`].
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Introduction {
-    /// The page was told of the session.
-    Made {
-        /// The session is to be followed from that version on; the caller starts that.
+pub(super) enum InitialMessages {
+    /// The messages are queued.
+    Queued {
+        /// The caller must start to follow the session from that version.
         must_follow: bool,
     },
-    /// The room knows of a newer version than the caller.
+    /// The room has announced a newer version than the caller's.
     Outdated,
-    /// The connection was replaced or lost meanwhile.
+    /// The connection was replaced or lost in the meantime.
     Gone,
 }
 
@@ -73,11 +72,11 @@ impl Room {
     }
 
     fn lock(&self) -> MutexGuard<'_, RoomState> {
-        // Nothing below panics while it holds the lock, and the state is sound at every step.
+        // No code panics while it holds the lock, and the state is consistent at every step.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a connection in the place of an older one of the same participant, whose queue is handed back.
+    /// Adds a connection. Returns the queue of the same participant's older connection, if it replaces one.
     pub(super) fn add_member(&self, member: RoomMember) -> Result<Option<PageQueue>, RoomClosed> {
         let mut state = self.lock();
         if state.is_closed {
@@ -93,7 +92,7 @@ impl Room {
         Ok(older.map(|member| member.queue))
     }
 
-    /// Removes a connection; true if it was still its participant's, who counts as lost from then on.
+    /// Removes a connection. True if it was the participant's current one: the participant is lost from then on.
     pub(super) fn remove_member(&self, user_id: &UserId, connection_id: ConnectionId) -> bool {
         let mut state = self.lock();
         let before = state.members.len();
@@ -107,7 +106,7 @@ impl Room {
         removed
     }
 
-    /// Stops waiting for a lost participant; true if they have been away since that connection was lost.
+    /// Stops waiting for a lost participant. True if they have not reconnected since that connection was lost.
     pub(super) fn remove_lost(&self, user_id: &UserId, connection_id: ConnectionId) -> bool {
         let mut state = self.lock();
         let is_lost = state.lost.get(user_id) == Some(&connection_id);
@@ -117,21 +116,21 @@ impl Room {
         is_lost
     }
 
-    /// Closes the room if nothing needs it any more; true if this call closed it.
+    /// Closes the room if it is unused. True if this call closed it.
     pub(super) fn close_if_unused(&self) -> bool {
         let mut state = self.lock();
         let is_unused = state.members.is_empty() && state.lost.is_empty() && !state.is_followed;
         is_unused && !std::mem::replace(&mut state.is_closed, true)
     }
 
-    /// Stops following the session if the room has no members; true if it stopped.
+    /// Stops following the session if the room has no members. True if it stopped.
     pub(super) fn stop_following_if_empty(&self) -> bool {
         let mut state = self.lock();
         if !state.members.is_empty() {
             return false;
         }
         state.is_followed = false;
-        // Without the session's events, the room cannot know who leaves and so loses their media state.
+        // Without the session's events, the room cannot know which participants leave.
         state.media.forget_all();
         true
     }
@@ -144,41 +143,41 @@ impl Room {
         self.lock().members.is_empty()
     }
 
-    /// Whether a connection is its participant's, and was not replaced by a newer one.
+    /// Whether a connection is its participant's current one.
     pub(super) fn is_current(&self, connection_id: ConnectionId) -> bool {
         self.lock().has(connection_id)
     }
 
     /// Queues the first messages of a connection, made from the media states under the lock.
-    pub(super) fn introduce(
+    pub(super) fn queue_initial_messages(
         &self,
         connection_id: ConnectionId,
-        introduced: Introduced,
+        page_state: PageState,
         messages: impl FnOnce(&MediaStates) -> Vec<PageMessage>,
-    ) -> Introduction {
+    ) -> InitialMessages {
         let mut state = self.lock();
         if !state.has(connection_id) {
-            return Introduction::Gone;
+            return InitialMessages::Gone;
         }
-        if introduced.version < state.announced_version {
-            return Introduction::Outdated;
+        if page_state.version < state.announced_version {
+            return InitialMessages::Outdated;
         }
-        state.announced_version = introduced.version;
+        state.announced_version = page_state.version;
         let messages = messages(&state.media);
         let is_it = |member: &&mut RoomMember| member.connection_id == connection_id;
         if let Some(member) = state.members.iter_mut().find(is_it) {
-            member.introduced = Some(introduced);
+            member.page_state = Some(page_state);
             for message in &messages {
                 member.queue.send(message);
             }
         }
         let must_follow = !std::mem::replace(&mut state.is_followed, true);
-        Introduction::Made { must_follow }
+        InitialMessages::Queued { must_follow }
     }
 
-    /// Notes what a connection sent; returns whether its participant is in the call, and `None` for a connection that was
-    /// replaced or lost.
-    pub(super) fn note_sender(
+    /// Records the media state that a connection sent, if any. Returns the sender's status; `None` if the connection was
+    /// replaced or lost, or has no initial messages yet.
+    pub(super) fn record_sender(
         &self,
         user_id: &UserId,
         connection_id: ConnectionId,
@@ -187,14 +186,14 @@ impl Room {
         let mut state = self.lock();
         let is_it = |member: &&RoomMember| member.connection_id == connection_id;
         let sender = state.members.iter().find(is_it)?;
-        let status = sender.introduced?.status;
+        let status = sender.page_state?.status;
         if let Some(media) = media {
             state.media.note(user_id, media);
         }
         Some(status)
     }
 
-    /// Queues a relayed message for those of its receivers that are connected here and in the call.
+    /// Queues a relayed message for its receivers that are connected here and in the call.
     pub(super) fn deliver(&self, relay: &Arc<Relay>) {
         let message = PageMessage::from(Arc::clone(relay));
         for member in &self.lock().members {
@@ -206,14 +205,14 @@ impl Room {
         }
     }
 
-    /// Begins to announce an event, by its sequence: to the members that were introduced to an older version.
+    /// Starts the announcement of an event to the members that have an older version than its sequence.
     pub(super) fn announce(&self, sequence: i64) -> Announcement<'_> {
         let mut state = self.lock();
         state.announced_version = state.announced_version.max(sequence);
         Announcement { state, sequence }
     }
 
-    /// Closes the connections that were introduced to a version older than `version`.
+    /// Closes the connections whose page has an older version than `version`.
     pub(super) fn close_behind(&self, version: i64, code: CloseCode) {
         self.announce(version).close(code, |_| true);
     }
@@ -225,8 +224,8 @@ impl Room {
         }
     }
 
-    /// Closes the connections whose participant is no longer in the session as the page was told: gone from it, in another
-    /// role or with another status. The others go on. `version` is the session's.
+    /// Closes the connections whose page state differs from the session: their participant is gone, or has another role or
+    /// status. `version` is the session's.
     pub(super) fn close_changed(
         &self,
         version: i64,
@@ -234,13 +233,13 @@ impl Room {
         code: CloseCode,
     ) {
         self.announce(version).close(code, |member| {
-            let is_as_told = |participant: &Participant| {
-                let status = member.introduced.map(|introduced| introduced.status);
+            let is_unchanged = |participant: &Participant| {
+                let status = member.page_state.map(|page_state| page_state.status);
                 participant.user_id == member.user_id
                     && participant.role == member.role
                     && Some(participant.status) == status
             };
-            !participants.iter().any(is_as_told)
+            !participants.iter().any(is_unchanged)
         });
     }
 }

@@ -1,4 +1,4 @@
-//! How far the feed was read, as a cursor.
+//! The feed's cursor.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,13 +9,13 @@ use super::SEEN_MAX;
 use super::events::Since;
 use crate::store::{FeedCursor, FeedError};
 
-/// What cursors of this store begin with.
+/// The prefix of this store's cursors.
 const PREFIX: &str = "mongo-1:";
 
-/// Sessions, and the events of them that were dealt with.
+/// Sessions, each with its last handled event.
 pub(super) type Seen = BTreeMap<String, i64>;
 
-/// A place in the index of the sessions' times.
+/// A position in the index of the sessions' times.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Position {
     /// Milliseconds since the epoch, by the server's clock.
@@ -28,20 +28,20 @@ pub(super) struct Position {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Progress {
-    /// All events that were committed before this time were dealt with, also of sessions that have changed since and stand
-    /// further ahead in the index. Stands still until the feed is read to its end.
+    /// All events committed before this time are handled, also of sessions that changed since and moved ahead in the index.
+    /// Advances only when the feed is read to its end.
     #[serde(rename = "c")]
     pub(super) complete: i64,
-    /// The sessions up to here were dealt with as they were then.
+    /// The sessions up to this position are handled, in their version at that time.
     #[serde(rename = "a")]
     pub(super) after: Position,
-    /// So were these, which come after it.
+    /// The handled sessions after that position.
     #[serde(rename = "n")]
     pub(super) seen: Seen,
 }
 
 impl Progress {
-    /// Progress at which nothing after a position was dealt with.
+    /// Progress with nothing handled after a position.
     pub(super) fn begin(complete: i64, after: Position) -> Self {
         Self {
             complete,
@@ -65,16 +65,16 @@ impl Progress {
         FeedCursor::from_stored(format!("{PREFIX}{text}"))
     }
 
-    /// Since when a session's events are wanted.
+    /// The start of a session's wanted events.
     pub(super) fn since(&self, session_id: &str, version: i64) -> Since {
         match self.seen.get(session_id) {
             Some(sequence) if *sequence <= version => Since::Sequence(*sequence),
-            // Never seen, or gone back to a former version, as in a backup.
+            // Never seen, or reset to an older version by a backup.
             _ => Since::Time(self.complete),
         }
     }
 
-    /// Moves on to the last of the entries that were dealt with which no write can come before any more.
+    /// Advances to the last handled entry before which no write can become visible any more.
     pub(super) fn advance(&mut self, passed: &[Position], seen: Seen, overlap: Duration) {
         self.seen = seen;
         let overlap = i64::try_from(overlap.as_millis()).unwrap_or(i64::MAX);
@@ -90,7 +90,7 @@ impl Progress {
         };
         self.after = last.clone();
         for entry in &passed[..behind] {
-            // A server that keeps more than milliseconds finds the last of them again.
+            // A server with finer times than milliseconds returns the last entry again.
             if entry.time < last.time || self.seen.len() > SEEN_MAX {
                 self.seen.remove(&entry.session_id);
             }
@@ -109,7 +109,7 @@ mod tests {
         }
     }
 
-    fn dealt_with(times: impl Iterator<Item = i64>) -> (Vec<Position>, Seen) {
+    fn handled(times: impl Iterator<Item = i64>) -> (Vec<Position>, Seen) {
         let entries: Vec<_> = times.map(entry).collect();
         let seen = entries.iter().map(|entry| (entry.session_id.clone(), 1));
         let seen = seen.collect();
@@ -117,9 +117,9 @@ mod tests {
     }
 
     #[test]
-    fn the_overlap_is_looked_at_again() {
+    fn the_overlap_is_read_again() {
         let mut progress = Progress::default();
-        let (entries, seen) = dealt_with((0..10).map(|n| n * 1000));
+        let (entries, seen) = handled((0..10).map(|n| n * 1000));
         progress.advance(&entries, seen, Duration::from_secs(3));
         assert_eq!(progress.after, entry(6000));
         let named: Vec<_> = progress.seen.keys().collect();
@@ -133,14 +133,14 @@ mod tests {
     fn a_cursor_names_a_bounded_number_of_sessions() {
         let mut progress = Progress::default();
         let count = i64::try_from(SEEN_MAX).unwrap() + 5;
-        let (entries, seen) = dealt_with(0..count);
+        let (entries, seen) = handled(0..count);
         progress.advance(&entries, seen, Duration::from_secs(60));
         assert_eq!(progress.seen.len(), SEEN_MAX);
         assert_eq!(progress.after, entry(4), "the newest ones stay");
     }
 
     #[test]
-    fn a_cursor_reads_back_and_no_other_text_is_one() {
+    fn cursors_parse_and_other_texts_are_refused() {
         let mut progress = Progress::begin(7, entry(9));
         progress.seen.insert("sess_\"1".to_owned(), 3);
         assert_eq!(Progress::parse(&progress.cursor()).unwrap(), progress);

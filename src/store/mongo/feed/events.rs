@@ -1,4 +1,4 @@
-//! The events of one session that the feed has not given yet.
+//! The events of one session that the feed has not delivered yet.
 
 use mongodb::bson::{Bson, DateTime, Document, deserialize_from_document, doc};
 
@@ -9,10 +9,10 @@ use crate::store::mongo::tail::{CommitTimes, StoredEvent};
 use crate::store::record::EventRecord;
 use crate::store::{FeedEvent, StoreError, UnreadableEvent};
 
-/// By how much the times may differ that one write notes, in milliseconds.
+/// How much the times recorded by one write may differ, in milliseconds.
 const STAMP_SLACK: i64 = 1000;
-/// An event of a former version has no time of the server's. It counts by its own time, with this much allowed for the
-/// instances' clocks, in milliseconds.
+/// An event of a former version has no server time. Its own time is used, with this tolerance for the instances' clocks, in
+/// milliseconds.
 pub(super) const UNSTAMPED_SLACK: i64 = 3_600_000;
 
 /// Which of a session's events are wanted.
@@ -20,7 +20,7 @@ pub(super) const UNSTAMPED_SLACK: i64 = 3_600_000;
 pub(super) enum Since {
     /// Those after this one.
     Sequence(i64),
-    /// Those committed from this time on.
+    /// Those committed at or after this time.
     Time(i64),
 }
 
@@ -31,14 +31,14 @@ impl Since {
             (Self::Time(time), Some(committed)) => {
                 committed.timestamp_millis() >= time.saturating_sub(STAMP_SLACK)
             }
-            // One without any time is damaged, and reported.
+            // An event without any time is damaged, and is reported.
             (Self::Time(time), None) => event
                 .get_i64("time_ms")
                 .map_or(true, |own| own >= time.saturating_sub(UNSTAMPED_SLACK)),
         }
     }
 
-    /// The archived events before a sequence that are wanted.
+    /// Finds the wanted archived events before a sequence.
     pub(super) fn archive_filter(self, session_id: &str, before: i64) -> Document {
         match self {
             Self::Sequence(after) => {
@@ -55,7 +55,7 @@ impl Since {
     }
 }
 
-/// What the feed reads of a session's document.
+/// The part of a session's document that the feed reads.
 pub(super) struct StoredSession {
     pub(super) session_id: String,
     version: i64,
@@ -63,13 +63,13 @@ pub(super) struct StoredSession {
     commit_times: CommitTimes,
 }
 
-/// A document's version; of a damaged one, a number that no version is.
+/// A document's version; -1, which is no version, if it is damaged.
 pub(super) fn version_of(document: &Document) -> i64 {
     document.get_i64("version").unwrap_or(-1)
 }
 
 impl StoredSession {
-    /// What can be read of a document, which may be damaged.
+    /// Reads a document, which may be damaged.
     pub(super) fn of(document: Document) -> Option<Self> {
         let mut document = document;
         let tail = match document.remove("tail") {
@@ -93,23 +93,23 @@ impl StoredSession {
     }
 }
 
-/// What became of a session's turn.
-pub(super) struct Dealt {
+/// A session's events for one page.
+pub(super) struct SessionEvents {
     pub(super) events: Vec<FeedEvent>,
-    /// The last event that was given, or passed over as not wanted.
+    /// The last event that was delivered, or skipped as not wanted.
     pub(super) up_to: i64,
     /// Whether there are no more.
     pub(super) complete: bool,
 }
 
 impl MongoStore {
-    /// A session's events that are wanted; of those that only the archive has, at most `limit`.
+    /// A session's wanted events; at most `limit` from the archive.
     pub(super) async fn events_of(
         &self,
         session: StoredSession,
         since: Since,
         limit: usize,
-    ) -> Result<Dealt, StoreError> {
+    ) -> Result<SessionEvents, StoreError> {
         let StoredSession {
             session_id,
             version,
@@ -130,17 +130,17 @@ impl MongoStore {
         };
         let session_id = SessionId::from_stored(session_id);
         let event = |event| parse(&session_id, event);
-        // As many as were asked for: there may be more.
+        // The limit was reached, so there may be more.
         if archived.len() >= limit {
             let up_to = archived.last().map_or(0, StoredEvent::sequence);
-            return Ok(Dealt {
+            return Ok(SessionEvents {
                 events: archived.into_iter().map(event).collect(),
                 up_to,
                 complete: false,
             });
         }
         let newest = tail.into_iter().filter(wanted);
-        Ok(Dealt {
+        Ok(SessionEvents {
             events: archived.into_iter().chain(newest).map(event).collect(),
             up_to: version,
             complete: true,
@@ -151,9 +151,9 @@ impl MongoStore {
 fn parse(session_id: &SessionId, event: Document) -> FeedEvent {
     let sequence = event.sequence();
     let record: Result<EventRecord, _> = deserialize_from_document(event);
-    // What the parser says can quote a value.
+    // The parser's message can quote a value.
     let event = record
-        .map_err(|_| StoreError::corrupt("an event of an unknown form"))
+        .map_err(|_| StoreError::corrupt("an event with an unexpected structure"))
         .and_then(|record| record.into_event(session_id));
     event.map_err(|error| UnreadableEvent {
         session_id: session_id.clone(),

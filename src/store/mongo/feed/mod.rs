@@ -1,12 +1,11 @@
-//! The events of all sessions. Each change has the server note its time (`commit_time`) in the same write, with an index on it;
-//! the feed goes through the sessions in the order of these times.
+//! The events of all sessions. Each change lets the server record its time (`commit_time`) in the same write, with an index on it;
+//! the feed reads the sessions in the order of these times.
 //!
-//! A write may become visible after another one that has a later time. So a cursor stands behind the newest time by
-//! `feed_overlap`, and names the sessions after it that were dealt with already: those are looked at again only when their
-//! version has changed.
+//! A write may become visible after another one that has a later time. So a cursor stays `feed_overlap` behind the newest
+//! time, and names the sessions after it that were already handled: those are read again only if their version has changed.
 //!
-//! A page is one query of the index, one of the documents that are new, and one of the archive when a session has more new
-//! events than its document holds.
+//! A page needs one query of the index, one of the changed documents, and one of the archive if a session has more new events
+//! than its document contains.
 
 mod cursor;
 mod events;
@@ -23,18 +22,18 @@ use super::error::within;
 use crate::domain::time::Timestamp;
 use crate::store::{EventFeed, FeedCursor, FeedError, FeedPage, StoreError, StoreHealth as _};
 use cursor::{Position, Progress, Seen};
-use events::{Dealt, Since, StoredSession, UNSTAMPED_SLACK};
+use events::{SessionEvents, Since, StoredSession, UNSTAMPED_SLACK};
 
-/// How many documents a page reads at the most.
+/// The most documents that a page reads.
 const DOCUMENTS_MAX: usize = 100;
-/// How many sessions a cursor names at the most. When more change within the overlap, it is shortened to the newest of them.
+/// The most sessions that a cursor names. If more change within the overlap, it keeps the newest.
 const SEEN_MAX: usize = 4096;
 
-/// What the index tells of a session.
+/// A session's entry in the index.
 #[derive(Debug, Clone)]
 struct Entry {
     session_id: String,
-    /// Also of a damaged document, which must not hold up others, some number.
+    /// -1 for a damaged document, which must not block others.
     version: i64,
     commit_time: DateTime,
 }
@@ -61,7 +60,7 @@ impl EventFeed for MongoStore {
     async fn now(&self) -> Result<FeedCursor, StoreError> {
         let Some(newest) = self.newest_entry().await? else {
             // No change has a time yet.
-            let now = self.clock().await?.map_or(0, Timestamp::as_millis);
+            let now = self.server_time().await?.map_or(0, Timestamp::as_millis);
             return Ok(Progress::begin(now - UNSTAMPED_SLACK, Position::default()).cursor());
         };
         let settled = millis_before(newest.commit_time, self.feed_overlap);
@@ -95,16 +94,16 @@ impl EventFeed for MongoStore {
         for entry in &entries {
             let is_known = page.progress.seen.get(&entry.session_id) == Some(&entry.version);
             let complete = if is_known {
-                page.pass(entry);
+                page.skip_known(entry);
                 true
             } else {
                 match stored.remove(&entry.session_id) {
                     Some(session) if page.events.len() < limit => {
                         let since = page.progress.since(&entry.session_id, entry.version);
-                        let dealt = self.events_of(session, since, limit).await?;
-                        page.add(entry, dealt)
+                        let found = self.events_of(session, since, limit).await?;
+                        page.add_events(entry, found)
                     }
-                    // It was deleted meanwhile, or its turn comes with the next page.
+                    // It was deleted in the meantime, or belongs to the next page.
                     _ => false,
                 }
             };
@@ -117,13 +116,13 @@ impl EventFeed for MongoStore {
     }
 }
 
-/// A page in the making.
+/// A page under construction.
 struct Page {
     progress: Progress,
     events: Vec<crate::store::FeedEvent>,
-    /// The entries that were dealt with, in order.
+    /// The handled entries, in order.
     passed: Vec<Position>,
-    /// What the cursor names: the sessions that were dealt with.
+    /// The handled sessions, for the cursor.
     seen: Seen,
     stopped: bool,
 }
@@ -139,19 +138,19 @@ impl Page {
         }
     }
 
-    /// Leaves a session out whose version is known.
-    fn pass(&mut self, entry: &Entry) {
+    /// Skips a session whose version was already handled.
+    fn skip_known(&mut self, entry: &Entry) {
         self.passed.push(entry.position());
         self.seen.insert(entry.session_id.clone(), entry.version);
     }
 
-    /// Takes a session's events; whether that was all of them.
-    fn add(&mut self, entry: &Entry, dealt: Dealt) -> bool {
-        let Dealt {
+    /// Adds a session's events. True if those were all of them.
+    fn add_events(&mut self, entry: &Entry, found: SessionEvents) -> bool {
+        let SessionEvents {
             events,
             up_to,
             complete,
-        } = dealt;
+        } = found;
         self.events.extend(events);
         self.seen.insert(entry.session_id.clone(), up_to);
         if complete {
@@ -174,7 +173,7 @@ impl Page {
         } = self;
         let caught_up = is_end && !stopped;
         if !caught_up {
-            // Those that were not looked at now come later.
+            // Sessions that this page did not reach come later.
             for (session_id, version) in std::mem::take(&mut progress.seen) {
                 seen.entry(session_id).or_insert(version);
             }
@@ -211,7 +210,7 @@ impl MongoStore {
         Ok(newest.as_ref().and_then(Entry::of))
     }
 
-    /// What the index holds after a position.
+    /// The index entries after a position.
     async fn entries_after(
         &self,
         after: &Position,
@@ -237,7 +236,7 @@ impl MongoStore {
         Ok(found.iter().filter_map(Entry::of).collect())
     }
 
-    /// Documents by their ids, with the events in them.
+    /// Reads documents by id, with their events.
     async fn stored_sessions(
         &self,
         session_ids: Vec<String>,
@@ -261,7 +260,7 @@ impl MongoStore {
         Ok(by_id.collect())
     }
 
-    /// A session's events that are not in its document any more.
+    /// A session's wanted events in the archive.
     async fn archived_since(
         &self,
         session_id: &str,

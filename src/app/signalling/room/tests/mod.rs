@@ -19,27 +19,27 @@ fn session_id() -> SessionId {
     SessionId::from_stored("sess_1".into())
 }
 
-/// A connection of that participant, which was not introduced yet.
+/// A connection of that participant, without its initial messages.
 fn join(room: &Room, id: u64, name: &str) -> Outbox {
     let (queue, outbox) = PageQueue::new(8);
     let added = room.add_member(RoomMember {
         connection_id: ConnectionId(id),
         user_id: user(name),
         role: Role::Patient,
-        introduced: None,
+        page_state: None,
         queue,
     });
     assert!(added.is_ok());
     outbox
 }
 
-fn introduce(room: &Room, id: u64, version: i64, status: ParticipantStatus) -> Introduction {
-    room.introduce(ConnectionId(id), Introduced { version, status }, |_| {
+fn send_initial(room: &Room, id: u64, version: i64, status: ParticipantStatus) -> InitialMessages {
+    room.queue_initial_messages(ConnectionId(id), PageState { version, status }, |_| {
         vec![ServerMessage::Pong.into()]
     })
 }
 
-/// What a page was sent so far: the types of messages, and close codes.
+/// The message types and close codes that a page was sent so far.
 fn sent(outbox: &mut Outbox) -> Vec<String> {
     let mut all = Vec::new();
     while let Some(Some(to_page)) = outbox.next().now_or_never() {
@@ -66,24 +66,27 @@ fn participant(name: &str, role: Role, status: ParticipantStatus) -> Participant
 }
 
 #[test]
-fn a_page_is_introduced_once_the_caller_knows_what_the_room_knows() {
+fn initial_messages_need_the_newest_announced_version() {
     let room = Room::new(session_id());
     let mut page = join(&room, 1, "a");
-    // Nothing is announced to a page that knows nothing yet.
+    // A page without its initial messages gets no announcements.
     room.announce(7).send(ServerMessage::Removed, |_| true);
-    assert_eq!(introduce(&room, 1, 6, Admitted), Introduction::Outdated);
+    assert_eq!(
+        send_initial(&room, 1, 6, Admitted),
+        InitialMessages::Outdated
+    );
     let must_follow = true;
-    let made = Introduction::Made { must_follow };
-    assert_eq!(introduce(&room, 1, 7, Admitted), made);
-    // What the introduction told already is not announced again.
+    let made = InitialMessages::Queued { must_follow };
+    assert_eq!(send_initial(&room, 1, 7, Admitted), made);
+    // Events that the initial messages include are not announced again.
     room.announce(7).send(ServerMessage::Removed, |_| true);
     room.announce(8).send(ServerMessage::Replaced, |_| true);
     assert_eq!(sent(&mut page), ["pong", "replaced"]);
     let mut newer = join(&room, 2, "a");
-    assert_eq!(introduce(&room, 1, 8, Admitted), Introduction::Gone);
+    assert_eq!(send_initial(&room, 1, 8, Admitted), InitialMessages::Gone);
     let must_follow = false;
-    let made = Introduction::Made { must_follow };
-    assert_eq!(introduce(&room, 2, 8, Admitted), made);
+    let made = InitialMessages::Queued { must_follow };
+    assert_eq!(send_initial(&room, 2, 8, Admitted), made);
     assert_eq!(sent(&mut newer), ["pong"]);
 }
 
@@ -95,9 +98,9 @@ fn relays_reach_their_receivers_in_the_call_and_no_others() {
     let mut waiting = join(&room, 4, "w");
     let mut unknown = join(&room, 5, "u");
     for id in 1..=3 {
-        introduce(&room, id, 1, Admitted);
+        send_initial(&room, id, 1, Admitted);
     }
-    introduce(&room, 4, 1, Waiting);
+    send_initial(&room, 4, 1, Waiting);
     let relay = |kind, to: Option<&str>| {
         room.deliver(&Arc::new(Relay {
             session_id: session_id(),
@@ -114,16 +117,16 @@ fn relays_reach_their_receivers_in_the_call_and_no_others() {
     }
     room.announce(2).admit(&user("w"), ServerMessage::Removed);
     relay(RelayKind::IceCandidate, Some("w"));
-    let heard: Vec<_> = pages.iter_mut().map(sent).collect();
-    assert_eq!(heard[0], ["pong"]);
-    assert_eq!(heard[1], ["pong", "offer", "emoji"]);
-    assert_eq!(heard[2], ["pong", "emoji"]);
+    let received: Vec<_> = pages.iter_mut().map(sent).collect();
+    assert_eq!(received[0], ["pong"]);
+    assert_eq!(received[1], ["pong", "offer", "emoji"]);
+    assert_eq!(received[2], ["pong", "emoji"]);
     assert_eq!(sent(&mut waiting), ["pong", "removed", "ice-candidate"]);
     assert!(sent(&mut unknown).is_empty());
 }
 
 #[test]
-fn only_pages_that_the_session_has_otherwise_than_they_were_told_are_closed() {
+fn only_pages_with_outdated_state_are_closed() {
     let room = Room::new(session_id());
     let names = ["same", "gone", "admitted", "role", "newer", "unknown"];
     let joining = (1..).zip(names);
@@ -135,7 +138,7 @@ fn only_pages_that_the_session_has_otherwise_than_they_were_told_are_closed() {
         (4, 1, Admitted),
         (5, 5, Admitted),
     ] {
-        introduce(&room, id, version, status);
+        send_initial(&room, id, version, status);
     }
     let participants = [
         participant("same", Role::Patient, Admitted),
@@ -149,24 +152,27 @@ fn only_pages_that_the_session_has_otherwise_than_they_were_told_are_closed() {
         .filter_map(|(name, page)| sent(page).contains(&"1001".to_owned()).then_some(name))
         .collect();
     assert_eq!(closed, ["gone", "admitted", "role"]);
-    // The room knows of that version from then on.
-    assert_eq!(introduce(&room, 6, 4, Admitted), Introduction::Outdated);
+    // The room has announced that version.
+    assert_eq!(
+        send_initial(&room, 6, 4, Admitted),
+        InitialMessages::Outdated
+    );
 }
 
 #[test]
-fn media_states_outlive_a_connection_and_go_when_the_session_is_not_followed() {
+fn media_states_outlive_a_connection_but_not_the_follower() {
     let room = Room::new(session_id());
     let _page = join(&room, 1, "a");
     let muted = MediaState {
         muted: true,
         camera_off: false,
     };
-    assert_eq!(room.note_sender(&user("a"), ConnectionId(1), None), None);
-    introduce(&room, 1, 1, Waiting);
-    let noted = room.note_sender(&user("a"), ConnectionId(1), Some(muted));
+    assert_eq!(room.record_sender(&user("a"), ConnectionId(1), None), None);
+    send_initial(&room, 1, 1, Waiting);
+    let noted = room.record_sender(&user("a"), ConnectionId(1), Some(muted));
     assert_eq!(noted, Some(Waiting));
     assert!(room.remove_member(&user("a"), ConnectionId(1)));
-    let ignored = room.note_sender(&user("a"), ConnectionId(1), Some(MediaState::default()));
+    let ignored = room.record_sender(&user("a"), ConnectionId(1), Some(MediaState::default()));
     assert_eq!(ignored, None);
     let media = || room.announce(1).media().of(&user("a"));
     assert_eq!(media(), muted);

@@ -1,4 +1,4 @@
-//! Every instance says that it lives, and finds those that do not: their participants are gone.
+//! Writes this instance's heartbeat and sweeps dead instances.
 
 use std::time::Duration;
 
@@ -9,15 +9,15 @@ use crate::app::{Liveness, LivenessTimes};
 
 pub(super) async fn run(config: Config, parts: Parts) {
     let mut liveness = Liveness::new(LivenessTimes {
-        heartbeat_interval: config.beat_interval,
+        heartbeat_interval: config.heartbeat_interval,
         lease: Duration::from_secs(config.lease_secs),
         grace: config.grace,
     });
-    let mut ticks = interval(config.beat_interval);
+    let mut ticks = interval(config.heartbeat_interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        // A failure has been logged by the store; what is left is found again.
+        // The store has logged the failure; the next tick repeats the work.
         if parts
             .app
             .upkeep
@@ -28,9 +28,9 @@ pub(super) async fn run(config: Config, parts: Parts) {
             continue;
         }
         if let Ok(dead) = parts.app.upkeep.find_dead_instances(&mut liveness).await {
-            // However much there is to do, this instance goes on saying that it lives.
+            // The heartbeat continues during a long sweep.
             let sweep = parts.app.upkeep.sweep_dead_instances(&dead);
-            let _ = timeout(config.beat_interval, sweep).await;
+            let _ = timeout(config.heartbeat_interval, sweep).await;
         }
     }
 }
