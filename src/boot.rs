@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::task::JoinError;
@@ -258,19 +259,20 @@ impl Service {
         closing.cancel();
         stop_serving.cancel();
         tasks.close();
-        let finished = async {
-            tasks.wait().await;
-            app.finish().await;
-        };
-        if tokio::time::timeout(config.drain_timeout, finished)
-            .await
-            .is_err()
-        {
-            tracing::warn!("calls were still in progress after DRAIN_TIMEOUT_SECS");
-        }
+        finish_calls(&tasks, &app, config.drain_timeout).await;
         stores.health.close().await;
         tracing::info!("stopped");
         outcome
+    }
+}
+
+async fn finish_calls(tasks: &TaskTracker, app: &App, drain_timeout: Duration) {
+    let finished = async {
+        tasks.wait().await;
+        app.finish().await;
+    };
+    if tokio::time::timeout(drain_timeout, finished).await.is_err() {
+        tracing::warn!("calls were still in progress after DRAIN_TIMEOUT_SECS");
     }
 }
 

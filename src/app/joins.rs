@@ -56,7 +56,7 @@ const TICKET_REQUESTS_MAX: u32 = 3;
 enum Outcome<T> {
     Decided(T),
     /// The node must issue a ticket first.
-    NeedsTicket(Session),
+    NeedsTicket(Box<Session>),
 }
 
 impl Joins {
@@ -85,7 +85,7 @@ impl Joins {
                         }
                         Decision::Keep(answer) => Decision::Keep(Outcome::Decided(answer)),
                     },
-                    None => Decision::Keep(Outcome::NeedsTicket(session.clone())),
+                    None => Decision::Keep(Outcome::NeedsTicket(Box::new(session.clone()))),
                 })
             });
             match changing.await? {
