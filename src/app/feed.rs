@@ -127,8 +127,12 @@ impl FeedReader {
             // Its sender lives as long as the application.
             let _ = any.wait_for(|any| *any).await;
             let mut cursor = None;
+            // Followers recheck once when the store becomes slow or fails: if they did so at every read, they would make it slower.
+            let mut is_troubled = false;
             while *any.borrow() {
-                let reading = self.recheck_when_slow(self.read_feed(&mut cursor));
+                let was_troubled = std::mem::replace(&mut is_troubled, false);
+                let reading = self.read_feed(&mut cursor);
+                let reading = self.recheck_when_slow(reading, was_troubled, &mut is_troubled);
                 let more = match reading.await {
                     Ok(more) => more,
                     Err(error) => {
@@ -136,7 +140,10 @@ impl FeedReader {
                             cursor = None;
                         }
                         // Followers find out themselves whether the store is available.
-                        self.followed.recheck.send_replace(());
+                        if !was_troubled && !is_troubled {
+                            self.followed.recheck.send_replace(());
+                        }
+                        is_troubled = true;
                         false
                     }
                 };
@@ -148,12 +155,20 @@ impl FeedReader {
     }
 
     /// Makes followers read their sessions while the feed is slow, so that they notice an unavailable store as soon as the feed does.
-    async fn recheck_when_slow<T>(&self, reading: impl Future<Output = T>) -> T {
+    async fn recheck_when_slow<T>(
+        &self,
+        reading: impl Future<Output = T>,
+        was_troubled: bool,
+        is_troubled: &mut bool,
+    ) -> T {
         let mut reading = pin!(reading);
         match tokio::time::timeout(self.poll, reading.as_mut()).await {
             Ok(read) => read,
             Err(_) => {
-                self.followed.recheck.send_replace(());
+                if !was_troubled {
+                    self.followed.recheck.send_replace(());
+                }
+                *is_troubled = true;
                 reading.await
             }
         }

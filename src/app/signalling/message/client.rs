@@ -290,6 +290,27 @@ mod tests {
     }
 
     #[test]
+    fn a_keep_out_that_is_no_boolean_is_refused() {
+        let parse = |keep_out: Value| {
+            let message = json!({"type": "remove", "target_id": "v", "keep_out": keep_out});
+            ClientMessage::parse(&message.to_string())
+        };
+        for bad in [json!("yes"), json!(1), json!([true])] {
+            assert!(parse(bad).is_err());
+        }
+        for (keep_out, expected) in [
+            (json!(null), false),
+            (json!(false), false),
+            (json!(true), true),
+        ] {
+            match parse(keep_out) {
+                Ok(ClientMessage::Remove { keep_out, .. }) => assert_eq!(keep_out, expected),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
     fn messages_without_an_sdp_are_refused() {
         for data in [json!({"sdp": {}}), json!("v=0"), json!({}), json!(null)] {
             let message = json!({"type": "offer", "data": data});
