@@ -52,44 +52,69 @@ pub(super) struct Joins {
 /// How many tickets are requested if the session keeps moving to other places.
 const TICKET_REQUESTS_MAX: u32 = 3;
 
+/// A join token that was issued.
+pub(super) struct IssuedToken {
+    session: Session,
+    token: JoinToken,
+    expires_in: Duration,
+}
+
 /// The outcome of a decision.
-enum Outcome<T> {
-    Decided(T),
+enum Outcome {
+    Issued(Box<IssuedToken>, Ticket),
     /// The node must issue a ticket first.
     NeedsTicket(Box<Session>),
 }
 
 impl Joins {
-    /// Decides over a session and the joining participant's ticket, and commits the decision. A driver that must ask its node does so
-    /// before the commit and outside the session's turn: if the node fails, no token is recorded without a ticket.
+    /// Decides over a session and commits the decision, with the joining participant's ticket. A driver that must ask its node does
+    /// so once the decision permits the join, before the commit, and outside the session's turn. If the node fails, no token is
+    /// recorded without a ticket.
     ///
     /// # Errors
     /// Those of `decide` and of the driver; those of [`Changes::change`]
-    pub(super) async fn change_with_ticket<T>(
+    pub(super) async fn change_with_ticket(
         &self,
         request: &JoinRequest,
-        decide: impl Fn(&Session, Ticket) -> Result<Decision<T>, Error>,
-    ) -> Result<T, Error> {
+        decide: impl Fn(&Session) -> Result<Decision<IssuedToken>, Error>,
+    ) -> Result<IssuedJoin, Error> {
         let mut asked: Option<(Place, Ticket)> = None;
         for _ in 0..=TICKET_REQUESTS_MAX {
             let changing = self.changes.change(&request.session_id, |session| {
+                let decision = decide(session)?;
                 let asked = asked.as_ref().filter(|(place, _)| *place == session.place);
                 let ticket = match asked {
                     Some((_, ticket)) => Some(ticket.clone()),
                     None => self.tickets.ticket_at_once(session),
                 };
-                Ok(match ticket {
-                    Some(ticket) => match decide(session, ticket)? {
-                        Decision::Commit(change, answer) => {
-                            Decision::Commit(change, Outcome::Decided(answer))
-                        }
-                        Decision::Keep(answer) => Decision::Keep(Outcome::Decided(answer)),
-                    },
-                    None => Decision::Keep(Outcome::NeedsTicket(Box::new(session.clone()))),
+                let Some(ticket) = ticket else {
+                    return Ok(Decision::Keep(Outcome::NeedsTicket(Box::new(
+                        session.clone(),
+                    ))));
+                };
+                Ok(match decision {
+                    Decision::Commit(change, issued) => {
+                        Decision::Commit(change, Outcome::Issued(Box::new(issued), ticket))
+                    }
+                    Decision::Keep(issued) => {
+                        Decision::Keep(Outcome::Issued(Box::new(issued), ticket))
+                    }
                 })
             });
             match changing.await? {
-                Outcome::Decided(answer) => return Ok(answer),
+                Outcome::Issued(issued, ticket) => {
+                    let IssuedToken {
+                        session,
+                        token,
+                        expires_in,
+                    } = *issued;
+                    return Ok(IssuedJoin {
+                        session,
+                        token,
+                        expires_in,
+                        ticket,
+                    });
+                }
                 Outcome::NeedsTicket(session) => {
                     let (user_id, role) = (&request.user_id, request.role);
                     let ticket = self.tickets.issue_ticket(&session, user_id, role).await?;
@@ -108,10 +133,9 @@ impl Joins {
         &self,
         request: &JoinRequest,
         session: &Session,
-        ticket: Ticket,
         actor: &Actor,
         valid_from: Timestamp,
-    ) -> Result<Decision<IssuedJoin>, Error> {
+    ) -> Result<Decision<IssuedToken>, Error> {
         let JoinRequest {
             session_id: _,
             role,
@@ -134,12 +158,11 @@ impl Joins {
             actor,
             now,
         );
-        let issued = IssuedJoin {
+        let issued = IssuedToken {
             session: change.session.clone(),
             // Counted from the token's `iat`, so that it is the configured number of whole seconds.
             expires_in: token.expire_time.since(now.floor_to_secs()),
             token,
-            ticket,
         };
         Ok(Decision::Commit(Box::new(change), issued))
     }

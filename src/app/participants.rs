@@ -100,7 +100,7 @@ impl Participants {
         };
         let issued = self
             .joins
-            .change_with_ticket(&request, |session, ticket| {
+            .change_with_ticket(&request, |session| {
                 // One write, so that no invitation exists without its link.
                 let now = self.clock.now();
                 let invited = session.invite_user(invite.clone(), actor, now)?;
@@ -120,7 +120,7 @@ impl Participants {
                 Ok(
                     match self
                         .joins
-                        .decide_join(&request, session, ticket, actor, valid_from)?
+                        .decide_join(&request, session, actor, valid_from)?
                     {
                         Decision::Commit(joined, issued) => {
                             let change = match invited.clone() {

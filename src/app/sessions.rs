@@ -128,9 +128,9 @@ impl Sessions {
         permit_service(actor)?;
         let issued = self
             .joins
-            .change_with_ticket(request, |session, ticket| {
+            .change_with_ticket(request, |session| {
                 let now = self.clock.now();
-                self.joins.decide_join(request, session, ticket, actor, now)
+                self.joins.decide_join(request, session, actor, now)
             })
             .await?;
         self.metrics.count_token(request.role.name());

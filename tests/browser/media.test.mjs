@@ -38,8 +38,8 @@ for (const [what, script, failure, way] of CASES) {
     await click(patient, 'start');
     await screen(patient, 'call');
     await seen(patient);
-    const sound = /sound only|^Go in$/.test(way);
-    const sight = /picture only|^Go in$/.test(way);
+    const sound = /sound only|^Join$/.test(way);
+    const sight = /video only|^Join$/.test(way);
     await until('the doctor knows', async () => (await doctor.getByTestId('remote-muted').isVisible()) === !sound);
     assert.equal(await doctor.locator('.tile-off').isVisible(), !sight);
   });

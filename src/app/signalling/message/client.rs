@@ -184,12 +184,23 @@ impl ClientMessage {
             ClientType::MuteRequest => {
                 parse_target(&fields).map(|target_id| Self::MuteRequest { target_id })
             }
-            ClientType::Remove => parse_target(&fields).map(|target_id| Self::Remove {
-                target_id,
-                keep_out: fields.get("keep_out") == Some(&Value::Bool(true)),
+            ClientType::Remove => Ok(Self::Remove {
+                target_id: parse_target(&fields)?,
+                keep_out: parse_keep_out(&fields)?,
             }),
             ClientType::EndSession => Ok(Self::EndSession),
         }
+    }
+}
+
+fn parse_keep_out(fields: &Map<String, Value>) -> Result<bool, MessageError> {
+    match fields.get("keep_out") {
+        None | Some(Value::Null) => Ok(false),
+        Some(Value::Bool(keep_out)) => Ok(*keep_out),
+        Some(_) => Err(message_error(
+            MessageErrorCode::BadJson,
+            "keep_out must be true or false",
+        )),
     }
 }
 
