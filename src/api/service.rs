@@ -77,8 +77,8 @@ impl Api {
     ) -> Result<v1::JoinSessionResponse, Error> {
         let request = requests::parse_join(request)?;
         record_session_id(&request.session_id);
-        let grant = self.app.sessions.join(&BACKEND, &request).await?;
-        Ok(self.join_response(grant, request.role))
+        let issued = self.app.sessions.join(&BACKEND, &request).await?;
+        Ok(self.join_response(issued, request.role))
     }
 
     pub async fn get_session(
@@ -285,7 +285,7 @@ impl Api {
     ) -> Result<v1::InviteParticipantResponse, Error> {
         let (session_id, invite) = requests::parse_invite(request)?;
         record_session_id(&session_id);
-        let grant = self
+        let issued = self
             .app
             .participants
             .invite(&BACKEND, &session_id, &invite)
@@ -293,7 +293,7 @@ impl Api {
         let role = invite.role;
         Ok(v1::InviteParticipantResponse {
             invite: Some(answers::invite(invite)),
-            join: Some(self.join_response(grant, role)),
+            join: Some(self.join_response(issued, role)),
         })
     }
 

@@ -38,7 +38,6 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::token::Tokens;
 use crate::bus::Bus;
-use crate::domain::error::Error;
 use crate::domain::id::random_id;
 use crate::store::Stores;
 use crate::telemetry::metrics::Metrics;
@@ -87,11 +86,8 @@ pub struct App {
     pub nodes: Arc<Nodes>,
     /// Changes that other instances make to sessions followed here.
     pub feed: Arc<FeedReader>,
-    access: Arc<StoreAccess>,
     /// Background tasks.
     tasks: TaskTracker,
-    /// Cancelled when streams must end.
-    closing: CancellationToken,
 }
 
 /// The application's ports.
@@ -223,9 +219,7 @@ impl App {
             upkeep,
             nodes,
             feed,
-            access,
             tasks,
-            closing,
         }
     }
 
@@ -233,15 +227,5 @@ impl App {
     pub async fn finish(&self) {
         self.tasks.close();
         self.tasks.wait().await;
-    }
-
-    /// Cancelled when connections must end.
-    pub fn closing(&self) -> &CancellationToken {
-        &self.closing
-    }
-
-    /// The error for calls that arrive while the instance drains.
-    pub fn shutting_down_error(&self) -> Error {
-        self.access.shutting_down_error()
     }
 }

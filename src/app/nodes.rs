@@ -32,9 +32,4 @@ impl Nodes {
     pub fn url(&self, node_id: &NodeId) -> &str {
         self.rotation.url(node_id)
     }
-
-    /// The nodes, in the order of the rotation.
-    pub fn rotation(&self) -> &Rotation {
-        &self.rotation
-    }
 }

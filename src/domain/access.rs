@@ -114,18 +114,13 @@ pub fn permit_service(actor: &Actor) -> Result<(), Error> {
 /// # Errors
 /// [`Error::NotAllowed`]
 pub fn permit(session: &Session, actor: &Actor, action: Action) -> Result<(), Error> {
-    let is_permitted = match actor {
+    allow_if(match actor {
         Actor::Backend => true,
         Actor::Participant { role: _, user_id } => session
             .admitted_participants()
             .any(|participant| participant.user_id == *user_id && participant.role.may(action)),
         Actor::System(cause) => permits_system(*cause, action),
-    };
-    if is_permitted {
-        Ok(())
-    } else {
-        Err(Error::NotAllowed)
-    }
+    })
 }
 
 fn permits_system(cause: SystemCause, action: Action) -> bool {
@@ -141,7 +136,7 @@ fn permits_system(cause: SystemCause, action: Action) -> bool {
 /// # Errors
 /// [`Error::NotAllowed`]
 pub fn permit_departure(actor: &Actor, user_id: &UserId) -> Result<(), Error> {
-    let is_permitted = match actor {
+    allow_if(match actor {
         Actor::Backend => false,
         Actor::Participant {
             user_id: leaving, ..
@@ -150,12 +145,7 @@ pub fn permit_departure(actor: &Actor, user_id: &UserId) -> Result<(), Error> {
             SystemCause::ConnectionLost | SystemCause::InstanceDead => true,
             SystemCause::TimeOver | SystemCause::Empty => false,
         },
-    };
-    if is_permitted {
-        Ok(())
-    } else {
-        Err(Error::NotAllowed)
-    }
+    })
 }
 
 /// Allows an action that the role allows in some session; a check before the session is read.
@@ -163,7 +153,11 @@ pub fn permit_departure(actor: &Actor, user_id: &UserId) -> Result<(), Error> {
 /// # Errors
 /// [`Error::NotAllowed`]
 pub fn permit_action(role: Role, action: Action) -> Result<(), Error> {
-    if role.may(action) {
+    allow_if(role.may(action))
+}
+
+fn allow_if(is_permitted: bool) -> Result<(), Error> {
+    if is_permitted {
         Ok(())
     } else {
         Err(Error::NotAllowed)

@@ -1,31 +1,22 @@
 //! A session's place: the SFU node, its driver, and the room on it.
 
+use strum::{EnumString, IntoStaticStr, VariantArray};
+
 use super::id::{NodeId, SessionId};
+use super::named::named;
 
 /// The software on a node, which decides how rooms are created and joined.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, IntoStaticStr, EnumString, VariantArray,
+)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Driver {
     /// Browsers connect to each other, through the service's own signalling.
     #[default]
     Builtin,
 }
 
-impl Driver {
-    /// Every driver.
-    pub const ALL: [Self; 1] = [Self::Builtin];
-
-    /// The driver's name in stores.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Builtin => "builtin",
-        }
-    }
-
-    /// The driver with this name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|driver| driver.name() == name)
-    }
-}
+named!(Driver);
 
 /// A session's place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,13 +83,5 @@ mod tests {
             place = place.next(&session_id, node(), Driver::Builtin);
         }
         assert!(names.contains("room_sess_1_2"));
-    }
-
-    #[test]
-    fn every_driver_is_found_by_its_name() {
-        for driver in Driver::ALL {
-            assert_eq!(Driver::from_name(driver.name()), Some(driver));
-        }
-        assert_eq!(Driver::from_name("from-the-future"), None);
     }
 }

@@ -2,7 +2,6 @@
 
 mod json;
 pub mod metrics;
-mod output;
 
 use std::io::IsTerminal as _;
 
@@ -11,16 +10,16 @@ use opentelemetry_otlp::{SpanExporter, WithExportConfig as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing::{Level, Metadata};
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer};
 
 use json::{JsonFields, JsonLines};
-use output::OutputGuard;
 
-/// Log lines buffered for a slow reader of standard output, in bytes.
-const LINES_WAITING_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Log lines buffered for a slow reader of standard output. The buffer has room for all of them from the start.
+const LINES_WAITING_MAX: usize = 16_384;
 const SERVICE: &str = "video-session";
 const OWN_TARGETS: &str = "video_session";
 
@@ -50,9 +49,6 @@ pub enum TelemetryError {
     /// OTEL_EXPORTER_OTLP_ENDPOINT cannot be used.
     #[error("OTEL_EXPORTER_OTLP_ENDPOINT cannot be used")]
     Exporter(#[source] opentelemetry_otlp::ExporterBuildError),
-    /// The thread that writes log lines could not be started.
-    #[error("no thread could be started for the log")]
-    Output(#[source] std::io::Error),
     /// LOG_FILTER cannot be used.
     #[error("LOG_FILTER cannot be used")]
     Filter(#[source] tracing_subscriber::filter::ParseError),
@@ -64,7 +60,7 @@ pub enum TelemetryError {
 /// Sends the remaining spans at shutdown, and writes the remaining lines when dropped.
 pub struct Telemetry {
     provider: Option<SdkTracerProvider>,
-    _lines: OutputGuard,
+    _lines: WorkerGuard,
 }
 
 /// Whether a text is a filter.
@@ -84,8 +80,12 @@ fn is_discreet(metadata: &Metadata<'_>) -> bool {
 /// See [`TelemetryError`].
 pub fn init(config: &Config) -> Result<Telemetry, TelemetryError> {
     let filter = EnvFilter::try_new(&config.filter).map_err(TelemetryError::Filter)?;
-    let (output, output_guard) = output::start(std::io::stdout(), LINES_WAITING_BYTES_MAX)
-        .map_err(TelemetryError::Output)?;
+    // A slow reader of standard output must not block the service, so excess lines are dropped.
+    let (output, output_guard) = NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(LINES_WAITING_MAX)
+        .thread_name("log-writer")
+        .finish(std::io::stdout());
     let lines = match config.format {
         LogFormat::Json => tracing_subscriber::fmt::layer()
             .fmt_fields(JsonFields)

@@ -241,7 +241,7 @@ async fn every_close_code_arrives() {
     assert!(patiently(world.service.process.exit()).await.success());
 
     close_floods_and_slow_readers().await;
-    let all: BTreeSet<u16> = CloseCode::ALL.map(CloseCode::number).into();
+    let all: BTreeSet<u16> = CloseCode::ALL.iter().map(|code| code.number()).collect();
     assert_eq!(*SEEN.lock().unwrap(), all);
 }
 

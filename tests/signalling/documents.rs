@@ -255,7 +255,7 @@ fn the_types_of_a_clients_messages_and_what_the_server_reads_of_them_are_documen
 
 #[test]
 fn the_numbers_of_the_close_codes_are_documented() {
-    let codes: BTreeSet<u16> = CloseCode::ALL.map(CloseCode::number).into();
+    let codes: BTreeSet<u16> = CloseCode::ALL.iter().map(|code| code.number()).collect();
     let documented: BTreeSet<u16> = table("Close codes")
         .iter()
         .map(|row| row[0].parse().unwrap())
@@ -269,7 +269,7 @@ fn the_codes_of_refusals_are_documented() {
         .iter()
         .flat_map(|row| names(&row[0]))
         .collect();
-    let expected: BTreeSet<_> = MessageErrorCode::ALL.map(written).into();
+    let expected: BTreeSet<_> = MessageErrorCode::ALL.iter().copied().map(written).collect();
     assert_eq!(documented, expected);
 }
 

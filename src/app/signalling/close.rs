@@ -1,9 +1,11 @@
 //! Close codes of connections. docs/signalling.md tells pages how to react to each.
 
+use strum::VariantArray;
+
 use crate::domain::error::{Error, ParticipantError};
 
 /// Why a connection is closed by the service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray)]
 pub enum CloseCode {
     /// The participant left.
     Left,
@@ -33,20 +35,7 @@ pub enum CloseCode {
 
 impl CloseCode {
     /// Every code.
-    pub const ALL: [Self; 12] = [
-        Self::Left,
-        Self::GoingAway,
-        Self::MessageTooBig,
-        Self::Internal,
-        Self::CredentialInvalid,
-        Self::Removed,
-        Self::Ended,
-        Self::Replaced,
-        Self::Flood,
-        Self::TooSlow,
-        Self::Full,
-        Self::StoreUnavailable,
-    ];
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// The number on the wire.
     pub fn number(self) -> u16 {

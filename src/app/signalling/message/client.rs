@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use strum::VariantArray;
 
 use crate::app::signalling::sdp;
 use crate::bus::{Relay, RelayKind};
@@ -57,7 +58,7 @@ pub struct ClientRelay {
 }
 
 /// Why a message is refused, for programs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, VariantArray)]
 #[serde(rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "documented in docs/signalling.md")]
 pub enum MessageErrorCode {
@@ -74,17 +75,7 @@ pub enum MessageErrorCode {
 
 impl MessageErrorCode {
     /// Every code.
-    pub const ALL: [Self; 9] = [
-        Self::BadJson,
-        Self::UnknownType,
-        Self::BadTarget,
-        Self::BadEmoji,
-        Self::NotAllowed,
-        Self::ParticipantNotFound,
-        Self::SessionEnded,
-        Self::TryAgain,
-        Self::Internal,
-    ];
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 }
 
 /// Why a message is refused.
