@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::domain::id::NodeId;
 use crate::domain::node::Rotation;
 use crate::domain::rules::create::UnplacedSession;
-use crate::store::NewSession;
+use crate::store::AtTurn;
 
 /// The SFU nodes.
 pub struct Nodes {
@@ -20,11 +20,11 @@ impl Nodes {
     }
 
     /// A new session; the turn that the store takes decides its node.
-    pub(super) fn place_session(&self, unplaced: UnplacedSession) -> NewSession {
+    pub(super) fn place_session(&self, unplaced: UnplacedSession) -> AtTurn {
         let rotation = Arc::clone(&self.rotation);
-        NewSession::new(move |turn| {
+        Box::new(move |turn| {
             let node = rotation.select(turn);
-            unplaced.clone().place(node.node_id.clone(), node.driver)
+            unplaced.place(node.node_id.clone(), node.driver)
         })
     }
 

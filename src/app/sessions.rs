@@ -16,7 +16,7 @@ use crate::domain::id::{AppointmentId, SessionId};
 use crate::domain::page::SessionQuery;
 use crate::domain::rules::create::UnplacedSession;
 use crate::domain::session::{JoinWindow, Session, SessionRequest, SessionState, SessionUpdate};
-use crate::store::Inserted;
+use crate::store::{Insert, Inserted, NewSession};
 use crate::telemetry::metrics::Metrics;
 
 /// When the service ends sessions.
@@ -74,48 +74,35 @@ impl Sessions {
         request: SessionRequest,
     ) -> Result<Created, Error> {
         for attempt in 0..self.attempts_max {
-            let latest = self
-                .access
-                .sessions
-                .latest_session(&request.appointment_id)
-                .await
-                .map_err(|error| self.access.error(&error))?;
-            if let Some(session) = &latest
-                && session.state != SessionState::Ended
-            {
-                let window_closed =
-                    session.is_join_window_closed(&self.config.window, self.clock.now());
-                match session.matches(&request) {
-                    Ok(()) => {}
-                    // The session is overdue; end it now instead of waiting for the worker.
-                    Err(_) if window_closed => {
-                        self.end_if_overdue(&session.session_id).await?;
-                        continue;
-                    }
-                    Err(conflict) => return Err(conflict),
+            match self.insert(actor, &request).await? {
+                Inserted::Stored(change) => {
+                    let Change { session, events: _ } = *change;
+                    self.metrics
+                        .count_assignment(session.place.node_id.as_str());
+                    return Ok(Created {
+                        session,
+                        created: true,
+                    });
                 }
-                return Ok(Created {
-                    session: session.clone(),
-                    created: false,
-                });
+                Inserted::Kept(session) => {
+                    let window_closed =
+                        session.is_join_window_closed(&self.config.window, self.clock.now());
+                    match session.matches(&request) {
+                        Ok(()) => {
+                            return Ok(Created {
+                                session: *session,
+                                created: false,
+                            });
+                        }
+                        // The session is overdue; end it now instead of waiting for the worker.
+                        Err(_) if window_closed => {
+                            self.end_if_overdue(&session.session_id).await?;
+                        }
+                        Err(conflict) => return Err(conflict),
+                    }
+                }
+                Inserted::Taken => tokio::time::sleep(back_off(attempt)).await,
             }
-            let unplaced = UnplacedSession::new(
-                request.clone(),
-                latest.as_ref(),
-                actor.clone(),
-                self.clock.now(),
-            );
-            let inserted = self.insert(unplaced).await?;
-            if let Inserted::Stored(change) = inserted {
-                let Change { session, events: _ } = *change;
-                self.metrics
-                    .count_assignment(session.place.node_id.as_str());
-                return Ok(Created {
-                    session,
-                    created: true,
-                });
-            }
-            tokio::time::sleep(back_off(attempt)).await;
         }
         Err(self.access.contention_error())
     }
@@ -247,10 +234,20 @@ impl Sessions {
             .await
     }
 
-    /// Stores a new session, even if the caller is cancelled meanwhile.
-    async fn insert(&self, unplaced: UnplacedSession) -> Result<Inserted, Error> {
+    /// Stores a new session unless the appointment has a live one, even if the caller is cancelled meanwhile.
+    async fn insert(&self, actor: &Actor, request: &SessionRequest) -> Result<Inserted, Error> {
         let sessions = Arc::clone(&self.access.sessions);
-        let new = self.nodes.place_session(unplaced);
+        let nodes = Arc::clone(&self.nodes);
+        let (actor, now) = (actor.clone(), self.clock.now());
+        let (appointment_id, request) = (request.appointment_id.clone(), request.clone());
+        let new = NewSession::new(appointment_id, move |latest| match latest {
+            Some(live) if live.state != SessionState::Ended => Insert::Keep(Box::new(live)),
+            previous => {
+                let (request, actor) = (request.clone(), actor.clone());
+                let unplaced = UnplacedSession::new(request, previous.as_ref(), actor, now);
+                Insert::New(nodes.place_session(unplaced))
+            }
+        });
         let inserting = tokio::spawn(async move { sessions.insert(new).await });
         let inserted = inserting.await.map_err(|_| Error::Internal)?;
         inserted.map_err(|error| self.access.error(&error))

@@ -17,7 +17,7 @@ pub use feed::{EventFeed, FeedCursor, FeedError, FeedEvent, FeedPage, Unreadable
 pub use health::StoreHealth;
 pub use instance::InstanceStore;
 pub use session::{
-    Committed, Inserted, ListedSession, NewSession, SessionStore, UnreadableSession,
+    AtTurn, Committed, Insert, Inserted, ListedSession, NewSession, SessionStore, UnreadableSession,
 };
 
 /// The ports of one store.

@@ -13,20 +13,43 @@ use crate::domain::page::SessionQuery;
 use crate::domain::session::{Session, SessionState};
 use crate::domain::time::Timestamp;
 
-/// A session to store. It depends on the turn that the store assigns to it: turns count up from 0 and are unique. A store does
-/// not know the purpose of a turn.
+/// A session for a turn, at version 1, and its first event. Turns count up from 0 and are unique; a store does not know their
+/// purpose.
+pub type AtTurn = Box<dyn FnOnce(u64) -> Change + Send>;
+
+/// A session to store for an appointment. It depends on the appointment's latest session, and on the turn that the store assigns.
 #[derive(Clone)]
-pub struct NewSession(Arc<dyn Fn(u64) -> Change + Send + Sync>);
+pub struct NewSession {
+    /// The appointment.
+    pub appointment_id: AppointmentId,
+    decide: Arc<Decide>,
+}
+
+/// What an insert does, by the appointment's latest session.
+pub enum Insert {
+    /// Stores a new session.
+    New(AtTurn),
+    /// Stores nothing: no session may follow this latest one.
+    Keep(Box<Session>),
+}
+
+type Decide = dyn Fn(Option<Session>) -> Insert + Send + Sync;
 
 impl NewSession {
-    /// Creates the session from its turn with `at_turn`, which must be pure and may be called more than once.
-    pub fn new(at_turn: impl Fn(u64) -> Change + Send + Sync + 'static) -> Self {
-        Self(Arc::new(at_turn))
+    /// `decide` is given the appointment's latest session. It must have no effects: it may be called again, and its answer dropped.
+    pub fn new(
+        appointment_id: AppointmentId,
+        decide: impl Fn(Option<Session>) -> Insert + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            appointment_id,
+            decide: Arc::new(decide),
+        }
     }
 
-    /// The session for a turn, at version 1, and its first event.
-    pub fn at_turn(&self, turn: u64) -> Change {
-        (self.0)(turn)
+    /// Decides over the appointment's latest session.
+    pub fn decide(&self, latest: Option<Session>) -> Insert {
+        (self.decide)(latest)
     }
 }
 
@@ -47,6 +70,8 @@ pub type ListedSession = Result<Session, UnreadableSession>;
 pub enum Inserted {
     /// The session is stored, with its turn.
     Stored(Box<Change>),
+    /// No session may follow the appointment's latest one, which is returned; nothing was stored.
+    Kept(Box<Session>),
     /// Another session took this incarnation of the appointment first; nothing was stored.
     Taken,
 }
@@ -75,8 +100,9 @@ pub trait SessionStore: Send + Sync {
         appointment_id: &AppointmentId,
     ) -> Result<Option<Session>, StoreError>;
 
-    /// Takes the next turn, which all instances share, and stores its session and first event, unless the appointment already
-    /// has that incarnation. One write; the turn is only used up with the session if the store supports that.
+    /// Reads the appointment's latest session. If a new one may follow it, takes the next turn, which all instances share, and
+    /// stores the new session and its first event, unless the appointment already has that incarnation. One write; the turn is
+    /// only used up with the session if the store supports that.
     async fn insert(&self, new: NewSession) -> Result<Inserted, StoreError>;
 
     /// Stores a session's next version and its events in one atomic write, only over the version before it.

@@ -67,6 +67,7 @@ suite! {
     sessions::an_update_clears_fields,
     sessions::an_ended_session_keeps_its_end_time_and_cause,
     sessions::an_incarnation_is_taken_once,
+    sessions::an_insert_decides_over_the_latest_session,
     sessions::the_latest_session_has_the_highest_incarnation,
     sessions::one_of_racing_inserts_is_stored,
     sessions::inserts_of_many_callers_are_all_stored,

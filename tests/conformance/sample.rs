@@ -14,7 +14,7 @@ use video_session::domain::role::Role;
 use video_session::domain::rules::create::UnplacedSession;
 use video_session::domain::session::{Requested, Schedule, Session, SessionRequest, SessionUpdate};
 use video_session::domain::time::Timestamp;
-use video_session::store::{Committed, Inserted, NewSession, SessionStore};
+use video_session::store::{Committed, Insert, Inserted, NewSession, SessionStore};
 
 pub(crate) fn user(name: &str) -> UserId {
     UserId::parse(name).expect("a good id")
@@ -51,19 +51,22 @@ pub(crate) fn unplaced(request: SessionRequest, previous: Option<&Session>) -> U
     UnplacedSession::new(request, previous, Actor::Backend, now())
 }
 
-/// The session as the application gives it to a store, on the node whose turn it is of `sfu-1` to `sfu-<nodes>`.
+/// A session as the application gives it to a store, whatever the appointment's latest session is, on the node whose turn it is of `sfu-1` to `sfu-<nodes>`.
 pub(crate) fn new_session(unplaced: UnplacedSession, nodes: usize) -> NewSession {
     let rotation = rotation(nodes);
-    NewSession::new(move |turn| {
-        let node = rotation.select(turn);
-        unplaced.clone().place(node.node_id.clone(), node.driver)
+    NewSession::new(unplaced.request.appointment_id.clone(), move |_| {
+        let (unplaced, rotation) = (unplaced.clone(), Arc::clone(&rotation));
+        Insert::New(Box::new(move |turn| {
+            let node = rotation.select(turn);
+            unplaced.place(node.node_id.clone(), node.driver)
+        }))
     })
 }
 
 pub(crate) async fn stored(store: &dyn SessionStore, unplaced: UnplacedSession) -> Change {
     match store.insert(new_session(unplaced, 3)).await.unwrap() {
         Inserted::Stored(change) => *change,
-        Inserted::Taken => panic!("the incarnation was taken"),
+        Inserted::Kept(_) | Inserted::Taken => panic!("the incarnation was taken"),
     }
 }
 

@@ -11,7 +11,7 @@ use video_session::domain::page::{SessionFilter, SessionQuery};
 use video_session::domain::place::Driver;
 use video_session::domain::session::{Schedule, Session, SessionState, SessionUpdate};
 use video_session::domain::time::Timestamp;
-use video_session::store::{Committed, Inserted, SessionStore};
+use video_session::store::{Committed, Insert, Inserted, NewSession, SessionStore};
 
 use crate::backend::Backend;
 use crate::sample::{
@@ -188,6 +188,44 @@ pub(crate) async fn an_incarnation_is_taken_once(backend: &Backend) {
     }
 }
 
+pub(crate) async fn an_insert_decides_over_the_latest_session(backend: &Backend) {
+    let appointment_id = request("decided").appointment_id;
+    let mut previous: Option<Session> = None;
+    let mut all = Vec::new();
+    for n in 0..12 {
+        let new = unplaced(request("decided"), previous.as_ref());
+        let expected = previous.clone();
+        let insert = NewSession::new(appointment_id.clone(), move |latest| {
+            assert_eq!(latest, expected);
+            new_session(new.clone(), 3).decide(latest)
+        });
+        let outcome = backend.handle(n).insert(insert).await.unwrap();
+        let Inserted::Stored(change) = outcome else {
+            panic!("{outcome:?}");
+        };
+        all.insert(0, change.session.clone());
+        previous = Some(change.session);
+
+        let keep = NewSession::new(appointment_id.clone(), |latest| {
+            Insert::Keep(Box::new(latest.expect("there is one")))
+        });
+        let outcome = backend.handle(n + 1).insert(keep).await.unwrap();
+        assert_eq!(
+            Some(outcome),
+            previous
+                .clone()
+                .map(|latest| Inserted::Kept(Box::new(latest)))
+        );
+    }
+    assert_eq!(
+        of_appointment(backend.store.as_ref(), &appointment_id).await,
+        all
+    );
+    // What was kept used up no turn.
+    let next = insert(backend.store.as_ref(), "decided-next").await.session;
+    assert_eq!(next.place.node_id.as_str(), "sfu-1");
+}
+
 pub(crate) async fn the_latest_session_has_the_highest_incarnation(backend: &Backend) {
     let mut sessions: Vec<Session> = Vec::new();
     // More than nine, so that an order of texts would show.
@@ -225,7 +263,7 @@ pub(crate) async fn one_of_racing_inserts_is_stored(backend: &Backend) {
             .into_iter()
             .filter_map(|outcome| match outcome.unwrap() {
                 Inserted::Stored(change) => Some(change.session),
-                Inserted::Taken => None,
+                Inserted::Kept(_) | Inserted::Taken => None,
             })
             .collect();
         assert_eq!(winners.len(), 1);

@@ -29,7 +29,7 @@ pub(crate) async fn concurrent_inserts_take_one_turn_each(backend: &Backend) {
             let unplaced = unplaced(request(&format!("concurrent-{n}")), None);
             match store.insert(new_session(unplaced, NODES)).await.unwrap() {
                 Inserted::Stored(change) => change.session.place.node_id,
-                Inserted::Taken => panic!("no other caller creates it"),
+                Inserted::Kept(_) | Inserted::Taken => panic!("no other caller creates it"),
             }
         })
     });
@@ -53,7 +53,7 @@ pub(crate) async fn every_list_of_nodes_is_served_by_the_same_turns(backend: &Ba
             .unwrap()
         {
             Inserted::Stored(change) => nodes.push(change.session.place.node_id.to_string()),
-            Inserted::Taken => panic!("no other caller creates it"),
+            Inserted::Kept(_) | Inserted::Taken => panic!("no other caller creates it"),
         }
     }
     assert_eq!(

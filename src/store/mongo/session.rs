@@ -16,7 +16,9 @@ use crate::domain::page::SessionQuery;
 use crate::domain::session::{Session, SessionState};
 use crate::domain::time::Timestamp;
 use crate::store::record::EventRecord;
-use crate::store::{Committed, Inserted, ListedSession, NewSession, SessionStore, StoreError};
+use crate::store::{
+    Committed, Insert, Inserted, ListedSession, NewSession, SessionStore, StoreError,
+};
 
 /// The counter of turns.
 const ROTATION: &str = "rotation";
@@ -134,8 +136,12 @@ impl SessionStore for MongoStore {
     }
 
     async fn insert(&self, new: NewSession) -> Result<Inserted, StoreError> {
+        let at_turn = match new.decide(self.latest_session(&new.appointment_id).await?) {
+            Insert::New(at_turn) => at_turn,
+            Insert::Keep(latest) => return Ok(Inserted::Kept(latest)),
+        };
         let sessions = self.sessions().await?.clone_with_type::<Document>();
-        let change = new.at_turn(self.next_turn().await?);
+        let change = at_turn(self.next_turn().await?);
         let (filter, update) = documents::new_session(&change)?;
         let inserted = within(self.timeout, async move {
             match sessions.update_one(filter, update).upsert(true).await {

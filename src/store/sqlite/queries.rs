@@ -14,7 +14,9 @@ use crate::domain::id::{AppointmentId, SessionId};
 use crate::domain::session::{Session, SessionState};
 use crate::domain::time::Timestamp;
 use crate::store::record::EventRecord;
-use crate::store::{Committed, Inserted, ListedSession, NewSession, StoreError, UnreadableSession};
+use crate::store::{
+    Committed, Insert, Inserted, ListedSession, NewSession, StoreError, UnreadableSession,
+};
 
 pub(super) fn get(db: &Connection, session_id: &SessionId) -> Result<Option<Session>, StoreError> {
     let mut statement =
@@ -43,10 +45,14 @@ fn first(mut rows: Rows<'_>) -> Result<Option<Session>, StoreError> {
 }
 
 pub(super) fn insert(db: &Connection, new: &NewSession) -> Result<Inserted, StoreError> {
+    let at_turn = match new.decide(latest_session(db, &new.appointment_id)?) {
+        Insert::New(at_turn) => at_turn,
+        Insert::Keep(latest) => return Ok(Inserted::Kept(latest)),
+    };
     let turn: i64 = db
         .prepare_cached("SELECT turn FROM rotation")?
         .query_row([], |row| row.get(0))?;
-    let change = new.at_turn(u64::try_from(turn).unwrap_or(0));
+    let change = at_turn(u64::try_from(turn).unwrap_or(0));
     let session = &change.session;
     let stored = db
         .prepare_cached(
