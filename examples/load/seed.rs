@@ -14,11 +14,11 @@ use video_session::domain::node::{Rotation, SfuNode};
 use video_session::domain::participant::Admission;
 use video_session::domain::place::Driver;
 use video_session::domain::rules::create::UnplacedSession;
-use video_session::domain::session::{Requested, Schedule, Session, SessionRequest};
+use video_session::domain::session::{Requested, Schedule, SessionRequest};
 use video_session::domain::time::Timestamp;
 use video_session::store::mongo::{self, MongoStore};
 use video_session::store::sqlite::{self, SqliteStore};
-use video_session::store::{Inserted, NewSession, SessionStore, StoreHealth as _};
+use video_session::store::{Insert, Inserted, NewSession, SessionStore, StoreHealth as _};
 
 use crate::Outcome;
 use crate::calls::{Draft, Known, doctor_id, labels};
@@ -143,18 +143,21 @@ async fn insert(store: &impl SessionStore, rotation: &Arc<Rotation>) -> Outcome<
         admission: Requested::default_of(Admission::default()),
         max_participants: Requested::default_of(8),
     };
-    let unplaced =
-        UnplacedSession::new(request, None::<&Session>, Actor::Backend, SystemClock.now());
     let rotation = Arc::clone(rotation);
-    let new = NewSession::new(move |turn| {
-        let node = rotation.select(turn);
-        unplaced.clone().place(node.node_id.clone(), node.driver)
+    let new = NewSession::new(request.appointment_id.clone(), move |latest| {
+        let (request, rotation) = (request.clone(), Arc::clone(&rotation));
+        let now = SystemClock.now();
+        let unplaced = UnplacedSession::new(request, latest.as_ref(), Actor::Backend, now);
+        Insert::New(Box::new(move |turn| {
+            let node = rotation.select(turn);
+            unplaced.place(node.node_id.clone(), node.driver)
+        }))
     });
     match store.insert(new).await? {
         Inserted::Stored(change) => Ok(Known {
             session_id: change.session.session_id.to_string(),
             doctor: draft.doctor,
         }),
-        Inserted::Taken => Err("a random id came twice".into()),
+        Inserted::Kept(_) | Inserted::Taken => Err("a random id came twice".into()),
     }
 }

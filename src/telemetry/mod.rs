@@ -3,7 +3,7 @@
 mod json;
 pub mod metrics;
 
-use std::io::IsTerminal as _;
+use std::io::{BufWriter, IsTerminal as _};
 
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::{SpanExporter, WithExportConfig as _};
@@ -20,6 +20,8 @@ use json::{JsonFields, JsonLines};
 
 /// Log lines buffered for a slow reader of standard output. The buffer has room for all of them from the start.
 const LINES_WAITING_MAX: usize = 16_384;
+/// Lines that wait are written together, up to so many bytes.
+const WRITE_BYTES: usize = 64 * 1024;
 const SERVICE: &str = "video-session";
 const OWN_TARGETS: &str = "video_session";
 
@@ -85,7 +87,7 @@ pub fn init(config: &Config) -> Result<Telemetry, TelemetryError> {
         .lossy(true)
         .buffered_lines_limit(LINES_WAITING_MAX)
         .thread_name("log-writer")
-        .finish(std::io::stdout());
+        .finish(BufWriter::with_capacity(WRITE_BYTES, std::io::stdout()));
     let lines = match config.format {
         LogFormat::Json => tracing_subscriber::fmt::layer()
             .fmt_fields(JsonFields)
