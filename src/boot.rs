@@ -25,7 +25,7 @@ use crate::store::observed::ObservedStore;
 use crate::store::sqlite::{OpenError, SqliteStore};
 use crate::store::{StoreError, Stores};
 use crate::telemetry::metrics::Metrics;
-use crate::{web, worker};
+use crate::web;
 
 /// The service could not start, or failed.
 #[derive(Debug, thiserror::Error)]
@@ -136,6 +136,7 @@ impl Service {
             )),
             nodes,
             clock,
+            readiness: readiness.clone(),
             metrics: Arc::clone(&metrics),
         };
         let app = Arc::new(App::new(app_parts, &config.app, closing.clone()));
@@ -205,21 +206,9 @@ impl Service {
             closing,
         } = self;
         let tasks = TaskTracker::new();
-        let stop_workers = CancellationToken::new();
+        let stop_upkeep = CancellationToken::new();
         let stop_serving = CancellationToken::new();
-        let worker_parts = worker::Parts {
-            app: Arc::clone(&app),
-            stores: stores.clone(),
-            readiness: readiness.clone(),
-            metrics: Arc::clone(&metrics),
-        };
-        worker::start_tasks(
-            &config.worker,
-            &worker_parts,
-            &tasks,
-            &stop_workers,
-            &closing,
-        );
+        app.upkeep.start_tasks(&tasks, &stop_upkeep, &closing);
         tasks.spawn(web::serve(
             http,
             config.web.clone(),
@@ -253,7 +242,7 @@ impl Service {
             () = stop => Ok(()),
         };
         tracing::info!("draining");
-        stop_workers.cancel();
+        stop_upkeep.cancel();
         readiness.set(Readiness::Draining);
         tokio::time::sleep(config.drain_delay).await;
         closing.cancel();

@@ -18,4 +18,3 @@ pub mod rpc;
 pub mod store;
 pub mod telemetry;
 pub mod web;
-pub mod worker;

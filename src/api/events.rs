@@ -1,5 +1,7 @@
 //! Converts events to messages.
 
+#![warn(clippy::wildcard_enum_match_arm)]
+
 use super::answers::{end_cause, role, timestamp};
 use crate::domain::actor::{Actor, SystemCause};
 use crate::domain::event::{Event, EventKind};

@@ -106,7 +106,7 @@ impl Drop for Follower {
 }
 
 /// Reads the feed for the followers on this instance.
-pub struct FeedReader {
+pub(super) struct FeedReader {
     pub(super) feed: Arc<dyn EventFeed>,
     pub(super) bus: Arc<dyn Bus>,
     pub(super) followed: Arc<Followed>,
@@ -118,7 +118,7 @@ pub struct FeedReader {
 
 impl FeedReader {
     /// Notifies the followers on this instance of other instances' changes, until dropped.
-    pub async fn run(&self) {
+    pub(super) async fn run(&self) {
         if !self.is_shared {
             return std::future::pending().await;
         }

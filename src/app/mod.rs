@@ -7,7 +7,6 @@ pub mod clock;
 mod events;
 mod feed;
 mod joins;
-mod liveness;
 mod nodes;
 mod participants;
 mod sessions;
@@ -20,9 +19,7 @@ mod upkeep;
 pub use access::StoreWaitConfig;
 pub use changes::ContentionConfig;
 pub use events::{EventStream, Events, WatchConfig};
-pub use feed::FeedReader;
 pub use joins::{IssuedJoin, JoinRequest};
-pub use liveness::{Liveness, LivenessTimes};
 pub use nodes::Nodes;
 pub use participants::Participants;
 pub use sessions::{Created, EndingConfig, SessionKey, Sessions};
@@ -31,7 +28,6 @@ pub use unreadable::UnreadableConfig;
 pub use upkeep::{Upkeep, UpkeepConfig};
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -39,12 +35,13 @@ use tokio_util::task::TaskTracker;
 use crate::auth::token::Tokens;
 use crate::bus::Bus;
 use crate::domain::id::random_id;
+use crate::readiness::ReadinessState;
 use crate::store::Stores;
 use crate::telemetry::metrics::Metrics;
 use access::StoreAccess;
 use changes::Changes;
 use clock::Clock;
-use feed::Followed;
+use feed::{FeedReader, Followed};
 use joins::Joins;
 use tickets::Tickets;
 use unreadable::Unreadable;
@@ -66,8 +63,8 @@ pub struct Config {
     pub ending: EndingConfig,
     /// How sessions that cannot be read are set aside.
     pub unreadable: UnreadableConfig,
-    /// How far this machine's clock and the store's may differ without a warning.
-    pub clock_skew_warn: Duration,
+    /// Background work.
+    pub upkeep: UpkeepConfig,
 }
 
 /// The application, by its nouns.
@@ -84,8 +81,6 @@ pub struct App {
     pub upkeep: Arc<Upkeep>,
     /// The SFU nodes.
     pub nodes: Arc<Nodes>,
-    /// Changes that other instances make to sessions followed here.
-    pub feed: Arc<FeedReader>,
     /// Background tasks.
     tasks: TaskTracker,
 }
@@ -104,6 +99,8 @@ pub struct Parts {
     pub tickets: Arc<Tickets>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
+    /// Whether the instance takes calls.
+    pub readiness: ReadinessState,
     /// The metrics.
     pub metrics: Arc<Metrics>,
 }
@@ -119,6 +116,7 @@ impl App {
             nodes,
             tickets,
             clock,
+            readiness,
             metrics,
         } = parts;
         let tasks = TaskTracker::new();
@@ -161,13 +159,13 @@ impl App {
         });
         let is_shared = stores.health.is_shared();
         let followed = Arc::<Followed>::default();
-        let feed = Arc::new(FeedReader {
+        let feed = FeedReader {
             feed: stores.feed,
             bus: Arc::clone(&bus),
             followed: Arc::clone(&followed),
             is_shared,
             poll: config.watch.poll,
-        });
+        };
         let events = Arc::new(Events::new(
             Arc::clone(&access),
             Arc::clone(&bus),
@@ -201,15 +199,14 @@ impl App {
             store: stores.health,
             changes,
             sessions: Arc::clone(&sessions),
+            feed,
             clock,
             metrics,
-            config: UpkeepConfig {
-                ending: config.ending,
-                clock_skew_warn: config.clock_skew_warn,
-            },
+            readiness,
+            config: config.upkeep.clone(),
+            ending: config.ending,
             instance_id,
-            unended_overdue: std::sync::Mutex::default(),
-            clock_watch: upkeep::ClockWatch::default(),
+            memory: upkeep::Memory::default(),
         });
         Self {
             sessions,
@@ -218,7 +215,6 @@ impl App {
             signalling,
             upkeep,
             nodes,
-            feed,
             tasks,
         }
     }

@@ -94,7 +94,7 @@ impl Sessions {
                                 created: false,
                             });
                         }
-                        // The session is overdue; end it now instead of waiting for the worker.
+                        // The session is overdue; end it now instead of waiting for upkeep.
                         Err(_) if window_closed => {
                             self.end_if_overdue(&session.session_id).await?;
                         }

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Map, Value};
+use strum::IntoStaticStr;
 use tokio::sync::{mpsc, watch};
 
 use crate::domain::id::{SessionId, UserId};
@@ -55,7 +56,8 @@ pub struct Relay {
 }
 
 /// The types of relayed messages, as in docs/signalling.md.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 #[expect(missing_docs, reason = "documented in docs/signalling.md")]
 pub enum RelayKind {
     Offer,
@@ -68,13 +70,7 @@ pub enum RelayKind {
 impl RelayKind {
     /// Its name on the wire.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Offer => "offer",
-            Self::Answer => "answer",
-            Self::IceCandidate => "ice-candidate",
-            Self::MuteStatus => "mute-status",
-            Self::Emoji => "emoji",
-        }
+        self.into()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::env::Env;
-use super::{SECS_MAX, millis};
+use super::{SECS_MAX, millis, upkeep};
 use crate::app::{
     Config, ContentionConfig, EndingConfig, SignallingTimes, StoreWaitConfig, UnreadableConfig,
     WatchConfig,
@@ -11,6 +11,7 @@ use crate::app::{
 use crate::domain::session::JoinWindow;
 
 pub(super) fn read(env: &mut Env<'_>, retry_after: Duration, store_timeout: Duration) -> Config {
+    let reconnect_grace = Duration::from_secs(env.number("RECONNECT_GRACE_SECS", 15, 0, 300));
     let empty_timeout_secs = env.number("EMPTY_TIMEOUT_SECS", 0, 0, SECS_MAX);
     Config {
         token_ttl_secs: env.number("JOIN_TOKEN_TTL_SECS", 3600, 1, SECS_MAX),
@@ -33,7 +34,7 @@ pub(super) fn read(env: &mut Env<'_>, retry_after: Duration, store_timeout: Dura
                 60,
                 SECS_MAX,
             )),
-            reconnect_grace: Duration::from_secs(env.number("RECONNECT_GRACE_SECS", 15, 0, 300)),
+            reconnect_grace,
         },
         ending: EndingConfig {
             window: JoinWindow {
@@ -47,6 +48,6 @@ pub(super) fn read(env: &mut Env<'_>, retry_after: Duration, store_timeout: Dura
             retry: Duration::from_secs(env.number("UNREADABLE_RETRY_SECS", 300, 1, 24 * 3600)),
             max: env.number("UNREADABLE_SESSIONS_MAX", 10_000, 1, 1_000_000),
         },
-        clock_skew_warn: millis(env, "CLOCK_SKEW_WARN_MS", 5000),
+        upkeep: upkeep::read(env, store_timeout, reconnect_grace),
     }
 }

@@ -14,9 +14,9 @@ mod telemetry;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod upkeep;
 mod urls;
 mod web;
-mod worker;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -78,8 +78,6 @@ pub struct Config {
     pub ice: IceConfig,
     /// TLS, if it is on.
     pub tls: Option<Tls>,
-    /// Background work.
-    pub worker: crate::worker::Config,
     /// Logs and traces.
     pub telemetry: crate::telemetry::Config,
     /// How long calls are still accepted after the service stops being ready.
@@ -133,7 +131,6 @@ pub fn read(env: &mut Env<'_>, dev: bool) -> Option<Config> {
     if tls.is_some() && health.is_none() {
         warnings.push("TLS is on and HEALTH_ADDR is not set: Kubernetes' gRPC probes and `healthcheck` speak plain text");
     }
-    let worker = worker::read(env, store_timeout, app.signalling.reconnect_grace);
     let telemetry = telemetry::read(env, dev);
     let drain_delay_default = if dev { 0 } else { 5 };
     let drain_delay = env.number("DRAIN_DELAY_SECS", drain_delay_default, 0, 3600);
@@ -157,7 +154,6 @@ pub fn read(env: &mut Env<'_>, dev: bool) -> Option<Config> {
         web: web?,
         ice: ice?,
         tls,
-        worker,
         telemetry: telemetry?,
         drain_delay: Duration::from_secs(drain_delay),
         drain_timeout: Duration::from_secs(drain_timeout),

@@ -1,5 +1,7 @@
 //! All rules on who may do what.
 
+#![warn(clippy::wildcard_enum_match_arm)]
+
 use super::actor::{Actor, SystemCause};
 use super::error::Error;
 use super::event::{Event, EventKind};
@@ -33,7 +35,7 @@ pub fn permit_join(
     let is_of_user = |removal: &&super::participant::Removal| removal.user_id == *user_id;
     match session.removals.iter().find(is_of_user) {
         Some(removal) if removal.keep_out => Err(Error::ParticipantRemoved),
-        _ => Ok(()),
+        Some(_) | None => Ok(()),
     }
 }
 
@@ -85,15 +87,16 @@ fn role_granted_at(session: &Session, role: Role, user_id: &UserId) -> i64 {
 /// Whether an event records the issue of a credential. After a store is restored from a backup, sequences are assigned again: a
 /// credential issued after the backup names an event that is missing, or a different one.
 pub fn records_issue_of(event: &Event, role: Role, user_id: &UserId, jti: &str) -> bool {
-    match &event.kind {
-        EventKind::Joined {
-            user_id: issued_to,
-            role: issued_role,
-            jti: issued_jti,
-            expire_time: _,
-        } => issued_to == user_id && *issued_role == role && issued_jti == jti,
-        _ => false,
-    }
+    let EventKind::Joined {
+        user_id: issued_to,
+        role: issued_role,
+        jti: issued_jti,
+        expire_time: _,
+    } = &event.kind
+    else {
+        return false;
+    };
+    issued_to == user_id && *issued_role == role && issued_jti == jti
 }
 
 /// Allows what only the backend may do.

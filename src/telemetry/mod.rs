@@ -19,7 +19,7 @@ use tracing_subscriber::{EnvFilter, Layer};
 use json::{JsonFields, JsonLines};
 
 /// Log lines buffered for a slow reader of standard output. The buffer has room for all of them from the start.
-const LINES_WAITING_MAX: usize = 16_384;
+const LINES_WAITING_MAX: usize = 8192;
 /// Lines that wait are written together, up to so many bytes.
 const WRITE_BYTES: usize = 64 * 1024;
 const SERVICE: &str = "video-session";

@@ -1,5 +1,7 @@
 //! Error pages for participants.
 
+#![warn(clippy::wildcard_enum_match_arm)]
+
 use axum::http::StatusCode;
 
 use crate::app::signalling::EntryDenied;

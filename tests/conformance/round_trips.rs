@@ -9,13 +9,14 @@ use video_session::app::clock::SystemClock;
 use video_session::app::tickets::{IceConfig, IcePolicy, Tickets};
 use video_session::app::{
     App, Config, ContentionConfig, EndingConfig, JoinRequest, Nodes, Parts, SessionKey,
-    SignallingTimes, StoreWaitConfig, UnreadableConfig, WatchConfig,
+    SignallingTimes, StoreWaitConfig, UnreadableConfig, UpkeepConfig, WatchConfig,
 };
 use video_session::auth::token::{self, KeySource, Tokens};
 use video_session::bus::local::LocalBus;
 use video_session::domain::actor::Actor;
 use video_session::domain::role::Role;
 use video_session::domain::session::{JoinWindow, SessionUpdate};
+use video_session::readiness::ReadinessState;
 use video_session::store::observed::ObservedStore;
 use video_session::store::{StoreHealth as _, Stores};
 use video_session::telemetry::metrics::Metrics;
@@ -64,7 +65,16 @@ fn app(stores: Stores) -> App {
             retry: long,
             max: 8,
         },
-        clock_skew_warn: long,
+        upkeep: UpkeepConfig {
+            probe_interval: long,
+            probe_timeout: long,
+            count_interval: long,
+            overdue_interval: long,
+            heartbeat_interval: long,
+            lease_secs: 60,
+            grace: long,
+            clock_skew_warn: long,
+        },
     };
     let clock = Arc::new(SystemClock);
     let ice = IceConfig {
@@ -82,6 +92,7 @@ fn app(stores: Stores) -> App {
         tickets: Arc::new(Tickets::new(ice, Arc::clone(&nodes), clock.clone())),
         nodes,
         clock,
+        readiness: ReadinessState::default(),
         metrics,
     };
     App::new(parts, &config, CancellationToken::new())

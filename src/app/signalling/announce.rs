@@ -1,6 +1,8 @@
 //! Announces a session's events to the members of its room. The match below is the only place that maps each kind of event
 //! to messages.
 
+#![warn(clippy::wildcard_enum_match_arm)]
+
 use super::describe::{
     closes_at, existing_participants_message, user_joined_message, waiting_message,
 };

@@ -1,5 +1,7 @@
 //! Close codes of connections. docs/signalling.md tells pages how to react to each.
 
+#![warn(clippy::wildcard_enum_match_arm)]
+
 use strum::VariantArray;
 
 use crate::domain::error::{Error, ParticipantError};

@@ -1,5 +1,7 @@
 //! Handles messages from pages.
 
+#![warn(clippy::wildcard_enum_match_arm)]
+
 use std::sync::Arc;
 
 use super::message::{ClientMessage, ClientRelay, MessageError, MessageErrorCode, ServerMessage};

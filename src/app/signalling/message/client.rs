@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use strum::VariantArray;
+use strum::{EnumString, IntoStaticStr, VariantArray};
 
 use crate::app::signalling::sdp;
 use crate::bus::{Relay, RelayKind};
@@ -88,10 +88,15 @@ pub struct MessageError {
 }
 
 /// The types that a page may send.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, EnumString, VariantArray)]
+#[strum(serialize_all = "kebab-case")]
 #[expect(missing_docs, reason = "documented in docs/signalling.md")]
 pub enum ClientType {
-    Relay(RelayKind),
+    Offer,
+    Answer,
+    IceCandidate,
+    MuteStatus,
+    Emoji,
     Ping,
     Join,
     Leave,
@@ -103,37 +108,11 @@ pub enum ClientType {
 
 impl ClientType {
     /// Every type.
-    pub const ALL: [Self; 12] = [
-        Self::Relay(RelayKind::Offer),
-        Self::Relay(RelayKind::Answer),
-        Self::Relay(RelayKind::IceCandidate),
-        Self::Relay(RelayKind::MuteStatus),
-        Self::Relay(RelayKind::Emoji),
-        Self::Ping,
-        Self::Join,
-        Self::Leave,
-        Self::Admit,
-        Self::MuteRequest,
-        Self::Remove,
-        Self::EndSession,
-    ];
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// Its name on the wire.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Relay(kind) => kind.name(),
-            Self::Ping => "ping",
-            Self::Join => "join",
-            Self::Leave => "leave",
-            Self::Admit => "admit",
-            Self::MuteRequest => "mute-request",
-            Self::Remove => "remove",
-            Self::EndSession => "end-session",
-        }
-    }
-
-    fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name)
+        self.into()
     }
 }
 
@@ -160,14 +139,18 @@ impl ClientMessage {
             ));
         };
         let name = fields.get("type").and_then(Value::as_str).unwrap_or("");
-        let Some(kind) = ClientType::from_name(name) else {
-            let names = ClientType::ALL.map(ClientType::name).join(", ");
+        let Ok(kind) = name.parse() else {
+            let names: Vec<_> = ClientType::ALL.iter().map(|kind| kind.name()).collect();
+            let names = names.join(", ");
             let message = format!("Unknown message type. It must be one of: {names}");
             return Err(message_error(MessageErrorCode::UnknownType, message));
         };
         match kind {
-            ClientType::Relay(RelayKind::Emoji) => parse_emoji(fields),
-            ClientType::Relay(kind) => parse_relay(kind, fields),
+            ClientType::Offer => parse_relay(RelayKind::Offer, fields),
+            ClientType::Answer => parse_relay(RelayKind::Answer, fields),
+            ClientType::IceCandidate => parse_relay(RelayKind::IceCandidate, fields),
+            ClientType::MuteStatus => parse_relay(RelayKind::MuteStatus, fields),
+            ClientType::Emoji => parse_emoji(fields),
             ClientType::Ping => Ok(Self::Ping),
             ClientType::Join => Ok(Self::Join),
             ClientType::Leave => Ok(Self::Leave),

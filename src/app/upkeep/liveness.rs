@@ -8,7 +8,7 @@ use crate::domain::time::Timestamp;
 
 /// The times that decide whether an instance is dead.
 #[derive(Debug, Clone, Copy)]
-pub struct LivenessTimes {
+pub(super) struct LivenessTimes {
     /// How often an instance changes its heartbeat.
     pub heartbeat_interval: Duration,
     /// How long a heartbeat may stay unchanged. Also how long the observer may lack access to the store before it discards its
@@ -19,7 +19,7 @@ pub struct LivenessTimes {
 }
 
 /// One instance's observations of the other instances' heartbeats.
-pub struct Liveness {
+pub(super) struct Liveness {
     times: LivenessTimes,
     own_heartbeat: i64,
     last_look_at: Option<Instant>,
@@ -35,7 +35,7 @@ struct Seen {
 
 impl Liveness {
     /// No observations yet.
-    pub fn new(times: LivenessTimes) -> Self {
+    pub(super) fn new(times: LivenessTimes) -> Self {
         Self {
             times,
             own_heartbeat: i64::MIN,
@@ -46,7 +46,7 @@ impl Liveness {
 
     /// The next heartbeat of this instance, greater than all before. A former version reads a heartbeat as the end of a lease by its
     /// clock, so this is one if the clock permits.
-    pub fn next_heartbeat(&mut self, now: Timestamp) -> i64 {
+    pub(super) fn next_heartbeat(&mut self, now: Timestamp) -> i64 {
         let lease_end = now.plus_secs(self.times.lease.as_secs()).as_millis();
         self.own_heartbeat = lease_end.max(self.own_heartbeat.saturating_add(1));
         self.own_heartbeat
@@ -57,7 +57,7 @@ impl Liveness {
     ///
     /// The time between two observations counts for at most two heartbeat intervals. If it was longer, this instance could not reach
     /// the store, and perhaps no instance could; if it was longer than the lease, all observations are discarded.
-    pub fn observe_heartbeats(
+    pub(super) fn observe_heartbeats(
         &mut self,
         heartbeats: impl IntoIterator<Item = (String, i64)>,
         now: Instant,
