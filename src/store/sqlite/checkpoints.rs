@@ -19,9 +19,10 @@ use crate::store::StoreError;
 /// The log's size, in pages of 4 KiB, at which the thread starts: large enough that pages shared by many sessions are copied
 /// once, small enough that the log stays at tens of megabytes.
 pub(super) const BEGIN_PAGES: i64 = 8192;
-/// The writer copies at most `BEGIN_PAGES / LAST_PART` pages itself.
+/// The writer copies at most `BEGIN_PAGES / LAST_PART` pages itself, unless the log is too long.
 const LAST_PART: i64 = 16;
-/// At `TIMES_MAX * BEGIN_PAGES` pages, the writer waits for the thread, without a limit.
+/// At `TIMES_MAX * BEGIN_PAGES` pages, the log is too long: the writer waits for the thread, without a limit, and copies the rest
+/// however much it is.
 const TIMES_MAX: i64 = 8;
 /// After a failed attempt, the log grows by `BEGIN_PAGES / RETRY_PART` pages before the next.
 const RETRY_PART: i64 = 8;
@@ -93,7 +94,9 @@ impl Checkpoints {
         if self.running || pages < self.begin_pages.max(self.not_before) {
             return;
         }
-        if self.copied > 0 && pages - self.copied <= self.begin_pages / LAST_PART {
+        // While every transaction writes more than the last part, the thread never catches up.
+        let is_nearly_done = pages - self.copied <= self.begin_pages / LAST_PART;
+        if self.copied > 0 && (is_nearly_done || self.is_too_long(pages)) {
             // A mode that waits for readers, such as RESTART, would block every write during a backup. Without it, the log
             // restarts with the next write, unless a reader still uses it.
             if let Err(error) = checkpoint(db, &self.durability) {
@@ -111,7 +114,7 @@ impl Checkpoints {
         if !self.running {
             return;
         }
-        let result = if pages >= TIMES_MAX * self.begin_pages {
+        let result = if self.is_too_long(pages) {
             self.results.recv().map_err(|_| TryRecvError::Disconnected)
         } else {
             self.results.try_recv()
@@ -123,6 +126,10 @@ impl Checkpoints {
             Err(TryRecvError::Empty) => return,
         }
         self.running = false;
+    }
+
+    fn is_too_long(&self, pages: i64) -> bool {
+        pages >= TIMES_MAX * self.begin_pages
     }
 
     fn postpone_retry(&mut self, pages: i64) {
@@ -177,6 +184,9 @@ fn log_failure(error: &StoreError) {
 
 #[cfg(test)]
 mod tests {
+    use futures::future::join_all;
+
+    use crate::domain::id::random_id;
     use crate::store::sqlite::{Config, LOG_FILE, SqliteStore, Tuning};
     use crate::store::{InstanceStore as _, StoreHealth as _};
 
@@ -209,5 +219,34 @@ mod tests {
         drop(store);
         let instances = open().heartbeats(9).await.unwrap();
         assert_eq!(instances, [("one".to_owned(), 2999)]);
+    }
+
+    /// Transactions that write more pages than the writer copies itself, without a pause between them.
+    #[tokio::test]
+    async fn the_log_stays_bounded_during_large_transactions() {
+        const BATCH: usize = 64;
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config {
+            data_dir: dir.path().to_owned(),
+            readers: 1,
+            queue_max: 2 * BATCH,
+            batch_max: BATCH,
+        };
+        let tuning = Tuning {
+            checkpoint_pages: 64,
+            ..Tuning::default()
+        };
+        let store = SqliteStore::open_tuned(&config, &tuning, |_| Box::new(|| Ok(()))).unwrap();
+        for round in 0..1000 {
+            let instances: Vec<_> = (0..BATCH).map(|_| random_id()).collect();
+            let writes = instances
+                .iter()
+                .map(|instance_id| store.write_heartbeat(instance_id, round));
+            for written in join_all(writes).await {
+                written.unwrap();
+            }
+        }
+        let log = std::fs::metadata(dir.path().join(LOG_FILE)).unwrap();
+        assert!(log.len() < 2000 * 4096, "{} bytes", log.len());
     }
 }
