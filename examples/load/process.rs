@@ -70,7 +70,7 @@ pub(crate) fn start_peer() -> Outcome<Option<Server>> {
     command
         .args(["--port", "0", "--exit-with-stdin"])
         // A million documents in memory need more than the peer asks for by itself.
-        .env("_JAVA_OPTIONS", "-Xmx10g")
+        .env("_JAVA_OPTIONS", "-Xmx16g -XX:+UseParallelGC")
         .stderr(Stdio::null());
     start_telling(command).map(Some)
 }
