@@ -258,12 +258,6 @@ pub(super) fn parse_end(request: v1::EndSessionRequest) -> Result<(SessionId, St
     faults.finish(session_id.map(|session_id| (session_id, reason)))
 }
 
-/// One user of one session.
-pub(super) struct ParticipantKey {
-    pub(super) session_id: SessionId,
-    pub(super) user_id: UserId,
-}
-
 pub(super) fn parse_list_participants(
     request: v1::ListParticipantsRequest,
 ) -> Result<SessionId, Error> {
@@ -271,6 +265,12 @@ pub(super) fn parse_list_participants(
     let mut faults = Faults::default();
     let session_id = faults.required("session_id", session_id, SessionId::parse);
     faults.finish(session_id)
+}
+
+/// One user of one session.
+pub(super) struct ParticipantKey {
+    pub(super) session_id: SessionId,
+    pub(super) user_id: UserId,
 }
 
 /// Parses the fields that identify one participant of one session.

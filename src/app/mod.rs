@@ -106,8 +106,8 @@ pub struct Parts {
 }
 
 impl App {
-    #[expect(clippy::too_many_lines, reason = "a list of parts")]
     /// An application over these ports. Cancelling `closing` ends its streams.
+    #[expect(clippy::too_many_lines, reason = "a list of parts")]
     pub fn new(parts: Parts, config: &Config, closing: CancellationToken) -> Self {
         let Parts {
             stores,

@@ -1,6 +1,6 @@
 //! All errors for callers: a closed set without transport concepts.
 //!
-//! A new error needs an entry in `Error::facts` and in `Error::text`; the compiler requires both. Every edge maps an
+//! A new error needs an entry in `Error::facts`, `Error::text` and `Error::example`; the compiler requires each. Every edge maps an
 //! [`ErrorClass`] or a [`ParticipantError`], never single errors. Internal details (a driver's error, a path) are logged where they
 //! occur and never become part of an [`Error`].
 

@@ -937,7 +937,7 @@ async fn the_door_opens_before_the_start_and_closes_after_the_end() {
 
 #[tokio::test]
 async fn a_session_past_its_window_makes_way_for_a_new_one() {
-    // So that the worker does not come first.
+    // Long enough that upkeep does not end it first.
     let setup = Setup::new().set("OVERDUE_INTERVAL_MS", 60_000);
     let service = setup.start().await;
     // It looks once at its start.

@@ -103,8 +103,16 @@ pub(crate) async fn a_place_reads_back_and_has_defaults(backend: &Backend) {
     let read = backend.other.get(session_id).await.unwrap();
     assert_eq!(read, Some(moved.clone()));
     assert_eq!(moved.place.room_name, format!("room_{session_id}_2"));
+    let mut session = moved;
+    for driver in Driver::ALL {
+        let mut driven = join(&session);
+        driven.session.place.driver = *driver;
+        session = commit(store, &driven).await;
+        let read = backend.other.get(session_id).await.unwrap();
+        assert_eq!(read.as_ref(), Some(&session));
+    }
     // A name that follows from nothing is kept as it is.
-    let mut named = join(&moved);
+    let mut named = join(&session);
     named.session.place.room_name = "of-the-drivers-own".to_owned();
     let named = commit(store, &named).await;
     let read = backend.other.get(session_id).await.unwrap();

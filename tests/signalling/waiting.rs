@@ -43,7 +43,7 @@ async fn whoever_waits_for_the_doctor_is_let_in_by_the_doctors_coming() {
 }
 
 #[tokio::test]
-async fn nobody_waits_where_the_door_is_open() {
+async fn with_open_admission_no_participant_waits() {
     let mut world = World::admitting(Admission::Open).await;
     let mut patient = world.admitted(Role::Patient).await;
     let mut doctor = world.enter(Role::Doctor).await;

@@ -19,7 +19,7 @@ use crate::harness::{Client, Service, Setup, create, created, get, join, patient
 /// Where browsers believe the service to be.
 pub(crate) const BASE: &str = "http://page.test";
 
-/// Settings under which nothing but what a test is about comes to pass.
+/// Settings of a quiet service: nothing happens but what a test does.
 pub(crate) fn setup() -> Setup {
     Setup::new().set("CLIENT_BASE_URL", BASE)
 }

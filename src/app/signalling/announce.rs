@@ -50,7 +50,7 @@ impl Signalling {
                 cause,
             } => match cause {
                 // The `Ended` event follows, and is announced once for all.
-                LeaveCause::SessionEnded => drop(begin()),
+                LeaveCause::SessionEnded => room.announce_nothing(event.sequence),
                 LeaveCause::Left
                 | LeaveCause::Lost
                 | LeaveCause::Removed
@@ -81,7 +81,7 @@ impl Signalling {
                     let closes_at = closes_at(&self.window, &session().await?);
                     begin().send(ServerMessage::SessionUpdated { closes_at }, |_| true);
                 } else {
-                    drop(begin());
+                    room.announce_nothing(event.sequence);
                 }
             }
             // These do not concern pages.
@@ -89,7 +89,7 @@ impl Signalling {
             | EventKind::Joined { .. }
             | EventKind::ParticipantInvited { .. }
             | EventKind::ParticipantNamed { .. }
-            | EventKind::Unknown { .. } => drop(begin()),
+            | EventKind::Unknown { .. } => room.announce_nothing(event.sequence),
         }
         Ok(())
     }

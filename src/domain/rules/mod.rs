@@ -2,7 +2,6 @@
 //! [`Change`](super::change::Change) or an [`Error`](super::error::Error). A store commits the change.
 
 mod admit;
-
 mod connect;
 pub mod create;
 mod end;

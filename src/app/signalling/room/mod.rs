@@ -212,6 +212,11 @@ impl Room {
         Announcement { state, sequence }
     }
 
+    /// Passes over an event that does not concern pages.
+    pub(super) fn announce_nothing(&self, sequence: i64) {
+        drop(self.announce(sequence));
+    }
+
     /// Closes the connections whose page has an older version than `version`.
     pub(super) fn close_behind(&self, version: i64, code: CloseCode) {
         self.announce(version).close(code, |_| true);

@@ -274,14 +274,8 @@ impl History {
                     Some(&ParticipantStatus::Admitted)
                 );
             }
-            EventKind::Created { .. }
-            | EventKind::Updated { .. }
-            | EventKind::Joined { .. }
-            | EventKind::Ended { .. }
-            | EventKind::ParticipantRemoved { .. }
-            | EventKind::ParticipantInvited { .. }
-            | EventKind::ParticipantNamed { .. }
-            | EventKind::Unknown { .. } => {}
+            // The others do not change who is connected.
+            _ => {}
         }
     }
 
