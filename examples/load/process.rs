@@ -121,7 +121,9 @@ pub(crate) async fn start_service(backend: &Backend, scratch: &Path) -> Outcome<
         // The peer counts by scanning, and keeps writers out while it does; MongoDB has an index for that.
         Backend::Mongo(uri) => command
             .env("MONGO_URI", uri)
-            .env("SESSION_COUNT_INTERVAL_SECS", "3600"),
+            .env("SESSION_COUNT_INTERVAL_SECS", "3600")
+            // The peer looks for overdue sessions without an index.
+            .env("OVERDUE_INTERVAL_MS", "60000"),
     };
     let started = Instant::now();
     let mut server = Server {
