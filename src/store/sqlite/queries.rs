@@ -44,10 +44,18 @@ fn first(mut rows: Rows<'_>) -> Result<Option<Session>, StoreError> {
     }
 }
 
-pub(super) fn insert(db: &Connection, new: &NewSession) -> Result<Inserted, StoreError> {
-    let at_turn = match new.decide(latest_session(db, &new.appointment_id)?) {
+/// The inner error is this caller's alone: nothing is written then, and the transaction goes on.
+pub(super) fn insert(
+    db: &Connection,
+    new: &NewSession,
+) -> Result<Result<Inserted, StoreError>, StoreError> {
+    let latest = match latest_session(db, &new.appointment_id) {
+        Err(unreadable @ StoreError::Corrupt { .. }) => return Ok(Err(unreadable)),
+        latest => latest?,
+    };
+    let at_turn = match new.decide(latest) {
         Insert::New(at_turn) => at_turn,
-        Insert::Keep(latest) => return Ok(Inserted::Kept(latest)),
+        Insert::Keep(latest) => return Ok(Ok(Inserted::Kept(latest))),
     };
     let turn: i64 = db
         .prepare_cached("SELECT turn FROM rotation")?
@@ -73,13 +81,13 @@ pub(super) fn insert(db: &Connection, new: &NewSession) -> Result<Inserted, Stor
             session.schedule.end.map(Timestamp::as_millis),
         ])?;
     if stored == 0 {
-        return Ok(Inserted::Taken);
+        return Ok(Ok(Inserted::Taken));
     }
     let n = db.last_insert_rowid();
     db.prepare_cached("UPDATE rotation SET turn = turn + 1")?
         .execute([])?;
     insert_events(db, n, &change.events)?;
-    Ok(Inserted::Stored(Box::new(change)))
+    Ok(Ok(Inserted::Stored(Box::new(change))))
 }
 
 pub(super) fn commit(db: &Connection, change: &Change) -> Result<Committed, StoreError> {

@@ -32,7 +32,9 @@ impl SessionStore for SqliteStore {
     }
 
     async fn insert(&self, new: NewSession) -> Result<Inserted, StoreError> {
-        self.writer.write(move |db| queries::insert(db, &new)).await
+        self.writer
+            .write(move |db| queries::insert(db, &new))
+            .await?
     }
 
     async fn commit(&self, change: &Change) -> Result<Committed, StoreError> {
