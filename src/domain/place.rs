@@ -14,6 +14,12 @@ pub enum Driver {
     /// Browsers connect to each other, through the service's own signalling.
     #[default]
     Builtin,
+    /// LiveKit, plain or inside OpenVidu 3.
+    #[strum(serialize = "livekit")]
+    LiveKit,
+    /// OpenVidu 2.
+    #[strum(serialize = "openvidu")]
+    OpenVidu,
 }
 
 named!(Driver);

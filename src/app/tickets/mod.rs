@@ -70,6 +70,8 @@ impl Tickets {
     ) -> Result<Ticket, Error> {
         match session.place.driver {
             Driver::Builtin => Ok(self.builtin_ticket(&session.place)),
+            // No node can be configured with these yet.
+            Driver::LiveKit | Driver::OpenVidu => Err(Error::Internal),
         }
     }
 
@@ -77,6 +79,7 @@ impl Tickets {
     pub(super) fn ticket_at_once(&self, session: &Session) -> Option<Ticket> {
         match session.place.driver {
             Driver::Builtin => Some(self.builtin_ticket(&session.place)),
+            Driver::LiveKit | Driver::OpenVidu => None,
         }
     }
 
