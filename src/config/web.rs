@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use super::env::Env;
 use super::urls::{list_entries, parse_origin};
 use crate::api::links::Links;
-use crate::web::{Config, ConnectionLimits, DoorConfig, LingerLimits, SocketConfig};
+use crate::web::{Config, ConnectionLimits, DoorConfig, LingerLimits, SocketConfig, WebhookLimits};
 
 fn secs(env: &mut Env<'_>, setting: &'static str, default: u64, most: u64) -> Duration {
     Duration::from_secs(env.number(setting, default, 1, most))
@@ -92,6 +92,10 @@ pub(super) fn read(
         connections,
         socket,
         door,
+        webhooks: WebhookLimits {
+            bytes_max: env.number("SFU_WEBHOOK_BYTES_MAX", 1_048_576, 1024, 67_108_864),
+            timeout: secs(env, "SFU_WEBHOOK_TIMEOUT_SECS", 10, 600),
+        },
     })
 }
 

@@ -11,6 +11,7 @@ mod lingering;
 mod page_error;
 mod server;
 mod socket;
+mod webhook;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -34,6 +35,7 @@ use assets::Assets;
 use limits::Limits;
 
 pub use lingering::LingerLimits;
+pub use webhook::WebhookLimits;
 
 /// Settings of the edge for browsers.
 #[derive(Debug, Clone)]
@@ -54,6 +56,8 @@ pub struct Config {
     pub socket: SocketConfig,
     /// Connections to SFU nodes.
     pub door: DoorConfig,
+    /// Messages of SFU nodes, which come to the admin address.
+    pub webhooks: WebhookLimits,
 }
 
 /// Limits on connections.
