@@ -16,6 +16,7 @@ pub mod builtin;
 mod error;
 mod http;
 pub mod livekit;
+pub mod openvidu;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
