@@ -72,7 +72,7 @@ pub struct NodeTicket {
 pub struct RoomOnNode {
     /// Its name.
     pub name: String,
-    /// How many participants are connected.
+    /// How many participants are connected. Nodes may count some seconds late.
     pub participants: u32,
 }
 
