@@ -119,11 +119,28 @@ async fn an_answer_that_never_ends_is_given_up_in_time() {
 #[tokio::test]
 async fn an_answer_that_is_too_long_is_not_read_to_its_end() {
     let server = MockServer::start().await;
-    let long = ResponseTemplate::new(200).set_body_bytes(vec![b' '; 4 * 1024 * 1024 + 1]);
+    // It could be read, were it shorter.
+    let body = " ".repeat(4 * 1024 * 1024) + r#"{"rooms":[],"content":[]}"#;
+    let long = ResponseTemplate::new(200).set_body_string(body);
     Mock::given(any()).respond_with(long).mount(&server).await;
     for driver in drivers(&server.uri()) {
         assert_eq!(driver.list_rooms().await, Err(SfuError::Malformed));
     }
+}
+
+/// A credential must not follow to where an answer points.
+#[tokio::test]
+async fn a_redirection_is_not_followed() {
+    let elsewhere = MockServer::start().await;
+    let server = MockServer::start().await;
+    let away = ResponseTemplate::new(307).insert_header("location", elsewhere.uri());
+    Mock::given(any()).respond_with(away).mount(&server).await;
+    for driver in drivers(&server.uri()) {
+        let expected = Err(SfuError::Unexpected { status: 307 });
+        assert_eq!(driver.list_rooms().await, expected);
+    }
+    let followed = elsewhere.received_requests().await.unwrap();
+    assert!(followed.is_empty(), "{followed:?}");
 }
 
 #[tokio::test]
