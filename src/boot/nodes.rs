@@ -8,6 +8,7 @@ use crate::domain::id::NodeId;
 use crate::sfu::bounded::{Bounded, Limits};
 use crate::sfu::builtin::Builtin;
 use crate::sfu::livekit::LiveKit;
+use crate::sfu::openvidu::OpenVidu;
 use crate::sfu::{SfuDriver, SfuError};
 
 /// A node cannot be used as it is configured.
@@ -44,6 +45,7 @@ fn make_driver(settings: &DriverSettings) -> Result<Arc<dyn SfuDriver>, SfuError
     Ok(match settings {
         DriverSettings::Builtin => Arc::new(Builtin),
         DriverSettings::LiveKit(config) => Arc::new(LiveKit::new(config)?),
+        DriverSettings::OpenVidu(config) => Arc::new(OpenVidu::new(config)?),
     })
 }
 

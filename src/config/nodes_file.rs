@@ -10,7 +10,7 @@ use super::urls::parse_url;
 use crate::domain::id::{ID_RULE, NodeId};
 use crate::domain::node::SfuNode;
 use crate::domain::place::Driver;
-use crate::sfu::livekit;
+use crate::sfu::{livekit, openvidu};
 
 /// The largest file that is read, in bytes.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -33,6 +33,8 @@ pub enum DriverSettings {
     Builtin,
     /// A LiveKit node.
     LiveKit(livekit::Config),
+    /// An OpenVidu 2 node.
+    OpenVidu(openvidu::Config),
 }
 
 /// Where the nodes are listed; read again when the operator asks for it.
@@ -65,6 +67,10 @@ struct NodeText {
     api_secret_file: Option<PathBuf>,
     #[serde(default)]
     api_secret_env: Option<String>,
+    #[serde(default)]
+    webhook_secret_file: Option<PathBuf>,
+    #[serde(default)]
+    webhook_secret_env: Option<String>,
 }
 
 /// Everything that is wrong with a file.
@@ -216,7 +222,7 @@ fn parse_driver(
             if api_key.is_none() {
                 faults.add(name, "api_key must be set");
             }
-            let api_secret = read_secret(entry, name, lookup, faults);
+            let api_secret = read_secret(API_SECRET, entry, name, lookup, faults);
             Some(DriverSettings::LiveKit(livekit::Config {
                 api_url: api_url?,
                 public_url: entry.url.clone(),
@@ -225,8 +231,24 @@ fn parse_driver(
             }))
         }
         Driver::OpenVidu => {
-            faults.add(name, "the driver openvidu is not supported yet");
-            None
+            if entry.api_key.is_some() {
+                faults.add(name, "an openvidu node has no api_key");
+            }
+            let api_url = parse_api_url(entry, name, faults);
+            let secret = read_secret(API_SECRET, entry, name, lookup, faults);
+            let has_webhooks =
+                entry.webhook_secret_file.is_some() || entry.webhook_secret_env.is_some();
+            let webhook_secret = if has_webhooks {
+                read_secret(WEBHOOK_SECRET, entry, name, lookup, faults)
+            } else {
+                None
+            };
+            Some(DriverSettings::OpenVidu(openvidu::Config {
+                api_url: api_url?,
+                public_url: entry.url.clone(),
+                secret: secret?,
+                webhook_secret,
+            }))
         }
     }
 }
@@ -242,23 +264,55 @@ fn parse_api_url(entry: &NodeText, name: &str, faults: &mut Faults) -> Option<St
     api_url
 }
 
+/// A secret of a node: in the file that one key names, or in the environment variable that the other names.
+struct SecretKeys {
+    file_key: &'static str,
+    variable_key: &'static str,
+    file: fn(&NodeText) -> Option<&PathBuf>,
+    variable: fn(&NodeText) -> Option<&String>,
+}
+
+const API_SECRET: SecretKeys = SecretKeys {
+    file_key: "api_secret_file",
+    variable_key: "api_secret_env",
+    file: |entry| entry.api_secret_file.as_ref(),
+    variable: |entry| entry.api_secret_env.as_ref(),
+};
+
+const WEBHOOK_SECRET: SecretKeys = SecretKeys {
+    file_key: "webhook_secret_file",
+    variable_key: "webhook_secret_env",
+    file: |entry| entry.webhook_secret_file.as_ref(),
+    variable: |entry| entry.webhook_secret_env.as_ref(),
+};
+
 fn read_secret(
+    keys: SecretKeys,
     entry: &NodeText,
     name: &str,
     lookup: &dyn Fn(&str) -> Option<String>,
     faults: &mut Faults,
 ) -> Option<SecretString> {
-    let secret = match (&entry.api_secret_file, &entry.api_secret_env) {
-        (Some(path), None) => read_text(path).map_err(|fault| format!("api_secret_file {fault}")),
+    let SecretKeys {
+        file_key,
+        variable_key,
+        file,
+        variable,
+    } = keys;
+    let secret = match (file(entry), variable(entry)) {
+        (Some(path), None) => read_text(path).map_err(|fault| format!("{file_key} {fault}")),
         (None, Some(variable)) => lookup(variable)
-            .ok_or_else(|| "api_secret_env names a variable that is not set".to_owned()),
+            .ok_or_else(|| format!("{variable_key} names a variable that is not set")),
         (None, None) | (Some(_), Some(_)) => {
-            Err("must have either api_secret_file or api_secret_env".to_owned())
+            Err(format!("must have either {file_key} or {variable_key}"))
         }
     };
     match secret.map(|secret| secret.trim().to_owned()) {
         Ok(secret) if secret.is_empty() => {
-            faults.add(name, "its secret is empty");
+            faults.add(
+                name,
+                format!("the secret of {file_key} or {variable_key} is empty"),
+            );
             None
         }
         Ok(secret) => Some(SecretString::from(secret)),

@@ -122,6 +122,15 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
+    fn the_stored_names_of_drivers_stay() {
+        let names: Vec<_> = Driver::ALL.iter().map(|driver| driver.name()).collect();
+        assert_eq!(names, ["builtin", "livekit", "openvidu"]);
+        for name in names {
+            assert_eq!(Driver::from_name(name).map(Driver::name), Some(name));
+        }
+    }
+
+    #[test]
     fn a_room_name_is_never_reused() {
         let session_id = SessionId::from_stored("sess_1".into());
         let node = || NodeId::from_stored("sfu-1".into());

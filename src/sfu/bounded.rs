@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
-use secrecy::SecretString;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{
@@ -139,14 +138,6 @@ impl SfuDriver for Bounded {
         timeout_at(deadline, self.driver.open_signalling(room, admit, request))
             .await
             .unwrap_or(Err(SfuError::Unavailable(Outage::TimedOut)))
-    }
-
-    fn signalling_base(&self) -> Option<&str> {
-        self.driver.signalling_base()
-    }
-
-    fn door_token(&self, room: &str, admit: &Admit) -> Option<SecretString> {
-        self.driver.door_token(room, admit)
     }
 
     fn verify_webhook(

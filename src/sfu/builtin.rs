@@ -1,11 +1,10 @@
 //! The builtin driver: browsers connect to each other, so that there is no node to ask.
 
 use async_trait::async_trait;
-use secrecy::SecretString;
 
 use super::{
     Admit, Capabilities, InvalidWebhook, NodeLoad, NodeStatus, NodeTicket, ParticipantOnNode,
-    RoomOnNode, SfuDriver, SfuError, WebhookEvent,
+    RoomOnNode, SfuDriver, SfuError, SignallingAnswer, SignallingRequest, WebhookEvent,
 };
 use crate::domain::id::UserId;
 
@@ -65,12 +64,15 @@ impl SfuDriver for Builtin {
         Ok(NodeLoad::default())
     }
 
-    fn signalling_base(&self) -> Option<&str> {
-        None
-    }
-
-    fn door_token(&self, _room: &str, _admit: &Admit) -> Option<SecretString> {
-        None
+    async fn open_signalling(
+        &self,
+        _room: &str,
+        _admit: &Admit,
+        _request: &SignallingRequest,
+    ) -> Result<SignallingAnswer, SfuError> {
+        Err(SfuError::Misconfigured(
+            "pages cannot signal with this kind of node",
+        ))
     }
 
     fn verify_webhook(

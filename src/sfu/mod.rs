@@ -16,6 +16,7 @@ pub mod builtin;
 mod error;
 mod http;
 pub mod livekit;
+pub mod openvidu;
 mod signalling;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -73,7 +74,7 @@ pub struct NodeTicket {
 pub struct RoomOnNode {
     /// Its name.
     pub name: String,
-    /// How many participants are connected.
+    /// How many participants are connected. Nodes may count some seconds late.
     pub participants: u32,
 }
 
@@ -186,22 +187,10 @@ pub trait SfuDriver: Send + Sync {
     /// [`SfuError::Misconfigured`] if pages cannot signal with this kind of node; as for all calls.
     async fn open_signalling(
         &self,
-        _room: &str,
-        _admit: &Admit,
-        _request: &SignallingRequest,
-    ) -> Result<SignallingAnswer, SfuError> {
-        Err(SfuError::Misconfigured(
-            "pages cannot signal with this kind of node",
-        ))
-    }
-
-    /// Where our door finds the node's signalling: the base URL of its private HTTP port, without a slash at the end. `None` if
-    /// the door does not serve this kind of node.
-    fn signalling_base(&self) -> Option<&str>;
-
-    /// Issues the credential with which our door connects a participant, without asking the node: the door makes the room with
-    /// [`ensure_room`](Self::ensure_room). `None` if the door does not serve this kind of node.
-    fn door_token(&self, room: &str, admit: &Admit) -> Option<SecretString>;
+        room: &str,
+        admit: &Admit,
+        request: &SignallingRequest,
+    ) -> Result<SignallingAnswer, SfuError>;
 
     /// Reads a message of the node's: the body as it came, and the `Authorization` header.
     ///

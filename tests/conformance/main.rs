@@ -1,4 +1,4 @@
-//! What every store and every bus promises, as one suite a port, run on each implementation.
+//! What every store, every bus and every driver of SFU nodes promises, as one suite a port, run on each implementation.
 
 #![expect(
     clippy::unwrap_used,
@@ -20,10 +20,13 @@ mod presence;
 mod round_trips;
 mod sample;
 mod sessions;
+mod sfu;
 mod turns;
 mod unknown;
 mod unreadable;
 
+#[path = "../support/livekit.rs"]
+mod livekit_server;
 #[path = "../support/peers.rs"]
 mod peers;
 

@@ -39,10 +39,6 @@ impl Client {
         Ok(Self { http, base })
     }
 
-    pub(super) fn base(&self) -> &Url {
-        &self.base
-    }
-
     /// Calls a method of `RoomService`.
     ///
     /// # Errors

@@ -53,7 +53,6 @@ pub struct Config {
 pub struct LiveKit {
     client: Client,
     signer: Signer,
-    api_base: String,
     public_url: String,
     /// The incarnation whose configuration was found to be right.
     checked: Mutex<Option<String>>,
@@ -68,7 +67,6 @@ impl LiveKit {
         let client = Client::new(&config.api_url)?;
         Ok(Self {
             signer: Signer::new(&config.api_key, &config.api_secret),
-            api_base: client.base().as_str().trim_end_matches('/').to_owned(),
             public_url: config.public_url.clone().unwrap_or_default(),
             checked: Mutex::new(None),
             client,
@@ -261,16 +259,6 @@ impl SfuDriver for LiveKit {
         let expire_time = expiry(now, admit.ttl);
         let token = self.signer.issue_join_token(room, admit, now, expire_time);
         self.client.open_signalling(request, &token).await
-    }
-
-    fn signalling_base(&self) -> Option<&str> {
-        Some(&self.api_base)
-    }
-
-    fn door_token(&self, room: &str, admit: &Admit) -> Option<SecretString> {
-        let now = wall_clock();
-        let expire_time = expiry(now, admit.ttl);
-        Some(self.signer.issue_join_token(room, admit, now, expire_time))
     }
 
     fn verify_webhook(

@@ -1,0 +1,122 @@
+//! What OpenVidu answers and reports, as far as it is read.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::id::UserId;
+use crate::domain::time::Timestamp;
+use crate::sfu::ParticipantOnNode;
+
+#[derive(Deserialize)]
+pub(super) struct ListOf<T> {
+    pub(super) content: Vec<T>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Session {
+    pub(super) id: String,
+    pub(super) connections: ListOf<Connection>,
+}
+
+impl Session {
+    pub(super) fn participants(&self) -> u32 {
+        let present = self.connections.content.iter();
+        let count = present.filter(|connection| connection.is_active()).count();
+        u32::try_from(count).unwrap_or(u32::MAX)
+    }
+}
+
+/// A connection: pending until its token is used, active while its user is connected.
+#[derive(Deserialize)]
+pub(super) struct Connection {
+    pub(super) id: String,
+    status: String,
+    #[serde(rename = "activeAt")]
+    active_at: Option<i64>,
+    #[serde(rename = "serverData")]
+    server_data: Option<String>,
+    publishers: Option<Vec<Publisher>>,
+}
+
+#[derive(Deserialize)]
+struct Publisher {
+    #[serde(rename = "mediaOptions")]
+    media_options: Option<MediaOptions>,
+}
+
+#[derive(Deserialize)]
+struct MediaOptions {
+    #[serde(rename = "hasAudio", default)]
+    has_audio: bool,
+    #[serde(rename = "hasVideo", default)]
+    has_video: bool,
+    #[serde(rename = "audioActive")]
+    audio_active: Option<bool>,
+    #[serde(rename = "videoActive")]
+    video_active: Option<bool>,
+}
+
+/// A new connection. Its token is a credential.
+#[derive(Deserialize)]
+pub(super) struct NewConnection {
+    pub(super) token: String,
+}
+
+/// What the driver attaches to a connection. A connection has no identity of its own.
+#[derive(Serialize, Deserialize)]
+pub(super) struct ServerData {
+    pub(super) user_id: String,
+    pub(super) sequence: i64,
+}
+
+impl ServerData {
+    pub(super) fn read(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok()
+    }
+}
+
+impl Connection {
+    pub(super) fn is_active(&self) -> bool {
+        self.status == "active"
+    }
+
+    fn server_data(&self) -> Option<ServerData> {
+        ServerData::read(self.server_data.as_deref()?)
+    }
+
+    pub(super) fn is_of(&self, user_id: &UserId) -> bool {
+        self.server_data()
+            .is_some_and(|data| data.user_id == user_id.as_str())
+    }
+
+    fn publishes(&self, what: impl Fn(&MediaOptions) -> bool) -> bool {
+        let publishers = self.publishers.iter().flatten();
+        publishers
+            .filter_map(|publisher| publisher.media_options.as_ref())
+            .any(what)
+    }
+
+    /// A connection that the service did not make has no user: its id stands for one, which nobody has.
+    pub(super) fn into_plain(self) -> ParticipantOnNode {
+        let data = self.server_data();
+        ParticipantOnNode {
+            publishes_audio: self
+                .publishes(|options| options.has_audio && options.audio_active.unwrap_or(true)),
+            publishes_video: self
+                .publishes(|options| options.has_video && options.video_active.unwrap_or(true)),
+            join_time: self.active_at.map(Timestamp::from_millis),
+            sequence: data.as_ref().map(|data| data.sequence),
+            user_id: UserId::from_stored(data.map_or(self.id, |data| data.user_id)),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct WebhookBody {
+    pub(super) event: String,
+    #[serde(rename = "sessionId", default)]
+    pub(super) session_id: String,
+    #[serde(rename = "serverData")]
+    pub(super) server_data: Option<String>,
+    #[serde(rename = "connectionId", default)]
+    pub(super) connection_id: String,
+}
