@@ -124,7 +124,7 @@ impl Service {
             watches_max,
         );
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let nodes = Arc::new(Nodes::new(config.rotation.clone()));
+        let nodes = Arc::new(Nodes::new(config.nodes.clone(), config.node_health));
         let app_parts = app::Parts {
             stores: stores.clone(),
             bus: Arc::new(LocalBus::default()),

@@ -20,7 +20,7 @@ pub use access::StoreWaitConfig;
 pub use changes::ContentionConfig;
 pub use events::{EventStream, Events, WatchConfig};
 pub use joins::{IssuedJoin, JoinRequest};
-pub use nodes::Nodes;
+pub use nodes::{NodeBook, NodeOperations, NodeStatus, NodeView, Nodes};
 pub use participants::Participants;
 pub use sessions::{Created, EndingConfig, SessionKey, Sessions};
 pub use signalling::{Signalling, SignallingTimes};
@@ -81,6 +81,8 @@ pub struct App {
     pub upkeep: Arc<Upkeep>,
     /// The SFU nodes.
     pub nodes: Arc<Nodes>,
+    /// What operators do with the SFU nodes.
+    pub node_operations: Arc<NodeOperations>,
     /// Background tasks.
     tasks: TaskTracker,
 }
@@ -157,6 +159,14 @@ impl App {
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),
         });
+        let node_operations = Arc::new(NodeOperations {
+            nodes: Arc::clone(&nodes),
+            store: stores.nodes,
+            access: Arc::clone(&access),
+            clock: Arc::clone(&clock),
+            window: config.ending.window,
+            attempts_max: config.contention.attempts_max,
+        });
         let is_shared = stores.health.is_shared();
         let followed = Arc::<Followed>::default();
         let feed = FeedReader {
@@ -200,6 +210,7 @@ impl App {
             changes,
             sessions: Arc::clone(&sessions),
             feed,
+            nodes: Arc::clone(&node_operations),
             clock,
             metrics,
             readiness,
@@ -215,6 +226,7 @@ impl App {
             signalling,
             upkeep,
             nodes,
+            node_operations,
             tasks,
         }
     }

@@ -25,7 +25,8 @@ use secrecy::SecretString;
 
 use crate::app::tickets::IceConfig;
 use crate::auth::token;
-use crate::domain::node::Rotation;
+use crate::domain::health::HealthTimes;
+use crate::domain::node::SfuNode;
 use crate::rpc::Tls;
 use addresses::Addresses;
 use env::{Env, Fault};
@@ -62,8 +63,10 @@ pub struct Config {
     pub internal_secret_previous: Option<SecretString>,
     /// Join tokens.
     pub tokens: token::Config,
-    /// The SFU nodes.
-    pub rotation: Rotation,
+    /// The SFU nodes; at least one.
+    pub nodes: Vec<SfuNode>,
+    /// When an SFU node counts as down and as up.
+    pub node_health: HealthTimes,
     /// The application's limits.
     pub app: crate::app::Config,
     /// The settings shared by all edges.
@@ -115,7 +118,8 @@ pub fn read(env: &mut Env<'_>, dev: bool) -> Option<Config> {
         previous,
     } = secrets::read(env, dev, &mut warnings);
     let tokens = tokens::read(env, dev);
-    let rotation = nodes::read(env);
+    let nodes = nodes::read(env);
+    let node_health = nodes::read_health(env);
     let retry_after = millis(env, "RETRY_AFTER_MS", 1000);
     let store_timeout = millis(env, "STORE_TIMEOUT_MS", 2000);
     let store = store::read(env, store_timeout);
@@ -146,7 +150,8 @@ pub fn read(env: &mut Env<'_>, dev: bool) -> Option<Config> {
         internal_secret_is_generated: is_generated,
         internal_secret_previous: previous,
         tokens: tokens?,
-        rotation: rotation?,
+        nodes: nodes?,
+        node_health,
         app,
         api: api?,
         rpc,

@@ -1,12 +1,15 @@
 //! The SFU nodes.
 
+use std::time::Duration;
+
 use super::env::Env;
 use super::urls::parse_url;
+use crate::domain::health::HealthTimes;
 use crate::domain::id::{ID_RULE, NodeId};
-use crate::domain::node::{Rotation, SfuNode};
+use crate::domain::node::SfuNode;
 use crate::domain::place::Driver;
 
-pub(super) fn read(env: &mut Env<'_>) -> Option<Rotation> {
+pub(super) fn read(env: &mut Env<'_>) -> Option<Vec<SfuNode>> {
     env.parse(
         "SFU_NODES",
         "sfu-1",
@@ -17,7 +20,26 @@ pub(super) fn read(env: &mut Env<'_>) -> Option<Rotation> {
     )
 }
 
-fn parse_nodes(text: &str) -> Option<Rotation> {
+pub(super) fn read_health(env: &mut Env<'_>) -> HealthTimes {
+    let mut secs =
+        |setting, default| Duration::from_secs(env.number(setting, default, 1, 24 * 3600));
+    let times = HealthTimes {
+        down_after: secs("NODE_DOWN_AFTER_SECS", 5),
+        up_after: secs("NODE_UP_AFTER_SECS", 10),
+        flap_window: secs("NODE_FLAP_WINDOW_SECS", 300),
+        up_after_max: secs("NODE_UP_AFTER_MAX_SECS", 120),
+    };
+    if times.up_after_max < times.up_after {
+        env.report_fault(
+            "NODE_UP_AFTER_MAX_SECS",
+            "must be at least NODE_UP_AFTER_SECS",
+        );
+    }
+    times
+}
+
+/// `None` if there are none, or one of them is invalid.
+fn parse_nodes(text: &str) -> Option<Vec<SfuNode>> {
     let mut nodes: Vec<SfuNode> = Vec::new();
     for entry in text
         .split(',')
@@ -25,11 +47,8 @@ fn parse_nodes(text: &str) -> Option<Rotation> {
         .filter(|entry| !entry.is_empty())
     {
         let (name, url) = entry.split_once('=').unwrap_or((entry, ""));
-        let node = SfuNode {
-            node_id: NodeId::parse(name.trim()).ok()?,
-            url: url.trim().to_owned(),
-            driver: Driver::Builtin,
-        };
+        let node_id = NodeId::parse(name.trim()).ok()?;
+        let node = SfuNode::new(node_id, url.trim().to_owned(), Driver::Builtin);
         let with_url = entry.contains('=');
         let is_valid_url = parse_url(&node.url, &["ws", "wss", "http", "https"]).is_some();
         let is_repeated = nodes.iter().any(|other| other.node_id == node.node_id);
@@ -38,7 +57,7 @@ fn parse_nodes(text: &str) -> Option<Rotation> {
         }
         nodes.push(node);
     }
-    Rotation::new(nodes)
+    (!nodes.is_empty()).then_some(nodes)
 }
 
 #[cfg(test)]
@@ -48,9 +67,9 @@ mod tests {
     #[test]
     fn nodes_are_names_or_pairs() {
         let ids = |text: &str| {
-            parse_nodes(text).map(|rotation| {
-                let nodes = rotation.nodes().iter();
+            parse_nodes(text).map(|nodes| {
                 nodes
+                    .iter()
                     .map(|node| format!("{}>{}", node.node_id, node.url))
                     .collect::<Vec<_>>()
             })

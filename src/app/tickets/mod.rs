@@ -83,7 +83,7 @@ impl Tickets {
     fn builtin_ticket(&self, place: &Place) -> Ticket {
         Ticket {
             node_id: place.node_id.clone(),
-            url: self.nodes.url(&place.node_id).to_owned(),
+            url: self.nodes.url(&place.node_id),
             media: Media::Builtin {
                 ice_servers: self.ice.servers(self.clock.now()),
                 ice_policy: self.ice.policy,

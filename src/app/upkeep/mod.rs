@@ -3,6 +3,7 @@
 mod clock;
 mod instances;
 mod liveness;
+mod nodes;
 mod overdue;
 mod store;
 
@@ -20,6 +21,7 @@ use super::access::StoreAccess;
 use super::changes::Changes;
 use super::clock::Clock;
 use super::feed::FeedReader;
+use super::nodes::NodeOperations;
 use super::sessions::{EndingConfig, Sessions};
 use crate::domain::id::SessionId;
 use crate::readiness::ReadinessState;
@@ -50,9 +52,11 @@ pub struct UpkeepConfig {
     pub grace: Duration,
     /// How far this machine's clock and the store's may differ without a warning.
     pub clock_skew_warn: Duration,
+    /// How often the operators' states of SFU nodes are read.
+    pub node_poll_interval: Duration,
 }
 
-/// Probes the store, ends overdue sessions, sweeps dead instances and reads the feed.
+/// Probes the store, ends overdue sessions, sweeps dead instances, follows the states of SFU nodes and reads the feed.
 pub struct Upkeep {
     pub(super) access: Arc<StoreAccess>,
     pub(super) instances: Arc<dyn InstanceStore>,
@@ -60,6 +64,7 @@ pub struct Upkeep {
     pub(super) changes: Arc<Changes>,
     pub(super) sessions: Arc<Sessions>,
     pub(super) feed: FeedReader,
+    pub(super) nodes: Arc<NodeOperations>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Arc<Metrics>,
     /// Set by whether the store answers.
@@ -107,6 +112,9 @@ impl Upkeep {
         });
         spawn(stop, |upkeep| {
             async move { upkeep.end_overdue_sessions_repeatedly().await }.boxed()
+        });
+        spawn(closing, |upkeep| {
+            async move { upkeep.read_node_states_repeatedly().await }.boxed()
         });
         spawn(closing, |upkeep| {
             async move { upkeep.watch_instances().await }.boxed()
