@@ -50,8 +50,14 @@ async fn a_draining_node_gets_no_new_sessions_until_it_is_activated() {
         .map(|node| (node.node_id.as_str(), node.sessions_scheduled, node.state()))
         .collect();
     let (active, draining) = (v1::SfuNodeState::Active, v1::SfuNodeState::Draining);
-    assert_eq!(seen, [("a", 3, active), ("b", 0, draining), ("c", 2, active)]);
-    assert_eq!((&*listed[0].url, &*listed[0].driver), ("wss://a.example", "builtin"));
+    assert_eq!(
+        seen,
+        [("a", 3, active), ("b", 0, draining), ("c", 2, active)]
+    );
+    assert_eq!(
+        (&*listed[0].url, &*listed[0].driver),
+        ("wss://a.example", "builtin")
+    );
     assert!(listed[0].configured && listed[0].accepts_sessions);
     let events: Vec<_> = (listed[1].events.iter())
         .map(|event| (event.sequence, &*event.r#type, &*event.actor))
@@ -65,7 +71,11 @@ async fn a_draining_node_gets_no_new_sessions_until_it_is_activated() {
     let listed = nodes.list_nodes(v1::ListNodesRequest {}).await.unwrap();
     assert_eq!(listed.into_inner().nodes[1].state(), draining);
     assert_ne!(created_on(&mut client, "appointment-6").await, "b");
-    let activated = nodes.activate_node(activate("b")).await.unwrap().into_inner();
+    let activated = nodes
+        .activate_node(activate("b"))
+        .await
+        .unwrap()
+        .into_inner();
     assert_eq!(activated.node.unwrap().state(), active);
     let mut placed = Vec::new();
     for n in 7..10 {
@@ -81,7 +91,10 @@ async fn without_a_usable_node_no_session_is_created_but_live_ones_are_found() {
     let (mut client, mut nodes) = (service.client(), service.nodes());
     created_on(&mut client, "appointment-1").await;
     nodes.drain_node(drain("only")).await.unwrap();
-    let again = client.create_session(create("appointment-1")).await.unwrap();
+    let again = client
+        .create_session(create("appointment-1"))
+        .await
+        .unwrap();
     assert!(!again.into_inner().created);
     let outcome = client.create_session(create("appointment-2")).await;
     refused(outcome, Reason::NoNodeAvailable);
@@ -116,7 +129,10 @@ async fn unknown_nodes_and_broken_requests_are_refused() {
             deadline: Some(Duration { seconds, nanos: 0 }),
             ..drain("sfu-1")
         };
-        refused(nodes.drain_node(Request::new(broken)).await, Reason::Validation);
+        refused(
+            nodes.drain_node(Request::new(broken)).await,
+            Reason::Validation,
+        );
     }
     let long = v1::DrainNodeRequest {
         reason: "x".repeat(257),

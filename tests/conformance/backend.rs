@@ -232,9 +232,7 @@ mod only_embedded {
     use video_session::domain::time::Timestamp;
     use video_session::domain::unknown::UnknownFields;
     use video_session::store::sqlite::OpenError;
-    use video_session::store::{
-        Committed, FeedCursor, Heartbeat, StoreError, StoreHealth as _,
-    };
+    use video_session::store::{Committed, FeedCursor, Heartbeat, StoreError, StoreHealth as _};
 
     #[tokio::test]
     async fn a_reopened_store_has_what_was_stored() {

@@ -1,12 +1,10 @@
 //! SFU nodes: places sessions on them, knows their states, and judges whether they answer.
 
 mod book;
-mod operations;
 #[cfg(test)]
 mod tests;
 
 pub use book::{NodeBook, NodeView};
-pub use operations::{NodeOperations, NodeStatus};
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -21,7 +21,7 @@ use super::access::StoreAccess;
 use super::changes::Changes;
 use super::clock::Clock;
 use super::feed::FeedReader;
-use super::nodes::NodeOperations;
+use super::node_operations::NodeOperations;
 use super::sessions::{EndingConfig, Sessions};
 use crate::domain::id::SessionId;
 use crate::readiness::ReadinessState;

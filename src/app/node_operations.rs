@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{NodeView, Nodes};
-use crate::app::access::StoreAccess;
-use crate::app::changes::back_off;
-use crate::app::clock::Clock;
+use super::access::StoreAccess;
+use super::changes::back_off;
+use super::clock::Clock;
+use super::nodes::{NodeView, Nodes};
 use crate::domain::access::permit_service;
 use crate::domain::actor::Actor;
 use crate::domain::error::Error;
@@ -15,6 +15,7 @@ use crate::domain::health::{HealthCause, ProbeFailure};
 use crate::domain::id::NodeId;
 use crate::domain::node::{NodeHealth, NodeUse, SfuNode};
 use crate::domain::node_record::{NodeRecord, NodeState};
+use crate::domain::place::Driver;
 use crate::domain::session::JoinWindow;
 use crate::domain::time::Timestamp;
 use crate::store::{Committed, NodeStore};
@@ -44,13 +45,13 @@ pub struct NodeStatus {
 
 /// Lists, drains and activates nodes.
 pub struct NodeOperations {
-    pub(in crate::app) nodes: Arc<Nodes>,
-    pub(in crate::app) store: Arc<dyn NodeStore>,
-    pub(in crate::app) access: Arc<StoreAccess>,
-    pub(in crate::app) clock: Arc<dyn Clock>,
+    pub(super) nodes: Arc<Nodes>,
+    pub(super) store: Arc<dyn NodeStore>,
+    pub(super) access: Arc<StoreAccess>,
+    pub(super) clock: Arc<dyn Clock>,
     /// When sessions end by themselves.
-    pub(in crate::app) window: JoinWindow,
-    pub(in crate::app) attempts_max: u32,
+    pub(super) window: JoinWindow,
+    pub(super) attempts_max: u32,
 }
 
 impl NodeOperations {
@@ -125,7 +126,7 @@ impl NodeOperations {
     ///
     /// # Errors
     /// [`Error::StoreUnavailable`]
-    pub(in crate::app) async fn read_records(&self) -> Result<(), Error> {
+    pub(super) async fn read_records(&self) -> Result<(), Error> {
         let writes = self.nodes.writes();
         let records = self.store.node_records().await;
         let records = records.map_err(|error| self.access.error(&error))?;
@@ -137,7 +138,7 @@ impl NodeOperations {
     ///
     /// # Errors
     /// [`Error::StoreUnavailable`]; the next run finds what is left.
-    pub(in crate::app) async fn record_losses(&self) -> Result<(), Error> {
+    pub(super) async fn record_losses(&self) -> Result<(), Error> {
         let book = self.nodes.book();
         for view in book.views() {
             let stored = view.record.as_ref();
@@ -256,11 +257,7 @@ fn unconfigured(node_id: NodeId) -> NodeView {
     NodeView {
         node: Arc::new(SfuNode {
             accepts_sessions: false,
-            ..SfuNode::new(
-                node_id,
-                String::new(),
-                crate::domain::place::Driver::default(),
-            )
+            ..SfuNode::new(node_id, String::new(), Driver::default())
         }),
         record: None,
         health: NodeHealth::Unknown,
