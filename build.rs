@@ -2,7 +2,7 @@
 //! methods for src/rpc/adapter.rs.
 
 use prost::Message as _;
-use prost_types::{FileDescriptorSet, MethodDescriptorProto};
+use prost_types::{FileDescriptorSet, MethodDescriptorProto, ServiceDescriptorProto};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
@@ -16,31 +16,44 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// The invocation of the adapter's macro: a line for each method.
+/// The invocations of the adapter's macro: one for each service, with a line for each method.
 fn adapter(descriptors: &FileDescriptorSet) -> String {
     let services = descriptors.file.iter().flat_map(|file| &file.service);
-    let methods = services.flat_map(|service| &service.method);
-    let (streams, unary): (Vec<_>, Vec<_>) = methods.partition(|method| method.server_streaming());
+    services.map(service).collect()
+}
+
+fn service(service: &ServiceDescriptorProto) -> String {
+    let (streams, unary): (Vec<_>, Vec<_>) = service
+        .method
+        .iter()
+        .partition(|method| method.server_streaming());
     let lines = |methods: &[&MethodDescriptorProto]| -> String {
         methods.iter().copied().map(line).collect()
     };
     format!(
-        "adapt! {{ unary {{ {} }} streams {{ {} }} }}",
+        "adapt! {{ {} in {}_server; unary {{ {} }} streams {{ {} }} }}\n",
+        service.name(),
+        snake_case(service.name()),
         lines(&unary),
         lines(&streams)
     )
 }
 
+fn snake_case(name: &str) -> String {
+    let mut snake = String::new();
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() && !snake.is_empty() {
+            snake.push('_');
+        }
+        snake.push(letter.to_ascii_lowercase());
+    }
+    snake
+}
+
 fn line(method: &MethodDescriptorProto) -> String {
     let message = |name: &str| name.rsplit('.').next().unwrap_or(name).to_owned();
     let (request, answer) = (message(method.input_type()), message(method.output_type()));
-    let mut name = String::new();
-    for letter in method.name().chars() {
-        if letter.is_ascii_uppercase() && !name.is_empty() {
-            name.push('_');
-        }
-        name.push(letter.to_ascii_lowercase());
-    }
+    let name = snake_case(method.name());
     if method.server_streaming() {
         format!("{name}({request}) -> {}Stream of {answer};", method.name())
     } else {

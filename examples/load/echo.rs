@@ -11,9 +11,7 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 use video_session::proto::v1;
-use video_session::proto::v1::video_session_service_server::{
-    VideoSessionService, VideoSessionServiceServer,
-};
+use video_session::proto::v1::video_session_service_server::VideoSessionServiceServer;
 
 use crate::Outcome;
 
@@ -90,14 +88,15 @@ impl Echo {
     }
 }
 
-/// Implements the service; see src/rpc/adapter.rs.
+/// Implements a service; see src/rpc/adapter.rs.
 macro_rules! adapt {
     (
-        unary { $($method:ident($request:ident) -> $response:ident;)+ }
+        $service:ident in $server:ident;
+        unary { $($method:ident($request:ident) -> $response:ident;)* }
         streams { $($watch:ident($watch_request:ident) -> $stream:ident of $item:ident;)* }
     ) => {
         #[tonic::async_trait]
-        impl VideoSessionService for Echo {
+        impl v1::$server::$service for Echo {
             $(
                 async fn $method(
                     &self,
@@ -105,7 +104,7 @@ macro_rules! adapt {
                 ) -> Result<Response<v1::$response>, Status> {
                     self.answer()
                 }
-            )+
+            )*
             $(
                 type $stream = Pin<Box<dyn Stream<Item = Result<v1::$item, Status>> + Send>>;
 
@@ -120,5 +119,5 @@ macro_rules! adapt {
     };
 }
 
-// build.rs invokes the macro with every method of the proto.
+// build.rs invokes the macro for every service of the proto, with all its methods.
 include!(concat!(env!("OUT_DIR"), "/adapter.rs"));

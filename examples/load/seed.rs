@@ -1,7 +1,6 @@
 //! Fills a store before the service is started on it.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
@@ -11,7 +10,6 @@ use video_session::app::clock::{Clock as _, SystemClock};
 use video_session::domain::actor::Actor;
 use video_session::domain::id::{AppointmentId, NodeId, SessionId, UserId};
 use video_session::domain::medium::MediaMode;
-use video_session::domain::node::{Rotation, SfuNode};
 use video_session::domain::participant::Admission;
 use video_session::domain::place::Driver;
 use video_session::domain::rules::create::UnplacedSession;
@@ -19,7 +17,7 @@ use video_session::domain::session::{Requested, Schedule, SessionRequest};
 use video_session::domain::time::Timestamp;
 use video_session::store::mongo::{self, MongoStore};
 use video_session::store::sqlite::{self, SqliteStore};
-use video_session::store::{Insert, Inserted, NewSession, SessionStore, StoreHealth as _};
+use video_session::store::{AtTurn, Insert, Inserted, NewSession, SessionStore, StoreHealth as _};
 
 use crate::Outcome;
 use crate::calls::{Draft, Known, doctor_id, labels};
@@ -41,11 +39,10 @@ pub(crate) async fn sqlite(data_dir: &Path, count: usize) -> Outcome<Vec<Known>>
         queue_max: CONCURRENT,
         batch_max: CONCURRENT,
     })?;
-    let rotation = rotation()?;
     let one_in = count.div_ceil(KNOWN_MAX).max(1);
     let known = stream::iter(0..count)
         .map(|n| {
-            let inserting = insert(&store, &rotation);
+            let inserting = insert(&store);
             async move {
                 let known = inserting.await?;
                 Outcome::Ok((n % one_in == 0).then_some(known))
@@ -74,7 +71,7 @@ pub(crate) async fn mongo(uri: &str, count: usize) -> Outcome<Vec<Known>> {
     };
     let options = mongo::client_options(&config).await?;
     let store = MongoStore::new(options.clone(), &config)?;
-    let first = insert(&store, &rotation()?).await?;
+    let first = insert(&store).await?;
     let client = mongodb::Client::with_options(options)?;
     let database = client
         .default_database()
@@ -119,17 +116,14 @@ fn copy(template: &Document) -> (Document, Known) {
     (document, known)
 }
 
-fn rotation() -> Outcome<Arc<Rotation>> {
-    let nodes = SFU_NODES.map(|name| SfuNode {
-        node_id: NodeId::from_stored(name.to_owned()),
-        url: String::new(),
-        driver: Driver::Builtin,
-    });
-    let rotation = Rotation::new(nodes.into()).ok_or("there are no nodes")?;
-    Ok(Arc::new(rotation))
+/// The node whose turn it is.
+fn node_at(turn: u64) -> NodeId {
+    let count = SFU_NODES.len() as u64;
+    let index = usize::try_from(turn % count).unwrap_or(0);
+    NodeId::from_stored(SFU_NODES[index].to_owned())
 }
 
-async fn insert(store: &impl SessionStore, rotation: &Arc<Rotation>) -> Outcome<Known> {
+async fn insert(store: &impl SessionStore) -> Outcome<Known> {
     let draft = Draft::new();
     let time = |secs: i64| Some(Timestamp::from_millis(secs * 1000));
     let request = SessionRequest {
@@ -145,14 +139,12 @@ async fn insert(store: &impl SessionStore, rotation: &Arc<Rotation>) -> Outcome<
         max_participants: Requested::default_of(8),
         media: Requested::default_of(MediaMode::default()),
     };
-    let rotation = Arc::clone(rotation);
     let new = NewSession::new(request.appointment_id.clone(), move |latest| {
-        let (request, rotation) = (request.clone(), Arc::clone(&rotation));
+        let request = request.clone();
         let now = SystemClock.now();
         let unplaced = UnplacedSession::new(request, latest.as_ref(), Actor::Backend, now);
-        Insert::New(Box::new(move |turn| {
-            let node = rotation.select(turn);
-            unplaced.place(node.node_id.clone(), node.driver)
+        Insert::New(AtTurn::of_every_turn(move |turn| {
+            unplaced.place(node_at(turn), Driver::Builtin)
         }))
     });
     match store.insert(new).await? {
@@ -160,6 +152,6 @@ async fn insert(store: &impl SessionStore, rotation: &Arc<Rotation>) -> Outcome<
             session_id: change.session.session_id.to_string(),
             doctor: draft.doctor,
         }),
-        Inserted::Kept(_) | Inserted::Taken => Err("a random id came twice".into()),
+        _ => Err("a random id came twice".into()),
     }
 }

@@ -1,6 +1,7 @@
 //! Collects the faults of a request.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use crate::domain::error::{Error, Violation};
 use crate::domain::id::{ID_RULE, InvalidId};
@@ -62,6 +63,20 @@ impl Faults {
         let parsed = Timestamp::from_unix(seconds, nanos);
         if parsed.is_none() {
             self.add(field, "must be a valid time from year 1 to year 9999");
+        }
+        parsed
+    }
+
+    /// Parses a time span that may be missing.
+    pub(super) fn duration(
+        &mut self,
+        field: &'static str,
+        span: Option<prost_types::Duration>,
+        max: Duration,
+    ) -> Option<Duration> {
+        let parsed = Duration::try_from(span?).ok().filter(|span| *span <= max);
+        if parsed.is_none() {
+            self.add(field, format!("must be 0 to {} s", max.as_secs()));
         }
         parsed
     }

@@ -9,6 +9,7 @@ mod events;
 mod faults;
 pub mod links;
 pub mod names;
+mod nodes;
 mod page_token;
 mod requests;
 mod service;

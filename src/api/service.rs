@@ -18,7 +18,7 @@ use crate::domain::session::Session;
 use crate::proto::v1;
 
 /// The caller: every edge has checked the internal secret.
-const BACKEND: Actor = Actor::Backend;
+pub(super) const BACKEND: Actor = Actor::Backend;
 
 /// The answers of WatchSession. The stream ends with an error, or when the caller drops it.
 pub type EventStream = Pin<Box<dyn Stream<Item = Result<v1::WatchSessionResponse, Error>> + Send>>;
@@ -26,7 +26,7 @@ pub type EventStream = Pin<Box<dyn Stream<Item = Result<v1::WatchSessionResponse
 /// The methods of the API. They take and return the messages of the proto; docs/errors.md lists their errors.
 #[derive(Clone)]
 pub struct Api {
-    app: Arc<App>,
+    pub(super) app: Arc<App>,
     config: Config,
 }
 

@@ -8,6 +8,7 @@ mod drivers;
 mod events;
 mod feed;
 mod joins;
+mod node_operations;
 mod node_tickets;
 mod nodes;
 mod participants;
@@ -24,7 +25,8 @@ pub use changes::ContentionConfig;
 pub use drivers::{Drivers, DriversByNode};
 pub use events::{EventStream, Events, WatchConfig};
 pub use joins::{IssuedJoin, JoinRequest};
-pub use nodes::Nodes;
+pub use node_operations::{NodeOperations, NodeStatus};
+pub use nodes::{NodeBook, NodeView, Nodes};
 pub use participants::Participants;
 pub use reconcile::{ReconcileConfig, Reconciled, Reconciler, WebhookRefused};
 pub use sessions::{Created, EndingConfig, SessionKey, Sessions};
@@ -96,6 +98,8 @@ pub struct App {
     pub drivers: Arc<Drivers>,
     /// Makes SFU nodes agree with the sessions.
     pub reconciler: Arc<Reconciler>,
+    /// What operators do with the SFU nodes.
+    pub node_operations: Arc<NodeOperations>,
     /// Background tasks.
     tasks: TaskTracker,
 }
@@ -186,6 +190,14 @@ impl App {
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),
         });
+        let node_operations = Arc::new(NodeOperations {
+            nodes: Arc::clone(&nodes),
+            store: stores.nodes,
+            access: Arc::clone(&access),
+            clock: Arc::clone(&clock),
+            window: config.ending.window,
+            attempts_max: config.contention.attempts_max,
+        });
         let is_shared = stores.health.is_shared();
         let followed = Arc::<Followed>::default();
         let feed = FeedReader {
@@ -232,6 +244,7 @@ impl App {
             feed,
             drivers: Arc::clone(&drivers),
             reconciler: Arc::clone(&reconciler),
+            nodes: Arc::clone(&node_operations),
             clock,
             metrics,
             readiness,
@@ -249,6 +262,7 @@ impl App {
             nodes,
             drivers,
             reconciler,
+            node_operations,
             tasks,
         }
     }

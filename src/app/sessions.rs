@@ -15,6 +15,7 @@ use crate::domain::change::Change;
 use crate::domain::error::Error;
 use crate::domain::id::{AppointmentId, SessionId};
 use crate::domain::page::SessionQuery;
+use crate::domain::placement::Wanted;
 use crate::domain::rules::create::UnplacedSession;
 use crate::domain::session::{JoinWindow, Session, SessionRequest, SessionState, SessionUpdate};
 use crate::store::{Insert, Inserted, NewSession};
@@ -63,7 +64,7 @@ impl Sessions {
     /// Returns the appointment's live session, or creates one on the next node.
     ///
     /// # Errors
-    /// [`Error::AppointmentConflict`]; [`Error::StoreUnavailable`]
+    /// [`Error::AppointmentConflict`]; [`Error::NoNodeAvailable`]; [`Error::StoreUnavailable`]
     pub async fn create(&self, actor: &Actor, request: SessionRequest) -> Result<Created, Error> {
         permit_service(actor)?;
         let created = self.create_within_budget(actor, request);
@@ -103,6 +104,7 @@ impl Sessions {
                         Err(conflict) => return Err(conflict),
                     }
                 }
+                Inserted::Refused(error) => return Err(error),
                 Inserted::Taken => tokio::time::sleep(back_off(attempt)).await,
             }
         }
@@ -253,7 +255,7 @@ impl Sessions {
             previous => {
                 let (request, actor) = (request.clone(), actor.clone());
                 let unplaced = UnplacedSession::new(request, previous.as_ref(), actor, now);
-                Insert::New(nodes.place_session(unplaced))
+                nodes.place_session(unplaced, &Wanted::default())
             }
         });
         let inserting = tokio::spawn(async move { sessions.insert(new).await });

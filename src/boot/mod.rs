@@ -133,7 +133,8 @@ impl Service {
         );
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let drivers = make_drivers(&config.nodes, config.sfu)?;
-        let nodes = Arc::new(Nodes::new(config.rotation.clone()));
+        let listed = config.nodes.iter().map(|settings| settings.node.clone());
+        let nodes = Arc::new(Nodes::new(listed.collect(), config.node_health));
         let app_parts = app::Parts {
             stores: stores.clone(),
             bus: Arc::new(LocalBus::default()),

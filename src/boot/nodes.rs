@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::app::{App, Drivers, DriversByNode};
+use crate::app::{App, Drivers, DriversByNode, Nodes};
 use crate::config::{DriverSettings, NodeSettings, NodesFile};
 use crate::domain::id::NodeId;
 use crate::sfu::bounded::{Bounded, Limits};
@@ -54,6 +54,7 @@ pub struct NodeReloader {
     file: NodesFile,
     limits: Limits,
     drivers: Arc<Drivers>,
+    nodes: Arc<Nodes>,
 }
 
 /// The file cannot be used; the nodes stay as they were.
@@ -73,6 +74,7 @@ impl NodeReloader {
             file,
             limits,
             drivers: Arc::clone(&app.drivers),
+            nodes: Arc::clone(&app.nodes),
         }
     }
 
@@ -83,7 +85,11 @@ impl NodeReloader {
     /// [`ReloadError`]
     pub fn reload(&self, lookup: &dyn Fn(&str) -> Option<String>) -> Result<(), ReloadError> {
         let nodes = self.file.read(lookup).map_err(ReloadError::Faults)?;
-        self.drivers.replace(make_drivers(&nodes, self.limits)?);
+        let drivers = make_drivers(&nodes, self.limits)?;
+        // A node that is new has its driver before it can have a session.
+        self.drivers.replace(drivers);
+        let listed = nodes.into_iter().map(|settings| settings.node);
+        self.nodes.replace(listed.collect());
         Ok(())
     }
 }

@@ -27,7 +27,7 @@ use secrecy::SecretString;
 
 use crate::app::tickets::IceConfig;
 use crate::auth::token;
-use crate::domain::node::Rotation;
+use crate::domain::health::HealthTimes;
 use crate::rpc::Tls;
 use crate::sfu::bounded::Limits;
 use addresses::Addresses;
@@ -66,14 +66,14 @@ pub struct Config {
     pub internal_secret_previous: Option<SecretString>,
     /// Join tokens.
     pub tokens: token::Config,
-    /// The SFU nodes.
-    pub rotation: Rotation,
-    /// The SFU nodes with their drivers.
+    /// The SFU nodes with their drivers; at least one.
     pub nodes: Vec<NodeSettings>,
     /// The file that lists them; `None` if SFU_NODES does.
     pub nodes_file: Option<NodesFile>,
     /// Limits of calls to SFU nodes.
     pub sfu: Limits,
+    /// When an SFU node counts as down and as up.
+    pub node_health: HealthTimes,
     /// The application's limits.
     pub app: crate::app::Config,
     /// The settings shared by all edges.
@@ -127,7 +127,7 @@ pub fn read(env: &mut Env<'_>, dev: bool) -> Option<Config> {
     let tokens = tokens::read(env, dev);
     let nodes_file = nodes::read_file_setting(env);
     let nodes = nodes::read(env, nodes_file.as_ref());
-    let rotation = nodes.as_deref().and_then(nodes::rotation);
+    let node_health = nodes::read_health(env);
     let sfu = sfu::read(env);
     let retry_after = millis(env, "RETRY_AFTER_MS", 1000);
     let store_timeout = millis(env, "STORE_TIMEOUT_MS", 2000);
@@ -159,10 +159,10 @@ pub fn read(env: &mut Env<'_>, dev: bool) -> Option<Config> {
         internal_secret_is_generated: is_generated,
         internal_secret_previous: previous,
         tokens: tokens?,
-        rotation: rotation?,
         nodes: nodes?,
         nodes_file,
         sfu,
+        node_health,
         app,
         api: api?,
         rpc,

@@ -1,10 +1,13 @@
 //! The SFU nodes.
 
+use std::time::Duration;
+
 use super::env::Env;
 use super::nodes_file::{DriverSettings, NodeSettings, NodesFile};
 use super::urls::parse_url;
+use crate::domain::health::HealthTimes;
 use crate::domain::id::{ID_RULE, NodeId};
-use crate::domain::node::{Rotation, SfuNode};
+use crate::domain::node::SfuNode;
 use crate::domain::place::Driver;
 
 /// The nodes of the file, or else of SFU_NODES. They are reported as faults of the setting that lists them.
@@ -31,10 +34,6 @@ pub(super) fn read_file_setting(env: &mut Env<'_>) -> Option<NodesFile> {
     env.optional("SFU_NODES_FILE").map(NodesFile::new)
 }
 
-pub(super) fn rotation(nodes: &[NodeSettings]) -> Option<Rotation> {
-    Rotation::new(nodes.iter().map(|settings| settings.node.clone()).collect())
-}
-
 fn read_list(env: &mut Env<'_>) -> Option<Vec<NodeSettings>> {
     env.parse(
         "SFU_NODES",
@@ -46,6 +45,25 @@ fn read_list(env: &mut Env<'_>) -> Option<Vec<NodeSettings>> {
     )
 }
 
+pub(super) fn read_health(env: &mut Env<'_>) -> HealthTimes {
+    let mut secs =
+        |setting, default| Duration::from_secs(env.number(setting, default, 1, 24 * 3600));
+    let times = HealthTimes {
+        down_after: secs("NODE_DOWN_AFTER_SECS", 5),
+        up_after: secs("NODE_UP_AFTER_SECS", 10),
+        flap_window: secs("NODE_FLAP_WINDOW_SECS", 300),
+        up_after_max: secs("NODE_UP_AFTER_MAX_SECS", 120),
+    };
+    if times.up_after_max < times.up_after {
+        env.report_fault(
+            "NODE_UP_AFTER_MAX_SECS",
+            "must be at least NODE_UP_AFTER_SECS",
+        );
+    }
+    times
+}
+
+/// `None` if there are none, or one of them is invalid.
 fn parse_nodes(text: &str) -> Option<Vec<NodeSettings>> {
     let mut nodes: Vec<NodeSettings> = Vec::new();
     for entry in text
@@ -54,11 +72,8 @@ fn parse_nodes(text: &str) -> Option<Vec<NodeSettings>> {
         .filter(|entry| !entry.is_empty())
     {
         let (name, url) = entry.split_once('=').unwrap_or((entry, ""));
-        let node = SfuNode {
-            node_id: NodeId::parse(name.trim()).ok()?,
-            url: url.trim().to_owned(),
-            driver: Driver::Builtin,
-        };
+        let node_id = NodeId::parse(name.trim()).ok()?;
+        let node = SfuNode::new(node_id, url.trim().to_owned(), Driver::Builtin);
         let with_url = entry.contains('=');
         let is_valid_url = parse_url(&node.url, &["ws", "wss", "http", "https"]).is_some();
         let is_repeated = nodes.iter().any(|other| other.node.node_id == node.node_id);

@@ -1,5 +1,6 @@
 //! Reads SFU_NODES_FILE: the SFU nodes with their drivers. docs/sfu.md describes the file.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
@@ -7,8 +8,8 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::urls::parse_url;
-use crate::domain::id::{ID_RULE, NodeId};
-use crate::domain::node::SfuNode;
+use crate::domain::id::{ID_RULE, NodeId, Region};
+use crate::domain::node::{SfuNode, WEIGHT_MAX};
 use crate::domain::place::Driver;
 use crate::sfu::{livekit, openvidu};
 
@@ -59,6 +60,14 @@ struct NodeText {
     driver: Option<String>,
     #[serde(default)]
     url: Option<String>,
+    #[serde(default)]
+    region: Option<String>,
+    #[serde(default)]
+    weight: Option<u32>,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+    #[serde(default)]
+    state: Option<String>,
     #[serde(default)]
     api_url: Option<String>,
     #[serde(default)]
@@ -188,11 +197,29 @@ fn parse_node(
         faults.add(name, fault);
     }
     let settings = driver.and_then(|driver| parse_driver(driver, &entry, name, lookup, faults));
+    let region = entry.region.as_deref().map(Region::parse).transpose();
+    if region.is_err() {
+        faults.add(name, format!("region must be {ID_RULE}"));
+    }
+    let weight = entry.weight.unwrap_or(1);
+    if !(1..=WEIGHT_MAX).contains(&weight) {
+        faults.add(name, format!("weight must be 1 to {WEIGHT_MAX}"));
+    }
+    let accepts_sessions = match entry.state.as_deref() {
+        None | Some("active") => true,
+        Some("draining") => false,
+        Some(_) => {
+            faults.add(name, "state must be active or draining");
+            false
+        }
+    };
     Some(NodeSettings {
         node: SfuNode {
-            node_id: node_id?,
-            url: entry.url.unwrap_or_default(),
-            driver: driver?,
+            region: region.ok()?,
+            weight,
+            labels: entry.labels,
+            accepts_sessions,
+            ..SfuNode::new(node_id?, entry.url.unwrap_or_default(), driver?)
         },
         driver: settings?,
     })

@@ -17,6 +17,7 @@ pub(super) fn read(env: &mut Env<'_>, store_timeout: Duration, grace: Duration) 
         lease_secs: env.number("INSTANCE_LEASE_SECS", 12, 1, 3600),
         grace,
         clock_skew_warn: millis(env, "CLOCK_SKEW_WARN_MS", 5000),
+        node_poll_interval: millis(env, "NODE_STATE_POLL_MS", 1000),
     };
     if Duration::from_secs(config.lease_secs) < 2 * config.heartbeat_interval {
         env.report_fault(

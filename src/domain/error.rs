@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use strum::{EnumDiscriminants, IntoStaticStr, VariantArray};
 
-use super::id::{NodeId, SessionId};
+use super::id::{NodeId, Region, SessionId};
 use super::role::Role;
 use super::time::Timestamp;
 
@@ -81,6 +81,13 @@ pub enum Error {
         /// The stored one.
         stored: i64,
     },
+    /// No SFU node can have the session.
+    NoNodeAvailable {
+        /// The region asked for, if any.
+        region: Option<Region>,
+    },
+    /// No SFU node has this id.
+    NodeNotFound,
     /// Other callers kept changing the session during this call.
     Contention {
         /// How long to wait before trying again.
@@ -289,6 +296,8 @@ impl Error {
             Self::SessionFull => Facts::new(Class::LimitReached, Meaning::SessionFull),
             Self::AppointmentConflict { .. } => Facts::new(Class::AlreadyExists, Meaning::Fault),
             Self::VersionMismatch { .. } => Facts::new(Class::Conflict, Meaning::Fault),
+            Self::NoNodeAvailable { .. } => Facts::new(Class::WrongState, Meaning::Fault),
+            Self::NodeNotFound => Facts::new(Class::NotFound, Meaning::Fault),
             Self::Contention { retry_after } => {
                 Facts::new(Class::Conflict, Meaning::TryAgain).retry(*retry_after)
             }
@@ -355,6 +364,12 @@ impl Error {
             ))
             .with("expected_version", expected)
             .with("stored_version", stored),
+            Self::NoNodeAvailable { region } => {
+                let region = region.as_ref().map_or("", Region::as_str);
+                Text::new("no SFU node can have the session; ListNodes says why")
+                    .with("region", region)
+            }
+            Self::NodeNotFound => Text::new("no SFU node has this id"),
             Self::Contention { .. } => {
                 Text::new("other calls keep changing the session; nothing was changed, try again")
             }
@@ -404,6 +419,8 @@ impl Error {
                 expected: 1,
                 stored: 2,
             },
+            Reason::NoNodeAvailable => Self::NoNodeAvailable { region: None },
+            Reason::NodeNotFound => Self::NodeNotFound,
             Reason::Contention => Self::Contention { retry_after },
             Reason::StoreUnavailable => Self::StoreUnavailable { retry_after },
             Reason::SfuNodeUnavailable => Self::SfuNodeUnavailable {

@@ -68,6 +68,8 @@ id_types! {
     UserId;
     /// An SFU node, as the operator names it.
     NodeId;
+    /// A region of SFU nodes, as the operator names it.
+    Region;
 }
 
 /// How many milliseconds keep their order: threads may have read the clock that far apart.

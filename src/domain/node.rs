@@ -1,7 +1,15 @@
-//! SFU nodes, and the choice of a node for a new session.
+//! SFU nodes, as the operator configured them.
 
-use super::id::NodeId;
+use strum::{EnumString, IntoStaticStr, VariantArray};
+
+use super::id::{NodeId, Region};
+use super::label::Labels;
+use super::named::named;
 use super::place::Driver;
+use super::time::Timestamp;
+
+/// The greatest weight of a node.
+pub const WEIGHT_MAX: u32 = 100;
 
 /// A media server, as the operator configured it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,71 +20,83 @@ pub struct SfuNode {
     pub url: String,
     /// Its driver.
     pub driver: Driver,
+    /// Where it is; `None` if the operator did not say.
+    pub region: Option<Region>,
+    /// Its share of new sessions, relative to the other nodes: 1 to [`WEIGHT_MAX`].
+    pub weight: u32,
+    /// The operator's notes.
+    pub labels: Labels,
+    /// Whether the configuration lets it have new sessions. An operator can also drain a node while the service runs; see
+    /// [`NodeState`](super::node_record::NodeState).
+    pub accepts_sessions: bool,
 }
 
-/// The nodes in the order of rotation. Never empty.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rotation {
-    nodes: Vec<SfuNode>,
-}
-
-impl Rotation {
-    /// A rotation over `nodes`; `None` if there are none.
-    pub fn new(nodes: Vec<SfuNode>) -> Option<Self> {
-        (!nodes.is_empty()).then_some(Self { nodes })
-    }
-
-    /// The node for a turn: turn 0 selects the first node, 1 the second, and so on, cyclically.
-    pub fn select(&self, turn: u64) -> &SfuNode {
-        let count = self.nodes.len() as u64;
-        let index = usize::try_from(turn % count).unwrap_or(0);
-        &self.nodes[index]
-    }
-
-    /// A node's address for participants; empty if the node is unknown or has none.
-    pub fn url(&self, node_id: &NodeId) -> &str {
-        self.nodes
-            .iter()
-            .find(|node| node.node_id == *node_id)
-            .map_or("", |node| node.url.as_str())
-    }
-
-    /// All nodes, in order.
-    pub fn nodes(&self) -> &[SfuNode] {
-        &self.nodes
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use std::collections::HashMap;
-
-    fn rotation(count: usize) -> Rotation {
-        let node = |n| SfuNode {
-            node_id: NodeId::from_stored(format!("sfu-{n}")),
-            url: String::new(),
-            driver: Driver::Builtin,
-        };
-        Rotation::new((0..count).map(node).collect()).expect("not empty")
-    }
-
-    proptest! {
-        #[test]
-        fn consecutive_turns_are_spread_evenly(nodes in 1usize..20, first in 0u64..u64::MAX / 2, turns in 1u64..200) {
-            let rotation = rotation(nodes);
-            let mut counts: HashMap<&NodeId, u64> = rotation.nodes().iter().map(|n| (&n.node_id, 0)).collect();
-            for turn in first..first + turns {
-                *counts.get_mut(&rotation.select(turn).node_id).expect("known") += 1;
-            }
-            let (least, most) = (counts.values().min(), counts.values().max());
-            prop_assert!(most.unwrap() - least.unwrap() <= 1);
+impl SfuNode {
+    /// A node without a region, with the weight of most nodes.
+    pub fn new(node_id: NodeId, url: String, driver: Driver) -> Self {
+        Self {
+            node_id,
+            url,
+            driver,
+            region: None,
+            weight: 1,
+            labels: Labels::new(),
+            accepts_sessions: true,
         }
     }
+}
 
-    #[test]
-    fn an_empty_rotation_cannot_be_made() {
-        assert_eq!(Rotation::new(Vec::new()), None);
+/// What a node's driver can do for a session.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Media passes through the node: more than two participants who publish.
+    pub carries_media: bool,
+    /// Media can be encrypted from browser to browser.
+    pub encrypts_end_to_end: bool,
+}
+
+/// What is on a node: its sessions that have not ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeUse {
+    /// The node, which the configuration may no longer have.
+    pub node_id: NodeId,
+    /// Sessions to which a participant has connected.
+    pub sessions_live: u64,
+    /// Sessions to which none has connected yet.
+    pub sessions_scheduled: u64,
+    /// Connected participants.
+    pub participants: u64,
+    /// The latest scheduled end.
+    pub last_scheduled_end: Option<Timestamp>,
+    /// Sessions without a scheduled end.
+    pub sessions_without_end: u64,
+}
+
+/// Whether a node answers.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, IntoStaticStr, EnumString, VariantArray,
+)]
+#[strum(serialize_all = "kebab-case")]
+pub enum NodeHealth {
+    /// This instance has not probed it yet, or its driver needs no probes.
+    #[default]
+    Unknown,
+    /// It answers.
+    Up,
+    /// It does not answer this instance, but perhaps others.
+    Unreachable,
+    /// It answers no live instance.
+    Lost,
+}
+
+named!(NodeHealth);
+
+impl NodeHealth {
+    /// Whether new sessions may be placed on such a node.
+    pub fn is_usable(self) -> bool {
+        match self {
+            Self::Unknown | Self::Up => true,
+            Self::Unreachable | Self::Lost => false,
+        }
     }
 }

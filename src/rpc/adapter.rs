@@ -1,4 +1,4 @@
-//! VideoSessionService over gRPC: passes messages to [`Api`] and converts errors to statuses.
+//! The services of the API over gRPC: passes messages to [`Api`] and converts errors to statuses.
 
 use std::pin::Pin;
 
@@ -8,18 +8,19 @@ use tonic::{Request, Response, Status};
 use super::status::status;
 use crate::api::Api;
 use crate::proto::v1;
-use crate::proto::v1::video_session_service_server::VideoSessionService;
 
+#[derive(Clone)]
 pub(super) struct Adapter(pub(super) Api);
 
-/// Implements the service: `unary` are methods with one answer each, `streams` those with a stream of answers.
+/// Implements a service: `unary` are methods with one answer each, `streams` those with a stream of answers.
 macro_rules! adapt {
     (
-        unary { $($method:ident($request:ident) -> $response:ident;)+ }
+        $service:ident in $server:ident;
+        unary { $($method:ident($request:ident) -> $response:ident;)* }
         streams { $($watch:ident($watch_request:ident) -> $stream:ident of $item:ident;)* }
     ) => {
         #[tonic::async_trait]
-        impl VideoSessionService for Adapter {
+        impl v1::$server::$service for Adapter {
             $(
                 async fn $method(
                     &self,
@@ -28,7 +29,7 @@ macro_rules! adapt {
                     let answer = self.0.$method(request.into_inner()).await;
                     answer.map(Response::new).map_err(status)
                 }
-            )+
+            )*
             $(
                 type $stream = Pin<Box<dyn Stream<Item = Result<v1::$item, Status>> + Send>>;
 
@@ -44,5 +45,5 @@ macro_rules! adapt {
     };
 }
 
-// build.rs invokes the macro with every method of the proto.
+// build.rs invokes the macro for every service of the proto, with all its methods.
 include!(concat!(env!("OUT_DIR"), "/adapter.rs"));

@@ -1,4 +1,4 @@
-//! grpc.health.v1. `""` is liveness and depends on nothing; the API's service is readiness.
+//! grpc.health.v1. `""` is liveness and depends on nothing; the API's services are readiness.
 //!
 //! Uses only the wire types of tonic-health. Its implementation answers Watch on an unknown service with an error instead of
 //! the protocol's SERVICE_UNKNOWN, and delays the shutdown while a client watches.
@@ -13,8 +13,8 @@ use tonic::{Request, Response, Status};
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse, health_server};
 
-use super::SERVICE_NAME;
 use super::status::status;
+use super::{NODE_SERVICE_NAME, SERVICE_NAME};
 use crate::domain::error::Error;
 use crate::readiness::{Readiness, ReadinessState};
 
@@ -50,8 +50,12 @@ impl Health {
 
 fn serving_status(service: &str, readiness: Readiness) -> ServingStatus {
     match (service, readiness) {
-        (LIVENESS, _) | (SERVICE_NAME, Readiness::Ready) => ServingStatus::Serving,
-        (SERVICE_NAME, Readiness::NotReady | Readiness::Draining) => ServingStatus::NotServing,
+        (LIVENESS, _) | (SERVICE_NAME | NODE_SERVICE_NAME, Readiness::Ready) => {
+            ServingStatus::Serving
+        }
+        (SERVICE_NAME | NODE_SERVICE_NAME, Readiness::NotReady | Readiness::Draining) => {
+            ServingStatus::NotServing
+        }
         _ => ServingStatus::ServiceUnknown,
     }
 }

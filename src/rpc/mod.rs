@@ -32,13 +32,16 @@ use tonic_health::pb::health_server::HealthServer;
 use crate::api::Api;
 use crate::auth::secret::InternalSecrets;
 use crate::proto;
+use crate::proto::v1::sfu_node_service_server::SfuNodeServiceServer;
 use crate::proto::v1::video_session_service_server::VideoSessionServiceServer;
 use crate::telemetry::metrics::Metrics;
 use adapter::Adapter;
 use middleware::Around;
 
-/// The full name of the API's service; its health is the service's readiness.
+/// The full name of the API's main service; its health is the instance's readiness.
 pub const SERVICE_NAME: &str = "videosession.v1.VideoSessionService";
+/// The full name of the operators' service; its health is the instance's readiness, too.
+pub const NODE_SERVICE_NAME: &str = "videosession.v1.SfuNodeService";
 
 /// The longest name of a service, with room to spare.
 const HEALTH_MESSAGE_BYTES_MAX: usize = 1024;
@@ -118,9 +121,14 @@ pub async fn serve(
         health,
         metrics,
     } = parts;
-    let sessions = VideoSessionServiceServer::new(Adapter(api))
+    let adapter = Adapter(api);
+    let sessions = VideoSessionServiceServer::new(adapter.clone())
         .max_decoding_message_size(config.message_bytes_max);
-    let mut routes = Routes::new(sessions).add_service(health_server(health));
+    let nodes =
+        SfuNodeServiceServer::new(adapter).max_decoding_message_size(config.message_bytes_max);
+    let mut routes = Routes::new(sessions)
+        .add_service(nodes)
+        .add_service(health_server(health));
     if config.reflection {
         routes = add_reflection(routes, config.message_bytes_max)?;
     }

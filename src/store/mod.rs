@@ -5,6 +5,7 @@ mod feed;
 mod health;
 mod instance;
 pub mod mongo;
+mod node;
 pub mod observed;
 mod record;
 mod session;
@@ -15,7 +16,8 @@ use std::sync::Arc;
 pub use error::StoreError;
 pub use feed::{EventFeed, FeedCursor, FeedError, FeedEvent, FeedPage, UnreadableEvent};
 pub use health::StoreHealth;
-pub use instance::InstanceStore;
+pub use instance::{Heartbeat, InstanceStore};
+pub use node::{NODE_RECORDS_MAX, NodeStore};
 pub use session::{
     AtTurn, Committed, Insert, Inserted, ListedSession, NewSession, SessionStore, UnreadableSession,
 };
@@ -27,6 +29,8 @@ pub struct Stores {
     pub sessions: Arc<dyn SessionStore>,
     /// The instances that share the store.
     pub instances: Arc<dyn InstanceStore>,
+    /// The SFU nodes.
+    pub nodes: Arc<dyn NodeStore>,
     /// The events of all sessions.
     pub feed: Arc<dyn EventFeed>,
     /// The store as a whole.
@@ -37,11 +41,12 @@ impl Stores {
     /// The ports of a store that has all of them.
     pub fn of<S>(store: Arc<S>) -> Self
     where
-        S: SessionStore + InstanceStore + EventFeed + StoreHealth + 'static,
+        S: SessionStore + InstanceStore + NodeStore + EventFeed + StoreHealth + 'static,
     {
         Self {
             sessions: Arc::clone(&store) as Arc<dyn SessionStore>,
             instances: Arc::clone(&store) as Arc<dyn InstanceStore>,
+            nodes: Arc::clone(&store) as Arc<dyn NodeStore>,
             feed: Arc::clone(&store) as Arc<dyn EventFeed>,
             health: store,
         }

@@ -7,12 +7,14 @@ use std::time::Instant;
 use async_trait::async_trait;
 
 use super::{
-    Committed, EventFeed, FeedCursor, FeedError, FeedPage, Inserted, InstanceStore, ListedSession,
-    NewSession, SessionStore, StoreError, StoreHealth, Stores,
+    Committed, EventFeed, FeedCursor, FeedError, FeedPage, Heartbeat, Inserted, InstanceStore,
+    ListedSession, NewSession, NodeStore, SessionStore, StoreError, StoreHealth, Stores,
 };
 use crate::domain::change::Change;
 use crate::domain::event::Event;
 use crate::domain::id::{AppointmentId, SessionId};
+use crate::domain::node::NodeUse;
+use crate::domain::node_record::NodeRecord;
 use crate::domain::page::SessionQuery;
 use crate::domain::session::{Session, SessionState};
 use crate::domain::time::Timestamp;
@@ -145,15 +147,12 @@ impl SessionStore for ObservedStore {
 
 #[async_trait]
 impl InstanceStore for ObservedStore {
-    async fn write_heartbeat(&self, instance_id: &str, heartbeat: i64) -> Result<(), StoreError> {
-        self.observe(
-            "beat",
-            self.inner.instances.write_heartbeat(instance_id, heartbeat),
-        )
-        .await
+    async fn write_heartbeat(&self, heartbeat: &Heartbeat) -> Result<(), StoreError> {
+        self.observe("beat", self.inner.instances.write_heartbeat(heartbeat))
+            .await
     }
 
-    async fn heartbeats(&self, limit: usize) -> Result<Vec<(String, i64)>, StoreError> {
+    async fn heartbeats(&self, limit: usize) -> Result<Vec<Heartbeat>, StoreError> {
         self.observe("instances", self.inner.instances.heartbeats(limit))
             .await
     }
@@ -176,6 +175,24 @@ impl InstanceStore for ObservedStore {
             self.inner.instances.remove_instance(instance_id),
         )
         .await
+    }
+}
+
+#[async_trait]
+impl NodeStore for ObservedStore {
+    async fn node_records(&self) -> Result<Vec<NodeRecord>, StoreError> {
+        self.observe("node_records", self.inner.nodes.node_records())
+            .await
+    }
+
+    async fn node_uses(&self) -> Result<Vec<NodeUse>, StoreError> {
+        self.observe("node_uses", self.inner.nodes.node_uses())
+            .await
+    }
+
+    async fn save_node(&self, record: &NodeRecord) -> Result<Committed, StoreError> {
+        self.observe("save_node", self.inner.nodes.save_node(record))
+            .await
     }
 }
 

@@ -7,15 +7,51 @@ use async_trait::async_trait;
 
 use super::StoreError;
 use crate::domain::change::Change;
+use crate::domain::error::Error;
 use crate::domain::event::Event;
 use crate::domain::id::{AppointmentId, SessionId};
 use crate::domain::page::SessionQuery;
 use crate::domain::session::{Session, SessionState};
 use crate::domain::time::Timestamp;
 
-/// A session for a turn, at version 1, and its first event. Turns count up from 0 and are unique; a store does not know their
-/// purpose.
-pub type AtTurn = Box<dyn FnOnce(u64) -> Change + Send>;
+/// A session for a turn. Turns count up from 0 and are unique within their rotation; a store does not know their purpose.
+pub struct AtTurn {
+    /// The rotation that counts the turn. Its name is stored; the default rotation's is empty.
+    pub rotation: String,
+    usable_turn: Box<dyn Fn(u64) -> u64 + Send + Sync>,
+    change: Box<dyn FnOnce(u64) -> Change + Send + Sync>,
+}
+
+impl AtTurn {
+    /// `usable_turn` returns the first turn from another on that the session can take; the turns before it are passed over.
+    /// `change` returns the session for such a turn, at version 1, and its first event.
+    pub fn new(
+        rotation: String,
+        usable_turn: impl Fn(u64) -> u64 + Send + Sync + 'static,
+        change: impl FnOnce(u64) -> Change + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            rotation,
+            usable_turn: Box::new(usable_turn),
+            change: Box::new(change),
+        }
+    }
+
+    /// A session that can take every turn of the default rotation.
+    pub fn of_every_turn(change: impl FnOnce(u64) -> Change + Send + Sync + 'static) -> Self {
+        Self::new(String::new(), |turn| turn, change)
+    }
+
+    /// The first turn from `turn` on that the session can take.
+    pub fn usable_turn(&self, turn: u64) -> u64 {
+        (self.usable_turn)(turn)
+    }
+
+    /// The session for a turn that it can take.
+    pub fn change(self, turn: u64) -> Change {
+        (self.change)(turn)
+    }
+}
 
 /// A session to store for an appointment. It depends on the appointment's latest session, and on the turn that the store assigns.
 #[derive(Clone)]
@@ -31,6 +67,8 @@ pub enum Insert {
     New(AtTurn),
     /// Stores nothing: no session may follow this latest one.
     Keep(Box<Session>),
+    /// Stores nothing: the new session is refused.
+    Refuse(Error),
 }
 
 type Decide = dyn Fn(Option<Session>) -> Insert + Send + Sync;
@@ -72,6 +110,8 @@ pub enum Inserted {
     Stored(Box<Change>),
     /// No session may follow the appointment's latest one, which is returned; nothing was stored.
     Kept(Box<Session>),
+    /// The new session was refused; nothing was stored.
+    Refused(Error),
     /// Another session took this incarnation of the appointment first; nothing was stored.
     Taken,
 }
@@ -100,9 +140,9 @@ pub trait SessionStore: Send + Sync {
         appointment_id: &AppointmentId,
     ) -> Result<Option<Session>, StoreError>;
 
-    /// Reads the appointment's latest session. If a new one may follow it, takes the next turn, which all instances share, and
-    /// stores the new session and its first event, unless the appointment already has that incarnation. One write; the turn is
-    /// only used up with the session if the store supports that.
+    /// Reads the appointment's latest session. If a new one may follow it, takes the next turn of its rotation that it can take,
+    /// and stores the new session and its first event, unless the appointment already has that incarnation. All instances share
+    /// the turns; each is taken once. One write; the turn is only used up with the session if the store supports that.
     async fn insert(&self, new: NewSession) -> Result<Inserted, StoreError>;
 
     /// Stores a session's next version and its events in one atomic write, only over the version before it.

@@ -26,6 +26,7 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 use video_session::api::error::{CallError, CallFault, ErrorDescription};
 use video_session::domain::error::{Error, Reason};
 use video_session::proto::v1;
+use video_session::proto::v1::sfu_node_service_client::SfuNodeServiceClient;
 use video_session::proto::v1::video_session_service_client::VideoSessionServiceClient;
 use video_session::rpc::{SERVICE_NAME, code_of};
 
@@ -35,6 +36,7 @@ pub(crate) const JWT_SECRET: &str = "jwt-secret-of-the-tests-0123456789abcdef";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) type Client = VideoSessionServiceClient<InterceptedService<Channel, Secret>>;
+pub(crate) type NodeClient = SfuNodeServiceClient<InterceptedService<Channel, Secret>>;
 
 /// Shows a secret with every call.
 #[derive(Clone)]
@@ -273,6 +275,10 @@ impl Service {
 
     pub(crate) fn client_with(&self, secret: &str) -> Client {
         VideoSessionServiceClient::with_interceptor(self.channel(), Secret::new(secret))
+    }
+
+    pub(crate) fn nodes(&self) -> NodeClient {
+        SfuNodeServiceClient::with_interceptor(self.channel(), Secret::new(SECRET))
     }
 
     pub(crate) fn health_client(&self) -> HealthClient<Channel> {

@@ -5,7 +5,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 use video_session::proto::v1::video_session_service_client::VideoSessionServiceClient;
-use video_session::rpc::SERVICE_NAME;
+use video_session::rpc::{NODE_SERVICE_NAME, SERVICE_NAME};
 
 use crate::harness::{Setup, channel, create, patiently};
 
@@ -19,7 +19,7 @@ fn about(service: &str) -> HealthCheckRequest {
 async fn liveness_and_readiness_are_served() {
     let service = Setup::new().start().await;
     let mut health = service.health_client();
-    for name in ["", SERVICE_NAME] {
+    for name in ["", SERVICE_NAME, NODE_SERVICE_NAME] {
         let answer = health.check(about(name)).await.unwrap().into_inner();
         assert_eq!(answer.status(), ServingStatus::Serving);
     }
@@ -40,6 +40,7 @@ async fn a_watch_begins_with_what_is() {
     for (name, expected) in [
         ("", ServingStatus::Serving),
         (SERVICE_NAME, ServingStatus::Serving),
+        (NODE_SERVICE_NAME, ServingStatus::Serving),
         ("unknown", ServingStatus::ServiceUnknown),
     ] {
         let watch = service.health_client().watch(about(name)).await;

@@ -15,6 +15,7 @@ mod harness;
 mod health;
 mod lifecycle;
 mod methods;
+mod nodes;
 mod secrecy;
 mod sessions;
 mod telemetry;

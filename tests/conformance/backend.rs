@@ -109,6 +109,59 @@ impl Backend {
         }
     }
 
+    /// Writes a heartbeat as a version did that observed no nodes.
+    pub(crate) async fn write_former_heartbeat(&self, instance_id: &str, number: i64) {
+        match &self.raw {
+            Raw::Embedded(dir) => {
+                let sql = "INSERT INTO instances (instance_id, expires_ms) VALUES (?1, ?2)";
+                let changed = database(dir).execute(sql, params![instance_id, number]);
+                assert_eq!(changed.unwrap(), 1);
+            }
+            Raw::Mongo(database) => {
+                let instances = database.collection::<Document>("instances");
+                let document = doc! {"_id": instance_id, "expires_ms": number};
+                instances.insert_one(document).await.unwrap();
+            }
+        }
+    }
+
+    /// Sets a field of a node's record behind the store's back.
+    pub(crate) async fn set_node_field(&self, node_id: &str, field: &str, value: Value) {
+        match &self.raw {
+            Raw::Embedded(dir) => {
+                let sql = "UPDATE nodes SET body = json_set(body, ?2, json(?3)) WHERE node_id = ?1";
+                let values = params![node_id, json_path(field), value.to_string()];
+                assert_eq!(database(dir).execute(sql, values).unwrap(), 1);
+            }
+            Raw::Mongo(database) => {
+                let set = doc! {"$set": {field: serialize_to_bson(&value).unwrap()}};
+                let nodes = database.collection::<Document>("nodes");
+                let outcome = nodes.update_one(doc! {"_id": node_id}, set).await.unwrap();
+                assert_eq!(outcome.matched_count, 1);
+            }
+        }
+    }
+
+    /// A field of a node's record as it is stored.
+    pub(crate) async fn node_field(&self, node_id: &str, field: &str) -> Option<Value> {
+        match &self.raw {
+            Raw::Embedded(dir) => {
+                let sql = "SELECT body -> ?2 FROM nodes WHERE node_id = ?1";
+                let values = params![node_id, json_path(field)];
+                let found: Option<String> = database(dir)
+                    .query_row(sql, values, |row| row.get(0))
+                    .unwrap();
+                found.map(|text| serde_json::from_str(&text).unwrap())
+            }
+            Raw::Mongo(database) => {
+                let nodes = database.collection::<Document>("nodes");
+                let document = nodes.find_one(doc! {"_id": node_id}).await.unwrap()?;
+                let value: Value = deserialize_from_bson(Bson::Document(document)).unwrap();
+                value.get(field).cloned()
+            }
+        }
+    }
+
     /// Both handles in turn.
     pub(crate) fn handle(&self, n: usize) -> &Arc<dyn SessionStore> {
         if n.is_multiple_of(2) {
@@ -179,7 +232,7 @@ mod only_embedded {
     use video_session::domain::time::Timestamp;
     use video_session::domain::unknown::UnknownFields;
     use video_session::store::sqlite::OpenError;
-    use video_session::store::{Committed, FeedCursor, StoreError, StoreHealth as _};
+    use video_session::store::{Committed, FeedCursor, Heartbeat, StoreError, StoreHealth as _};
 
     #[tokio::test]
     async fn a_reopened_store_has_what_was_stored() {
@@ -372,6 +425,37 @@ mod only_embedded {
         let mut reader = Reader::from(&stores, &now, 10);
         reader.read_to_end().await;
         assert_eq!(reader.events_of(&live), change.events);
+    }
+
+    /// A file as the version before the states of nodes wrote it.
+    const SCHEMA_3: &str = include_str!("../fixtures/schema_3.sql");
+
+    #[tokio::test]
+    async fn a_file_of_the_third_schema_is_brought_up_to_date() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = rusqlite::Connection::open(dir.path().join("video-session.db")).unwrap();
+        db.execute_batch(SCHEMA_3).unwrap();
+        drop(db);
+        // The second time, there is nothing left to do.
+        for _ in 0..2 {
+            let stores = Stores::of(Arc::new(open(dir.path())));
+            let mut reader = Reader::from(&stores, &FeedCursor::start(), 2);
+            reader.read_to_end().await;
+            let live = SessionId::from_stored("sess_0192a0b1c2d37e4f8a5b6c7d8e9f0a1b".to_owned());
+            assert_eq!(reader.events_of(&live).len(), 4);
+            let heartbeats = stores.instances.heartbeats(10).await.unwrap();
+            assert_eq!(heartbeats, [Heartbeat::new("one", 7)]);
+            assert_eq!(stores.nodes.node_records().await.unwrap(), []);
+            let uses = stores.nodes.node_uses().await.unwrap();
+            assert_eq!(uses.len(), 1, "the ended one is on none");
+            let on_node = &uses[0];
+            assert_eq!((on_node.sessions_live, on_node.participants), (1, 1));
+            stores.health.close().await;
+        }
+        let stores = Stores::of(Arc::new(open(dir.path())));
+        let change = insert(stores.sessions.as_ref(), "appt-3").await;
+        let node_id = change.session.place.node_id;
+        assert_eq!(node_id.as_str(), "sfu-3", "the rotation goes on");
     }
 
     #[tokio::test]

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use video_session::domain::id::SessionId;
+use video_session::domain::id::{NodeId, SessionId};
 use video_session::domain::role::Role;
 use video_session::domain::session::Session;
-use video_session::store::Stores;
+use video_session::store::{Heartbeat, Stores};
 
 use crate::backend::Backend;
 use crate::presence::{connect_participant, disconnect_participant};
@@ -28,39 +28,44 @@ pub(crate) fn ids<const N: usize>(sessions: [&Session; N]) -> BTreeSet<SessionId
     sessions.map(|session| session.session_id.clone()).into()
 }
 
+fn heartbeat(instance: &str, number: i64, lost_nodes: Option<&[&str]>) -> Heartbeat {
+    let id = |id: &&str| NodeId::from_stored((*id).to_owned());
+    Heartbeat {
+        instance_id: instance.to_owned(),
+        number,
+        lost_nodes: lost_nodes.map(|ids| ids.iter().map(id).collect()),
+    }
+}
+
 pub(crate) async fn an_instance_has_its_last_heartbeat(backend: &Backend) {
-    let store = &backend.stores.instances;
+    let (store, other) = (&backend.stores.instances, &backend.others.instances);
     let heartbeats = async |limit| backend.others.instances.heartbeats(limit).await.unwrap();
-    let heartbeat = |instance: &str, heartbeat: i64| (instance.to_owned(), heartbeat);
     assert_eq!(heartbeats(10).await, []);
-    store.write_heartbeat("two", 2000).await.unwrap();
-    backend
-        .others
-        .instances
-        .write_heartbeat("one", i64::MAX)
-        .await
-        .unwrap();
-    assert_eq!(
-        heartbeats(10).await,
-        [heartbeat("one", i64::MAX), heartbeat("two", 2000)]
-    );
-    // Whether it is greater or not.
-    store.write_heartbeat("one", -5).await.unwrap();
-    store.write_heartbeat("two", 2001).await.unwrap();
-    assert_eq!(
-        heartbeats(10).await,
-        [heartbeat("one", -5), heartbeat("two", 2001)]
-    );
-    assert_eq!(heartbeats(1).await, [heartbeat("one", -5)]);
+    let two = heartbeat("two", 2000, Some(&[]));
+    store.write_heartbeat(&two).await.unwrap();
+    let one = heartbeat("one", i64::MAX, Some(&["sfu-1", "sfu-2"]));
+    other.write_heartbeat(&one).await.unwrap();
+    assert_eq!(heartbeats(10).await, [one, two]);
+    // Whether it is greater or not, and whether the instance observes nodes or not.
+    let one = heartbeat("one", -5, None);
+    let two = heartbeat("two", 2001, Some(&["sfu-2"]));
+    store.write_heartbeat(&one).await.unwrap();
+    store.write_heartbeat(&two).await.unwrap();
+    assert_eq!(heartbeats(10).await, [one.clone(), two]);
+    assert_eq!(heartbeats(1).await, std::slice::from_ref(&one));
     store.remove_instance("two").await.unwrap();
     store.remove_instance("two").await.unwrap();
     store.remove_instance("nobody").await.unwrap();
-    assert_eq!(heartbeats(10).await, [heartbeat("one", -5)]);
-    store.write_heartbeat("two", 1).await.unwrap();
-    assert_eq!(
-        heartbeats(10).await,
-        [heartbeat("one", -5), heartbeat("two", 1)]
-    );
+    assert_eq!(heartbeats(10).await, std::slice::from_ref(&one));
+    let two = heartbeat("two", 1, Some(&[]));
+    store.write_heartbeat(&two).await.unwrap();
+    assert_eq!(heartbeats(10).await, [one, two]);
+}
+
+pub(crate) async fn a_former_version_has_no_say_about_nodes(backend: &Backend) {
+    backend.write_former_heartbeat("former", 7).await;
+    let found = backend.stores.instances.heartbeats(10).await.unwrap();
+    assert_eq!(found, [heartbeat("former", 7, None)]);
 }
 
 pub(crate) async fn sessions_are_found_by_instance(backend: &Backend) {

@@ -16,6 +16,7 @@ mod instances;
 mod list;
 mod mongo;
 mod mongo_feed;
+mod nodes;
 mod presence;
 mod round_trips;
 mod sample;
@@ -82,6 +83,9 @@ suite! {
     turns::turns_continue_through_any_handle,
     turns::concurrent_inserts_take_one_turn_each,
     turns::every_list_of_nodes_is_served_by_the_same_turns,
+    turns::each_rotation_has_its_own_turns,
+    turns::unusable_turns_are_passed_over,
+    turns::a_refused_insert_stores_nothing,
     list::every_combination_of_filters_finds_its_sessions,
     list::pages_follow_each_other_without_gap_or_overlap,
     list::time_bounds_are_exclusive,
@@ -103,7 +107,15 @@ suite! {
     presence::every_kind_actor_role_and_cause_reads_back,
     presence::a_change_of_many_events_is_one_write,
     instances::an_instance_has_its_last_heartbeat,
+    instances::a_former_version_has_no_say_about_nodes,
     instances::sessions_are_found_by_instance,
+    nodes::a_node_reads_back_as_it_was_stored,
+    nodes::a_save_over_another_version_stores_nothing,
+    nodes::one_of_racing_saves_is_stored,
+    nodes::a_node_keeps_its_newest_events,
+    nodes::fields_of_another_version_of_a_node_survive,
+    nodes::what_is_on_a_node_is_counted,
+    nodes::a_session_that_moves_is_found_on_its_new_node,
     presence::overdue_sessions_are_found,
     presence::one_who_waits_is_let_in,
     unreadable::an_unreadable_session_is_named,

@@ -14,6 +14,7 @@ use video_session::app::{
 use video_session::auth::token::{self, KeySource, Tokens};
 use video_session::bus::local::LocalBus;
 use video_session::domain::actor::Actor;
+use video_session::domain::health::HealthTimes;
 use video_session::domain::role::Role;
 use video_session::domain::session::{JoinWindow, SessionUpdate};
 use video_session::readiness::ReadinessState;
@@ -22,7 +23,7 @@ use video_session::store::{StoreHealth as _, Stores};
 use video_session::telemetry::metrics::Metrics;
 
 use crate::mongo::servers;
-use crate::sample::{request, rotation, user};
+use crate::sample::{nodes, request, user};
 
 const BACKEND: Actor = Actor::Backend;
 
@@ -80,6 +81,7 @@ fn app(stores: Stores) -> App {
             lease_secs: 60,
             grace: long,
             clock_skew_warn: long,
+            node_poll_interval: long,
         },
     };
     let clock = Arc::new(SystemClock);
@@ -90,7 +92,13 @@ fn app(stores: Stores) -> App {
         turn_ttl_secs: 60,
         policy: IcePolicy::All,
     };
-    let nodes = Arc::new(Nodes::new(rotation(3).as_ref().clone()));
+    let times = HealthTimes {
+        down_after: long,
+        up_after: long,
+        flap_window: long,
+        up_after_max: long,
+    };
+    let nodes = Arc::new(Nodes::new(nodes(3), times));
     let parts = Parts {
         stores: Stores::of(Arc::new(ObservedStore::new(stores, Arc::clone(&metrics)))),
         bus: Arc::new(LocalBus::default()),

@@ -8,27 +8,40 @@ use video_session::domain::change::Change;
 use video_session::domain::id::{AppointmentId, NodeId, SessionId, UserId, random_id};
 use video_session::domain::label::Labels;
 use video_session::domain::medium::MediaMode;
-use video_session::domain::node::{Rotation, SfuNode};
+use video_session::domain::node::{Capabilities, NodeHealth, SfuNode};
+use video_session::domain::node_record::NodeState;
 use video_session::domain::participant::Admission;
 use video_session::domain::place::Driver;
+use video_session::domain::placement::{Candidate, Rotation, Wanted};
 use video_session::domain::role::Role;
 use video_session::domain::rules::create::UnplacedSession;
 use video_session::domain::session::{Requested, Schedule, Session, SessionRequest, SessionUpdate};
 use video_session::domain::time::Timestamp;
-use video_session::store::{Committed, Insert, Inserted, NewSession, SessionStore};
+use video_session::store::{AtTurn, Committed, Insert, Inserted, NewSession, SessionStore};
 
 pub(crate) fn user(name: &str) -> UserId {
     UserId::parse(name).expect("a good id")
 }
 
 /// `sfu-1` to `sfu-<count>`.
+pub(crate) fn nodes(count: usize) -> Vec<SfuNode> {
+    let id = |n| NodeId::parse(format!("sfu-{n}")).expect("a good id");
+    let node = |n| SfuNode::new(id(n), String::new(), Driver::Builtin);
+    (1..=count).map(node).collect()
+}
+
+/// The rotation over `sfu-1` to `sfu-<count>`.
 pub(crate) fn rotation(count: usize) -> Arc<Rotation> {
-    let node = |n| SfuNode {
-        node_id: NodeId::parse(format!("sfu-{n}")).expect("a good id"),
-        url: String::new(),
-        driver: Driver::Builtin,
-    };
-    Arc::new(Rotation::new((1..=count).map(node).collect()).expect("not empty"))
+    let candidates: Vec<_> = nodes(count)
+        .into_iter()
+        .map(|node| Candidate {
+            node: Arc::new(node),
+            capabilities: Capabilities::default(),
+            state: NodeState::Active,
+            health: NodeHealth::Up,
+        })
+        .collect();
+    Arc::new(Rotation::new(&candidates, &Wanted::default()))
 }
 
 pub(crate) fn request(appointment: &str) -> SessionRequest {
@@ -58,9 +71,9 @@ pub(crate) fn new_session(unplaced: UnplacedSession, nodes: usize) -> NewSession
     let rotation = rotation(nodes);
     NewSession::new(unplaced.request.appointment_id.clone(), move |_| {
         let (unplaced, rotation) = (unplaced.clone(), Arc::clone(&rotation));
-        Insert::New(Box::new(move |turn| {
-            let node = rotation.select(turn);
-            unplaced.place(node.node_id.clone(), node.driver)
+        Insert::New(AtTurn::of_every_turn(move |turn| {
+            let (node_id, driver) = rotation.node_at(turn).expect("there are nodes");
+            unplaced.place(node_id.clone(), driver)
         }))
     })
 }
@@ -68,7 +81,7 @@ pub(crate) fn new_session(unplaced: UnplacedSession, nodes: usize) -> NewSession
 pub(crate) async fn stored(store: &dyn SessionStore, unplaced: UnplacedSession) -> Change {
     match store.insert(new_session(unplaced, 3)).await.unwrap() {
         Inserted::Stored(change) => *change,
-        Inserted::Kept(_) | Inserted::Taken => panic!("the incarnation was taken"),
+        other => panic!("{other:?}, the incarnation was taken"),
     }
 }
 

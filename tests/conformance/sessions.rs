@@ -263,7 +263,7 @@ pub(crate) async fn one_of_racing_inserts_is_stored(backend: &Backend) {
             .into_iter()
             .filter_map(|outcome| match outcome.unwrap() {
                 Inserted::Stored(change) => Some(change.session),
-                Inserted::Kept(_) | Inserted::Taken => None,
+                _ => None,
             })
             .collect();
         assert_eq!(winners.len(), 1);

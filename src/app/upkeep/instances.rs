@@ -1,15 +1,20 @@
-//! Writes this instance's heartbeat, and disconnects the participants of dead instances.
+//! Writes this instance's heartbeat, disconnects the participants of dead instances, and finds the SFU nodes that answer no live
+//! instance.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::liveness::{Liveness, LivenessTimes};
 use super::{SESSIONS_PER_RUN_MAX, Upkeep, ticks};
 use crate::app::changes::Decision;
+use crate::app::nodes::{NodeBook, Nodes};
 use crate::domain::actor::{Actor, SystemCause};
 use crate::domain::error::Error;
-use crate::domain::id::SessionId;
+use crate::domain::id::{NodeId, SessionId};
+use crate::store::Heartbeat;
 
 /// The maximum number of instances observed. Dead instances without participants are deleted.
 const INSTANCES_MAX: usize = 1000;
@@ -23,10 +28,17 @@ impl Upkeep {
             grace: self.config.grace,
         });
         let mut ticks = ticks(interval);
+        let mut book = self.nodes.nodes.watch();
+        let mut told = self.nodes.nodes.unreachable();
         loop {
-            ticks.tick().await;
+            tokio::select! {
+                _ = ticks.tick() => {}
+                // The other instances learn at once that a node does not answer, or answers again.
+                () = unreachable_nodes_changed(&mut book, &self.nodes.nodes, &told) => {}
+            }
+            told = self.nodes.nodes.unreachable();
             // The store has logged the failure; the next tick repeats the work.
-            if self.write_heartbeat(&mut liveness).await.is_err() {
+            if self.write_heartbeat(&mut liveness, &told).await.is_err() {
                 continue;
             }
             if let Ok(dead) = self.find_dead_instances(&mut liveness).await {
@@ -40,24 +52,39 @@ impl Upkeep {
     ///
     /// # Errors
     /// [`Error::StoreUnavailable`]
-    async fn write_heartbeat(&self, liveness: &mut Liveness) -> Result<(), Error> {
-        let heartbeat = liveness.next_heartbeat(self.clock.now());
-        let written = self
-            .instances
-            .write_heartbeat(&self.instance_id, heartbeat)
-            .await;
+    async fn write_heartbeat(
+        &self,
+        liveness: &mut Liveness,
+        lost_nodes: &[NodeId],
+    ) -> Result<(), Error> {
+        let heartbeat = Heartbeat {
+            instance_id: self.instance_id.clone(),
+            number: liveness.next_heartbeat(self.clock.now()),
+            lost_nodes: Some(lost_nodes.to_vec()),
+        };
+        let written = self.instances.write_heartbeat(&heartbeat).await;
         written.map_err(|error| self.access.error(&error))
     }
 
-    /// Reads the other instances' heartbeats and returns the dead instances.
+    /// Reads the other instances' heartbeats, returns the dead instances, and finds the lost nodes.
     ///
     /// # Errors
     /// [`Error::StoreUnavailable`]
     async fn find_dead_instances(&self, liveness: &mut Liveness) -> Result<Vec<String>, Error> {
         let heartbeats = self.instances.heartbeats(INSTANCES_MAX).await;
         let mut heartbeats = heartbeats.map_err(|error| self.access.error(&error))?;
-        heartbeats.retain(|(instance_id, _)| *instance_id != self.instance_id);
-        Ok(liveness.observe_heartbeats(heartbeats, Instant::now()))
+        heartbeats.retain(|heartbeat| heartbeat.instance_id != self.instance_id);
+        let numbers = heartbeats
+            .iter()
+            .map(|heartbeat| (heartbeat.instance_id.clone(), heartbeat.number));
+        let dead = liveness.observe_heartbeats(numbers, Instant::now());
+        let live = heartbeats
+            .into_iter()
+            .filter(|heartbeat| liveness.is_fresh(&heartbeat.instance_id));
+        let lost_nodes: Vec<_> = live.filter_map(|heartbeat| heartbeat.lost_nodes).collect();
+        self.nodes.nodes.set_lost_of_all(&lost_nodes);
+        self.nodes.record_losses().await?;
+        Ok(dead)
     }
 
     /// Disconnects the participants of dead instances unless they have moved to another instance, and deletes instances without
@@ -114,6 +141,19 @@ impl Upkeep {
             if !left {
                 return Ok(());
             }
+        }
+    }
+}
+
+/// Waits until other nodes than `told` do not answer this instance.
+async fn unreachable_nodes_changed(
+    book: &mut watch::Receiver<Arc<NodeBook>>,
+    nodes: &Nodes,
+    told: &[NodeId],
+) {
+    while nodes.unreachable() == told {
+        if book.changed().await.is_err() {
+            std::future::pending::<()>().await;
         }
     }
 }

@@ -90,6 +90,17 @@ impl Liveness {
     }
 }
 
+impl Liveness {
+    /// Whether an instance of the last look changed its heartbeat within about three intervals. Sooner than it counts as dead, what it
+    /// said last is out of date: it cannot reach the store.
+    pub(super) fn is_fresh(&self, instance_id: &str) -> bool {
+        let limit = 3 * self.times.heartbeat_interval;
+        self.seen
+            .get(instance_id)
+            .is_some_and(|seen| seen.unchanged_for < limit)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,6 +145,20 @@ mod tests {
             watcher.observe_heartbeats(heartbeats, start + 7 * BEAT),
             NONE
         );
+    }
+
+    #[test]
+    fn what_an_instance_says_is_out_of_date_before_it_is_dead() {
+        let (mut watcher, start) = (watcher(), Instant::now());
+        for look in 0..3 {
+            watcher.observe_heartbeats([heartbeat("still", 7)], start + look * BEAT);
+            assert!(watcher.is_fresh("still"));
+        }
+        let dead = watcher.observe_heartbeats([heartbeat("still", 7)], start + 3 * BEAT);
+        assert_eq!(dead, NONE);
+        assert!(!watcher.is_fresh("still") && !watcher.is_fresh("nobody"));
+        watcher.observe_heartbeats([heartbeat("still", 8)], start + 4 * BEAT);
+        assert!(watcher.is_fresh("still"));
     }
 
     #[test]

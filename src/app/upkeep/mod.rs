@@ -3,6 +3,7 @@
 mod clock;
 mod instances;
 mod liveness;
+mod nodes;
 mod overdue;
 mod rooms;
 mod store;
@@ -22,6 +23,7 @@ use super::changes::Changes;
 use super::clock::Clock;
 use super::drivers::Drivers;
 use super::feed::FeedReader;
+use super::node_operations::NodeOperations;
 use super::reconcile::Reconciler;
 use super::sessions::{EndingConfig, Sessions};
 use crate::domain::id::SessionId;
@@ -55,9 +57,11 @@ pub struct UpkeepConfig {
     pub grace: Duration,
     /// How far this machine's clock and the store's may differ without a warning.
     pub clock_skew_warn: Duration,
+    /// How often the operators' states of SFU nodes are read.
+    pub node_poll_interval: Duration,
 }
 
-/// Probes the store, ends overdue sessions, sweeps dead instances and reads the feed.
+/// Probes the store, ends overdue sessions, sweeps dead instances, follows the states of SFU nodes and reads the feed.
 pub struct Upkeep {
     pub(super) access: Arc<StoreAccess>,
     pub(super) instances: Arc<dyn InstanceStore>,
@@ -67,6 +71,7 @@ pub struct Upkeep {
     pub(super) feed: FeedReader,
     pub(super) drivers: Arc<Drivers>,
     pub(super) reconciler: Arc<Reconciler>,
+    pub(super) nodes: Arc<NodeOperations>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Arc<Metrics>,
     /// Set by whether the store answers.
@@ -120,6 +125,9 @@ impl Upkeep {
         });
         spawn(closing, |upkeep| {
             async move { Arc::clone(&upkeep.reconciler).work().await }.boxed()
+        });
+        spawn(closing, |upkeep| {
+            async move { upkeep.read_node_states_repeatedly().await }.boxed()
         });
         spawn(closing, |upkeep| {
             async move { upkeep.watch_instances().await }.boxed()

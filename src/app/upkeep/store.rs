@@ -15,6 +15,10 @@ impl Upkeep {
             let up = matches!(answered, Ok(Ok(())));
             self.metrics.set_store_up(up);
             if reported != Some(up) {
+                // Before the instance takes calls, it knows which nodes drain. A failure has been logged; the poll repeats it.
+                if up && reported.is_none() {
+                    let _ = timeout(self.config.probe_timeout, self.nodes.read_records()).await;
+                }
                 reported = Some(up);
                 self.report_store_health(up);
             }

@@ -5,14 +5,16 @@
 //! |---|---|---|
 //! | `sessions` | a `SessionRecord` and `tail`, its newest events; `commit_time` and `commit_times`, see `feed` | `_id`; unique (appointment_id, incarnation); doctor, patient, node and state, each with `_id`; state with the scheduled end, and with the time of emptiness; the participants' instances; `commit_time` with `_id` and the version |
 //! | `session_events` | an older `EventRecord` | unique (session_id, sequence) |
-//! | `counters` | `_id: "rotation"`, the next turn | `_id` |
-//! | `instances` | an instance, with its heartbeat in `expires_ms` | `_id` |
+//! | `counters` | `_id: "rotation"`, or `rotation:` and a rotation's name: the next turn | `_id` |
+//! | `instances` | an instance, with its heartbeat in `expires_ms`, and `lost_nodes` | `_id` |
+//! | `nodes` | a `NodeRecordRecord` | `_id` |
 
 mod documents;
 mod error;
 mod feed;
 mod health;
 mod instance;
+mod node;
 mod options;
 mod prepare;
 mod session;

@@ -17,11 +17,17 @@ use crate::domain::session::{Session, SessionState};
 use crate::domain::time::Timestamp;
 use crate::store::record::EventRecord;
 use crate::store::{
-    Committed, Insert, Inserted, ListedSession, NewSession, SessionStore, StoreError,
+    AtTurn, Committed, Insert, Inserted, ListedSession, NewSession, SessionStore, StoreError,
 };
 
-/// The counter of turns.
-const ROTATION: &str = "rotation";
+/// The id of a rotation's counter. Former versions had only the default rotation's.
+fn counter_of(rotation: &str) -> String {
+    if rotation.is_empty() {
+        "rotation".to_owned()
+    } else {
+        format!("rotation:{rotation}")
+    }
+}
 
 impl MongoStore {
     /// The ids of the sessions that a filter finds.
@@ -51,12 +57,35 @@ impl MongoStore {
             .collect())
     }
 
-    /// Takes the next turn. It is unique to this caller, because findAndModify on one document is atomic.
-    async fn next_turn(&self) -> Result<u64, StoreError> {
+    /// Takes the next turn that the session can take. It is unique to this caller, because findAndModify on one document is atomic.
+    async fn take_turn(&self, at_turn: &AtTurn) -> Result<u64, StoreError> {
+        let next = self.advance(&at_turn.rotation, doc! {"$inc": {"turn": 1_i64}});
+        let turn = next.await?;
+        let mut wanted = at_turn.usable_turn(turn);
+        if wanted == turn {
+            return Ok(turn);
+        }
+        // Passes over the turns before the wanted one, unless another caller has taken it meanwhile. Each failure means that
+        // another caller got a turn.
+        loop {
+            let after = i64::try_from(wanted.wrapping_add(1)).unwrap_or(0);
+            let next = self
+                .advance(&at_turn.rotation, doc! {"$max": {"turn": after}})
+                .await?;
+            if next <= wanted {
+                return Ok(wanted);
+            }
+            wanted = at_turn.usable_turn(next);
+        }
+    }
+
+    /// Changes the counter of a rotation, and returns the turn that was the next one before.
+    async fn advance(&self, rotation: &str, update: Document) -> Result<u64, StoreError> {
         let counters = self.database.collection::<Document>("counters");
+        let filter = doc! {"_id": counter_of(rotation)};
         let counter = within(self.timeout, async move {
             counters
-                .find_one_and_update(doc! {"_id": ROTATION}, doc! {"$inc": {"turn": 1_i64}})
+                .find_one_and_update(filter, update)
                 .upsert(true)
                 .return_document(ReturnDocument::Before)
                 .await
@@ -139,9 +168,11 @@ impl SessionStore for MongoStore {
         let at_turn = match new.decide(self.latest_session(&new.appointment_id).await?) {
             Insert::New(at_turn) => at_turn,
             Insert::Keep(latest) => return Ok(Inserted::Kept(latest)),
+            Insert::Refuse(error) => return Ok(Inserted::Refused(error)),
         };
         let sessions = self.sessions().await?.clone_with_type::<Document>();
-        let change = at_turn(self.next_turn().await?);
+        let turn = self.take_turn(&at_turn).await?;
+        let change = at_turn.change(turn);
         let (filter, update) = documents::new_session(&change)?;
         let inserted = within(self.timeout, async move {
             match sessions.update_one(filter, update).upsert(true).await {

@@ -5,11 +5,13 @@
 
 mod event;
 mod names;
+mod node;
 mod participant;
 mod session;
 pub(super) mod unknown;
 
 pub(super) use event::EventRecord;
+pub(super) use node::{NodeRecordRecord, node_field_names, split_node};
 pub(super) use session::SessionRecord;
 
 use super::StoreError;

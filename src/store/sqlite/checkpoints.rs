@@ -188,7 +188,7 @@ mod tests {
 
     use crate::domain::id::random_id;
     use crate::store::sqlite::{Config, LOG_FILE, SqliteStore, Tuning};
-    use crate::store::{InstanceStore as _, StoreHealth as _};
+    use crate::store::{Heartbeat, InstanceStore as _, StoreHealth as _};
 
     #[tokio::test]
     async fn the_log_restarts_during_writes() {
@@ -207,18 +207,16 @@ mod tests {
         let store = open();
         // Each is a transaction and writes a page at least.
         for heartbeat in 0..3000 {
-            store.write_heartbeat("one", heartbeat).await.unwrap();
-            assert_eq!(
-                store.heartbeats(9).await.unwrap(),
-                [("one".to_owned(), heartbeat)]
-            );
+            let heartbeat = Heartbeat::new("one", heartbeat);
+            store.write_heartbeat(&heartbeat).await.unwrap();
+            assert_eq!(store.heartbeats(9).await.unwrap(), [heartbeat]);
         }
         let log = std::fs::metadata(dir.path().join(LOG_FILE)).unwrap();
         assert!(log.len() < 1000 * 4096, "{} bytes", log.len());
         store.close().await;
         drop(store);
         let instances = open().heartbeats(9).await.unwrap();
-        assert_eq!(instances, [("one".to_owned(), 2999)]);
+        assert_eq!(instances, [Heartbeat::new("one", 2999)]);
     }
 
     /// Transactions that write more pages than the writer copies itself, without a pause between them.
@@ -238,10 +236,12 @@ mod tests {
         };
         let store = SqliteStore::open_tuned(&config, &tuning, |_| Box::new(|| Ok(()))).unwrap();
         for round in 0..1000 {
-            let instances: Vec<_> = (0..BATCH).map(|_| random_id()).collect();
-            let writes = instances
+            let heartbeats: Vec<_> = (0..BATCH)
+                .map(|_| Heartbeat::new(random_id(), round))
+                .collect();
+            let writes = heartbeats
                 .iter()
-                .map(|instance_id| store.write_heartbeat(instance_id, round));
+                .map(|heartbeat| store.write_heartbeat(heartbeat));
             for written in join_all(writes).await {
                 written.unwrap();
             }

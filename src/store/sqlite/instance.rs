@@ -5,21 +5,21 @@ use std::collections::BTreeSet;
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
 
-use super::SqliteStore;
+use super::{SqliteStore, json};
 use crate::domain::id::SessionId;
 use crate::domain::session::Session;
-use crate::store::{InstanceStore, StoreError};
+use crate::store::{Heartbeat, InstanceStore, StoreError};
 
 #[async_trait]
 impl InstanceStore for SqliteStore {
-    async fn write_heartbeat(&self, instance_id: &str, heartbeat: i64) -> Result<(), StoreError> {
-        let instance_id = instance_id.to_owned();
+    async fn write_heartbeat(&self, heartbeat: &Heartbeat) -> Result<(), StoreError> {
+        let heartbeat = heartbeat.clone();
         self.writer
-            .write(move |db| write_heartbeat(db, &instance_id, heartbeat))
+            .write(move |db| write_heartbeat(db, &heartbeat))
             .await
     }
 
-    async fn heartbeats(&self, limit: usize) -> Result<Vec<(String, i64)>, StoreError> {
+    async fn heartbeats(&self, limit: usize) -> Result<Vec<Heartbeat>, StoreError> {
         self.readers.read(move |db| heartbeats(db, limit)).await
     }
 
@@ -59,21 +59,34 @@ pub(super) fn set_holders(db: &Connection, n: i64, session: &Session) -> Result<
 }
 
 /// The column is named `expires_ms` because a former version stored the end of a lease in it.
-fn write_heartbeat(db: &Connection, instance_id: &str, heartbeat: i64) -> Result<(), StoreError> {
+fn write_heartbeat(db: &Connection, heartbeat: &Heartbeat) -> Result<(), StoreError> {
+    let lost_nodes = heartbeat.lost_nodes.as_ref().map(json::to_json);
     db.prepare_cached(
-        "INSERT INTO instances (instance_id, expires_ms) VALUES (?1, ?2) \
-         ON CONFLICT (instance_id) DO UPDATE SET expires_ms = excluded.expires_ms",
+        "INSERT INTO instances (instance_id, expires_ms, lost_nodes) VALUES (?1, ?2, ?3) \
+         ON CONFLICT (instance_id) DO UPDATE SET expires_ms = excluded.expires_ms, lost_nodes = excluded.lost_nodes",
     )?
-    .execute(params![instance_id, heartbeat])?;
+    .execute(params![
+        heartbeat.instance_id,
+        heartbeat.number,
+        lost_nodes.transpose()?
+    ])?;
     Ok(())
 }
 
-fn heartbeats(db: &Connection, limit: usize) -> Result<Vec<(String, i64)>, StoreError> {
+fn heartbeats(db: &Connection, limit: usize) -> Result<Vec<Heartbeat>, StoreError> {
     let mut statement = db.prepare_cached(
-        "SELECT instance_id, expires_ms FROM instances ORDER BY instance_id LIMIT ?1",
+        "SELECT instance_id, expires_ms, lost_nodes FROM instances ORDER BY instance_id LIMIT ?1",
     )?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let heartbeats = statement.query_map([limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let heartbeats = statement.query_map([limit], |row| {
+        let lost_nodes: Option<String> = row.get(2)?;
+        Ok(Heartbeat {
+            instance_id: row.get(0)?,
+            number: row.get(1)?,
+            // What cannot be read counts as no observation.
+            lost_nodes: lost_nodes.and_then(|ids| json::parse(&ids).ok()),
+        })
+    })?;
     Ok(heartbeats.collect::<Result<_, _>>()?)
 }
 

@@ -88,7 +88,7 @@ pub(super) fn parse<T: serde::de::DeserializeOwned>(body: &str) -> Result<T, Sto
 }
 
 /// The position of a parse error, without the value: errors are logged, and values may name a person.
-fn unreadable(error: &serde_json::Error) -> StoreError {
+pub(super) fn unreadable(error: &serde_json::Error) -> StoreError {
     StoreError::corrupt(format!(
         "{:?} error at column {}",
         error.classify(),

@@ -8,6 +8,7 @@ mod health;
 mod instance;
 mod json;
 mod list;
+mod node;
 mod queries;
 mod reader;
 mod schema;

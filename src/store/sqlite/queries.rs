@@ -18,6 +18,9 @@ use crate::store::{
     Committed, Insert, Inserted, ListedSession, NewSession, StoreError, UnreadableSession,
 };
 
+/// The generation of a place that the session has not left.
+const FIRST_GENERATION: i64 = 1;
+
 pub(super) fn get(db: &Connection, session_id: &SessionId) -> Result<Option<Session>, StoreError> {
     let mut statement =
         db.prepare_cached("SELECT session_id, version, body FROM sessions WHERE session_id = ?1")?;
@@ -56,11 +59,11 @@ pub(super) fn insert(
     let at_turn = match new.decide(latest) {
         Insert::New(at_turn) => at_turn,
         Insert::Keep(latest) => return Ok(Ok(Inserted::Kept(latest))),
+        Insert::Refuse(error) => return Ok(Ok(Inserted::Refused(error))),
     };
-    let turn: i64 = db
-        .prepare_cached("SELECT turn FROM rotation")?
-        .query_row([], |row| row.get(0))?;
-    let change = at_turn(u64::try_from(turn).unwrap_or(0));
+    let rotation = at_turn.rotation.clone();
+    let turn = at_turn.usable_turn(next_turn(db, &rotation)?);
+    let change = at_turn.change(turn);
     let session = &change.session;
     let stored = db
         .prepare_cached(
@@ -84,10 +87,27 @@ pub(super) fn insert(
         return Ok(Ok(Inserted::Taken));
     }
     let n = db.last_insert_rowid();
-    db.prepare_cached("UPDATE rotation SET turn = turn + 1")?
-        .execute([])?;
+    set_next_turn(db, &rotation, turn.wrapping_add(1))?;
     insert_events(db, n, &change.events)?;
     Ok(Ok(Inserted::Stored(Box::new(change))))
+}
+
+fn next_turn(db: &Connection, rotation: &str) -> Result<u64, StoreError> {
+    let turn: Option<i64> = db
+        .prepare_cached("SELECT turn FROM rotations WHERE name = ?1")?
+        .query_row([rotation], |row| row.get(0))
+        .optional()?;
+    Ok(turn.and_then(|turn| u64::try_from(turn).ok()).unwrap_or(0))
+}
+
+fn set_next_turn(db: &Connection, rotation: &str, turn: u64) -> Result<(), StoreError> {
+    // Starts over after more sessions than a service lives to see.
+    let turn = i64::try_from(turn).unwrap_or(0);
+    db.prepare_cached(
+        "INSERT INTO rotations (name, turn) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET turn = excluded.turn",
+    )?
+    .execute(params![rotation, turn])?;
+    Ok(())
 }
 
 pub(super) fn commit(db: &Connection, change: &Change) -> Result<Committed, StoreError> {
@@ -134,6 +154,10 @@ fn update_session(db: &Connection, change: &Change) -> Result<Option<i64>, Store
             session.schedule.end.map(Timestamp::as_millis),
             session.empty_since.map(Timestamp::as_millis),
         ])?;
+        if session.place.generation > FIRST_GENERATION {
+            db.prepare_cached("UPDATE sessions SET sfu_node_id = ?2 WHERE n = ?1")?
+                .execute(params![n, session.place.node_id.as_str()])?;
+        }
         instance::set_holders(db, n, session)?;
     }
     Ok(Some(n))
@@ -232,7 +256,7 @@ pub(super) fn count_by_state(db: &Connection) -> Result<HashMap<SessionState, u6
 }
 
 pub(super) fn ping(db: &Connection) -> Result<(), StoreError> {
-    db.prepare_cached("SELECT turn FROM rotation")?
+    db.prepare_cached("SELECT turn FROM rotations WHERE name = ''")?
         .query_row([], |_| Ok(()))?;
     Ok(())
 }

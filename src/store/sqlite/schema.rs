@@ -73,6 +73,21 @@ const MIGRATIONS: &[&str] = &[
     DROP TABLE events_2;
     CREATE UNIQUE INDEX events_by_session ON events (session, sequence);
 ",
+    "
+    CREATE TABLE rotations (
+        name TEXT PRIMARY KEY, -- empty: the default rotation
+        turn INTEGER NOT NULL  -- the next one
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO rotations SELECT '', turn FROM rotation;
+    DROP TABLE rotation;
+    CREATE TABLE nodes (
+        node_id TEXT PRIMARY KEY,
+        version INTEGER NOT NULL,
+        body    TEXT NOT NULL -- record, as JSON
+    ) STRICT, WITHOUT ROWID;
+    ALTER TABLE instances ADD COLUMN lost_nodes TEXT; -- ids as JSON; NULL: the instance observes no nodes
+    CREATE INDEX sessions_on_node ON sessions (sfu_node_id, state, scheduled_end_ms) WHERE state <> 'ended';
+",
 ];
 
 /// How long a connection waits for another's lock: only checkpoints and openings hold a blocking one.

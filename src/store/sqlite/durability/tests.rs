@@ -4,10 +4,21 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
+use futures::future::BoxFuture;
 
 use super::*;
 use crate::store::sqlite::{Config, SqliteStore, Tuning};
-use crate::store::{InstanceStore as _, StoreHealth as _};
+use crate::store::{Heartbeat, InstanceStore as _, StoreHealth as _};
+
+/// A small write.
+fn write_heartbeat<'a>(
+    store: &'a SqliteStore,
+    instance_id: &str,
+    number: i64,
+) -> BoxFuture<'a, Result<(), StoreError>> {
+    let heartbeat = Heartbeat::new(instance_id, number);
+    async move { store.write_heartbeat(&heartbeat).await }.boxed()
+}
 
 /// The outcomes of syncs, chosen by the test.
 type Outcomes = mpsc::Sender<io::Result<()>>;
@@ -59,7 +70,7 @@ async fn no_answer_precedes_the_writers_sync() {
     let dir = tempfile::tempdir().unwrap();
     let (sync, begun, outcomes) = gated();
     let store = open(&dir, NEVER, sync);
-    let mut write = store.write_heartbeat("one", 1);
+    let mut write = write_heartbeat(&store, "one", 1);
     assert!((&mut write).now_or_never().is_none());
     begun.recv().unwrap();
     let mut read = store.heartbeats(9);
@@ -67,7 +78,7 @@ async fn no_answer_precedes_the_writers_sync() {
     assert_unanswered(&mut write).await;
     outcomes.send(Ok(())).unwrap();
     write.await.unwrap();
-    assert_eq!(read.await.unwrap(), [("one".to_owned(), 1)]);
+    assert_eq!(read.await.unwrap(), [Heartbeat::new("one", 1)]);
 }
 
 #[tokio::test]
@@ -77,11 +88,11 @@ async fn no_answer_precedes_the_threads_sync() {
     let store = open(&dir, ALWAYS, sync);
     // Nothing is to be synced yet.
     assert_eq!(store.heartbeats(9).await.unwrap(), []);
-    let mut write = store.write_heartbeat("one", 1);
+    let mut write = write_heartbeat(&store, "one", 1);
     assert!((&mut write).now_or_never().is_none());
     begun.recv().unwrap();
     // Committed, and not synced. The next one is committed meanwhile, and a read may see both.
-    let mut next = store.write_heartbeat("two", 2);
+    let mut next = write_heartbeat(&store, "two", 2);
     assert_unanswered(&mut next).await;
     let mut read = store.heartbeats(9);
     assert_unanswered(&mut read).await;
@@ -93,7 +104,7 @@ async fn no_answer_precedes_the_threads_sync() {
     assert_unanswered(&mut next).await;
     outcomes.send(Ok(())).unwrap();
     next.await.unwrap();
-    let both = [("one".to_owned(), 1), ("two".to_owned(), 2)];
+    let both = [Heartbeat::new("one", 1), Heartbeat::new("two", 2)];
     assert_eq!(read.await.unwrap(), both);
     assert_eq!(store.heartbeats(9).await.unwrap(), both);
 }
@@ -110,15 +121,15 @@ async fn fails_for_good(overlap_min: usize) {
     let (sync, begun, outcomes) = gated();
     let store = open(&dir, overlap_min, sync);
     outcomes.send(Ok(())).unwrap();
-    store.write_heartbeat("one", 1).await.unwrap();
+    write_heartbeat(&store, "one", 1).await.unwrap();
     begun.recv().unwrap();
     store.ping().await.unwrap();
     assert!(store.lost().now_or_never().is_none());
 
-    let mut write = store.write_heartbeat("two", 2);
+    let mut write = write_heartbeat(&store, "two", 2);
     assert!((&mut write).now_or_never().is_none());
     begun.recv().unwrap();
-    let mut next = store.write_heartbeat("three", 3);
+    let mut next = write_heartbeat(&store, "three", 3);
     assert_unanswered(&mut next).await;
     let mut read = store.heartbeats(9);
     assert_unanswered(&mut read).await;
@@ -132,7 +143,7 @@ async fn fails_for_good(overlap_min: usize) {
     unavailable(write.await);
     unavailable(next.await);
     unavailable(read.await.map(|_| ()));
-    unavailable(store.write_heartbeat("four", 4).await);
+    unavailable(write_heartbeat(&store, "four", 4).await);
     unavailable(store.heartbeats(9).await.map(|_| ()));
     unavailable(store.ping().await);
     store.lost().await;
@@ -141,8 +152,8 @@ async fn fails_for_good(overlap_min: usize) {
 
     let store = open(&dir, overlap_min, Box::new(|| Ok(())));
     let instances = store.heartbeats(9).await.unwrap();
-    assert!(instances.contains(&("one".to_owned(), 1)));
-    store.write_heartbeat("five", 5).await.unwrap();
+    assert!(instances.contains(&Heartbeat::new("one", 1)));
+    write_heartbeat(&store, "five", 5).await.unwrap();
 }
 
 #[tokio::test]
@@ -150,7 +161,7 @@ async fn closing_the_store_syncs_and_answers_waiting_writes() {
     let dir = tempfile::tempdir().unwrap();
     let (sync, begun, outcomes) = gated();
     let store = open(&dir, ALWAYS, sync);
-    let mut write = store.write_heartbeat("one", 1);
+    let mut write = write_heartbeat(&store, "one", 1);
     assert!((&mut write).now_or_never().is_none());
     begun.recv().unwrap();
     let mut closing = store.close();

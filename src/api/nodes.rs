@@ -1,0 +1,212 @@
+//! SfuNodeService without its transport.
+
+use std::time::Duration;
+
+use super::answers::timestamp;
+use super::faults::Faults;
+use super::service::{Api, BACKEND};
+use crate::app::NodeStatus;
+use crate::domain::error::Error;
+use crate::domain::health::{HealthCause, ProbeFailure};
+use crate::domain::id::{NodeId, SessionId};
+use crate::domain::node::{NodeHealth, NodeUse, SfuNode};
+use crate::domain::node_record::{NodeEvent, NodeRecord, NodeState};
+use crate::proto::v1;
+
+/// The longest deadline of a drain.
+const DEADLINE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+
+#[expect(
+    missing_docs,
+    clippy::missing_errors_doc,
+    reason = "the methods are documented in the proto"
+)]
+impl Api {
+    pub async fn list_nodes(
+        &self,
+        request: v1::ListNodesRequest,
+    ) -> Result<v1::ListNodesResponse, Error> {
+        let v1::ListNodesRequest {} = request;
+        let nodes = self.app.node_operations.list(&BACKEND).await?;
+        Ok(v1::ListNodesResponse {
+            nodes: nodes.into_iter().map(node_status).collect(),
+        })
+    }
+
+    pub async fn drain_node(
+        &self,
+        request: v1::DrainNodeRequest,
+    ) -> Result<v1::DrainNodeResponse, Error> {
+        let v1::DrainNodeRequest {
+            node_id,
+            reason,
+            deadline,
+        } = request;
+        let mut faults = Faults::default();
+        let node_id = faults.required("node_id", node_id, NodeId::parse);
+        let reason = faults.text("reason", reason);
+        let deadline = faults.duration("deadline", deadline, DEADLINE_MAX);
+        let node_id = faults.finish(node_id)?;
+        let operations = &self.app.node_operations;
+        let drained = operations.drain(&BACKEND, &node_id, &reason, deadline);
+        Ok(v1::DrainNodeResponse {
+            node: Some(node_status(drained.await?)),
+        })
+    }
+
+    pub async fn activate_node(
+        &self,
+        request: v1::ActivateNodeRequest,
+    ) -> Result<v1::ActivateNodeResponse, Error> {
+        let v1::ActivateNodeRequest { node_id } = request;
+        let mut faults = Faults::default();
+        let node_id = faults.required("node_id", node_id, NodeId::parse);
+        let node_id = faults.finish(node_id)?;
+        let activated = self.app.node_operations.activate(&BACKEND, &node_id);
+        Ok(v1::ActivateNodeResponse {
+            node: Some(node_status(activated.await?)),
+        })
+    }
+
+    // The next three only parse: what they do belongs to the move of sessions, which is not here yet.
+
+    pub async fn move_session(
+        &self,
+        request: v1::MoveSessionRequest,
+    ) -> Result<v1::MoveSessionResponse, Error> {
+        let v1::MoveSessionRequest {
+            session_id,
+            target_node_id,
+        } = request;
+        let mut faults = Faults::default();
+        let session_id = faults.required("session_id", session_id, SessionId::parse);
+        let _target = faults.optional("target_node_id", target_node_id, NodeId::parse);
+        faults.finish(session_id)?;
+        Err(Error::Internal)
+    }
+
+    pub async fn explain_placement(
+        &self,
+        request: v1::ExplainPlacementRequest,
+    ) -> Result<v1::ExplainPlacementResponse, Error> {
+        let v1::ExplainPlacementRequest { session_id } = request;
+        let mut faults = Faults::default();
+        let session_id = faults.required("session_id", session_id, SessionId::parse);
+        faults.finish(session_id)?;
+        Err(Error::Internal)
+    }
+
+    pub async fn reconcile_session(
+        &self,
+        request: v1::ReconcileSessionRequest,
+    ) -> Result<v1::ReconcileSessionResponse, Error> {
+        let v1::ReconcileSessionRequest { session_id } = request;
+        let mut faults = Faults::default();
+        let session_id = faults.required("session_id", session_id, SessionId::parse);
+        faults.finish(session_id)?;
+        Err(Error::Internal)
+    }
+}
+
+fn node_status(status: NodeStatus) -> v1::SfuNodeStatus {
+    let NodeStatus {
+        node,
+        is_configured,
+        record,
+        health,
+        health_since,
+        health_cause,
+        failure,
+        node_use,
+        empty_by,
+    } = status;
+    let SfuNode {
+        node_id,
+        url,
+        driver,
+        region,
+        weight,
+        labels,
+        accepts_sessions,
+    } = node.as_ref().clone();
+    let NodeRecord {
+        node_id: _,
+        state,
+        since,
+        deadline,
+        reason,
+        lost_since: _,
+        version: _,
+        events,
+        unknown_fields: _,
+    } = record;
+    let NodeUse {
+        node_id: _,
+        sessions_live,
+        sessions_scheduled,
+        participants,
+        last_scheduled_end: _,
+        sessions_without_end: _,
+    } = node_use;
+    let state = match state {
+        NodeState::Active => v1::SfuNodeState::Active,
+        NodeState::Draining => v1::SfuNodeState::Draining,
+    };
+    let health = match health {
+        NodeHealth::Unknown => v1::SfuNodeHealth::Unspecified,
+        NodeHealth::Up => v1::SfuNodeHealth::Up,
+        NodeHealth::Unreachable => v1::SfuNodeHealth::Unreachable,
+        NodeHealth::Lost => v1::SfuNodeHealth::Lost,
+    };
+    let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    v1::SfuNodeStatus {
+        node_id: node_id.to_string(),
+        url,
+        driver: driver.name().to_owned(),
+        region: region.map_or_else(String::new, |region| region.to_string()),
+        weight: i32::try_from(weight).unwrap_or(i32::MAX),
+        labels: labels.into_iter().collect(),
+        configured: is_configured,
+        accepts_sessions,
+        state: state.into(),
+        state_time: since.map(timestamp),
+        reason,
+        deadline: deadline.map(timestamp),
+        empty_time: empty_by.map(timestamp),
+        health: health.into(),
+        health_time: health_since.map(timestamp),
+        health_reason: health_reason(health_cause, failure),
+        sessions_live: count(sessions_live),
+        sessions_scheduled: count(sessions_scheduled),
+        participants: count(participants),
+        load: None,
+        events: events.into_iter().map(node_event).collect(),
+    }
+}
+
+fn health_reason(cause: Option<HealthCause>, failure: Option<ProbeFailure>) -> String {
+    match (cause, failure) {
+        (Some(HealthCause::ProbesFail), Some(failure)) => {
+            format!("{}: {}", HealthCause::ProbesFail.name(), failure.name())
+        }
+        (Some(cause), _) => cause.name().to_owned(),
+        (None, _) => HealthCause::NotProbed.name().to_owned(),
+    }
+}
+
+fn node_event(event: NodeEvent) -> v1::SfuNodeEvent {
+    let NodeEvent {
+        sequence,
+        time,
+        kind,
+        actor,
+        reason,
+    } = event;
+    v1::SfuNodeEvent {
+        sequence,
+        r#type: kind.name().to_owned(),
+        time: Some(timestamp(time)),
+        actor: actor.name().to_owned(),
+        reason,
+    }
+}

@@ -1,0 +1,118 @@
+//! A snapshot of what is known of the nodes.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::domain::health::Health;
+use crate::domain::id::NodeId;
+use crate::domain::node::{Capabilities, NodeHealth, SfuNode};
+use crate::domain::node_record::{NodeRecord, NodeState};
+use crate::domain::place::Driver;
+use crate::domain::placement::{Candidate, Rotation, Wanted};
+
+/// What is known of one node.
+#[derive(Debug, Clone)]
+pub struct NodeView {
+    /// The node.
+    pub node: Arc<SfuNode>,
+    /// Its stored record; `None` if it has none, or none was read yet.
+    pub record: Option<Arc<NodeRecord>>,
+    /// Whether it answers.
+    pub health: NodeHealth,
+    /// What this instance's probes say; `None` before the first one. `since` is exact, other parts may be some probes old.
+    pub probes: Option<Health>,
+}
+
+impl NodeView {
+    /// The operator's state.
+    pub fn state(&self) -> NodeState {
+        self.record
+            .as_ref()
+            .map_or_else(NodeState::default, |record| record.state)
+    }
+}
+
+/// What is known of all nodes at one time.
+#[derive(Debug)]
+pub struct NodeBook {
+    views: Vec<NodeView>,
+    candidates: Vec<Candidate>,
+    /// Made when they are first needed. At most one for each region of a node and each need.
+    rotations: Mutex<HashMap<Wanted, Arc<Rotation>>>,
+}
+
+impl NodeBook {
+    pub(super) fn new(views: Vec<NodeView>) -> Self {
+        let candidate = |view: &NodeView| Candidate {
+            node: Arc::clone(&view.node),
+            capabilities: capabilities(view.node.driver),
+            state: view.state(),
+            health: view.health,
+        };
+        Self {
+            candidates: views.iter().map(candidate).collect(),
+            views,
+            rotations: Mutex::default(),
+        }
+    }
+
+    /// The nodes, in the order of the configuration.
+    pub fn views(&self) -> &[NodeView] {
+        &self.views
+    }
+
+    /// One node; `None` if it is not configured.
+    pub fn view(&self, node_id: &NodeId) -> Option<&NodeView> {
+        self.views.iter().find(|view| view.node.node_id == *node_id)
+    }
+
+    /// The nodes as candidates for a session, in the order of the configuration.
+    pub fn candidates(&self) -> &[Candidate] {
+        &self.candidates
+    }
+
+    #[cfg(test)]
+    pub(super) fn kept_rotations(&self) -> usize {
+        self.rotations.lock().map_or(0, |kept| kept.len())
+    }
+
+    /// The rotation for a kind of request.
+    pub fn rotation(&self, wanted: &Wanted) -> Arc<Rotation> {
+        // Callers name regions, so only those that exist are kept.
+        let is_kept = wanted.region.is_none()
+            || (self.views.iter()).any(|view| view.node.region == wanted.region);
+        if !is_kept {
+            return Arc::new(Rotation::new(&self.candidates, wanted));
+        }
+        // No code panics while it holds this lock.
+        let mut rotations = self
+            .rotations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = rotations.get(wanted) {
+            return Arc::clone(known);
+        }
+        let rotation = Arc::new(Rotation::new(&self.candidates, wanted));
+        rotations.insert(wanted.clone(), Arc::clone(&rotation));
+        rotation
+    }
+}
+
+/// What a driver can do for a session.
+fn capabilities(driver: Driver) -> Capabilities {
+    match driver {
+        // Browsers connect to each other.
+        Driver::Builtin => Capabilities {
+            carries_media: false,
+            encrypts_end_to_end: true,
+        },
+        Driver::LiveKit => Capabilities {
+            carries_media: true,
+            encrypts_end_to_end: true,
+        },
+        Driver::OpenVidu => Capabilities {
+            carries_media: true,
+            encrypts_end_to_end: false,
+        },
+    }
+}
