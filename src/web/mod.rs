@@ -7,11 +7,13 @@ mod headers;
 mod join;
 mod limits;
 mod lingering;
+mod livekit_client;
 mod page_error;
 mod server;
 mod socket;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +35,7 @@ use assets::Assets;
 use limits::Limits;
 
 pub use lingering::LingerLimits;
+pub use livekit_client::{LivekitClientError, check_livekit_client};
 
 /// Settings of the edge for browsers.
 #[derive(Debug, Clone)]
@@ -51,6 +54,8 @@ pub struct Config {
     pub connections: ConnectionLimits,
     /// Signalling sockets.
     pub socket: SocketConfig,
+    /// The directory of livekit-client.
+    pub livekit_client_dir: PathBuf,
 }
 
 /// Limits on connections.
@@ -123,7 +128,7 @@ pub async fn serve(
     let config = Arc::new(config);
     let edge = Edge {
         signalling,
-        assets: Arc::new(Assets::new()),
+        assets: Arc::new(Assets::new(config.livekit_client_dir.clone())),
         limits: Arc::new(Limits::new(&config)),
         config: Arc::clone(&config),
         closing: closing.clone(),
