@@ -8,8 +8,9 @@ import { copyTracks, firstFrame } from './frames.js';
 import { LiveKit } from './livekit.js';
 import { Mesh } from './peers.js';
 
-// A participant who is there by the new way without a picture is shown by it after this time.
-const PATIENCE_MS = 5000;
+// A participant of whom we have a picture by the old way, and none by the new one, is shown by the new one after this time.
+const PATIENCE_MS = 15_000;
+const LOOK_MS = 500;
 // The others may need longer than we do, and still see us by the old way.
 const LINGER_MS = 3000;
 // Offers by a way that we were not told of yet.
@@ -25,6 +26,7 @@ function read({ media, url, ice_servers: iceServers, ice_policy: policy }) {
   return null;
 }
 
+/** Whether frames may come: a camera that was switched off may look so for a while. */
 const hasPicture = (stream) => stream.getVideoTracks().some((track) => track.readyState === 'live' && !track.muted);
 
 /**
@@ -153,9 +155,7 @@ export class Connection extends EventTarget {
     if (way !== this.#newest) return undefined;
     this.#await(way, person, stream);
     const [picture] = stream.getVideoTracks();
-    if (picture) return firstFrame(picture, PATIENCE_MS).then(() => this.#take(way, person));
-    if (!hasPicture(person.stream)) this.#take(way, person);
-    return undefined;
+    return picture && firstFrame(picture, PATIENCE_MS).then((came) => came && this.#take(way, person));
   }
 
   #changed(way, person, value) {
@@ -164,28 +164,40 @@ export class Connection extends EventTarget {
     this.#settle();
   }
 
-  /** Notes that a participant is there by a new way, and limits how long we wait for their picture. */
+  /** A participant is there by a new way. Waits for their picture if there is one by the old way. */
   #await(way, person, stream) {
     if (person.next?.way !== way) {
-      person.next = { way, stream: null };
-      setTimeout(() => this.#take(way, person), PATIENCE_MS);
+      person.next = { way, stream: null, since: Date.now() };
+      const timer = setInterval(() => {
+        if (!this.#awaits(way, person)) clearInterval(timer);
+        else if (!this.#isWorthWaiting(person)) this.#take(way, person);
+      }, LOOK_MS);
     }
     person.next.stream = stream ?? person.next.stream;
   }
 
+  #awaits(way, person) {
+    return person.next?.way === way && this.#people.get(person.userId) === person;
+  }
+
+  #isWorthWaiting({ userId, way, stream, next }) {
+    const served = way?.medium.alive(userId) && hasPicture(stream);
+    return Date.now() - next.since < PATIENCE_MS && (served || !next.stream);
+  }
+
   #take(way, person) {
-    if (person.next?.way === way && this.#people.get(person.userId) === person) this.#show(way, person, person.next.stream);
+    if (this.#awaits(way, person)) this.#show(way, person, person.next.stream);
   }
 
   #show(way, person, stream) {
-    const moved = person.way && person.way !== way;
+    const moved = person.way !== way;
     person.way = way;
-    if (moved) person.next = null;
+    if (person.next?.way === way) person.next = null;
     copyTracks(stream, person.stream);
     this.#emit('stream', person.userId, person.stream);
     if (!moved) return;
     this.#emit('quality', person.userId, false);
-    this.#emit('state', person.userId, way.medium.alive(person.userId) ? 'connected' : 'interrupted');
+    this.#emitState(person);
     this.#settle();
   }
 
@@ -209,8 +221,17 @@ export class Connection extends EventTarget {
     for (const way of ways) {
       way.medium.close();
       this.#ways.splice(this.#ways.indexOf(way), 1);
-      for (const person of this.#people.values()) if (person.way === way) person.way = null;
+      for (const person of this.#people.values()) {
+        if (person.way !== way) continue;
+        person.way = null;
+        if (person.next) this.#take(person.next.way, person);
+        else this.#emitState(person);
+      }
     }
+  }
+
+  #emitState({ userId }) {
+    if (this.alive(userId)) this.#emit('state', userId, 'connected');
   }
 
   #emit(event, userId, value) {
