@@ -129,11 +129,7 @@ impl Service {
             stores: stores.clone(),
             bus: Arc::new(LocalBus::default()),
             tokens: Arc::clone(&tokens),
-            tickets: Arc::new(Tickets::new(
-                config.ice.clone(),
-                Arc::clone(&nodes),
-                Arc::clone(&clock),
-            )),
+            tickets: Arc::new(Tickets::new(config.ice.clone(), Arc::clone(&clock))),
             nodes,
             clock,
             readiness: readiness.clone(),

@@ -15,6 +15,7 @@ pub mod net;
 pub mod proto;
 pub mod readiness;
 pub mod rpc;
+pub mod sfu;
 pub mod store;
 pub mod telemetry;
 pub mod web;

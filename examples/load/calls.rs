@@ -182,6 +182,7 @@ fn create_request() -> v1::CreateSessionRequest {
         labels: labels(),
         admission: 0,
         max_participants: 0,
+        media: 0,
     }
 }
 

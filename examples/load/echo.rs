@@ -68,6 +68,8 @@ fn session() -> v1::Session {
         version: 1,
         admission: v1::Admission::WhenHostPresent.into(),
         max_participants: 8,
+        media: v1::Media::Auto.into(),
+        medium: v1::Medium::PeerToPeer.into(),
         participants: Vec::new(),
     }
 }

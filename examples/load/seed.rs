@@ -10,6 +10,7 @@ use secrecy::SecretString;
 use video_session::app::clock::{Clock as _, SystemClock};
 use video_session::domain::actor::Actor;
 use video_session::domain::id::{AppointmentId, NodeId, SessionId, UserId};
+use video_session::domain::medium::MediaMode;
 use video_session::domain::node::{Rotation, SfuNode};
 use video_session::domain::participant::Admission;
 use video_session::domain::place::Driver;
@@ -142,6 +143,7 @@ async fn insert(store: &impl SessionStore, rotation: &Arc<Rotation>) -> Outcome<
         labels: labels().into_iter().collect(),
         admission: Requested::default_of(Admission::default()),
         max_participants: Requested::default_of(8),
+        media: Requested::default_of(MediaMode::default()),
     };
     let rotation = Arc::clone(rotation);
     let new = NewSession::new(request.appointment_id.clone(), move |latest| {

@@ -2,7 +2,9 @@
 
 use super::links::Links;
 use crate::app::IssuedJoin;
+use crate::domain::medium::{MediaMode, Medium};
 use crate::domain::participant::{Admission, Invite, Participant, ParticipantStatus};
+use crate::domain::place::Driver;
 use crate::domain::role::Role;
 use crate::domain::session::{EndCause, Session, SessionState};
 use crate::domain::time::Timestamp;
@@ -74,6 +76,32 @@ pub(super) fn end_cause(cause: EndCause) -> i32 {
     .into()
 }
 
+fn media_mode(media: MediaMode) -> i32 {
+    match media {
+        MediaMode::Auto => v1::Media::Auto,
+        MediaMode::PeerToPeer => v1::Media::PeerToPeer,
+        MediaMode::Sfu => v1::Media::Sfu,
+    }
+    .into()
+}
+
+pub(super) fn medium(medium: Medium) -> i32 {
+    match medium {
+        Medium::PeerToPeer => v1::Medium::PeerToPeer,
+        Medium::Sfu => v1::Medium::Sfu,
+    }
+    .into()
+}
+
+pub(super) fn driver(driver: Driver) -> i32 {
+    match driver {
+        Driver::Builtin => v1::SfuDriver::Builtin,
+        Driver::LiveKit => v1::SfuDriver::Livekit,
+        Driver::OpenVidu => v1::SfuDriver::Openvidu,
+    }
+    .into()
+}
+
 pub(super) fn session(session: Session, links: &Links) -> v1::Session {
     let Session {
         session_id,
@@ -94,6 +122,8 @@ pub(super) fn session(session: Session, links: &Links) -> v1::Session {
         version,
         admission,
         max_participants,
+        media,
+        medium: medium_in_use,
         participants,
         admitted_users: _,
         invites: _,
@@ -132,6 +162,8 @@ pub(super) fn session(session: Session, links: &Links) -> v1::Session {
         version,
         admission: admission.into(),
         max_participants: max_participants.into(),
+        media: media_mode(media),
+        medium: medium(medium_in_use),
         participants: participants.into_iter().map(participant).collect(),
     }
 }
@@ -139,13 +171,13 @@ pub(super) fn session(session: Session, links: &Links) -> v1::Session {
 pub(super) fn join_response(
     issued: IssuedJoin,
     granted_role: Role,
+    node_url: String,
     links: &Links,
 ) -> v1::JoinSessionResponse {
     let IssuedJoin {
         session,
         token,
         expires_in,
-        ticket,
     } = issued;
     v1::JoinSessionResponse {
         join_url: links.join(&session.session_id, &token.jwt),
@@ -162,8 +194,9 @@ pub(super) fn join_response(
             .map(ToString::to_string)
             .collect(),
         sfu: Some(v1::SfuNode {
-            node_id: ticket.node_id.to_string(),
-            url: ticket.url,
+            node_id: session.place.node_id.to_string(),
+            url: node_url,
+            driver: driver(session.place.driver),
         }),
     }
 }

@@ -2,10 +2,11 @@
 
 #![warn(clippy::wildcard_enum_match_arm)]
 
-use super::answers::{end_cause, role, timestamp};
+use super::answers::{end_cause, medium, role, timestamp};
 use crate::domain::actor::{Actor, SystemCause};
 use crate::domain::event::{Event, EventKind};
 use crate::domain::id::UserId;
+use crate::domain::medium::MoveCause;
 use crate::domain::participant::LeaveCause;
 use crate::proto::v1;
 use crate::proto::v1::session_event::Detail;
@@ -67,6 +68,18 @@ fn system_cause(cause: SystemCause) -> i32 {
         SystemCause::Empty => v1::SystemCause::Empty,
         SystemCause::ConnectionLost => v1::SystemCause::ConnectionLost,
         SystemCause::InstanceDead => v1::SystemCause::InstanceDead,
+        SystemCause::NodeLost => v1::SystemCause::NodeLost,
+        SystemCause::NodeDrained => v1::SystemCause::NodeDrained,
+    }
+    .into()
+}
+
+fn move_cause(cause: MoveCause) -> i32 {
+    match cause {
+        MoveCause::ThirdPublisher => v1::MoveCause::ThirdPublisher,
+        MoveCause::NodeLost => v1::MoveCause::NodeLost,
+        MoveCause::NodeDrained => v1::MoveCause::NodeDrained,
+        MoveCause::Backend => v1::MoveCause::Backend,
     }
     .into()
 }
@@ -98,6 +111,35 @@ fn detail(kind: EventKind) -> Option<Detail> {
         EventKind::Ended { cause, reason } => Detail::Ended(v1::SessionEnded {
             reason,
             cause: end_cause(cause),
+        }),
+        EventKind::Placed {
+            from,
+            to,
+            generation,
+            cause,
+        } => Detail::Placed(v1::SessionPlaced {
+            from_sfu_node_id: from.to_string(),
+            to_sfu_node_id: to.to_string(),
+            generation,
+            cause: move_cause(cause),
+        }),
+        EventKind::Moved {
+            from,
+            to,
+            generation,
+            cause,
+        } => Detail::Moved(v1::SessionMoved {
+            from_sfu_node_id: from.to_string(),
+            to_sfu_node_id: to.to_string(),
+            generation,
+            cause: move_cause(cause),
+        }),
+        EventKind::MediumChanged {
+            medium: chosen,
+            cause,
+        } => Detail::MediumChanged(v1::SessionMediumChanged {
+            medium: medium(chosen),
+            cause: move_cause(cause),
         }),
         EventKind::ParticipantWaiting {
             user_id,

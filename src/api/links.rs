@@ -52,6 +52,11 @@ impl Links {
         format!("{}/join/{session_id}", self.path_prefix())
     }
 
+    /// The path of the door to the session's SFU node, for a participant. The generation of the session's place follows.
+    pub fn door_path(&self, session_id: &SessionId, slot: &str) -> String {
+        format!("{}/sfu/{slot}", self.page_path(session_id))
+    }
+
     /// The path and query of a participant's join page, after their token was exchanged for a cookie.
     pub fn slot_path(&self, session_id: &SessionId, slot: &str) -> String {
         format!("{}?p={slot}", self.page_path(session_id))

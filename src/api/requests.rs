@@ -7,6 +7,7 @@ use super::page_token;
 use crate::app::{JoinRequest, SessionKey};
 use crate::domain::error::Error;
 use crate::domain::id::{AppointmentId, NodeId, SessionId, UserId};
+use crate::domain::medium::MediaMode;
 use crate::domain::page::{SessionFilter, SessionQuery};
 use crate::domain::participant::{Admission, Invite};
 use crate::domain::role::Role;
@@ -26,6 +27,7 @@ pub(super) fn parse_create(
         labels,
         admission,
         max_participants,
+        media,
     } = request;
     let mut faults = Faults::default();
     let appointment_id = faults.required("appointment_id", appointment_id, AppointmentId::parse);
@@ -64,6 +66,7 @@ pub(super) fn parse_create(
             None
         }
     };
+    let media = parse_media(&mut faults, media);
     let request = (|| {
         Some(SessionRequest {
             appointment_id: appointment_id?,
@@ -73,9 +76,23 @@ pub(super) fn parse_create(
             labels,
             admission: admission?,
             max_participants: max_participants?,
+            media: media?,
         })
     })();
     faults.finish(request)
+}
+
+fn parse_media(faults: &mut Faults, media: i32) -> Option<Requested<MediaMode>> {
+    match v1::Media::try_from(media) {
+        Ok(v1::Media::Unspecified) => Some(Requested::default_of(MediaMode::default())),
+        Ok(v1::Media::Auto) => Some(Requested::explicit(MediaMode::Auto)),
+        Ok(v1::Media::PeerToPeer) => Some(Requested::explicit(MediaMode::PeerToPeer)),
+        Ok(v1::Media::Sfu) => Some(Requested::explicit(MediaMode::Sfu)),
+        Err(_) => {
+            faults.add("media", "must be a Media");
+            None
+        }
+    }
 }
 
 pub(super) fn parse_join(request: v1::JoinSessionRequest) -> Result<JoinRequest, Error> {

@@ -41,7 +41,8 @@ impl Api {
     }
 
     fn join_response(&self, issued: IssuedJoin, role: Role) -> v1::JoinSessionResponse {
-        answers::join_response(issued, role, &self.config.links)
+        let url = self.app.nodes.url(&issued.session.place.node_id).to_owned();
+        answers::join_response(issued, role, url, &self.config.links)
     }
 }
 

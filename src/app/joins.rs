@@ -5,12 +5,10 @@ use std::time::Duration;
 
 use super::changes::{Changes, Decision};
 use super::clock::Clock;
-use super::tickets::{Ticket, Tickets};
 use crate::auth::token::{JoinToken, Tokens};
 use crate::domain::actor::Actor;
 use crate::domain::error::Error;
 use crate::domain::id::{SessionId, UserId};
-use crate::domain::place::Place;
 use crate::domain::role::Role;
 use crate::domain::session::{JoinWindow, Session};
 use crate::domain::time::Timestamp;
@@ -35,96 +33,18 @@ pub struct IssuedJoin {
     pub token: JoinToken,
     /// How long the token is valid from now.
     pub expires_in: Duration,
-    /// What the participant needs to exchange media.
-    pub ticket: Ticket,
 }
 
 /// Issues join tokens.
 pub(super) struct Joins {
     pub(super) changes: Arc<Changes>,
     pub(super) tokens: Arc<Tokens>,
-    pub(super) tickets: Arc<Tickets>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) window: JoinWindow,
     pub(super) token_ttl_secs: u64,
 }
 
-/// How many tickets are requested if the session keeps moving to other places.
-const TICKET_REQUESTS_MAX: u32 = 3;
-
-/// A join token that was issued.
-pub(super) struct IssuedToken {
-    session: Session,
-    token: JoinToken,
-    expires_in: Duration,
-}
-
-/// The outcome of a decision.
-enum Outcome {
-    Issued(Box<IssuedToken>, Ticket),
-    /// The node must issue a ticket first.
-    NeedsTicket(Box<Session>),
-}
-
 impl Joins {
-    /// Decides over a session and commits the decision, with the joining participant's ticket. A driver that must ask its node does
-    /// so once the decision permits the join, before the commit, and outside the session's turn. If the node fails, no token is
-    /// recorded without a ticket.
-    ///
-    /// # Errors
-    /// Those of `decide` and of the driver; those of [`Changes::change`]
-    pub(super) async fn change_with_ticket(
-        &self,
-        request: &JoinRequest,
-        decide: impl Fn(&Session) -> Result<Decision<IssuedToken>, Error>,
-    ) -> Result<IssuedJoin, Error> {
-        let mut asked: Option<(Place, Ticket)> = None;
-        for _ in 0..=TICKET_REQUESTS_MAX {
-            let changing = self.changes.change(&request.session_id, |session| {
-                let decision = decide(session)?;
-                let asked = asked.as_ref().filter(|(place, _)| *place == session.place);
-                let ticket = match asked {
-                    Some((_, ticket)) => Some(ticket.clone()),
-                    None => self.tickets.ticket_at_once(session),
-                };
-                let Some(ticket) = ticket else {
-                    return Ok(Decision::Keep(Outcome::NeedsTicket(Box::new(
-                        session.clone(),
-                    ))));
-                };
-                Ok(match decision {
-                    Decision::Commit(change, issued) => {
-                        Decision::Commit(change, Outcome::Issued(Box::new(issued), ticket))
-                    }
-                    Decision::Keep(issued) => {
-                        Decision::Keep(Outcome::Issued(Box::new(issued), ticket))
-                    }
-                })
-            });
-            match changing.await? {
-                Outcome::Issued(issued, ticket) => {
-                    let IssuedToken {
-                        session,
-                        token,
-                        expires_in,
-                    } = *issued;
-                    return Ok(IssuedJoin {
-                        session,
-                        token,
-                        expires_in,
-                        ticket,
-                    });
-                }
-                Outcome::NeedsTicket(session) => {
-                    let (user_id, role) = (&request.user_id, request.role);
-                    let ticket = self.tickets.issue_ticket(&session, user_id, role).await?;
-                    asked = Some((session.place, ticket));
-                }
-            }
-        }
-        Err(self.changes.contention_error())
-    }
-
     /// Issues a token that is valid from `valid_from` for the usual time, if the user may join then.
     ///
     /// # Errors
@@ -135,7 +55,7 @@ impl Joins {
         session: &Session,
         actor: &Actor,
         valid_from: Timestamp,
-    ) -> Result<Decision<IssuedToken>, Error> {
+    ) -> Result<Decision<IssuedJoin>, Error> {
         let JoinRequest {
             session_id: _,
             role,
@@ -158,7 +78,7 @@ impl Joins {
             actor,
             now,
         );
-        let issued = IssuedToken {
+        let issued = IssuedJoin {
             session: change.session.clone(),
             // Counted from the token's `iat`, so that it is the configured number of whole seconds.
             expires_in: token.expire_time.since(now.floor_to_secs()),

@@ -136,7 +136,6 @@ impl App {
         let joins = Arc::new(Joins {
             changes: Arc::clone(&changes),
             tokens: Arc::clone(&tokens),
-            tickets: Arc::clone(&tickets),
             clock: Arc::clone(&clock),
             window: config.ending.window,
             token_ttl_secs: config.token_ttl_secs,

@@ -99,8 +99,8 @@ impl Participants {
             display_name: invite.display_name.clone(),
         };
         let issued = self
-            .joins
-            .change_with_ticket(&request, |session| {
+            .changes
+            .change(session_id, |session| {
                 // One write, so that no invitation exists without its link.
                 let now = self.clock.now();
                 let invited = session.invite_user(invite.clone(), actor, now)?;

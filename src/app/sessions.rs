@@ -114,8 +114,8 @@ impl Sessions {
     pub async fn join(&self, actor: &Actor, request: &JoinRequest) -> Result<IssuedJoin, Error> {
         permit_service(actor)?;
         let issued = self
-            .joins
-            .change_with_ticket(request, |session| {
+            .changes
+            .change(&request.session_id, |session| {
                 let now = self.clock.now();
                 self.joins.decide_join(request, session, actor, now)
             })

@@ -6,6 +6,7 @@ use video_session::domain::actor::Actor;
 use video_session::domain::error::Error;
 use video_session::domain::id::{AppointmentId, UserId, random_id};
 use video_session::domain::label::Labels;
+use video_session::domain::medium::MediaMode;
 use video_session::domain::participant::Admission;
 use video_session::domain::role::Role;
 use video_session::domain::session::{Requested, Schedule, SessionRequest};
@@ -27,6 +28,7 @@ pub(super) async fn create_session(app: &App, links: &Links) -> Result<String, D
         labels: Labels::new(),
         admission: Requested::default_of(Admission::default()),
         max_participants: Requested::default_of(8),
+        media: Requested::default_of(MediaMode::default()),
     };
     let session_id = app
         .sessions

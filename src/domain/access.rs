@@ -6,8 +6,9 @@ use super::actor::{Actor, SystemCause};
 use super::error::Error;
 use super::event::{Event, EventKind};
 use super::id::UserId;
+use super::medium::Medium;
 use super::role::{Action, Role};
-use super::session::Session;
+use super::session::{Session, SessionState};
 use super::time::Timestamp;
 
 /// Allows a user to take a role in a session if the session stores the user for that role, or has an invitation for it that has
@@ -129,7 +130,52 @@ pub fn permit(session: &Session, actor: &Actor, action: Action) -> Result<(), Er
 fn permits_system(cause: SystemCause, action: Action) -> bool {
     match cause {
         SystemCause::TimeOver | SystemCause::Empty => action == Action::EndSession,
-        SystemCause::ConnectionLost | SystemCause::InstanceDead => false,
+        SystemCause::ConnectionLost
+        | SystemCause::InstanceDead
+        | SystemCause::NodeLost
+        | SystemCause::NodeDrained => false,
+    }
+}
+
+/// Allows an actor to move a session to another node: the backend, and the service when the node fails or is drained.
+///
+/// # Errors
+/// [`Error::NotAllowed`]
+pub fn permit_move(actor: &Actor) -> Result<(), Error> {
+    allow_if(match actor {
+        Actor::Backend => true,
+        Actor::Participant { .. } => false,
+        Actor::System(cause) => match cause {
+            SystemCause::NodeLost | SystemCause::NodeDrained => true,
+            SystemCause::TimeOver
+            | SystemCause::Empty
+            | SystemCause::ConnectionLost
+            | SystemCause::InstanceDead => false,
+        },
+    })
+}
+
+/// Whether a user's page may exchange media in a room of the session's node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RoomAccess {
+    /// It may.
+    Allowed,
+    /// The user is not in the call.
+    NotInCall,
+    /// The call does not go through this room, or no longer.
+    OtherPlace,
+}
+
+/// Whether a user's page may exchange media in the room of a generation of the session's place: the user is in the call, and the call
+/// goes through that room.
+pub fn room_access(session: &Session, user_id: &UserId, generation: i64) -> RoomAccess {
+    let mut admitted = session.admitted_participants();
+    if session.state == SessionState::Ended || !admitted.any(|other| other.user_id == *user_id) {
+        RoomAccess::NotInCall
+    } else if session.medium != Medium::Sfu || session.place.generation != generation {
+        RoomAccess::OtherPlace
+    } else {
+        RoomAccess::Allowed
     }
 }
 
@@ -146,7 +192,10 @@ pub fn permit_departure(actor: &Actor, user_id: &UserId) -> Result<(), Error> {
         } => leaving == user_id,
         Actor::System(cause) => match cause {
             SystemCause::ConnectionLost | SystemCause::InstanceDead => true,
-            SystemCause::TimeOver | SystemCause::Empty => false,
+            SystemCause::TimeOver
+            | SystemCause::Empty
+            | SystemCause::NodeLost
+            | SystemCause::NodeDrained => false,
         },
     })
 }

@@ -5,6 +5,7 @@ use strum::{EnumString, IntoStaticStr, VariantArray};
 
 use super::cause::{EndCause, LeaveCause};
 use super::id::UserId;
+use super::medium::MoveCause;
 use super::named::named;
 use super::role::Role;
 
@@ -50,6 +51,10 @@ pub enum SystemCause {
     ConnectionLost,
     /// The instance that held a participant's connection is dead.
     InstanceDead,
+    /// The session's node was lost.
+    NodeLost,
+    /// The session's node is being drained.
+    NodeDrained,
 }
 
 named!(SystemCause);
@@ -70,8 +75,21 @@ impl Actor {
             Self::Participant { .. } => EndCause::Host,
             Self::System(SystemCause::Empty) => EndCause::Empty,
             Self::System(
-                SystemCause::TimeOver | SystemCause::ConnectionLost | SystemCause::InstanceDead,
+                SystemCause::TimeOver
+                | SystemCause::ConnectionLost
+                | SystemCause::InstanceDead
+                | SystemCause::NodeLost
+                | SystemCause::NodeDrained,
             ) => EndCause::TimeOver,
+        }
+    }
+
+    /// The cause recorded when this actor moves a session.
+    pub fn move_cause(&self) -> MoveCause {
+        match self {
+            Self::System(SystemCause::NodeLost) => MoveCause::NodeLost,
+            Self::System(SystemCause::NodeDrained) => MoveCause::NodeDrained,
+            Self::Backend | Self::Participant { .. } | Self::System(_) => MoveCause::Backend,
         }
     }
 

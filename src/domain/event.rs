@@ -6,6 +6,7 @@ use strum::VariantNames;
 use super::actor::Actor;
 use super::cause::{EndCause, LeaveCause};
 use super::id::{AppointmentId, NodeId, SessionId, UserId, random_id};
+use super::medium::{Medium, MoveCause};
 use super::role::Role;
 use super::time::Timestamp;
 
@@ -70,6 +71,41 @@ pub enum EventKind {
         cause: EndCause,
         /// The reason given.
         reason: String,
+    },
+    /// The session was placed on another node before any participant connected.
+    #[serde(rename = "session.placed")]
+    #[strum(serialize = "session.placed")]
+    Placed {
+        /// The former node.
+        from: NodeId,
+        /// The new node.
+        to: NodeId,
+        /// The generation of the new place.
+        generation: i64,
+        /// Why.
+        cause: MoveCause,
+    },
+    /// The session moved to another node while participants were, or had been, connected.
+    #[serde(rename = "session.moved")]
+    #[strum(serialize = "session.moved")]
+    Moved {
+        /// The former node.
+        from: NodeId,
+        /// The new node.
+        to: NodeId,
+        /// The generation of the new place.
+        generation: i64,
+        /// Why.
+        cause: MoveCause,
+    },
+    /// The call goes another way from now on.
+    #[serde(rename = "session.medium_changed")]
+    #[strum(serialize = "session.medium_changed")]
+    MediumChanged {
+        /// The new medium.
+        medium: Medium,
+        /// Why.
+        cause: MoveCause,
     },
     /// A participant connected and waits.
     #[serde(rename = "participant.waiting")]
@@ -167,6 +203,9 @@ impl EventKind {
             Self::Updated { .. } => "session.updated",
             Self::Joined { .. } => "session.joined",
             Self::Ended { .. } => "session.ended",
+            Self::Placed { .. } => "session.placed",
+            Self::Moved { .. } => "session.moved",
+            Self::MediumChanged { .. } => "session.medium_changed",
             Self::ParticipantWaiting { .. } => "participant.waiting",
             Self::ParticipantAdmitted { .. } => "participant.admitted",
             Self::ParticipantJoined { .. } => "participant.joined",
@@ -206,6 +245,22 @@ impl EventKind {
             Self::Ended {
                 cause: EndCause::Host,
                 reason: "done".into(),
+            },
+            Self::Placed {
+                from: NodeId::from_stored("sfu-1".into()),
+                to: NodeId::from_stored("sfu-2".into()),
+                generation: 2,
+                cause: MoveCause::NodeDrained,
+            },
+            Self::Moved {
+                from: NodeId::from_stored("sfu-2".into()),
+                to: NodeId::from_stored("sfu-1".into()),
+                generation: 3,
+                cause: MoveCause::NodeLost,
+            },
+            Self::MediumChanged {
+                medium: Medium::Sfu,
+                cause: MoveCause::ThirdPublisher,
             },
             Self::ParticipantWaiting {
                 user_id: user_id.clone(),

@@ -8,6 +8,7 @@ pub mod error;
 pub mod event;
 pub mod id;
 pub mod label;
+pub mod medium;
 mod named;
 pub mod node;
 pub mod page;

@@ -14,6 +14,30 @@ pub enum Driver {
     /// Browsers connect to each other, through the service's own signalling.
     #[default]
     Builtin,
+    /// LiveKit, also as a part of OpenVidu 3.
+    #[strum(serialize = "livekit")]
+    LiveKit,
+    /// OpenVidu 2.
+    #[strum(serialize = "openvidu")]
+    OpenVidu,
+}
+
+impl Driver {
+    /// Whether nodes of this kind carry media.
+    pub fn carries_media(self) -> bool {
+        match self {
+            Self::Builtin => false,
+            Self::LiveKit | Self::OpenVidu => true,
+        }
+    }
+
+    /// Whether the join page can exchange media through nodes of this kind.
+    pub fn serves_pages(self) -> bool {
+        match self {
+            Self::LiveKit => true,
+            Self::Builtin | Self::OpenVidu => false,
+        }
+    }
 }
 
 named!(Driver);

@@ -12,9 +12,9 @@ use serde::Deserialize;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::page_error::PageError;
-use super::{Edge, SocketConfig, join};
+use super::{Edge, SocketConfig, cookie, join};
 use crate::app::signalling::{
-    AuthorizedParticipant, CloseCode, DisconnectCause, MessageOutcome, Outbox,
+    AuthorizedParticipant, CloseCode, DisconnectCause, MessageOutcome, Outbox, PageAddress,
     ParticipantConnection, ToPage,
 };
 use crate::domain::id::SessionId;
@@ -110,9 +110,16 @@ async fn run_connection(
     socket: &mut WebSocket,
 ) -> ConnectionEnd {
     let config = &edge.config.socket;
-    let connecting = edge
-        .signalling
-        .connect_participant(participant, config.queue_max);
+    let identity = participant.identity;
+    let (session_id, slot) = (
+        &identity.session_id,
+        cookie::slot(&identity.session_id, &identity.user_id),
+    );
+    let page = PageAddress {
+        door: edge.config.links.door_path(session_id, &slot).into(),
+        queue_max: config.queue_max,
+    };
+    let connecting = edge.signalling.connect_participant(identity, page);
     let (connection, outbox) = match connecting.await {
         Ok(connected) => connected,
         Err(error) => return ConnectionEnd::Close(CloseCode::of(&error)),

@@ -14,6 +14,7 @@ use video_session::auth::token::{
 };
 use video_session::domain::actor::Actor;
 use video_session::domain::id::{AppointmentId, NodeId, UserId};
+use video_session::domain::medium::MediaMode;
 use video_session::domain::participant::Admission;
 use video_session::domain::place::Driver;
 use video_session::domain::role::Role;
@@ -66,6 +67,7 @@ fn issue(tokens: &Tokens) -> String {
         labels: <_>::default(),
         admission: Requested::default_of(Admission::default()),
         max_participants: Requested::default_of(8),
+        media: Requested::default_of(MediaMode::default()),
     };
     let now = SystemClock.now();
     let placed = UnplacedSession::new(request, None, Actor::Backend, now)

@@ -7,6 +7,7 @@ use video_session::domain::actor::Actor;
 use video_session::domain::change::Change;
 use video_session::domain::id::{AppointmentId, NodeId, SessionId, UserId, random_id};
 use video_session::domain::label::Labels;
+use video_session::domain::medium::MediaMode;
 use video_session::domain::node::{Rotation, SfuNode};
 use video_session::domain::participant::Admission;
 use video_session::domain::place::Driver;
@@ -39,6 +40,7 @@ pub(crate) fn request(appointment: &str) -> SessionRequest {
         labels: Labels::new(),
         admission: Requested::default_of(Admission::default()),
         max_participants: Requested::default_of(8),
+        media: Requested::default_of(MediaMode::default()),
     }
 }
 

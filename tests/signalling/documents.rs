@@ -8,8 +8,9 @@ use video_session::app::signalling::message::{
     ClientMessage, ClientType, Connected, MessageErrorCode, ParticipantView, ServerMessage,
     WaitingReason, relay_text,
 };
-use video_session::app::tickets::{IcePolicy, IceServer, Media};
+use video_session::app::tickets::{Ice, IcePolicy, IceServer, PageMedia};
 use video_session::domain::id::{SessionId, UserId};
+use video_session::domain::medium::MoveCause;
 use video_session::domain::participant::{LeaveCause, ParticipantStatus};
 use video_session::domain::role::Role;
 use video_session::domain::session::EndCause;
@@ -57,26 +58,35 @@ fn view() -> ParticipantView {
     }
 }
 
-/// What every driver gives, with everything that it can hold.
-fn all_media() -> Vec<Media> {
-    let all = vec![Media::Builtin {
+/// Every medium, with everything that it can hold.
+fn all_media() -> Vec<PageMedia> {
+    let ice = Ice {
         ice_servers: vec![IceServer {
             urls: Vec::new(),
             username: Some(String::new()),
             credential: Some(String::new()),
         }],
         ice_policy: IcePolicy::All,
-    }];
+    };
+    let all = vec![
+        PageMedia::Builtin(ice.clone()),
+        PageMedia::LiveKit {
+            url: String::new(),
+            generation: 1,
+            ice,
+        },
+        PageMedia::OpenVidu,
+    ];
     for media in &all {
-        // A new driver does not compile until what it gives stands above, too.
+        // A new medium does not compile until what it gives stands above, too.
         match media {
-            Media::Builtin { .. } => {}
+            PageMedia::Builtin(_) | PageMedia::LiveKit { .. } | PageMedia::OpenVidu => {}
         }
     }
     all
 }
 
-fn connected(media: Media) -> Connected {
+fn connected(media: PageMedia) -> Connected {
     Connected {
         user_id: "u".to_owned(),
         role: "guest",
@@ -142,6 +152,10 @@ fn examples() -> Vec<ServerMessage> {
         },
     ];
     all.extend(connected);
+    all.extend(all_media().into_iter().map(|media| {
+        let cause = MoveCause::ThirdPublisher.name();
+        ServerMessage::MediaChanged { media, cause }
+    }));
     for message in &all {
         // A new type does not compile until it stands above, too.
         match message {
@@ -155,6 +169,7 @@ fn examples() -> Vec<ServerMessage> {
             | ServerMessage::Removed
             | ServerMessage::SessionEnded { .. }
             | ServerMessage::SessionUpdated { .. }
+            | ServerMessage::MediaChanged { .. }
             | ServerMessage::Replaced
             | ServerMessage::Pong
             | ServerMessage::Error { .. } => {}

@@ -9,9 +9,11 @@ use super::describe::{
 use super::message::ServerMessage;
 use super::room::{Announcement, Room, RoomMember};
 use super::{CloseCode, Signalling};
+use crate::app::tickets::Tickets;
 use crate::domain::error::Error;
 use crate::domain::event::{Event, EventKind};
 use crate::domain::id::UserId;
+use crate::domain::medium::{Medium, MoveCause};
 use crate::domain::participant::{LeaveCause, Participant, ParticipantStatus};
 use crate::domain::role::{Action, Role};
 use crate::domain::session::{EndCause, Session};
@@ -84,8 +86,21 @@ impl Signalling {
                     room.announce_nothing(event.sequence);
                 }
             }
+            EventKind::MediumChanged { cause, medium: _ } => {
+                let session = session().await?;
+                announce_media(&begin(), &session, *cause, &self.tickets);
+            }
+            EventKind::Moved { cause, .. } => {
+                let session = session().await?;
+                if session.medium == Medium::Sfu {
+                    announce_media(&begin(), &session, *cause, &self.tickets);
+                } else {
+                    room.announce_nothing(event.sequence);
+                }
+            }
             // These do not concern pages.
             EventKind::Created { .. }
+            | EventKind::Placed { .. }
             | EventKind::Joined { .. }
             | EventKind::ParticipantInvited { .. }
             | EventKind::ParticipantNamed { .. }
@@ -181,6 +196,19 @@ fn announce_end(announcement: &Announcement<'_>, cause: EndCause, reason: &str) 
     };
     announcement.send(message, |_| true);
     announcement.close(CloseCode::Ended, |_| true);
+}
+
+/// Tells each page the way that the call goes from now on. Waiting pages need it when they are admitted.
+fn announce_media(
+    announcement: &Announcement<'_>,
+    session: &Session,
+    cause: MoveCause,
+    tickets: &Tickets,
+) {
+    announcement.send_each(|member| ServerMessage::MediaChanged {
+        media: tickets.page_media(session, &member.door),
+        cause: cause.name(),
+    });
 }
 
 /// Updates waiting participants when the host joins or leaves, because that changes their waiting reason.

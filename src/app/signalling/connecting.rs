@@ -12,17 +12,21 @@ use super::message::{Connected, ServerMessage};
 use super::outbox::{Outbox, PageMessage, PageQueue};
 use super::room::InitialMessages;
 use super::room::{MediaStates, PageState};
-use super::{
-    AuthorizedParticipant, CloseCode, DisconnectCause, ParticipantConnection, ParticipantIdentity,
-    Signalling,
-};
+use super::{CloseCode, DisconnectCause, ParticipantConnection, ParticipantIdentity, Signalling};
 use crate::app::changes::Decision;
-use crate::app::tickets::Ticket;
 use crate::domain::error::Error;
 use crate::domain::id::UserId;
 use crate::domain::participant::{ConnectRequest, Participant, ParticipantStatus};
 use crate::domain::role::Action;
 use crate::domain::session::Session;
+
+/// Where a participant's page signals.
+pub struct PageAddress {
+    /// The path of the door for this participant.
+    pub door: Arc<str>,
+    /// How many values may wait for the page.
+    pub queue_max: usize,
+}
 
 /// A participant who was connected to the session.
 struct ConnectedParticipant {
@@ -36,30 +40,24 @@ struct ConnectedParticipant {
 }
 
 impl Signalling {
-    /// Connects a participant, sends their page the initial state and notifies the others. The queue to the page holds up to
-    /// `queue_max` values.
+    /// Connects a participant, sends their page the initial state and notifies the others. `page` is where their page signals.
     ///
     /// # Errors
-    /// [`Error::SessionEnded`]; [`Error::SessionFull`]; those of [`Tickets::issue_ticket`](crate::app::tickets::Tickets);
-    /// [`Error::StoreUnavailable`]. [`CloseCode::of`] says how to close the connection then.
+    /// [`Error::SessionEnded`]; [`Error::SessionFull`]; [`Error::StoreUnavailable`]. [`CloseCode::of`] says how to close the
+    /// connection then.
     pub async fn connect_participant(
         self: &Arc<Self>,
-        participant: AuthorizedParticipant,
-        queue_max: usize,
+        identity: ParticipantIdentity,
+        page: PageAddress,
     ) -> Result<(ParticipantConnection, Outbox), Error> {
-        let AuthorizedParticipant { identity, session } = participant;
-        // Fetched before the commit, because a participant cannot connect without a ticket.
-        let issuing = self
-            .tickets
-            .issue_ticket(&session, &identity.user_id, identity.role);
-        let ticket = issuing.await?;
-        drop(session);
+        let PageAddress { door, queue_max } = page;
         let (queue, outbox) = PageQueue::new(queue_max);
         let added = self.rooms.add_connection(
             &identity.session_id,
             &identity.user_id,
             identity.role,
             &queue,
+            &door,
         );
         drop(queue);
         let connection = ParticipantConnection {
@@ -80,7 +78,7 @@ impl Signalling {
             older.send(&ServerMessage::Replaced.into());
             older.close(CloseCode::Replaced);
         }
-        let sending = self.send_initial_state(&identity, &connection, arrival, ticket);
+        let sending = self.send_initial_state(&identity, &connection, arrival, &door);
         match sending.await {
             Ok(()) => Ok((connection, outbox)),
             Err(error) => {
@@ -142,7 +140,7 @@ impl Signalling {
         identity: &ParticipantIdentity,
         connection: &ParticipantConnection,
         mut arrival: ConnectedParticipant,
-        ticket: Ticket,
+        door: &str,
     ) -> Result<(), Error> {
         let room = &connection.room;
         loop {
@@ -156,8 +154,7 @@ impl Signalling {
                 version: arrival.session.version,
                 status: own.status,
             };
-            let connected =
-                self.connected_message(identity, connection, &arrival, own, ticket.clone());
+            let connected = self.connected_message(identity, connection, &arrival, own, door);
             let outcome = room.queue_initial_messages(connection.id, page_state, |media| {
                 initial_messages(connected, &arrival, own, media)
             });
@@ -200,7 +197,7 @@ impl Signalling {
         connection: &ParticipantConnection,
         arrival: &ConnectedParticipant,
         own: &Participant,
-        ticket: Ticket,
+        door: &str,
     ) -> Connected {
         Connected {
             user_id: identity.user_id.to_string(),
@@ -208,7 +205,7 @@ impl Signalling {
             name: own.display_name.clone(),
             permissions: identity.role.permissions(),
             publishes: identity.role.may(Action::Publish),
-            media: ticket.media,
+            media: self.tickets.page_media(&arrival.session, door),
             session_id: identity.session_id.to_string(),
             room_id: identity.session_id.to_string(),
             status: own.status.name(),

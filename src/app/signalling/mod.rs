@@ -19,6 +19,7 @@ mod rooms;
 mod sdp;
 
 pub use close::CloseCode;
+pub use connecting::PageAddress;
 pub use credentials::{AuthorizedParticipant, EntryDenied, ParticipantIdentity};
 pub use disconnecting::DisconnectCause;
 pub use outbox::{Outbox, ToPage};

@@ -41,6 +41,7 @@ impl Rooms {
         user_id: &UserId,
         role: Role,
         queue: &PageQueue,
+        door: &Arc<str>,
     ) -> Added {
         let next = self.next_connection_id.fetch_add(1, Ordering::Relaxed);
         let connection_id = ConnectionId(next);
@@ -52,6 +53,7 @@ impl Rooms {
                 role,
                 page_state: None,
                 queue: queue.clone(),
+                door: Arc::clone(door),
             };
             match room.add_member(member) {
                 Ok(replaced) => {
@@ -129,7 +131,8 @@ mod tests {
 
     fn connect(rooms: &Rooms, name: &str) -> (Added, Outbox) {
         let (queue, outbox) = PageQueue::new(8);
-        let added = rooms.add_connection(&session(), &user(name), Role::Patient, &queue);
+        let door = "/door".into();
+        let added = rooms.add_connection(&session(), &user(name), Role::Patient, &queue, &door);
         (added, outbox)
     }
 

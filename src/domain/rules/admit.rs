@@ -32,7 +32,7 @@ impl Session {
             return Ok(None);
         }
         let kinds = admitted_events(user_id, participant.role, actor.user_id());
-        Ok(Some(self.next_version(actor, now, kinds, |session| {
+        let change = self.next_version(actor, now, kinds, |session| {
             session.set_admitted(user_id);
             if !session.admitted_users.contains(user_id) {
                 let mut admitted_users = std::mem::take(&mut session.admitted_users);
@@ -40,7 +40,8 @@ impl Session {
                 admitted_users.push(user_id.clone());
                 session.admitted_users = admitted_users;
             }
-        })))
+        });
+        Ok(Some(change.with_needed_medium(actor, now)))
     }
 
     /// Asks a participant to mute.

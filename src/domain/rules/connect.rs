@@ -112,7 +112,7 @@ impl Session {
             }
         });
         Ok(ConnectOutcome {
-            change: Some(change),
+            change: Some(change.with_needed_medium(actor, now)),
             resumed: false,
             admitted_with_host,
         })

@@ -5,6 +5,7 @@ use crate::domain::change::Change;
 use crate::domain::error::Error;
 use crate::domain::event::{Event, EventKind};
 use crate::domain::id::{NodeId, SessionId};
+use crate::domain::medium::{MediaMode, Medium};
 use crate::domain::place::{Driver, Place};
 use crate::domain::session::{Session, SessionRequest, SessionState};
 use crate::domain::time::Timestamp;
@@ -75,6 +76,8 @@ impl UnplacedSession {
             version: 1,
             admission: self.request.admission.value,
             max_participants: self.request.max_participants.value,
+            media: self.request.media.value,
+            medium: first_medium(self.request.media.value, driver),
             participants: Vec::new(),
             admitted_users: Vec::new(),
             invites: Vec::new(),
@@ -114,6 +117,7 @@ impl Session {
                     .max_participants
                     .differs_from(&self.max_participants),
             ),
+            ("media", request.media.differs_from(&self.media)),
         ];
         let fields: Vec<_> = differs
             .into_iter()
@@ -127,5 +131,12 @@ impl Session {
                 fields,
             })
         }
+    }
+}
+
+fn first_medium(media: MediaMode, driver: Driver) -> Medium {
+    match media {
+        MediaMode::Sfu if driver.carries_media() => Medium::Sfu,
+        MediaMode::Auto | MediaMode::PeerToPeer | MediaMode::Sfu => Medium::PeerToPeer,
     }
 }

@@ -8,7 +8,9 @@ mod end;
 mod events;
 mod invite;
 mod join;
+mod medium;
 mod name;
+mod relocate;
 mod remove;
 mod update;
 

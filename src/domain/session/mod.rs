@@ -12,6 +12,7 @@ pub use super::cause::EndCause;
 use super::error::Error;
 use super::id::{AppointmentId, SessionId, UserId};
 use super::label::Labels;
+use super::medium::{MediaMode, Medium};
 use super::named::named;
 use super::participant::{Admission, GivenName, Invite, Participant, ParticipantStatus, Removal};
 use super::place::Place;
@@ -71,6 +72,10 @@ pub struct Session {
     pub admission: Admission,
     /// How many participants may be connected at once.
     pub max_participants: u16,
+    /// The medium that the backend asked for.
+    pub media: MediaMode,
+    /// The medium in use.
+    pub medium: Medium,
     /// The connected participants.
     pub participants: Vec<Participant>,
     /// Users who were admitted individually and do not wait again.

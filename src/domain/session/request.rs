@@ -3,6 +3,7 @@
 use super::Schedule;
 use crate::domain::id::{AppointmentId, UserId};
 use crate::domain::label::Labels;
+use crate::domain::medium::MediaMode;
 use crate::domain::participant::Admission;
 use crate::domain::time::Timestamp;
 
@@ -54,6 +55,8 @@ pub struct SessionRequest {
     pub admission: Requested<Admission>,
     /// How many participants may be connected at once.
     pub max_participants: Requested<u16>,
+    /// The medium.
+    pub media: Requested<MediaMode>,
 }
 
 /// What UpdateSession changes; `None` leaves a field as it is.

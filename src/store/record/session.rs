@@ -6,6 +6,7 @@ use super::names::field_names;
 use super::participant::{GivenNameRecord, InviteRecord, ParticipantRecord, RemovalRecord};
 use super::{end_cause, end_cause_default};
 use crate::domain::id::{AppointmentId, NodeId, SessionId, UserId};
+use crate::domain::medium::{MediaMode, Medium};
 use crate::domain::participant::{Admission, GivenName, Removal};
 use crate::domain::place::{Driver, Place};
 use crate::domain::session::{Schedule, Session, SessionState};
@@ -72,6 +73,10 @@ pub(in crate::store) struct SessionRecord {
     given_names: Vec<GivenNameRecord>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     empty_since_ms: Option<i64>,
+    #[serde(default = "media_default", skip_serializing_if = "is_default_media")]
+    media: String,
+    #[serde(default = "medium_default", skip_serializing_if = "is_default_medium")]
+    medium: String,
 }
 
 /// The value for sessions that were stored before waiting rooms existed.
@@ -86,6 +91,22 @@ fn driver_default() -> String {
 
 fn is_default_driver(name: &String) -> bool {
     name == Driver::default().name()
+}
+
+fn media_default() -> String {
+    MediaMode::default().name().to_owned()
+}
+
+fn is_default_media(name: &String) -> bool {
+    name == MediaMode::default().name()
+}
+
+fn medium_default() -> String {
+    Medium::default().name().to_owned()
+}
+
+fn is_default_medium(name: &String) -> bool {
+    name == Medium::default().name()
 }
 
 fn generation_default() -> i64 {
@@ -128,6 +149,8 @@ impl From<&Session> for SessionRecord {
             version,
             admission,
             max_participants,
+            media,
+            medium,
             participants,
             admitted_users,
             invites,
@@ -167,6 +190,8 @@ impl From<&Session> for SessionRecord {
             doctor_since: *doctor_since,
             given_names: given_names.iter().map(GivenNameRecord::from).collect(),
             empty_since_ms: empty_since.map(Timestamp::as_millis),
+            media: media.name().to_owned(),
+            medium: medium.name().to_owned(),
         }
     }
 }
@@ -224,6 +249,10 @@ impl TryFrom<SessionRecord> for Session {
             admission: Admission::from_name(&record.admission)
                 .ok_or_else(|| StoreError::corrupt("an unknown admission"))?,
             max_participants: record.max_participants,
+            media: MediaMode::from_name(&record.media)
+                .ok_or_else(|| StoreError::corrupt("an unknown media mode"))?,
+            medium: Medium::from_name(&record.medium)
+                .ok_or_else(|| StoreError::corrupt("an unknown medium"))?,
             participants: all(record.participants)?,
             admitted_users: ids(record.admitted_users),
             invites: all(record.invites)?,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
 use super::MessageErrorCode;
-use crate::app::tickets::Media;
+use crate::app::tickets::PageMedia;
 use crate::bus::Relay;
 
 /// A message of the service. Owns its data, so that it can wait in the queues of several pages.
@@ -74,6 +74,14 @@ pub enum ServerMessage {
         #[serde(skip_serializing_if = "Option::is_none")]
         closes_at: Option<String>,
     },
+    /// The call goes another way from now on.
+    MediaChanged {
+        /// What the page needs for it.
+        #[serde(flatten)]
+        media: PageMedia,
+        /// Why.
+        cause: &'static str,
+    },
     /// You connected elsewhere.
     Replaced,
     /// Answers `ping`.
@@ -107,7 +115,7 @@ pub struct Connected {
     pub permissions: &'static [&'static str],
     pub publishes: bool,
     #[serde(flatten)]
-    pub media: Media,
+    pub media: PageMedia,
     pub session_id: String,
     pub room_id: String,
     pub status: &'static str,

@@ -38,6 +38,16 @@ impl Announcement<'_> {
         }
     }
 
+    /// Sends each member that has not seen the event a message of its own.
+    pub(in crate::app::signalling) fn send_each(
+        &self,
+        message: impl Fn(&RoomMember) -> ServerMessage,
+    ) {
+        for member in self.audience() {
+            member.queue.send(&message(member).into());
+        }
+    }
+
     /// Closes the connections of the selected members that have not seen the event.
     pub(in crate::app::signalling) fn close(
         &self,

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 
 use crate::app::signalling::outbox::PageQueue;
 use crate::domain::id::UserId;
@@ -26,6 +27,8 @@ pub(in crate::app::signalling) struct RoomMember {
     /// The page's view of the session; `None` before its initial messages.
     pub(in crate::app::signalling) page_state: Option<PageState>,
     pub(in crate::app::signalling) queue: PageQueue,
+    /// The path of the door for this participant.
+    pub(in crate::app::signalling) door: Arc<str>,
 }
 
 /// A page's view of the session.

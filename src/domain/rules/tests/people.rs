@@ -11,6 +11,7 @@ use crate::domain::error::Error;
 use crate::domain::event::EventKind;
 use crate::domain::id::{AppointmentId, NodeId, UserId};
 use crate::domain::label::Labels;
+use crate::domain::medium::MediaMode;
 use crate::domain::participant::{
     Admission, ConnectRequest, INVITES_MAX, Invite, ParticipantStatus, REMOVALS_MAX,
 };
@@ -61,6 +62,7 @@ fn session(admission: Admission) -> Session {
         labels: Labels::new(),
         admission: Requested::explicit(admission),
         max_participants: Requested::explicit(MAX_PARTICIPANTS),
+        media: Requested::default_of(MediaMode::default()),
     };
     UnplacedSession::new(request, None, Actor::Backend, NOW)
         .place(NodeId::from_stored("sfu-1".into()), Driver::Builtin)

@@ -8,6 +8,7 @@ use crate::domain::change::Change;
 use crate::domain::error::Error;
 use crate::domain::id::{AppointmentId, NodeId, UserId};
 use crate::domain::label::Labels;
+use crate::domain::medium::MediaMode;
 use crate::domain::participant::Admission;
 use crate::domain::place::Driver;
 use crate::domain::role::Role;
@@ -36,6 +37,7 @@ fn request(schedule: Schedule) -> SessionRequest {
         labels: Labels::new(),
         admission: Requested::default_of(Admission::default()),
         max_participants: Requested::default_of(8),
+        media: Requested::default_of(MediaMode::default()),
     }
 }
 

@@ -28,6 +28,7 @@ fn join(room: &Room, id: u64, name: &str) -> Outbox {
         role: Role::Patient,
         page_state: None,
         queue,
+        door: "/door".into(),
     });
     assert!(added.is_ok());
     outbox

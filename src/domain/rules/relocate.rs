@@ -1,0 +1,87 @@
+//! Moves sessions to other nodes.
+
+use crate::domain::access::permit_move;
+use crate::domain::actor::Actor;
+use crate::domain::change::Change;
+use crate::domain::error::Error;
+use crate::domain::event::EventKind;
+use crate::domain::id::NodeId;
+use crate::domain::medium::{MediaMode, Medium};
+use crate::domain::place::Driver;
+use crate::domain::session::{Session, SessionState};
+use crate::domain::time::Timestamp;
+
+impl Session {
+    /// Moves the session to another node, with a new room. If the node cannot carry a call that a node carries now, browsers connect
+    /// to each other from then on, unless the backend insists on a node.
+    ///
+    /// # Errors
+    /// [`Error::SessionEnded`]; [`Error::NotAllowed`]
+    pub fn move_to(
+        &self,
+        node_id: NodeId,
+        driver: Driver,
+        actor: &Actor,
+        now: Timestamp,
+    ) -> Result<Change, Error> {
+        self.require_live()?;
+        permit_move(actor)?;
+        let place = self.place.next(&self.session_id, node_id, driver);
+        let cause = actor.move_cause();
+        let (from, to, generation) = (
+            self.place.node_id.clone(),
+            place.node_id.clone(),
+            place.generation,
+        );
+        let kind = match self.state {
+            SessionState::Created => EventKind::Placed {
+                from,
+                to,
+                generation,
+                cause,
+            },
+            SessionState::Active | SessionState::Ended => EventKind::Moved {
+                from,
+                to,
+                generation,
+                cause,
+            },
+        };
+        let moved = self.next_version(actor, now, vec![kind], |session| session.place = place);
+        let medium = moved.session.medium_after_move(self.medium);
+        if medium == self.medium {
+            return Ok(moved);
+        }
+        let changed = moved.session.change_medium(medium, cause, actor, now);
+        Ok(moved.then(changed))
+    }
+
+    /// Lets browsers connect to each other, because no node can carry the call. `None` if they do already, or the backend insists on
+    /// a node.
+    ///
+    /// # Errors
+    /// [`Error::SessionEnded`]; [`Error::NotAllowed`]
+    pub fn fall_back_to_peers(
+        &self,
+        actor: &Actor,
+        now: Timestamp,
+    ) -> Result<Option<Change>, Error> {
+        self.require_live()?;
+        permit_move(actor)?;
+        let is_possible = self.media == MediaMode::Auto && self.medium == Medium::Sfu;
+        let cause = actor.move_cause();
+        Ok(is_possible.then(|| self.change_medium(Medium::PeerToPeer, cause, actor, now)))
+    }
+
+    fn medium_after_move(&self, before: Medium) -> Medium {
+        match (self.media, before) {
+            (MediaMode::Auto, Medium::Sfu) if !self.place.driver.serves_pages() => {
+                Medium::PeerToPeer
+            }
+            (MediaMode::Sfu, Medium::PeerToPeer) if self.place.driver.carries_media() => {
+                Medium::Sfu
+            }
+            (MediaMode::Auto | MediaMode::PeerToPeer | MediaMode::Sfu, medium) => medium,
+        }
+    }
+}
