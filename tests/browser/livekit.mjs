@@ -28,6 +28,7 @@ export class LiveKitServer {
     const [http, tcp, udp, home] = await Promise.all([freePort(), freePort(), freePort(), mkdtemp(path.join(tmpdir(), 'livekit-'))]);
     server.url = `http://127.0.0.1:${http}`;
     server.home = home;
+    server.mediaPorts = [tcp, udp];
     server.#config = `port: ${http}
 bind_addresses: ['127.0.0.1']
 rtc: { tcp_port: ${tcp}, udp_port: ${udp}, use_external_ip: false, enable_loopback_candidate: true, node_ip: 127.0.0.1, ips: { includes: ['127.0.0.1/32'] } }
@@ -76,6 +77,13 @@ logging: { level: error }
       body: JSON.stringify(request),
     });
     return answer.json();
+  }
+
+  /** Of all its rooms. */
+  async participants() {
+    const { rooms = [] } = await this.api('ListRooms', {}, { roomList: true });
+    const lists = rooms.map(({ name }) => this.api('ListParticipants', { room: name }, { roomAdmin: true, room: name }));
+    return (await Promise.all(lists)).flatMap(({ participants = [] }) => participants);
   }
 
   token(claims) {
