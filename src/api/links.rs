@@ -5,6 +5,9 @@ use crate::domain::id::SessionId;
 /// The join page's path, as a route.
 pub const PAGE_ROUTE: &str = "/join/{session_id}";
 
+/// The path of a page's requests to its session's SFU node, beneath that of the page.
+pub const DOOR_ROUTE: &str = "/sfu/{slot}/{generation}/{*path}";
+
 /// Builds the service's links.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Links {

@@ -4,6 +4,7 @@
 mod access;
 mod changes;
 pub mod clock;
+mod drivers;
 mod events;
 mod feed;
 mod joins;
@@ -18,6 +19,7 @@ mod upkeep;
 
 pub use access::StoreWaitConfig;
 pub use changes::ContentionConfig;
+pub use drivers::{Drivers, DriversByNode};
 pub use events::{EventStream, Events, WatchConfig};
 pub use joins::{IssuedJoin, JoinRequest};
 pub use nodes::Nodes;
@@ -97,6 +99,8 @@ pub struct Parts {
     pub nodes: Arc<Nodes>,
     /// Issues what participants need to exchange media.
     pub tickets: Arc<Tickets>,
+    /// The drivers of the SFU nodes.
+    pub drivers: Arc<Drivers>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// Whether the instance takes calls.
@@ -115,6 +119,7 @@ impl App {
             tokens,
             nodes,
             tickets,
+            drivers,
             clock,
             readiness,
             metrics,
@@ -184,6 +189,7 @@ impl App {
             bus,
             tokens,
             tickets,
+            drivers,
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),
             window: config.ending.window,

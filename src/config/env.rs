@@ -46,6 +46,11 @@ impl<'a> Env<'a> {
         Some(value.trim().to_owned()).filter(|value| !value.is_empty())
     }
 
+    /// Reads a variable that another setting names. It is no setting itself, and may hold a secret.
+    pub fn lookup(&self, variable: &str) -> Option<String> {
+        (self.lookup)(variable)
+    }
+
     /// Reads a setting with `parse`; reports `rule` if that fails. `default` is parsed like a value.
     pub fn parse<T>(
         &mut self,

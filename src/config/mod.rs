@@ -7,8 +7,10 @@ mod app;
 pub mod env;
 mod ice;
 mod nodes;
+mod nodes_file;
 mod rpc;
 mod secrets;
+mod sfu;
 mod store;
 mod telemetry;
 #[cfg(test)]
@@ -27,11 +29,13 @@ use crate::app::tickets::IceConfig;
 use crate::auth::token;
 use crate::domain::node::Rotation;
 use crate::rpc::Tls;
+use crate::sfu::bounded::Limits;
 use addresses::Addresses;
 use env::{Env, Fault};
 use secrets::Secrets;
 
 pub use addresses::HealthTarget;
+pub use nodes_file::{DriverSettings, NodeSettings, NodesFile};
 pub use store::StoreConfig;
 
 /// The maximum for join windows and for the lifetime of credentials: a week.
@@ -64,6 +68,12 @@ pub struct Config {
     pub tokens: token::Config,
     /// The SFU nodes.
     pub rotation: Rotation,
+    /// The SFU nodes with their drivers.
+    pub nodes: Vec<NodeSettings>,
+    /// The file that lists them; `None` if SFU_NODES does.
+    pub nodes_file: Option<NodesFile>,
+    /// Limits of calls to SFU nodes.
+    pub sfu: Limits,
     /// The application's limits.
     pub app: crate::app::Config,
     /// The settings shared by all edges.
@@ -115,7 +125,10 @@ pub fn read(env: &mut Env<'_>, dev: bool) -> Option<Config> {
         previous,
     } = secrets::read(env, dev, &mut warnings);
     let tokens = tokens::read(env, dev);
-    let rotation = nodes::read(env);
+    let nodes_file = nodes::read_file_setting(env);
+    let nodes = nodes::read(env, nodes_file.as_ref());
+    let rotation = nodes.as_deref().and_then(nodes::rotation);
+    let sfu = sfu::read(env);
     let retry_after = millis(env, "RETRY_AFTER_MS", 1000);
     let store_timeout = millis(env, "STORE_TIMEOUT_MS", 2000);
     let store = store::read(env, store_timeout);
@@ -147,6 +160,9 @@ pub fn read(env: &mut Env<'_>, dev: bool) -> Option<Config> {
         internal_secret_previous: previous,
         tokens: tokens?,
         rotation: rotation?,
+        nodes: nodes?,
+        nodes_file,
+        sfu,
         app,
         api: api?,
         rpc,

@@ -1,12 +1,41 @@
 //! The SFU nodes.
 
 use super::env::Env;
+use super::nodes_file::{DriverSettings, NodeSettings, NodesFile};
 use super::urls::parse_url;
 use crate::domain::id::{ID_RULE, NodeId};
 use crate::domain::node::{Rotation, SfuNode};
 use crate::domain::place::Driver;
 
-pub(super) fn read(env: &mut Env<'_>) -> Option<Rotation> {
+/// The nodes of the file, or else of SFU_NODES. They are reported as faults of the setting that lists them.
+pub(super) fn read(env: &mut Env<'_>, file: Option<&NodesFile>) -> Option<Vec<NodeSettings>> {
+    let listed = read_list(env);
+    let Some(file) = file else {
+        return listed;
+    };
+    if env.optional("SFU_NODES").is_some() {
+        env.report_fault("SFU_NODES_FILE", "cannot be used together with SFU_NODES");
+    }
+    match file.read(&|name| env.lookup(name)) {
+        Ok(nodes) => Some(nodes),
+        Err(faults) => {
+            for fault in faults {
+                env.report_fault("SFU_NODES_FILE", fault);
+            }
+            None
+        }
+    }
+}
+
+pub(super) fn read_file_setting(env: &mut Env<'_>) -> Option<NodesFile> {
+    env.optional("SFU_NODES_FILE").map(NodesFile::new)
+}
+
+pub(super) fn rotation(nodes: &[NodeSettings]) -> Option<Rotation> {
+    Rotation::new(nodes.iter().map(|settings| settings.node.clone()).collect())
+}
+
+fn read_list(env: &mut Env<'_>) -> Option<Vec<NodeSettings>> {
     env.parse(
         "SFU_NODES",
         "sfu-1",
@@ -17,8 +46,8 @@ pub(super) fn read(env: &mut Env<'_>) -> Option<Rotation> {
     )
 }
 
-fn parse_nodes(text: &str) -> Option<Rotation> {
-    let mut nodes: Vec<SfuNode> = Vec::new();
+fn parse_nodes(text: &str) -> Option<Vec<NodeSettings>> {
+    let mut nodes: Vec<NodeSettings> = Vec::new();
     for entry in text
         .split(',')
         .map(str::trim)
@@ -32,13 +61,16 @@ fn parse_nodes(text: &str) -> Option<Rotation> {
         };
         let with_url = entry.contains('=');
         let is_valid_url = parse_url(&node.url, &["ws", "wss", "http", "https"]).is_some();
-        let is_repeated = nodes.iter().any(|other| other.node_id == node.node_id);
+        let is_repeated = nodes.iter().any(|other| other.node.node_id == node.node_id);
         if is_repeated || (with_url && !is_valid_url) {
             return None;
         }
-        nodes.push(node);
+        nodes.push(NodeSettings {
+            node,
+            driver: DriverSettings::Builtin,
+        });
     }
-    Rotation::new(nodes)
+    (!nodes.is_empty()).then_some(nodes)
 }
 
 #[cfg(test)]
@@ -48,10 +80,10 @@ mod tests {
     #[test]
     fn nodes_are_names_or_pairs() {
         let ids = |text: &str| {
-            parse_nodes(text).map(|rotation| {
-                let nodes = rotation.nodes().iter();
+            parse_nodes(text).map(|nodes| {
                 nodes
-                    .map(|node| format!("{}>{}", node.node_id, node.url))
+                    .iter()
+                    .map(|NodeSettings { node, .. }| format!("{}>{}", node.node_id, node.url))
                     .collect::<Vec<_>>()
             })
         };

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use super::env::Env;
 use super::urls::{list_entries, parse_origin};
 use crate::api::links::Links;
-use crate::web::{Config, ConnectionLimits, LingerLimits, SocketConfig};
+use crate::web::{Config, ConnectionLimits, DoorConfig, LingerLimits, SocketConfig};
 
 fn secs(env: &mut Env<'_>, setting: &'static str, default: u64, most: u64) -> Duration {
     Duration::from_secs(env.number(setting, default, 1, most))
@@ -86,6 +86,10 @@ pub(super) fn read(
     if socket.silence_max <= socket.ping_interval {
         env.report_fault("WS_SILENCE_SECS", "must be more than WS_PING_SECS");
     }
+    let door = DoorConfig {
+        buffer_bytes: env.number("DOOR_BUFFER_BYTES", 16_384, 1024, 1_048_576),
+        silence_max: secs(env, "DOOR_SILENCE_SECS", 60, 3600),
+    };
     Some(Config {
         links: links?,
         allowed_origins: allowed_origins?,
@@ -95,6 +99,7 @@ pub(super) fn read(
         connections,
         socket,
         livekit_client_dir: livekit_client_dir?,
+        door,
     })
 }
 

@@ -10,7 +10,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{
     Admit, Capabilities, InvalidWebhook, NodeLoad, NodeStatus, NodeTicket, Outage,
-    ParticipantOnNode, RoomOnNode, SfuDriver, SfuError, WebhookEvent,
+    ParticipantOnNode, RoomOnNode, SfuDriver, SfuError, SignallingAnswer, SignallingRequest,
+    WebhookEvent,
 };
 use crate::domain::id::UserId;
 
@@ -125,6 +126,19 @@ impl SfuDriver for Bounded {
 
     async fn read_load(&self) -> Result<NodeLoad, SfuError> {
         self.run(|| self.driver.read_load()).await
+    }
+
+    /// Asks once: pages try again themselves.
+    async fn open_signalling(
+        &self,
+        room: &str,
+        admit: &Admit,
+        request: &SignallingRequest,
+    ) -> Result<SignallingAnswer, SfuError> {
+        let deadline = Instant::now() + self.limits.call_timeout;
+        timeout_at(deadline, self.driver.open_signalling(room, admit, request))
+            .await
+            .unwrap_or(Err(SfuError::Unavailable(Outage::TimedOut)))
     }
 
     fn signalling_base(&self) -> Option<&str> {

@@ -94,7 +94,7 @@ pub(super) async fn send(request: RequestBuilder) -> Result<Answer, SfuError> {
     Ok(Answer { status, body })
 }
 
-fn outage(error: &reqwest::Error) -> SfuError {
+pub(super) fn outage(error: &reqwest::Error) -> SfuError {
     SfuError::Unavailable(if error.is_timeout() {
         Outage::TimedOut
     } else if error.is_connect() {

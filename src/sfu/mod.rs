@@ -16,6 +16,7 @@ pub mod builtin;
 mod error;
 mod http;
 pub mod livekit;
+mod signalling;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -24,6 +25,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 pub use error::{InvalidWebhook, Outage, SfuError};
+pub use signalling::{NodeStream, SignallingAnswer, SignallingRequest};
 
 use crate::domain::id::UserId;
 use crate::domain::role::Role;
@@ -176,6 +178,22 @@ pub trait SfuDriver: Send + Sync {
 
     /// What the node carries.
     async fn read_load(&self) -> Result<NodeLoad, SfuError>;
+
+    /// Passes a page's request on to the node's signalling, with a credential for `admit` that the node has not seen before. The
+    /// room must be there.
+    ///
+    /// # Errors
+    /// [`SfuError::Misconfigured`] if pages cannot signal with this kind of node; as for all calls.
+    async fn open_signalling(
+        &self,
+        _room: &str,
+        _admit: &Admit,
+        _request: &SignallingRequest,
+    ) -> Result<SignallingAnswer, SfuError> {
+        Err(SfuError::Misconfigured(
+            "pages cannot signal with this kind of node",
+        ))
+    }
 
     /// Where our door finds the node's signalling: the base URL of its private HTTP port, without a slash at the end. `None` if
     /// the door does not serve this kind of node.

@@ -7,7 +7,7 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
+pub use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
@@ -81,6 +81,8 @@ pub struct Metrics {
     pub watch_streams: Gauge,
     /// Signalling connections that are open.
     pub signalling_connections: Gauge,
+    /// Pages' connections to SFU nodes that are open through this instance.
+    pub door_connections: Gauge,
     /// Relayed messages that this instance dropped.
     pub relays_dropped: Counter,
     /// Calls that have begun and not ended, streams included.
@@ -193,6 +195,12 @@ impl Default for Metrics {
                 r,
                 "signalling_connections",
                 "Signalling connections of participants' pages that are open",
+                Gauge::default(),
+            ),
+            door_connections: register(
+                r,
+                "door_connections",
+                "Connections of participants' pages to SFU nodes that are open through this instance",
                 Gauge::default(),
             ),
             relays_dropped: register(

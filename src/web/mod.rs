@@ -3,6 +3,7 @@
 pub mod admin;
 mod assets;
 mod cookie;
+mod door;
 mod headers;
 mod join;
 mod limits;
@@ -29,7 +30,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::api::links::{Links, PAGE_ROUTE};
+use crate::api::links::{DOOR_ROUTE, Links, PAGE_ROUTE};
 use crate::app::signalling::Signalling;
 use assets::Assets;
 use limits::Limits;
@@ -56,6 +57,8 @@ pub struct Config {
     pub socket: SocketConfig,
     /// The directory of livekit-client.
     pub livekit_client_dir: PathBuf,
+    /// Connections to SFU nodes.
+    pub door: DoorConfig,
 }
 
 /// Limits on connections.
@@ -90,6 +93,15 @@ pub struct SocketConfig {
     pub silence_max: Duration,
     /// How long a message may take to be written.
     pub send_timeout: Duration,
+}
+
+/// Settings of pages' connections to SFU nodes.
+#[derive(Debug, Clone, Copy)]
+pub struct DoorConfig {
+    /// The bytes that may wait in each direction.
+    pub buffer_bytes: usize,
+    /// How long a page may be silent before its connection counts as lost.
+    pub silence_max: Duration,
 }
 
 /// The edge's dependencies.
@@ -139,6 +151,7 @@ pub async fn serve(
         .route(PAGE_ROUTE, get(join::page))
         .route(&format!("{PAGE_ROUTE}/name"), post(join::set_name))
         .route(&format!("{PAGE_ROUTE}/ws"), get(socket::open))
+        .route(&format!("{PAGE_ROUTE}{DOOR_ROUTE}"), get(door::open))
         .route("/assets/{version}/{*file}", get(assets::serve_file));
     let prefix = config.links.path_prefix();
     let router = if prefix.is_empty() {

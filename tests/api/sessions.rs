@@ -737,6 +737,7 @@ async fn a_join_tells_where_the_node_is() {
         let expected = v1::SfuNode {
             node_id: node_id.into(),
             url: url.into(),
+            driver: v1::SfuDriver::Builtin.into(),
         };
         assert_eq!(answer.sfu, Some(expected));
     }

@@ -68,6 +68,7 @@ async fn every_fault_of_a_create_is_named_at_once() {
         labels: bad_labels(),
         admission: 9,
         max_participants: 1,
+        media: 9,
     };
     assert_eq!(
         faults(client.create_session(request).await),
@@ -79,7 +80,8 @@ async fn every_fault_of_a_create_is_named_at_once() {
             "scheduled_end_time",
             "labels",
             "admission",
-            "max_participants"
+            "max_participants",
+            "media"
         ]
     );
 }

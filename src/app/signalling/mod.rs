@@ -10,6 +10,7 @@ mod connecting;
 mod credentials;
 mod describe;
 mod disconnecting;
+mod door;
 mod follow;
 pub mod message;
 mod outbox;
@@ -22,6 +23,7 @@ pub use close::CloseCode;
 pub use connecting::PageAddress;
 pub use credentials::{AuthorizedParticipant, EntryDenied, ParticipantIdentity};
 pub use disconnecting::DisconnectCause;
+pub use door::{DoorAccess, DoorClosed, DoorPass};
 pub use outbox::{Outbox, ToPage};
 pub use receiving::MessageOutcome;
 
@@ -34,6 +36,7 @@ use tokio_util::task::TaskTracker;
 use super::access::StoreAccess;
 use super::changes::Changes;
 use super::clock::Clock;
+use super::drivers::Drivers;
 use super::events::Events;
 use super::participants::Participants;
 use super::sessions::Sessions;
@@ -44,7 +47,8 @@ use crate::domain::actor::Actor;
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::role::Role;
 use crate::domain::session::JoinWindow;
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{Gauge, Metrics};
+
 use room::{ConnectionId, Room};
 pub(super) use rooms::Rooms;
 
@@ -68,6 +72,7 @@ pub struct Signalling {
     pub(super) bus: Arc<dyn Bus>,
     pub(super) tokens: Arc<Tokens>,
     pub(super) tickets: Arc<Tickets>,
+    pub(super) drivers: Arc<Drivers>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) window: JoinWindow,
@@ -112,21 +117,27 @@ impl Signalling {
 
     /// Counts a connection as open until the returned guard is dropped.
     pub fn count_connection(&self) -> impl Drop + use<> {
-        CountedConnection::new(Arc::clone(&self.metrics))
+        CountedConnection::new(&self.metrics.signalling_connections)
+    }
+
+    /// Counts a connection through the door as open until the returned guard is dropped.
+    pub fn count_door(&self) -> impl Drop + use<> {
+        CountedConnection::new(&self.metrics.door_connections)
     }
 }
 
-struct CountedConnection(Arc<Metrics>);
+struct CountedConnection(Gauge);
 
 impl CountedConnection {
-    fn new(metrics: Arc<Metrics>) -> Self {
-        metrics.signalling_connections.inc();
-        Self(metrics)
+    fn new(gauge: &Gauge) -> Self {
+        gauge.inc();
+        // A clone counts on the same gauge.
+        Self(gauge.clone())
     }
 }
 
 impl Drop for CountedConnection {
     fn drop(&mut self) {
-        self.0.signalling_connections.dec();
+        self.0.dec();
     }
 }

@@ -1,7 +1,7 @@
 //! LiveKit's server API: Twirp calls with JSON.
 
 use reqwest::{Client as HttpClient, Url};
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::token::{Grant, Signer};
 use crate::domain::time::Timestamp;
 use crate::sfu::http::{self, Answer};
-use crate::sfu::{Admit, SfuError};
+use crate::sfu::{Admit, SfuError, SignallingAnswer, SignallingRequest, signalling};
 
 /// The answer to a probe of how a node treats rooms that nobody made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +67,15 @@ impl Client {
         } else {
             Err(error_of(&answer))
         }
+    }
+
+    /// Passes a page's request on.
+    pub(super) async fn open_signalling(
+        &self,
+        request: &SignallingRequest,
+        token: &SecretString,
+    ) -> Result<SignallingAnswer, SfuError> {
+        signalling::open(&self.http, &self.base, request, token).await
     }
 
     /// Asks whether a participant could join a room now. It makes no room.

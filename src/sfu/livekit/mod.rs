@@ -18,7 +18,7 @@ use self::token::{Grant, Signer, expiry};
 use self::wire::{Nothing, Participant, Participants, Room, Rooms, Track};
 use super::{
     Admit, Capabilities, InvalidWebhook, NodeLoad, NodeStatus, NodeTicket, ParticipantOnNode,
-    RoomOnNode, SfuDriver, SfuError, WebhookEvent, wall_clock,
+    RoomOnNode, SfuDriver, SfuError, SignallingAnswer, SignallingRequest, WebhookEvent, wall_clock,
 };
 use crate::domain::id::{UserId, random_id};
 use crate::domain::role::Role;
@@ -249,6 +249,18 @@ impl SfuDriver for LiveKit {
             rooms: u32::try_from(rooms.len()).unwrap_or(u32::MAX),
             participants: participants.fold(0, u32::saturating_add),
         })
+    }
+
+    async fn open_signalling(
+        &self,
+        room: &str,
+        admit: &Admit,
+        request: &SignallingRequest,
+    ) -> Result<SignallingAnswer, SfuError> {
+        let now = wall_clock();
+        let expire_time = expiry(now, admit.ttl);
+        let token = self.signer.issue_join_token(room, admit, now, expire_time);
+        self.client.open_signalling(request, &token).await
     }
 
     fn signalling_base(&self) -> Option<&str> {

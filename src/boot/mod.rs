@@ -1,5 +1,7 @@
 //! Assembles the service and shuts it down. The only file that names concrete stores and buses.
 
+mod nodes;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::api::Api;
 use crate::app::clock::{Clock, SystemClock};
 use crate::app::tickets::Tickets;
-use crate::app::{self, App, Nodes};
+use crate::app::{self, App, Drivers, Nodes};
 use crate::auth::secret::InternalSecrets;
 use crate::auth::token::{KeyError, Tokens};
 use crate::bus::local::LocalBus;
@@ -26,6 +28,9 @@ use crate::store::sqlite::{OpenError, SqliteStore};
 use crate::store::{StoreError, Stores};
 use crate::telemetry::metrics::Metrics;
 use crate::web;
+use nodes::make_drivers;
+
+pub use nodes::UnusableNode;
 
 /// The service could not start, or failed.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +55,9 @@ pub enum BootError {
     /// A key cannot be used.
     #[error("the signing key cannot be used")]
     Key(#[from] KeyError),
+    /// An SFU node cannot be used as it is configured.
+    #[error(transparent)]
+    Node(#[from] UnusableNode),
     /// The gRPC server failed.
     #[error("the gRPC edge failed")]
     Rpc(#[from] ServeError),
@@ -124,6 +132,7 @@ impl Service {
             watches_max,
         );
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let drivers = make_drivers(&config.nodes, config.sfu)?;
         let nodes = Arc::new(Nodes::new(config.rotation.clone()));
         let app_parts = app::Parts {
             stores: stores.clone(),
@@ -131,6 +140,7 @@ impl Service {
             tokens: Arc::clone(&tokens),
             tickets: Arc::new(Tickets::new(config.ice.clone(), Arc::clone(&clock))),
             nodes,
+            drivers: Arc::new(Drivers::new(drivers)),
             clock,
             readiness: readiness.clone(),
             metrics: Arc::clone(&metrics),
