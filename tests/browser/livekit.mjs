@@ -12,7 +12,8 @@ import { after } from 'node:test';
 
 import { freePort, until } from './support.mjs';
 
-const OWN = path.resolve(import.meta.dirname, '../../.peers/bin/livekit-server');
+const ROOT = path.resolve(import.meta.dirname, '../..');
+const OWN = path.join(ROOT, '.peers/bin/livekit-server');
 const KEY = 'devkey';
 const SECRET = 'browser-tests-livekit-secret-of-32-bytes';
 
@@ -65,7 +66,7 @@ logging: { level: error }
     await writeFile(secret, SECRET, { mode: 0o600 });
     const node = ({ url }, at) => `[[node]]\nid = "sfu-${at + 1}"\ndriver = "livekit"\napi_url = "${url}"\napi_key = "${KEY}"\napi_secret_file = "${secret}"\n`;
     await writeFile(file, servers.map(node).join('\n'));
-    return { SFU_NODES_FILE: file };
+    return { SFU_NODES_FILE: file, LIVEKIT_CLIENT_DIR: path.join(ROOT, 'vendor/livekit-client') };
   }
 
   /** Calls the server's own API, by which tests see what it has. */
@@ -79,11 +80,11 @@ logging: { level: error }
     return answer.json();
   }
 
-  /** Of all its rooms. */
-  async participants() {
-    const { rooms = [] } = await this.api('ListRooms', {}, { roomList: true });
-    const lists = rooms.map(({ name }) => this.api('ListParticipants', { room: name }, { roomAdmin: true, room: name }));
-    return (await Promise.all(lists)).flatMap(({ participants = [] }) => participants);
+  /** Who is in the session's room. */
+  async participants(session) {
+    const { session: now } = await session.rpc('GetSession');
+    const room = now.roomName;
+    return (await this.api('ListParticipants', { room }, { roomAdmin: true, room })).participants ?? [];
   }
 
   token(claims) {

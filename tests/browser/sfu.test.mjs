@@ -182,7 +182,7 @@ test('the other camera of a phone', async (t) => {
 test('a screen is shown with and without a camera, and the camera afterwards', async (t) => {
   const session = await throughNode();
   const { doctor, patient } = await meet(t, session);
-  const sources = async () => (await server.participants()).find(({ identity }) => identity === 'doctor-1').tracks.map(({ source }) => source).sort();
+  const sources = async () => (await server.participants(session)).find(({ identity }) => identity === 'doctor-1').tracks.map(({ source }) => source).sort();
   await click(doctor, 'share');
   await until('the screen is published as one', async () => (await sources()).join() === 'MICROPHONE,SCREEN_SHARE');
   await seen(patient);
@@ -207,7 +207,7 @@ test('an interpreter is the third, and an observer sees all and sends nothing', 
   await screen(observer, 'call');
   for (const name of Object.keys(all)) await seen(observer, { name });
   assert.equal((await traffic(observer)).packetsSent, 0);
-  const idle = (await server.participants()).filter(({ tracks }) => !tracks?.length);
+  const idle = (await server.participants(session)).filter(({ tracks }) => !tracks?.length);
   assert.deepEqual(idle.map(({ permission }) => permission?.can_publish ?? false), [false], 'the node refuses what the observer might send');
   await click(interpreter, 'leave');
   await ended(interpreter, 'left');
@@ -247,8 +247,9 @@ test('who is removed is off the node, and so is everybody at the end', async (t)
   const { doctor, patient } = await meet(t, session);
   await session.rpc('RemoveParticipant', { user_id: 'patient-1' });
   await ended(patient, 'removed');
+  assert.deepEqual((await traffic(patient)).ports, [], 'the page has hung up');
   await until('the doctor is alone', async () => (await doctor.getByTestId('remote').count()) === 0);
-  const identities = async () => (await server.participants()).map(({ identity }) => identity);
+  const identities = async () => (await server.participants(session)).map(({ identity }) => identity);
   await until('the node has let them go', async () => !(await identities()).includes('patient-1'));
   await session.end('done');
   await ended(doctor, 'ended');

@@ -100,7 +100,7 @@ export class Connection extends EventTarget {
 
   /** Handles an offer, answer or candidate from another participant. They may have been told of a move before us. */
   handle(message, person) {
-    const way = this.#ways.findLast(({ medium }) => medium instanceof Mesh);
+    const [way] = this.#ways.filter(({ medium }) => medium instanceof Mesh).slice(-1);
     if (way) way.medium.handle(message, person);
     if (way === this.#newest) return;
     this.#early.push({ message, person, at: Date.now() });
@@ -117,7 +117,7 @@ export class Connection extends EventTarget {
   }
 
   get #newest() {
-    return this.#ways.at(-1);
+    return this.#ways[this.#ways.length - 1];
   }
 
   #person(userId) {

@@ -68,6 +68,8 @@ export class LiveKit extends EventTarget {
     // The client reads this object again whenever it connects.
     this.#rtcConfig = { ...configuration };
     if (publishes) for (const kind of ['audio', 'video']) this.#publisher.set(kind, track(kind));
+    // While a participant waits to be admitted, there is time for it.
+    load().catch(() => {});
     this.#sampler = setInterval(() => this.#sample(), SAMPLE_MS);
     window.addEventListener('resize', () => this.#chooseSizes(), { signal: this.#away.signal });
   }
