@@ -2,6 +2,8 @@
 
 // Browsers that cannot tell say only that data arrives; decoding the first frame takes about so long.
 const DECODE_MS = 200;
+// Taking the element down costs time, of which there is none while the page changes over to the track.
+const AFTERWARDS_MS = 1000;
 
 /** Resolves with true when the track's first frame was decoded, or with false after `withinMs`. */
 export function firstFrame(track, withinMs) {
@@ -18,14 +20,18 @@ export function firstFrame(track, withinMs) {
       video.play().catch(() => {});
     } else if (!track.muted) setTimeout(arrived, DECODE_MS);
     else track.addEventListener('unmute', () => setTimeout(arrived, DECODE_MS), { once: true });
-  }).finally(() => {
-    video.srcObject = null;
-  });
+  }).finally(() => setTimeout(() => (video.srcObject = null), AFTERWARDS_MS));
 }
 
-/** Makes one stream hold exactly the other's tracks. The elements that show it stay as they are. */
+/**
+ * Makes one stream hold exactly the other's tracks. The elements that show it stay as they are. The picture goes first, and each new
+ * track comes before the old one goes, so that elements show the last frame until the next one.
+ */
 export function copyTracks(from, to) {
-  const tracks = from?.getTracks() ?? [];
-  for (const track of to.getTracks()) if (!tracks.includes(track)) to.removeTrack(track);
-  for (const track of tracks) to.addTrack(track);
+  for (const kind of ['Video', 'Audio']) {
+    const wanted = from?.[`get${kind}Tracks`]() ?? [];
+    const before = to[`get${kind}Tracks`]();
+    for (const track of wanted) to.addTrack(track);
+    for (const track of before) if (!wanted.includes(track)) to.removeTrack(track);
+  }
 }

@@ -19,6 +19,8 @@ export class Publisher {
   /** Publishes to that room from now on; to none, if `null`. Resolves once everything is published. */
   use(room) {
     this.#participant = room?.localParticipant ?? null;
+    // What hangs in the former room must not hold up this one.
+    this.#chain = Promise.resolve();
     return this.#participant ? Promise.all([this.#settle('audio'), this.#settle('video')]) : Promise.resolve();
   }
 
