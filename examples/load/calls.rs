@@ -163,6 +163,7 @@ pub(crate) async fn make(api: &mut Api, call: Call, known: &Arc<Vec<Known>>) -> 
                 role: v1::Role::Doctor.into(),
                 user_id: doctor_id(session.doctor),
                 display_name: "Dr. Ada Example".to_owned(),
+                with_sfu_ticket: false,
             };
             let answer = api.join_session(request).await?;
             check(!answer.get_ref().token.is_empty())

@@ -1,5 +1,7 @@
 //! Converts sessions, participants and join tokens to messages.
 
+use secrecy::ExposeSecret as _;
+
 use super::links::Links;
 use crate::app::IssuedJoin;
 use crate::domain::medium::{MediaMode, Medium};
@@ -178,7 +180,9 @@ pub(super) fn join_response(
         session,
         token,
         expires_in,
+        node_ticket,
     } = issued;
+    let ticket_expire_time = node_ticket.as_ref().and_then(|ticket| ticket.expire_time);
     v1::JoinSessionResponse {
         join_url: links.join(&session.session_id, &token.jwt),
         token: token.jwt,
@@ -197,6 +201,10 @@ pub(super) fn join_response(
             node_id: session.place.node_id.to_string(),
             url: node_url,
             driver: driver(session.place.driver),
+            ticket: node_ticket.map_or(String::new(), |ticket| {
+                ticket.token.expose_secret().to_owned()
+            }),
+            ticket_expire_time: ticket_expire_time.map(timestamp),
         }),
     }
 }

@@ -101,6 +101,7 @@ pub(super) fn parse_join(request: v1::JoinSessionRequest) -> Result<JoinRequest,
         role,
         user_id,
         display_name,
+        with_sfu_ticket,
     } = request;
     let mut faults = Faults::default();
     let role = faults.role(role, Role::ALL);
@@ -113,6 +114,7 @@ pub(super) fn parse_join(request: v1::JoinSessionRequest) -> Result<JoinRequest,
             role: role?,
             user_id: user_id?,
             display_name,
+            with_node_ticket: with_sfu_ticket,
         })
     })();
     faults.finish(request)

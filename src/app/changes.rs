@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use super::access::StoreAccess;
+use super::reconcile::Reconciler;
 use super::turns::{Priority, Turn, TurnQueue};
 use crate::bus::{Bus, Message};
 use crate::domain::change::Change;
@@ -66,6 +67,8 @@ pub struct ContentionConfig {
 pub(super) struct Changes {
     access: Arc<StoreAccess>,
     bus: Arc<dyn Bus>,
+    /// Learns of what the changes take from nodes.
+    reconciler: Arc<Reconciler>,
     metrics: Arc<Metrics>,
     config: ContentionConfig,
     /// Commits continue after their callers were cancelled.
@@ -214,6 +217,7 @@ impl Changes {
     pub(super) fn new(
         access: Arc<StoreAccess>,
         bus: Arc<dyn Bus>,
+        reconciler: Arc<Reconciler>,
         metrics: Arc<Metrics>,
         config: ContentionConfig,
         tasks: TaskTracker,
@@ -221,16 +225,12 @@ impl Changes {
         Self {
             access,
             bus,
+            reconciler,
             metrics,
             config,
             tasks,
             queues: Arc::default(),
         }
-    }
-
-    /// The error if other instances keep changing the session.
-    pub(super) fn contention_error(&self) -> Error {
-        self.access.contention_error()
     }
 
     /// Decides over a session as it is stored, and commits the decision. Decides again if another instance's change came first.
@@ -377,6 +377,7 @@ impl Changes {
         let handle = handle.queues.queue(&handle.queue.session_id);
         let (store, bus) = (Arc::clone(&self.access.sessions), Arc::clone(&self.bus));
         let metrics = Arc::clone(&self.metrics);
+        let reconciler = Arc::clone(&self.reconciler);
         let (sender, handed_over) = oneshot::channel();
         self.tasks.spawn(async move {
             let queue = &handle.queue;
@@ -396,6 +397,7 @@ impl Changes {
             };
             let committed = store.commit(&change).await;
             if matches!(committed, Ok(Committed::Stored)) {
+                reconciler.note_change(&change);
                 bus.publish(Message::Changed(change.session.session_id));
             }
             let lost = matches!(committed, Ok(Committed::Conflict));

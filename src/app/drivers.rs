@@ -28,6 +28,12 @@ impl Drivers {
         *self.by_node.write().unwrap_or_else(PoisonError::into_inner) = by_node;
     }
 
+    /// The ids of all nodes.
+    pub fn node_ids(&self) -> Vec<NodeId> {
+        let by_node = self.by_node.read().unwrap_or_else(PoisonError::into_inner);
+        by_node.keys().cloned().collect()
+    }
+
     /// The driver of a node; `None` if the operator removed the node.
     pub fn of(&self, node_id: &NodeId) -> Option<Arc<dyn SfuDriver>> {
         let by_node = self.by_node.read().unwrap_or_else(PoisonError::into_inner);

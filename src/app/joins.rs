@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::changes::{Changes, Decision};
+use super::changes::Decision;
 use super::clock::Clock;
 use crate::auth::token::{JoinToken, Tokens};
 use crate::domain::actor::Actor;
@@ -12,6 +12,7 @@ use crate::domain::id::{SessionId, UserId};
 use crate::domain::role::Role;
 use crate::domain::session::{JoinWindow, Session};
 use crate::domain::time::Timestamp;
+use crate::sfu::NodeTicket;
 
 /// A request to join a session.
 pub struct JoinRequest {
@@ -23,6 +24,8 @@ pub struct JoinRequest {
     pub user_id: UserId,
     /// The name to show; may be empty.
     pub display_name: String,
+    /// Whether to issue a ticket of the session's node, for a client that connects to the node directly.
+    pub with_node_ticket: bool,
 }
 
 /// An issued join token.
@@ -33,11 +36,12 @@ pub struct IssuedJoin {
     pub token: JoinToken,
     /// How long the token is valid from now.
     pub expires_in: Duration,
+    /// The ticket of the session's node, if one was asked for and the participant may use it.
+    pub node_ticket: Option<NodeTicket>,
 }
 
 /// Issues join tokens.
 pub(super) struct Joins {
-    pub(super) changes: Arc<Changes>,
     pub(super) tokens: Arc<Tokens>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) window: JoinWindow,
@@ -61,6 +65,7 @@ impl Joins {
             role,
             user_id,
             display_name,
+            with_node_ticket: _,
         } = request;
         let now = self.clock.now();
         let closes = session.join_deadline(*role, user_id, &self.window, valid_from)?;
@@ -83,6 +88,7 @@ impl Joins {
             // Counted from the token's `iat`, so that it is the configured number of whole seconds.
             expires_in: token.expire_time.since(now.floor_to_secs()),
             token,
+            node_ticket: None,
         };
         Ok(Decision::Commit(Box::new(change), issued))
     }

@@ -8,8 +8,10 @@ mod drivers;
 mod events;
 mod feed;
 mod joins;
+mod node_tickets;
 mod nodes;
 mod participants;
+mod reconcile;
 mod sessions;
 pub mod signalling;
 pub mod tickets;
@@ -24,12 +26,14 @@ pub use events::{EventStream, Events, WatchConfig};
 pub use joins::{IssuedJoin, JoinRequest};
 pub use nodes::Nodes;
 pub use participants::Participants;
+pub use reconcile::{ReconcileConfig, Reconciled, Reconciler, WebhookRefused};
 pub use sessions::{Created, EndingConfig, SessionKey, Sessions};
 pub use signalling::{Signalling, SignallingTimes};
 pub use unreadable::UnreadableConfig;
 pub use upkeep::{Upkeep, UpkeepConfig};
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -45,6 +49,7 @@ use changes::Changes;
 use clock::Clock;
 use feed::{FeedReader, Followed};
 use joins::Joins;
+use node_tickets::NodeTickets;
 use tickets::Tickets;
 use unreadable::Unreadable;
 
@@ -65,6 +70,10 @@ pub struct Config {
     pub ending: EndingConfig,
     /// How sessions that cannot be read are set aside.
     pub unreadable: UnreadableConfig,
+    /// How long a ticket of an SFU node is valid for a client that connects to the node directly.
+    pub node_ticket_ttl: Duration,
+    /// How SFU nodes are made to agree with the sessions.
+    pub reconcile: ReconcileConfig,
     /// Background work.
     pub upkeep: UpkeepConfig,
 }
@@ -83,6 +92,10 @@ pub struct App {
     pub upkeep: Arc<Upkeep>,
     /// The SFU nodes.
     pub nodes: Arc<Nodes>,
+    /// Their drivers.
+    pub drivers: Arc<Drivers>,
+    /// Makes SFU nodes agree with the sessions.
+    pub reconciler: Arc<Reconciler>,
     /// Background tasks.
     tasks: TaskTracker,
 }
@@ -131,15 +144,22 @@ impl App {
             unreadable: Unreadable::new(config.unreadable, Arc::clone(&metrics)),
             wait: config.store,
         });
+        let reconciler = Arc::new(Reconciler::new(
+            Arc::clone(&access),
+            Arc::clone(&drivers),
+            Arc::clone(&clock),
+            Arc::clone(&metrics),
+            config.reconcile,
+        ));
         let changes = Arc::new(Changes::new(
             Arc::clone(&access),
             Arc::clone(&bus),
+            Arc::clone(&reconciler),
             Arc::clone(&metrics),
             config.contention,
             tasks.clone(),
         ));
         let joins = Arc::new(Joins {
-            changes: Arc::clone(&changes),
             tokens: Arc::clone(&tokens),
             clock: Arc::clone(&clock),
             window: config.ending.window,
@@ -150,6 +170,11 @@ impl App {
             changes: Arc::clone(&changes),
             joins: Arc::clone(&joins),
             nodes: Arc::clone(&nodes),
+            node_tickets: NodeTickets {
+                drivers: Arc::clone(&drivers),
+                ttl: config.node_ticket_ttl,
+                retry_after: config.store.retry_after,
+            },
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),
             config: config.ending,
@@ -189,7 +214,7 @@ impl App {
             bus,
             tokens,
             tickets,
-            drivers,
+            drivers: Arc::clone(&drivers),
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),
             window: config.ending.window,
@@ -205,6 +230,8 @@ impl App {
             changes,
             sessions: Arc::clone(&sessions),
             feed,
+            drivers: Arc::clone(&drivers),
+            reconciler: Arc::clone(&reconciler),
             clock,
             metrics,
             readiness,
@@ -220,6 +247,8 @@ impl App {
             signalling,
             upkeep,
             nodes,
+            drivers,
+            reconciler,
             tasks,
         }
     }

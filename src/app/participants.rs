@@ -97,6 +97,7 @@ impl Participants {
             role: invite.role,
             user_id: invite.user_id.clone(),
             display_name: invite.display_name.clone(),
+            with_node_ticket: false,
         };
         let issued = self
             .changes

@@ -7,6 +7,7 @@ use super::access::StoreAccess;
 use super::changes::{Changes, Decision, back_off};
 use super::clock::Clock;
 use super::joins::{IssuedJoin, JoinRequest, Joins};
+use super::node_tickets::NodeTickets;
 use super::nodes::Nodes;
 use crate::domain::access::permit_service;
 use crate::domain::actor::Actor;
@@ -51,6 +52,7 @@ pub struct Sessions {
     pub(super) changes: Arc<Changes>,
     pub(super) joins: Arc<Joins>,
     pub(super) nodes: Arc<Nodes>,
+    pub(super) node_tickets: NodeTickets,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) config: EndingConfig,
@@ -110,16 +112,22 @@ impl Sessions {
     /// Issues a join token and records it.
     ///
     /// # Errors
-    /// In this order: [`Error::SessionNotFound`], and those of [`Session::join_deadline`]; [`Error::StoreUnavailable`]
+    /// In this order: [`Error::SessionNotFound`], and those of [`Session::join_deadline`]; [`Error::StoreUnavailable`];
+    /// [`Error::SfuNodeUnavailable`]
     pub async fn join(&self, actor: &Actor, request: &JoinRequest) -> Result<IssuedJoin, Error> {
         permit_service(actor)?;
-        let issued = self
+        let mut issued = self
             .changes
             .change(&request.session_id, |session| {
                 let now = self.clock.now();
                 self.joins.decide_join(request, session, actor, now)
             })
             .await?;
+        if request.with_node_ticket {
+            // After the commit, so that the ticket names the event that records it. If the node fails, the caller gets neither.
+            let issuing = self.node_tickets.issue(&issued.session, request);
+            issued.node_ticket = issuing.await?;
+        }
         self.metrics.count_token(request.role.name());
         Ok(issued)
     }

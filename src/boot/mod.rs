@@ -30,7 +30,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::web;
 use nodes::make_drivers;
 
-pub use nodes::UnusableNode;
+pub use nodes::{NodeReloader, ReloadError, UnusableNode};
 
 /// The service could not start, or failed.
 #[derive(Debug, thiserror::Error)]
@@ -186,6 +186,12 @@ impl Service {
         })
     }
 
+    /// Changes the SFU nodes while the service runs; `None` if no file lists them.
+    pub fn node_reloader(&self) -> Option<NodeReloader> {
+        let file = self.config.nodes_file.clone()?;
+        Some(NodeReloader::new(file, self.config.sfu, &self.app))
+    }
+
     /// The application.
     pub fn app(&self) -> &Arc<App> {
         &self.app
@@ -221,7 +227,12 @@ impl Service {
             Arc::clone(&app.signalling),
             closing.clone(),
         ));
-        let web_parts = web::admin::Parts { tokens, metrics };
+        let web_parts = web::admin::Parts {
+            tokens,
+            metrics,
+            reconciler: Arc::clone(&app.reconciler),
+            webhook_limits: config.web.webhooks,
+        };
         tasks.spawn(web::admin::serve(
             admin,
             web_parts,

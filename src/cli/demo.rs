@@ -42,6 +42,7 @@ pub(super) async fn create_session(app: &App, links: &Links) -> Result<String, D
             role,
             user_id,
             display_name: display_name.to_owned(),
+            with_node_ticket: false,
         };
         let grant = app.sessions.join(&Actor::Backend, &request).await?;
         Ok::<_, Error>(links.join(&session_id, &grant.token.jwt))

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use secrecy::ExposeSecret as _;
 use tokio::signal::unix::{SignalKind, signal};
-use video_session::boot::Service;
+use video_session::boot::{NodeReloader, Service};
 use video_session::config::Config;
 use video_session::domain::id::random_id;
 use video_session::rpc::SERVICE_NAME;
@@ -101,15 +101,30 @@ async fn serve(config: Config, is_demo: bool) -> Result<(), Box<dyn std::error::
         // Standard output may be closed; ignore the failure.
         let _ = writeln!(std::io::stdout(), "{next_steps}");
     }
+    let reloader = service.node_reloader();
     let stop = async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-            _ = hangup.recv() => {}
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return,
+                _ = interrupt.recv() => return,
+                _ = hangup.recv() => match &reloader {
+                    Some(reloader) => reload_nodes(reloader),
+                    // The terminal is gone.
+                    None => return,
+                },
+            }
         }
     };
     service.run(stop).await?;
     Ok(())
+}
+
+fn reload_nodes(reloader: &NodeReloader) {
+    let lookup = |name: &str| Some(std::env::var_os(name)?.to_string_lossy().into_owned());
+    match reloader.reload(&lookup) {
+        Ok(()) => tracing::info!("the SFU nodes were read again"),
+        Err(error) => tracing::error!(%error, "the SFU nodes stay as they were"),
+    }
 }
 
 /// The header for a shell command. A generated secret is shown; a configured one is left to a shell variable.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::env::Env;
 use super::{SECS_MAX, millis, upkeep};
 use crate::app::{
-    Config, ContentionConfig, EndingConfig, SignallingTimes, StoreWaitConfig, UnreadableConfig,
-    WatchConfig,
+    Config, ContentionConfig, EndingConfig, ReconcileConfig, SignallingTimes, StoreWaitConfig,
+    UnreadableConfig, WatchConfig,
 };
 use crate::domain::session::JoinWindow;
 
@@ -47,6 +47,11 @@ pub(super) fn read(env: &mut Env<'_>, retry_after: Duration, store_timeout: Dura
         unreadable: UnreadableConfig {
             retry: Duration::from_secs(env.number("UNREADABLE_RETRY_SECS", 300, 1, 24 * 3600)),
             max: env.number("UNREADABLE_SESSIONS_MAX", 10_000, 1, 1_000_000),
+        },
+        node_ticket_ttl: Duration::from_secs(env.number("SFU_TICKET_TTL_SECS", 600, 10, SECS_MAX)),
+        reconcile: ReconcileConfig {
+            waiting_max: env.number("SFU_RECONCILE_QUEUE_MAX", 10_000, 1, 1_000_000),
+            concurrent_max: env.number("SFU_RECONCILE_CONCURRENCY", 16, 1, 1024),
         },
         upkeep: upkeep::read(env, store_timeout, reconnect_grace),
     }

@@ -12,6 +12,7 @@ pub(super) fn read(env: &mut Env<'_>, store_timeout: Duration, grace: Duration) 
         probe_timeout: store_timeout,
         count_interval: Duration::from_secs(env.number("SESSION_COUNT_INTERVAL_SECS", 30, 1, 3600)),
         overdue_interval: millis(env, "OVERDUE_INTERVAL_MS", 500),
+        rooms_interval: Duration::from_secs(env.number("SFU_RECONCILE_SECS", 60, 1, 3600)),
         heartbeat_interval: millis(env, "INSTANCE_BEAT_MS", 2000),
         lease_secs: env.number("INSTANCE_LEASE_SECS", 12, 1, 3600),
         grace,

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use super::env::Env;
 use super::urls::{list_entries, parse_origin};
 use crate::api::links::Links;
-use crate::web::{Config, ConnectionLimits, DoorConfig, LingerLimits, SocketConfig};
+use crate::web::{Config, ConnectionLimits, DoorConfig, LingerLimits, SocketConfig, WebhookLimits};
 
 fn secs(env: &mut Env<'_>, setting: &'static str, default: u64, most: u64) -> Duration {
     Duration::from_secs(env.number(setting, default, 1, most))
@@ -100,6 +100,10 @@ pub(super) fn read(
         socket,
         livekit_client_dir: livekit_client_dir?,
         door,
+        webhooks: WebhookLimits {
+            bytes_max: env.number("SFU_WEBHOOK_BYTES_MAX", 1_048_576, 1024, 67_108_864),
+            timeout: secs(env, "SFU_WEBHOOK_TIMEOUT_SECS", 10, 600),
+        },
     })
 }
 

@@ -7,6 +7,7 @@ use super::error::Error;
 use super::event::{Event, EventKind};
 use super::id::UserId;
 use super::medium::Medium;
+use super::participant::ParticipantStatus;
 use super::role::{Action, Role};
 use super::session::{Session, SessionState};
 use super::time::Timestamp;
@@ -176,6 +177,36 @@ pub fn room_access(session: &Session, user_id: &UserId, generation: i64) -> Room
         RoomAccess::OtherPlace
     } else {
         RoomAccess::Allowed
+    }
+}
+
+/// Whether a user whom a node reports in the session's room may be there. `sequence` is that of the credential that admitted them, if
+/// the node knows it.
+///
+/// Participants who are in the call may. So may users who came straight to the node, with a ticket from JoinSession, if they would not
+/// have to wait.
+pub fn may_be_in_room(
+    session: &Session,
+    user_id: &UserId,
+    sequence: Option<i64>,
+    now: Timestamp,
+) -> bool {
+    if session.state == SessionState::Ended || session.medium != Medium::Sfu {
+        return false;
+    }
+    let Some(issued_at) = sequence else {
+        // The service gave nobody this credential.
+        return false;
+    };
+    match session.participant(user_id) {
+        Some(present) => {
+            present.status == ParticipantStatus::Admitted
+                && permit_entry(session, present.role, user_id, issued_at, now).is_ok()
+        }
+        None => Role::ALL.iter().any(|role| {
+            session.enters_at_once(user_id, *role)
+                && permit_entry(session, *role, user_id, issued_at, now).is_ok()
+        }),
     }
 }
 

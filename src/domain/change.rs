@@ -2,6 +2,9 @@
 
 use super::actor::Actor;
 use super::event::{Event, EventKind};
+use super::id::NodeId;
+use super::medium::Medium;
+use super::place::Place;
 use super::session::Session;
 use super::time::Timestamp;
 
@@ -25,6 +28,47 @@ impl Change {
         let mut events = self.events;
         events.extend(next.events);
         Self { events, ..next }
+    }
+
+    /// Whether the change takes a participant, or the call, from the session's room.
+    pub fn takes_from_room(&self) -> bool {
+        self.events.iter().any(|event| match &event.kind {
+            EventKind::ParticipantLeft { .. }
+            | EventKind::ParticipantRemoved { .. }
+            | EventKind::Ended { .. } => true,
+            EventKind::MediumChanged { medium, .. } => *medium == Medium::PeerToPeer,
+            EventKind::Created { .. }
+            | EventKind::Updated { .. }
+            | EventKind::Joined { .. }
+            | EventKind::Placed { .. }
+            | EventKind::Moved { .. }
+            | EventKind::ParticipantWaiting { .. }
+            | EventKind::ParticipantAdmitted { .. }
+            | EventKind::ParticipantJoined { .. }
+            | EventKind::ParticipantMuted { .. }
+            | EventKind::ParticipantInvited { .. }
+            | EventKind::ParticipantNamed { .. }
+            | EventKind::Unknown { .. } => false,
+        })
+    }
+
+    /// The rooms that the session left in this change, with their nodes.
+    pub fn left_rooms(&self) -> Vec<(NodeId, String)> {
+        let session_id = &self.session.session_id;
+        let events = self.events.iter();
+        let left = events.filter_map(|event| match &event.kind {
+            EventKind::Placed {
+                from, generation, ..
+            }
+            | EventKind::Moved {
+                from, generation, ..
+            } => Some((
+                from.clone(),
+                Place::room_name_of(session_id, generation - 1),
+            )),
+            _ => None,
+        });
+        left.collect()
     }
 
     /// Identifies this write in the store.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use strum::{EnumDiscriminants, IntoStaticStr, VariantArray};
 
-use super::id::SessionId;
+use super::id::{NodeId, SessionId};
 use super::role::Role;
 use super::time::Timestamp;
 
@@ -88,6 +88,13 @@ pub enum Error {
     },
     /// The store cannot be reached, or did not answer in time; the change may or may not have been made.
     StoreUnavailable {
+        /// How long to wait before trying again.
+        retry_after: Duration,
+    },
+    /// The session's SFU node does not answer.
+    SfuNodeUnavailable {
+        /// The node.
+        node_id: NodeId,
         /// How long to wait before trying again.
         retry_after: Duration,
     },
@@ -288,6 +295,9 @@ impl Error {
             Self::StoreUnavailable { retry_after } => {
                 Facts::new(Class::Unavailable, Meaning::Busy).retry(*retry_after)
             }
+            Self::SfuNodeUnavailable { retry_after, .. } => {
+                Facts::new(Class::Unavailable, Meaning::Busy).retry(*retry_after)
+            }
             Self::Overloaded { retry_after } => {
                 Facts::new(Class::LimitReached, Meaning::Busy).retry(*retry_after)
             }
@@ -351,6 +361,10 @@ impl Error {
             Self::StoreUnavailable { .. } => Text::new(
                 "the store did not answer; the change may or may not have been made, try again",
             ),
+            Self::SfuNodeUnavailable { node_id, .. } => Text::new(format!(
+                "the SFU node {node_id} does not answer; nothing was changed, try again"
+            ))
+            .with("node_id", node_id),
             Self::Overloaded { .. } => Text::new("the service is overloaded; try again"),
             Self::ShuttingDown { .. } => Text::new("this instance is shutting down; try again"),
             Self::Internal => Text::new("internal error; see the service's log"),
@@ -392,6 +406,10 @@ impl Error {
             },
             Reason::Contention => Self::Contention { retry_after },
             Reason::StoreUnavailable => Self::StoreUnavailable { retry_after },
+            Reason::SfuNodeUnavailable => Self::SfuNodeUnavailable {
+                node_id: NodeId::from_stored("sfu-1".into()),
+                retry_after,
+            },
             Reason::Overloaded => Self::Overloaded { retry_after },
             Reason::ShuttingDown => Self::ShuttingDown { retry_after },
             Reason::Internal => Self::Internal,

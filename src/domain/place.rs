@@ -55,6 +55,15 @@ pub struct Place {
     pub generation: i64,
 }
 
+/// What a room's name stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoomOwner {
+    /// The session.
+    pub session_id: SessionId,
+    /// The generation of its place.
+    pub generation: i64,
+}
+
 impl Place {
     /// The place of a new session.
     pub fn first(session_id: &SessionId, node_id: NodeId, driver: Driver) -> Self {
@@ -77,6 +86,24 @@ impl Place {
             room_name: Self::room_name_of(session_id, generation),
             generation,
         }
+    }
+
+    /// The session and the generation that a room's name stands for; `None` if the service did not choose the name.
+    pub fn owner_of_room(room_name: &str) -> Option<RoomOwner> {
+        let name = room_name.strip_prefix("room_")?;
+        let (session_id, generation) = match name.rsplit_once('_') {
+            Some((session_id, generation)) if session_id.contains('_') => {
+                (session_id, generation.parse().ok()?)
+            }
+            _ => (name, 1),
+        };
+        let session_id = SessionId::parse(session_id).ok()?;
+        let is_own =
+            session_id.is_well_formed() && Self::room_name_of(&session_id, generation) == room_name;
+        is_own.then_some(RoomOwner {
+            session_id,
+            generation,
+        })
     }
 
     /// The room's name for a generation; unique because session ids are.
@@ -107,5 +134,37 @@ mod tests {
             place = place.next(&session_id, node(), Driver::Builtin);
         }
         assert!(names.contains("room_sess_1_2"));
+    }
+
+    #[test]
+    fn a_room_name_leads_back_to_its_session() {
+        let session_id = SessionId::generate(crate::domain::time::Timestamp::from_millis(1));
+        for generation in [1, 2, 17] {
+            let name = Place::room_name_of(&session_id, generation);
+            let owner = Place::owner_of_room(&name);
+            let expected = RoomOwner {
+                session_id: session_id.clone(),
+                generation,
+            };
+            assert_eq!(owner, Some(expected));
+        }
+        for foreign in [
+            "",
+            "room_",
+            "room_x",
+            "demo",
+            "room_sess_1_1",
+            "_video-session",
+        ] {
+            assert_eq!(Place::owner_of_room(foreign), None, "{foreign}");
+        }
+        let name = Place::room_name_of(&session_id, 2);
+        for changed in [
+            format!("{name}_3"),
+            format!("{name}x"),
+            name.replace("_2", "_02"),
+        ] {
+            assert_eq!(Place::owner_of_room(&changed), None, "{changed}");
+        }
     }
 }

@@ -83,6 +83,10 @@ pub struct Metrics {
     pub signalling_connections: Gauge,
     /// Pages' connections to SFU nodes that are open through this instance.
     pub door_connections: Gauge,
+    /// Requests to reconcile a room that were dropped because too many waited.
+    pub reconciliations_dropped: Counter,
+    /// Participants who were removed from a room of an SFU node because the session did not have them.
+    pub room_strangers_removed: Counter,
     /// Relayed messages that this instance dropped.
     pub relays_dropped: Counter,
     /// Calls that have begun and not ended, streams included.
@@ -202,6 +206,18 @@ impl Default for Metrics {
                 "door_connections",
                 "Connections of participants' pages to SFU nodes that are open through this instance",
                 Gauge::default(),
+            ),
+            reconciliations_dropped: register(
+                r,
+                "sfu_reconciliations_dropped",
+                "Requests to reconcile a room of an SFU node that were dropped because too many waited",
+                Counter::default(),
+            ),
+            room_strangers_removed: register(
+                r,
+                "sfu_strangers_removed",
+                "Participants who were removed from a room of an SFU node because their session did not have them",
+                Counter::default(),
             ),
             relays_dropped: register(
                 r,

@@ -1,4 +1,4 @@
-//! HTTP for operators and SFU nodes: metrics and public keys.
+//! HTTP for operators and SFU nodes: metrics, public keys, and messages of nodes.
 
 use std::sync::Arc;
 
@@ -6,12 +6,13 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::routing::{get, post};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{ConnectionLimits, server};
+use super::{ConnectionLimits, WebhookLimits, server, webhook};
+use crate::app::Reconciler;
 use crate::auth::token::Tokens;
 use crate::telemetry::metrics::Metrics;
 
@@ -27,6 +28,10 @@ pub struct Parts {
     pub tokens: Arc<Tokens>,
     /// At `/metrics`.
     pub metrics: Arc<Metrics>,
+    /// Takes the messages of SFU nodes, at `/webhooks/sfu/{node_id}`.
+    pub reconciler: Arc<Reconciler>,
+    /// Limits of these messages.
+    pub webhook_limits: WebhookLimits,
 }
 
 /// Serves until `stop` is cancelled.
@@ -39,6 +44,7 @@ pub async fn serve(
     let router = Router::new()
         .route("/metrics", get(metrics))
         .route("/.well-known/jwks.json", get(jwks))
+        .route("/webhooks/sfu/{node_id}", post(webhook::take))
         .with_state(parts);
     server::run(listener, router, limits, &[], TaskTracker::new(), stop).await;
 }

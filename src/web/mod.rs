@@ -12,6 +12,7 @@ mod livekit_client;
 mod page_error;
 mod server;
 mod socket;
+mod webhook;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -37,6 +38,7 @@ use limits::Limits;
 
 pub use lingering::LingerLimits;
 pub use livekit_client::{LivekitClientError, check_livekit_client};
+pub use webhook::WebhookLimits;
 
 /// Settings of the edge for browsers.
 #[derive(Debug, Clone)]
@@ -59,6 +61,8 @@ pub struct Config {
     pub livekit_client_dir: PathBuf,
     /// Connections to SFU nodes.
     pub door: DoorConfig,
+    /// Messages of SFU nodes, which come to the admin address.
+    pub webhooks: WebhookLimits,
 }
 
 /// Limits on connections.

@@ -738,6 +738,7 @@ async fn a_join_tells_where_the_node_is() {
             node_id: node_id.into(),
             url: url.into(),
             driver: v1::SfuDriver::Builtin.into(),
+            ..v1::SfuNode::default()
         };
         assert_eq!(answer.sfu, Some(expected));
     }
@@ -838,6 +839,7 @@ async fn a_join_is_checked_in_the_documented_order() {
         role,
         user_id: user_id.to_owned(),
         display_name: String::new(),
+        with_sfu_ticket: false,
     };
     let doctor = Role::Doctor.into();
     for (role, user_id, faults) in [

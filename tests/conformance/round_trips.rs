@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 use video_session::app::clock::SystemClock;
 use video_session::app::tickets::{IceConfig, IcePolicy, Tickets};
 use video_session::app::{
-    App, Config, ContentionConfig, EndingConfig, JoinRequest, Nodes, Parts, SessionKey,
-    SignallingTimes, StoreWaitConfig, UnreadableConfig, UpkeepConfig, WatchConfig,
+    App, Config, ContentionConfig, EndingConfig, JoinRequest, Nodes, Parts, ReconcileConfig,
+    SessionKey, SignallingTimes, StoreWaitConfig, UnreadableConfig, UpkeepConfig, WatchConfig,
 };
 use video_session::auth::token::{self, KeySource, Tokens};
 use video_session::bus::local::LocalBus;
@@ -65,7 +65,13 @@ fn app(stores: Stores) -> App {
             retry: long,
             max: 8,
         },
+        node_ticket_ttl: Duration::from_secs(600),
+        reconcile: ReconcileConfig {
+            waiting_max: 100,
+            concurrent_max: 4,
+        },
         upkeep: UpkeepConfig {
+            rooms_interval: Duration::from_secs(60),
             probe_interval: long,
             probe_timeout: long,
             count_interval: long,
@@ -143,6 +149,7 @@ async fn every_call_costs_its_expected_round_trips() {
                 role: Role::Doctor,
                 user_id: user("doctor-1"),
                 display_name: String::new(),
+                with_node_ticket: false,
             };
             app.sessions.join(&BACKEND, &join).await.ok().unwrap();
             assert_eq!(commands.take(), ["find sessions", "update sessions"]);

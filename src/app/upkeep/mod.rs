@@ -4,6 +4,7 @@ mod clock;
 mod instances;
 mod liveness;
 mod overdue;
+mod rooms;
 mod store;
 
 use std::collections::HashSet;
@@ -19,7 +20,9 @@ use tokio_util::task::TaskTracker;
 use super::access::StoreAccess;
 use super::changes::Changes;
 use super::clock::Clock;
+use super::drivers::Drivers;
 use super::feed::FeedReader;
+use super::reconcile::Reconciler;
 use super::sessions::{EndingConfig, Sessions};
 use crate::domain::id::SessionId;
 use crate::readiness::ReadinessState;
@@ -42,6 +45,8 @@ pub struct UpkeepConfig {
     pub count_interval: Duration,
     /// How often overdue sessions are ended.
     pub overdue_interval: Duration,
+    /// How often all rooms of the SFU nodes are reconciled.
+    pub rooms_interval: Duration,
     /// How often the instance writes its heartbeat.
     pub heartbeat_interval: Duration,
     /// How long an instance may miss its heartbeat.
@@ -60,6 +65,8 @@ pub struct Upkeep {
     pub(super) changes: Arc<Changes>,
     pub(super) sessions: Arc<Sessions>,
     pub(super) feed: FeedReader,
+    pub(super) drivers: Arc<Drivers>,
+    pub(super) reconciler: Arc<Reconciler>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Arc<Metrics>,
     /// Set by whether the store answers.
@@ -107,6 +114,12 @@ impl Upkeep {
         });
         spawn(stop, |upkeep| {
             async move { upkeep.end_overdue_sessions_repeatedly().await }.boxed()
+        });
+        spawn(stop, |upkeep| {
+            async move { upkeep.request_rooms_repeatedly().await }.boxed()
+        });
+        spawn(closing, |upkeep| {
+            async move { Arc::clone(&upkeep.reconciler).work().await }.boxed()
         });
         spawn(closing, |upkeep| {
             async move { upkeep.watch_instances().await }.boxed()

@@ -10,7 +10,7 @@ use crate::domain::id::UserId;
 use crate::domain::participant::{
     Admission, ConnectRequest, LeaveCause, Participant, ParticipantStatus,
 };
-use crate::domain::role::Action;
+use crate::domain::role::{Action, Role};
 use crate::domain::session::{Session, SessionState};
 use crate::domain::time::Timestamp;
 
@@ -118,14 +118,18 @@ impl Session {
         })
     }
 
-    fn status_on_connect(&self, request: &ConnectRequest) -> ParticipantStatus {
-        let passes = request.role.may(Action::SkipWaiting)
+    /// Whether a user who joins in a role is in the call at once.
+    pub fn enters_at_once(&self, user_id: &UserId, role: Role) -> bool {
+        role.may(Action::SkipWaiting)
             || match self.admission {
                 Admission::Open => true,
                 Admission::WhenHostPresent => self.host_is_present(),
-                Admission::Manual => self.admitted_users.contains(&request.user_id),
-            };
-        if passes {
+                Admission::Manual => self.admitted_users.contains(user_id),
+            }
+    }
+
+    fn status_on_connect(&self, request: &ConnectRequest) -> ParticipantStatus {
+        if self.enters_at_once(&request.user_id, request.role) {
             ParticipantStatus::Admitted
         } else {
             ParticipantStatus::Waiting

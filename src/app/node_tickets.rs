@@ -1,0 +1,61 @@
+//! Tickets for clients that connect to an SFU node directly, without the service's door: native applications.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::drivers::Drivers;
+use super::joins::JoinRequest;
+use crate::domain::error::Error;
+use crate::domain::medium::Medium;
+use crate::domain::session::Session;
+use crate::sfu::{Admit, NodeTicket, SfuError};
+
+/// Issues tickets of the nodes.
+pub(super) struct NodeTickets {
+    pub(super) drivers: Arc<Drivers>,
+    pub(super) ttl: Duration,
+    pub(super) retry_after: Duration,
+}
+
+impl NodeTickets {
+    /// The ticket for a participant whose token the session's newest event records. `None` if a ticket would be of no use: the call
+    /// does not go through the node, the node has no address for participants, or the participant would have to wait.
+    ///
+    /// # Errors
+    /// [`Error::SfuNodeUnavailable`]
+    pub(super) async fn issue(
+        &self,
+        session: &Session,
+        request: &JoinRequest,
+    ) -> Result<Option<NodeTicket>, Error> {
+        let JoinRequest { role, user_id, .. } = request;
+        if session.medium != Medium::Sfu || !session.enters_at_once(user_id, *role) {
+            return Ok(None);
+        }
+        let place = &session.place;
+        let driver = self.drivers.of(&place.node_id);
+        let driver = driver.ok_or_else(|| self.unavailable_error(session))?;
+        let admit = Admit {
+            user_id: user_id.clone(),
+            role: *role,
+            sequence: session.version,
+            ttl: self.ttl,
+        };
+        let ticket = driver.issue_ticket(&place.room_name, &admit).await;
+        let ticket = ticket.map_err(|error| self.node_error(session, error))?;
+        Ok(ticket.filter(|ticket| !ticket.url.is_empty()))
+    }
+
+    fn node_error(&self, session: &Session, error: SfuError) -> Error {
+        let node_id = session.place.node_id.as_str();
+        tracing::warn!(node_id, %error, "an SFU node issued no ticket");
+        self.unavailable_error(session)
+    }
+
+    fn unavailable_error(&self, session: &Session) -> Error {
+        Error::SfuNodeUnavailable {
+            node_id: session.place.node_id.clone(),
+            retry_after: self.retry_after,
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! Makes SFU nodes agree with the sessions. The session says who is in the call and which room carries it; whatever a node has beyond
+//! that is removed. Work is requested after each commit that takes something away, by nodes' messages, and regularly, so nothing is lost
+//! if one of these fails.
+
+mod queue;
+
+pub(super) use queue::Work;
+
+use std::sync::Arc;
+
+use super::access::StoreAccess;
+use super::clock::Clock;
+use super::drivers::Drivers;
+use crate::domain::access::{may_be_in_room, permit_service};
+use crate::domain::actor::Actor;
+use crate::domain::change::Change;
+use crate::domain::error::Error;
+use crate::domain::id::{NodeId, SessionId, UserId};
+use crate::domain::medium::Medium;
+use crate::domain::place::{Place, RoomOwner};
+use crate::domain::session::{Session, SessionState};
+use crate::sfu::{InvalidWebhook, SfuDriver, SfuError, WebhookKind};
+use crate::telemetry::metrics::Metrics;
+use queue::WorkQueue;
+
+/// Settings of reconciling.
+#[derive(Debug, Clone, Copy)]
+pub struct ReconcileConfig {
+    /// How many pieces of work may wait. Further ones are dropped, and done by the next regular run.
+    pub waiting_max: usize,
+    /// How many pieces of work are done at once.
+    pub concurrent_max: usize,
+}
+
+/// What a node had beyond its session, and lost.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reconciled {
+    /// The users who were disconnected from the session's room.
+    pub removed: Vec<UserId>,
+    /// Whether the session's room was ended, because the session ended or its call does not go through a node.
+    pub room_ended: bool,
+}
+
+/// Why a node's message is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WebhookRefused {
+    /// There is no such node.
+    UnknownNode,
+    /// The node did not send it.
+    Invalid(InvalidWebhook),
+}
+
+/// Makes SFU nodes agree with the sessions.
+pub struct Reconciler {
+    pub(super) access: Arc<StoreAccess>,
+    pub(super) drivers: Arc<Drivers>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) metrics: Arc<Metrics>,
+    queue: WorkQueue,
+    retry_after: std::time::Duration,
+}
+
+impl Reconciler {
+    pub(super) fn new(
+        access: Arc<StoreAccess>,
+        drivers: Arc<Drivers>,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+        config: ReconcileConfig,
+    ) -> Self {
+        Self {
+            retry_after: access.wait.retry_after,
+            queue: WorkQueue::new(config),
+            access,
+            drivers,
+            clock,
+            metrics,
+        }
+    }
+
+    /// Makes the session's node agree with the session.
+    ///
+    /// # Errors
+    /// [`Error::NotAllowed`]; [`Error::SessionNotFound`]; [`Error::StoreUnavailable`]; [`Error::SfuNodeUnavailable`]
+    pub async fn reconcile(
+        &self,
+        actor: &Actor,
+        session_id: &SessionId,
+    ) -> Result<Reconciled, Error> {
+        permit_service(actor)?;
+        self.reconcile_session(session_id).await
+    }
+
+    /// Takes a message of a node's: a hint to look at the room that it is about.
+    ///
+    /// # Errors
+    /// [`WebhookRefused`]
+    pub fn note_webhook(
+        &self,
+        node_id: &NodeId,
+        raw_body: &[u8],
+        authorization: &[u8],
+    ) -> Result<(), WebhookRefused> {
+        let driver = self
+            .drivers
+            .of(node_id)
+            .ok_or(WebhookRefused::UnknownNode)?;
+        let event = driver
+            .verify_webhook(raw_body, authorization)
+            .map_err(WebhookRefused::Invalid)?;
+        match event.kind {
+            WebhookKind::ParticipantJoined { .. } | WebhookKind::RoomStarted => {
+                self.request(Work::Room(node_id.clone(), event.room));
+            }
+            // The session decides who is in the call, so these change nothing.
+            WebhookKind::ParticipantLeft { .. }
+            | WebhookKind::RoomFinished
+            | WebhookKind::Other => {}
+        }
+        Ok(())
+    }
+
+    /// Requests work if a committed change takes something away that a node may still have.
+    pub(super) fn note_change(&self, change: &Change) {
+        if change.session.place.driver.carries_media() && change.takes_from_room() {
+            let session_id = change.session.session_id.clone();
+            self.request(Work::Session(session_id));
+        }
+        for (node_id, room) in change.left_rooms() {
+            self.request(Work::Room(node_id, room));
+        }
+    }
+
+    /// Requests work; drops it if too much waits.
+    pub(super) fn request(&self, work: Work) {
+        if !self.queue.push(work) {
+            self.metrics.reconciliations_dropped.inc();
+        }
+    }
+
+    /// Does the requested work until it is dropped.
+    pub(super) async fn work(self: Arc<Self>) {
+        loop {
+            let (work, permit) = self.queue.next().await;
+            let reconciler = Arc::clone(&self);
+            tokio::spawn(async move {
+                reconciler.do_work(work).await;
+                drop(permit);
+            });
+        }
+    }
+
+    async fn do_work(&self, work: Work) {
+        let outcome = match &work {
+            Work::Session(session_id) => self.reconcile_session(session_id).await.map(|_| ()),
+            Work::Room(node_id, room) => self.end_unless_current(node_id, room).await,
+        };
+        // What failed is done by the next regular run, or when the node is back.
+        if let Err(error) = outcome {
+            tracing::debug!(
+                reason = error.reason().as_str(),
+                "a room was not reconciled"
+            );
+        }
+    }
+
+    /// Requests work on each room of a node; rooms of other services are left alone.
+    pub(super) async fn request_rooms(&self, node_id: &NodeId) -> Result<(), SfuError> {
+        let Some(driver) = self.drivers.of(node_id) else {
+            return Ok(());
+        };
+        if !driver.capabilities().carries_media {
+            return Ok(());
+        }
+        for room in driver.list_rooms().await? {
+            if Place::owner_of_room(&room.name).is_some() {
+                self.request(Work::Room(node_id.clone(), room.name));
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends a room of a node, unless it is the current one of its session; then reconciles the session.
+    async fn end_unless_current(&self, node_id: &NodeId, room: &str) -> Result<(), Error> {
+        let Some(RoomOwner { session_id, .. }) = Place::owner_of_room(room) else {
+            return Ok(());
+        };
+        let session = match self.access.session(&session_id).await {
+            Ok(session) => session,
+            // Perhaps another deployment uses the node, too.
+            Err(Error::SessionNotFound) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        if session.place.node_id == *node_id && session.place.room_name == room {
+            return self.settle(&session).await.map(|_| ());
+        }
+        let Some(driver) = self.drivers.of(node_id) else {
+            return Ok(());
+        };
+        let ended = driver.end_room(room).await;
+        ended.map_err(|error| self.node_error(node_id, error))
+    }
+
+    async fn reconcile_session(&self, session_id: &SessionId) -> Result<Reconciled, Error> {
+        let session = self.access.session(session_id).await?;
+        self.settle(&session).await
+    }
+
+    async fn settle(&self, session: &Session) -> Result<Reconciled, Error> {
+        let place = &session.place;
+        if !place.driver.carries_media() {
+            return Ok(Reconciled::default());
+        }
+        let driver = self
+            .drivers
+            .of(&place.node_id)
+            .ok_or_else(|| self.unavailable_error(&place.node_id))?;
+        let settled = if session.state == SessionState::Ended || session.medium != Medium::Sfu {
+            end_room(driver.as_ref(), &place.room_name).await
+        } else {
+            self.remove_strangers(driver.as_ref(), session).await
+        };
+        let settled = settled.map_err(|error| self.node_error(&place.node_id, error))?;
+        let removed = u64::try_from(settled.removed.len()).unwrap_or(u64::MAX);
+        self.metrics.room_strangers_removed.inc_by(removed);
+        Ok(settled)
+    }
+
+    async fn remove_strangers(
+        &self,
+        driver: &dyn SfuDriver,
+        session: &Session,
+    ) -> Result<Reconciled, SfuError> {
+        let room = &session.place.room_name;
+        let now = self.clock.now();
+        let mut removed = Vec::new();
+        for present in driver.list_participants(room).await? {
+            if !may_be_in_room(session, &present.user_id, present.sequence, now) {
+                driver.remove_participant(room, &present.user_id).await?;
+                removed.push(present.user_id);
+            }
+        }
+        Ok(Reconciled {
+            removed,
+            room_ended: false,
+        })
+    }
+
+    fn node_error(&self, node_id: &NodeId, error: SfuError) -> Error {
+        tracing::warn!(node_id = node_id.as_str(), %error, "an SFU node could not be reconciled");
+        self.unavailable_error(node_id)
+    }
+
+    fn unavailable_error(&self, node_id: &NodeId) -> Error {
+        Error::SfuNodeUnavailable {
+            node_id: node_id.clone(),
+            retry_after: self.retry_after,
+        }
+    }
+}
+
+async fn end_room(driver: &dyn SfuDriver, room: &str) -> Result<Reconciled, SfuError> {
+    driver.end_room(room).await?;
+    Ok(Reconciled {
+        removed: Vec::new(),
+        room_ended: true,
+    })
+}

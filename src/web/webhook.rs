@@ -1,0 +1,54 @@
+//! Messages of SFU nodes. They are hints: a message that is lost, late or repeated changes nothing but the time at which the service looks.
+
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{Path, State};
+use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, StatusCode};
+use tokio::time::timeout;
+
+use super::admin::Parts;
+use crate::app::WebhookRefused;
+use crate::domain::id::NodeId;
+
+/// Limits of a node's message.
+#[derive(Debug, Clone, Copy)]
+pub struct WebhookLimits {
+    /// Its size.
+    pub bytes_max: usize,
+    /// How long it may take to arrive.
+    pub timeout: Duration,
+}
+
+/// `POST /webhooks/sfu/{node_id}`
+pub(super) async fn take(
+    State(parts): State<Parts>,
+    Path(node_id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> StatusCode {
+    let Ok(node_id) = NodeId::parse(node_id) else {
+        return StatusCode::NOT_FOUND;
+    };
+    let reading = timeout(
+        parts.webhook_limits.timeout,
+        to_bytes(body, parts.webhook_limits.bytes_max),
+    );
+    let Ok(Ok(body)) = reading.await else {
+        return StatusCode::BAD_REQUEST;
+    };
+    let authorization = headers.get(AUTHORIZATION);
+    let authorization = authorization.map_or(&[][..], |value| value.as_bytes());
+    match parts
+        .reconciler
+        .note_webhook(&node_id, &body, authorization)
+    {
+        Ok(()) => StatusCode::OK,
+        Err(WebhookRefused::UnknownNode) => StatusCode::NOT_FOUND,
+        Err(WebhookRefused::Invalid(error)) => {
+            tracing::warn!(node_id = node_id.as_str(), %error, "a webhook was refused");
+            StatusCode::UNAUTHORIZED
+        }
+    }
+}
