@@ -12,7 +12,7 @@ const service = await Service.start({ ...(await LiveKitServer.nodes(server)), HT
 
 /** Keeps the page's peer connections, what the policy forbade it, and when media came. */
 const OBSERVED = `{
-  window.observed = { connections: [], violations: [], frames: [], shown: [], connectedAt: 0 };
+  window.observed = { connections: [], violations: [], frames: [], changes: [], connectedAt: 0 };
   document.addEventListener('securitypolicyviolation', ({ violatedDirective, blockedURI }) => observed.violations.push(violatedDirective + ' ' + blockedURI));
   window.RTCPeerConnection = class extends RTCPeerConnection {
     constructor(...given) {
@@ -32,6 +32,12 @@ const OBSERVED = `{
     const video = document.querySelector('[data-testid=remote-video]');
     if (!video) return;
     observer.disconnect();
+    // When the picture that is shown changes over to another track.
+    const add = MediaStream.prototype.addTrack;
+    MediaStream.prototype.addTrack = function (track) {
+      if (this === video.srcObject && track.kind === 'video' && !this.getTracks().includes(track)) observed.changes.push(performance.now());
+      add.call(this, track);
+    };
     const note = () => {
       observed.frames.push(performance.now());
       video.requestVideoFrameCallback(note);
@@ -82,11 +88,11 @@ function traffic(page) {
 }
 
 /** Every connection that the page has open leads to the node. */
-async function goesThroughNode(page) {
+async function goesThroughNode(page, within) {
   await until('all media goes through the node', async () => {
     const { ports } = await traffic(page);
     return ports.length > 0 && ports.every((port) => server.mediaPorts.includes(port));
-  });
+  }, within);
 }
 
 const goesDirectly = (page) => until('all media goes directly', async () => {
@@ -97,12 +103,16 @@ const goesDirectly = (page) => until('all media goes directly', async () => {
 /** When the first frame was shown, counted from `connected`, in milliseconds. */
 const firstFrameAfter = (page) => page.evaluate(() => Math.round(window.observed.frames[0] - window.observed.connectedAt));
 
-/** The longest time without a new frame in that part of the call, in milliseconds. */
-function longestGap(page, from, to) {
-  return page.evaluate(([from, to]) => {
-    const frames = window.observed.frames.filter((at) => at >= from && at <= to);
-    return Math.round(Math.max(...frames.slice(1).map((at, place) => at - frames[place])));
-  }, [from, to]);
+/** The longest times without a new frame since then, in milliseconds: around the change to another way, and otherwise. */
+function gaps(page, since) {
+  return page.evaluate((since) => {
+    const { frames, changes } = window.observed;
+    const change = changes[changes.length - 1];
+    const longest = (among) => Math.round(Math.max(0, ...among.map(([from, to]) => to - from)));
+    const all = frames.slice(1).map((to, place) => [frames[place], to]).filter(([from]) => from >= since);
+    const around = ([from, to]) => to > change - 50 && from < change + 500;
+    return { atTheChange: longest(all.filter(around)), otherwise: longest(all.filter((gap) => !around(gap))) };
+  }, since);
 }
 
 const now = (page) => page.evaluate(() => performance.now());
@@ -277,10 +287,13 @@ test('the third moves a call to the node, and the picture goes on', { timeout: 1
   const before = await Promise.all([doctor, patient].map(now));
   const interpreter = await goIn(await observedDevice(t, PHONE), await session.invite('ROLE_INTERPRETER', 'Ivo'));
   await screen(interpreter, 'call');
-  await Promise.all([doctor, patient, interpreter].map(goesThroughNode));
+  // Each waits for the others' pictures, and some more for the others to have theirs.
+  await Promise.all([doctor, patient, interpreter].map((page) => goesThroughNode(page, 60_000)));
   for (const [at, page] of [doctor, patient].entries()) {
-    const gap = await longestGap(page, before[at], await now(page));
-    t.diagnostic(`longest time without a new frame during the move: ${gap} ms`);
+    const { atTheChange, otherwise } = await gaps(page, before[at]);
+    t.diagnostic(`without a new frame: ${atTheChange} ms at the change, ${otherwise} ms otherwise`);
+    // A machine that is busy with other things shows frames no sooner at other times.
+    assert.ok(atTheChange > 0 && atTheChange < Math.max(300, otherwise + 100), `${atTheChange} ms`);
   }
   for (const page of [doctor, patient]) await seen(page, { name: 'Ivo' });
 });

@@ -4,7 +4,7 @@
 // The service may move a call to another way in the middle of it. The page builds the new one beside the old, shows each
 // participant by the old one until the new one has a picture of them, and then closes the old one.
 
-import { copyTracks, firstFrame } from './frames.js';
+import { copyTracks, movingPicture } from './frames.js';
 import { LiveKit } from './livekit.js';
 import { Mesh } from './peers.js';
 
@@ -12,7 +12,7 @@ import { Mesh } from './peers.js';
 const PATIENCE_MS = 15_000;
 const LOOK_MS = 500;
 // The others may need longer than we do, and still see us by the old way.
-const LINGER_MS = 3000;
+const LINGER_MS = 8000;
 // Offers by a way that we were not told of yet.
 const EARLY_MAX = 200;
 const EARLY_MS = 10_000;
@@ -155,7 +155,7 @@ export class Connection extends EventTarget {
     if (way !== this.#newest) return undefined;
     this.#await(way, person, stream);
     const [picture] = stream.getVideoTracks();
-    return picture && firstFrame(picture, PATIENCE_MS).then((came) => came && this.#take(way, person));
+    return picture && movingPicture(picture, PATIENCE_MS).then((came) => came && this.#take(way, person));
   }
 
   #changed(way, person, value) {

@@ -1,12 +1,15 @@
 // When a track that just arrived has something to show.
 
-// Browsers that cannot tell say only that data arrives; decoding the first frame takes about so long.
-const DECODE_MS = 200;
+// Browsers that cannot tell say only that data arrives; so long after that, the picture should move.
+const DECODE_MS = 500;
 // Taking the element down costs time, of which there is none while the page changes over to the track.
 const AFTERWARDS_MS = 1000;
 
-/** Resolves with true when the track's first frame was decoded, or with false after `withinMs`. */
-export function firstFrame(track, withinMs) {
+// A picture that has just begun may falter: wait for as many frames as come in a third of a second.
+const FRAMES = 10;
+
+/** Resolves with true once the track's picture moves, or with false after `withinMs`. */
+export function movingPicture(track, withinMs) {
   const video = Object.assign(document.createElement('video'), { muted: true, playsInline: true });
   return new Promise((resolve) => {
     const timer = setTimeout(() => resolve(false), withinMs);
@@ -15,7 +18,13 @@ export function firstFrame(track, withinMs) {
       resolve(true);
     };
     if ('requestVideoFrameCallback' in video) {
-      video.requestVideoFrameCallback(arrived);
+      let missing = FRAMES;
+      const count = () => {
+        missing -= 1;
+        if (missing) video.requestVideoFrameCallback(count);
+        else arrived();
+      };
+      video.requestVideoFrameCallback(count);
       video.srcObject = new MediaStream([track]);
       video.play().catch(() => {});
     } else if (!track.muted) setTimeout(arrived, DECODE_MS);
