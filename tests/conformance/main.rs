@@ -17,6 +17,7 @@ mod list;
 mod mongo;
 mod mongo_feed;
 mod presence;
+mod redis_bus;
 mod round_trips;
 mod sample;
 mod sessions;
@@ -26,6 +27,8 @@ mod unreadable;
 
 #[path = "../support/peers.rs"]
 mod peers;
+#[path = "../support/redis.rs"]
+mod redis;
 
 /// Every case on every store. A new case needs its line here, or the compiler calls it dead.
 macro_rules! suite {

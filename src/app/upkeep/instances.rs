@@ -57,7 +57,10 @@ impl Upkeep {
         let heartbeats = self.instances.heartbeats(INSTANCES_MAX).await;
         let mut heartbeats = heartbeats.map_err(|error| self.access.error(&error))?;
         heartbeats.retain(|(instance_id, _)| *instance_id != self.instance_id);
-        Ok(liveness.observe_heartbeats(heartbeats, Instant::now()))
+        let others: Vec<_> = heartbeats.iter().map(|(other, _)| other.clone()).collect();
+        let dead = liveness.observe_heartbeats(heartbeats, Instant::now());
+        self.feed.note_instances(&others, &dead);
+        Ok(dead)
     }
 
     /// Disconnects the participants of dead instances unless they have moved to another instance, and deletes instances without
