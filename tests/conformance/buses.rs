@@ -150,6 +150,7 @@ async fn subscribers_receive_the_hints_of_their_session(tried: &Tried) -> Outcom
     tried.publish_change(&session(1));
     tried.expect_hint(&mut first).await?;
     tried.expect_hint(&mut again).await?;
+    tried.settle().await?;
     if other.changed().now_or_never().is_some() {
         return Err(Broken::StrangeHint);
     }
@@ -395,7 +396,7 @@ impl Faulty {
                 forward(relay);
             }
             Fault::ForgetsTheTarget => forward(Relay { to: None, ..relay }),
-            Fault::RemembersThePast => {
+            Fault::RemembersThePast if relay.session_id == session(1) => {
                 *self.held.lock().unwrap() = Some(relay.clone());
                 forward(relay);
             }

@@ -74,6 +74,10 @@ impl RedisServer {
             assert!(Instant::now() < deadline, "Redis does not listen");
             std::thread::sleep(Duration::from_millis(5));
         }
+        // It listens before it reads its users.
+        std::thread::sleep(Duration::from_millis(50));
+        let child = self.child.as_mut().expect("started");
+        assert_eq!(child.try_wait().ok().flatten(), None, "Redis ended");
     }
 
     /// Ends it at once; what was connected to it is told by the system.

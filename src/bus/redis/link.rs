@@ -217,14 +217,13 @@ impl Link {
                 }
             }
         }
+        let mut unanswered = Unanswered { shared, batch };
         async move {
-            let sent = commands.exec_async(&mut connection).await;
-            if sent.is_ok() {
-                shared.metrics.bus_sent.inc_by(count(commands.len()));
-            } else {
-                shared.count_dropped(Dropped::Unanswered, batch.len());
-            }
-            Ok(sent?)
+            commands.exec_async(&mut connection).await?;
+            let sent = std::mem::take(&mut unanswered.batch).len();
+            let sent = u64::try_from(sent).unwrap_or(u64::MAX);
+            unanswered.shared.metrics.bus_sent.inc_by(sent);
+            Ok(())
         }
         .boxed()
     }
@@ -262,6 +261,15 @@ fn publish(commands: &mut Pipeline, channel: &str, text: &[u8]) {
     commands.cmd("PUBLISH").arg(channel).arg(text).ignore();
 }
 
-fn count(commands: usize) -> u64 {
-    u64::try_from(commands).unwrap_or(u64::MAX)
+/// A batch on its way. Counts as dropped what Redis does not answer.
+struct Unanswered {
+    shared: Arc<Shared>,
+    batch: Vec<Queued>,
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        let count = self.batch.len();
+        self.shared.count_dropped(Dropped::Unanswered, count);
+    }
 }
