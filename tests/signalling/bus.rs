@@ -242,6 +242,26 @@ async fn an_offer_does_not_overtake_the_admission() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs Redis; .ci/run installs it"]
+async fn the_password_of_redis_is_never_logged() {
+    let redis = RedisServer::start();
+    let password = "s3cret-of-redis";
+    let refused = format!("redis://calls:{password}@{}", redis.addr());
+    let nowhere = format!("redis://calls:{password}@no-such-host.invalid:6379");
+    for url in [refused, nowhere] {
+        let setup = setup().set("REDIS_URL", url).set("LOG_FILTER", "trace");
+        let service = setup.start().await;
+        let is_down = |line: &str| line.contains("bus between instances is down");
+        service.line(is_down).await;
+        // Tried again, and not logged again.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let output = service.output();
+        assert_eq!(output.matches("bus between instances is down").count(), 1);
+        assert!(!output.contains(password) && !output.contains("no-such-host"));
+    }
+}
+
 /// One instance loses Redis, in any way; the other has it.
 async fn without_redis(fault: Fault) {
     let (peer, redis) = (MongoPeer::start(0), RedisServer::start());

@@ -106,10 +106,7 @@ impl Signalling {
             .map(|target_id| parse_target(user_id, target_id, if_sender))
             .transpose()?;
         let is_media_state = relay.kind == RelayKind::MuteStatus;
-        let media = is_media_state.then(|| MediaState {
-            muted: relay.flag("muted"),
-            camera_off: relay.flag("camera_off"),
-        });
+        let media = is_media_state.then(|| MediaState::of_payload(relay.fields()));
         let Some(sender) = room.record_sender(user_id, *id, media, to.as_ref()) else {
             return Ok(());
         };

@@ -258,9 +258,9 @@ impl ClientRelay {
         Some(Self { fields, ..self })
     }
 
-    /// Whether a flag of a mute-status is set.
-    pub fn flag(&self, name: &str) -> bool {
-        self.fields.get("data").and_then(|data| data.get(name)) == Some(&Value::Bool(true))
+    /// The message's fields, with those that the service sets.
+    pub fn fields(&self) -> &Map<String, Value> {
+        &self.fields
     }
 }
 

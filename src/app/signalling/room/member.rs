@@ -62,7 +62,7 @@ pub(in crate::app::signalling) struct MediaState {
 
 impl MediaState {
     /// The state that a `mute-status` of this payload tells.
-    pub(super) fn of_payload(payload: &Map<String, Value>) -> Self {
+    pub(in crate::app::signalling) fn of_payload(payload: &Map<String, Value>) -> Self {
         let flag = |name| payload.get("data").and_then(|data| data.get(name)) == Some(&true.into());
         Self {
             muted: flag("muted"),
