@@ -1,7 +1,6 @@
 //! The connection to Redis: one at a time, for what is sent and for what is heard.
 
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,7 +45,8 @@ enum Trouble {
     Unsubscribed,
 }
 
-type Sending = FuturesUnordered<BoxFuture<'static, Result<(), Trouble>>>;
+/// Completes with Redis' answer.
+type Sent = BoxFuture<'static, Result<(), Trouble>>;
 
 /// An open connection, subscribed to both channels.
 struct Open {
@@ -148,8 +148,8 @@ impl Link {
     async fn serve(&mut self, open: Open, stop: &CancellationToken) -> Result<(), Trouble> {
         let Open { connection, closed } = open;
         let mut closed = std::pin::pin!(closed.notified());
-        let mut sending = Sending::new();
-        let mut beating: Option<Pin<Box<dyn Future<Output = Result<(), Trouble>> + Send>>> = None;
+        let mut sending = FuturesUnordered::<Sent>::new();
+        let mut beating: Option<Sent> = None;
         let mut beats = interval(self.config.ping_interval);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut batch = Vec::with_capacity(BATCH_MAX);
@@ -190,11 +190,7 @@ impl Link {
     }
 
     /// Sends a batch. Keeps the order of relays; hints of one batch are sent first, together.
-    fn send(
-        &self,
-        mut connection: MultiplexedConnection,
-        batch: Vec<Queued>,
-    ) -> BoxFuture<'static, Result<(), Trouble>> {
+    fn send(&self, mut connection: MultiplexedConnection, batch: Vec<Queued>) -> Sent {
         let shared = Arc::clone(&self.shared);
         let mut commands = Pipeline::with_capacity(batch.len());
         let mut changed: Vec<_> = batch
