@@ -4,6 +4,7 @@
 mod addresses;
 mod api;
 mod app;
+mod bus;
 pub mod env;
 mod ice;
 mod nodes;
@@ -27,6 +28,7 @@ use secrecy::SecretString;
 
 use crate::app::tickets::IceConfig;
 use crate::auth::token;
+use crate::bus::redis::RedisConfig;
 use crate::domain::health::HealthTimes;
 use crate::rpc::Tls;
 use crate::sfu::bounded::Limits;
@@ -58,6 +60,8 @@ pub struct Config {
     pub health_addr: Option<SocketAddr>,
     /// The store.
     pub store: StoreConfig,
+    /// The bus between instances, if there is one.
+    pub redis: Option<RedisConfig>,
     /// The secret that callers must show.
     pub internal_secret: SecretString,
     /// Whether `--dev` generated that secret.
@@ -132,6 +136,10 @@ pub fn read(env: &mut Env<'_>, dev: bool) -> Option<Config> {
     let retry_after = millis(env, "RETRY_AFTER_MS", 1000);
     let store_timeout = millis(env, "STORE_TIMEOUT_MS", 2000);
     let store = store::read(env, store_timeout);
+    let redis = bus::read(env);
+    if redis.is_some() && matches!(store, StoreConfig::Embedded(_)) {
+        warnings.push("REDIS_URL is set and MONGO_URI is not: no other instance can use the embedded store, so there is none to reach");
+    }
     let app = app::read(env, retry_after, store_timeout);
     let dev_port = http.filter(|_| dev).map(|addr| addr.port());
     let api = api::read(env, dev_port, &mut warnings);
@@ -155,6 +163,7 @@ pub fn read(env: &mut Env<'_>, dev: bool) -> Option<Config> {
         http_addr: http?,
         health_addr: health,
         store,
+        redis,
         internal_secret: current?,
         internal_secret_is_generated: is_generated,
         internal_secret_previous: previous,

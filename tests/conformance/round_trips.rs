@@ -49,6 +49,7 @@ fn app(stores: Stores) -> App {
         },
         watch: WatchConfig {
             poll: long,
+            poll_with_bus: long,
             streams_max: 8,
         },
         signalling: SignallingTimes {
@@ -100,6 +101,7 @@ fn app(stores: Stores) -> App {
     };
     let nodes = Arc::new(Nodes::new(nodes(3), times));
     let parts = Parts {
+        instance_id: "here".to_owned(),
         stores: Stores::of(Arc::new(ObservedStore::new(stores, Arc::clone(&metrics)))),
         bus: Arc::new(LocalBus::default()),
         tokens: Arc::new(tokens.unwrap()),
