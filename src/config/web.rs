@@ -77,12 +77,7 @@ pub(super) fn read(
         silence_max: secs(env, "WS_SILENCE_SECS", 5, 300),
         send_timeout: secs(env, "WS_SEND_TIMEOUT_SECS", 5, 300),
     };
-    let livekit_client_dir = env.parse(
-        "LIVEKIT_CLIENT_DIR",
-        "./vendor/livekit-client",
-        "must be a path",
-        |text| Some(PathBuf::from(text)),
-    );
+    let livekit_client_dir = livekit_client_dir(env);
     if socket.silence_max <= socket.ping_interval {
         env.report_fault("WS_SILENCE_SECS", "must be more than WS_PING_SECS");
     }
@@ -105,6 +100,15 @@ pub(super) fn read(
             timeout: secs(env, "SFU_WEBHOOK_TIMEOUT_SECS", 10, 600),
         },
     })
+}
+
+fn livekit_client_dir(env: &mut Env<'_>) -> Option<PathBuf> {
+    env.parse(
+        "LIVEKIT_CLIENT_DIR",
+        "./vendor/livekit-client",
+        "must be a path",
+        |text| Some(PathBuf::from(text)),
+    )
 }
 
 fn frame_ancestors(env: &mut Env<'_>) -> Option<String> {
