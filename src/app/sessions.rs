@@ -14,6 +14,7 @@ use crate::domain::actor::Actor;
 use crate::domain::change::Change;
 use crate::domain::error::Error;
 use crate::domain::id::{AppointmentId, SessionId};
+use crate::domain::medium::MediaMode;
 use crate::domain::page::SessionQuery;
 use crate::domain::placement::Wanted;
 use crate::domain::rules::create::UnplacedSession;
@@ -250,16 +251,25 @@ impl Sessions {
         let nodes = Arc::clone(&self.nodes);
         let (actor, now) = (actor.clone(), self.clock.now());
         let (appointment_id, request) = (request.appointment_id.clone(), request.clone());
+        let wanted = wanted_of(&request);
         let new = NewSession::new(appointment_id, move |latest| match latest {
             Some(live) if live.state != SessionState::Ended => Insert::Keep(Box::new(live)),
             previous => {
                 let (request, actor) = (request.clone(), actor.clone());
                 let unplaced = UnplacedSession::new(request, previous.as_ref(), actor, now);
-                nodes.place_session(unplaced, &Wanted::default())
+                nodes.place_session(unplaced, &wanted)
             }
         });
         let inserting = tokio::spawn(async move { sessions.insert(new).await });
         let inserted = inserting.await.map_err(|_| Error::Internal)?;
         inserted.map_err(|error| self.access.error(&error))
+    }
+}
+
+/// What a new session needs of its node.
+fn wanted_of(request: &SessionRequest) -> Wanted {
+    Wanted {
+        needs_media_server: request.media.value == MediaMode::Sfu,
+        ..Wanted::default()
     }
 }

@@ -59,6 +59,12 @@ struct CloseLabel {
     close_code: u16,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct MoveLabels {
+    cause: &'static str,
+    to: &'static str,
+}
+
 /// The service's metrics.
 pub struct Metrics {
     registry: Registry,
@@ -68,6 +74,7 @@ pub struct Metrics {
     store_seconds: Family<OperationLabel, Histogram>,
     sessions: Family<StateLabel, Gauge>,
     assignments: Family<NodeLabel, Counter>,
+    moves: Family<MoveLabels, Counter>,
     tokens: Family<RoleLabel, Counter>,
     signalling_ended: Family<CloseLabel, Counter>,
     store_up: Gauge,
@@ -181,6 +188,12 @@ impl Default for Metrics {
                 r,
                 "sfu_assignments",
                 "Sessions that this instance assigned, by SFU node",
+                Family::default(),
+            ),
+            moves: register(
+                r,
+                "sfu_sessions_moved",
+                "Sessions that this instance moved, by cause, to another place on a node or to the browsers",
                 Family::default(),
             ),
             tokens: register(
@@ -301,6 +314,11 @@ impl Metrics {
     pub fn count_assignment(&self, node: &str) {
         let node = node.to_owned();
         self.assignments.get_or_create(&NodeLabel { node }).inc();
+    }
+
+    /// Counts a session that was moved.
+    pub fn count_move(&self, cause: &'static str, to: &'static str) {
+        self.moves.get_or_create(&MoveLabels { cause, to }).inc();
     }
 
     /// Counts an issued join token.
