@@ -94,7 +94,9 @@ pub(crate) async fn measure(instances: usize, sessions: usize) -> Outcome<()> {
     let connected = started.elapsed();
     pages.sort_unstable_by_key(|(place, _)| *place);
     let mut pages: Vec<_> = pages.into_iter().map(|(_, page)| page).collect();
-    // The first of each pair speaks to the second, which has heard of it.
+    // The first of each pair speaks to the second, once its instance knows where that is.
+    let arrivals = pages.iter_mut().step_by(2);
+    try_join_all(arrivals.map(|page| page.await_type("user-joined"))).await?;
     let talks = pages
         .chunks_exact_mut(2)
         .take(pairs)

@@ -209,7 +209,7 @@ impl Service {
     /// Changes the SFU nodes while the service runs; `None` if no file lists them.
     pub fn node_reloader(&self) -> Option<NodeReloader> {
         let file = self.config.nodes_file.clone()?;
-        Some(NodeReloader::new(file, self.config.sfu, &self.app))
+        Some(NodeReloader::new(file, &self.config, &self.app))
     }
 
     /// The application.
@@ -251,8 +251,10 @@ impl Service {
         let web_parts = web::admin::Parts {
             tokens,
             metrics,
-            reconciler: Arc::clone(&app.reconciler),
-            webhook_limits: config.web.webhooks,
+            webhooks: web::Webhooks {
+                reconciler: Arc::clone(&app.reconciler),
+                limits: config.web.webhooks,
+            },
         };
         tasks.spawn(web::admin::serve(
             admin,

@@ -146,6 +146,9 @@ pub fn read(env: &mut Env<'_>, dev: bool) -> Option<Config> {
     let rpc = rpc::read(env, retry_after);
     let links = api.as_ref().map(|api| api.links.clone());
     let web = web::read(env, links, dev_port);
+    if let (Some(nodes), Some(web)) = (&nodes, &web) {
+        check_livekit_client(env, nodes, web);
+    }
     let admin = web.as_ref().map(|web| web::read_admin_limits(env, web));
     let ice = ice::read(env);
     let tls = rpc::read_tls(env);
@@ -188,4 +191,14 @@ pub fn read(env: &mut Env<'_>, dev: bool) -> Option<Config> {
 
 fn millis(env: &mut Env<'_>, setting: &'static str, default: u64) -> Duration {
     Duration::from_millis(env.number(setting, default, 1, MILLIS_MAX))
+}
+
+/// Pages reach LiveKit nodes with a library that is not part of the service.
+fn check_livekit_client(env: &mut Env<'_>, nodes: &[NodeSettings], web: &crate::web::Config) {
+    if !nodes.iter().any(NodeSettings::needs_livekit_client) {
+        return;
+    }
+    if let Err(error) = crate::web::check_livekit_client(&web.livekit_client_dir) {
+        env.report_fault("LIVEKIT_CLIENT_DIR", error.to_string());
+    }
 }

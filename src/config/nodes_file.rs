@@ -92,6 +92,13 @@ impl Faults {
     }
 }
 
+impl NodeSettings {
+    /// Whether pages need livekit-client for this node.
+    pub fn needs_livekit_client(&self) -> bool {
+        self.node.driver == Driver::LiveKit
+    }
+}
+
 impl NodesFile {
     /// The file at `path`.
     pub fn new(path: impl Into<PathBuf>) -> Self {

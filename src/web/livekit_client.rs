@@ -24,12 +24,12 @@ const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 pub enum LivekitClientError {
     /// The file is missing, or cannot be read.
     #[error(
-        "LIVEKIT_CLIENT_DIR does not hold livekit-client, which LiveKit nodes need; run deploy/fetch-livekit-client <that directory>"
+        "does not hold livekit-client, which LiveKit nodes need; run deploy/fetch-livekit-client <that directory>"
     )]
     Missing,
     /// Another version, or a changed file.
     #[error(
-        "LIVEKIT_CLIENT_DIR does not hold livekit-client {}, which LiveKit nodes need, but another file; run deploy/fetch-livekit-client \
+        "does not hold livekit-client {}, which LiveKit nodes need, but another file; run deploy/fetch-livekit-client \
          <that directory>",
         VERSION
     )]

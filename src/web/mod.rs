@@ -38,7 +38,7 @@ use limits::Limits;
 
 pub use lingering::LingerLimits;
 pub use livekit_client::{LivekitClientError, check_livekit_client};
-pub use webhook::WebhookLimits;
+pub use webhook::{WebhookLimits, Webhooks};
 
 /// Settings of the edge for browsers.
 #[derive(Debug, Clone)]
