@@ -14,6 +14,7 @@ use crate::domain::actor::Actor;
 use crate::domain::change::Change;
 use crate::domain::error::Error;
 use crate::domain::id::{AppointmentId, SessionId};
+use crate::domain::medium::MediaMode;
 use crate::domain::page::SessionQuery;
 use crate::domain::placement::Wanted;
 use crate::domain::rules::create::UnplacedSession;
@@ -253,13 +254,22 @@ impl Sessions {
         let new = NewSession::new(appointment_id, move |latest| match latest {
             Some(live) if live.state != SessionState::Ended => Insert::Keep(Box::new(live)),
             previous => {
-                let (request, actor) = (request.clone(), actor.clone());
-                let unplaced = UnplacedSession::new(request, previous.as_ref(), actor, now);
-                nodes.place_session(unplaced, &Wanted::default())
+                let (wanted, actor) = (wanted_of(&request), actor.clone());
+                let unplaced = UnplacedSession::new(request.clone(), previous.as_ref(), actor, now);
+                nodes.place_session(unplaced, &wanted)
             }
         });
         let inserting = tokio::spawn(async move { sessions.insert(new).await });
         let inserted = inserting.await.map_err(|_| Error::Internal)?;
         inserted.map_err(|error| self.access.error(&error))
+    }
+}
+
+/// What a session needs of its node.
+fn wanted_of(request: &SessionRequest) -> Wanted {
+    Wanted {
+        region: request.region.clone(),
+        needs_media_server: request.media.value == MediaMode::Sfu,
+        needs_end_to_end_encryption: false,
     }
 }

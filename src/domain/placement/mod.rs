@@ -23,6 +23,7 @@ use super::named::named;
 use super::node::{Capabilities, NodeHealth, SfuNode, WEIGHT_MAX};
 use super::node_record::NodeState;
 use super::place::Driver;
+use super::time::Timestamp;
 
 /// A node, and what is known of it now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,6 +132,36 @@ pub struct Placement {
     pub turn: u64,
     /// Every node with its verdict, in the order of the configuration.
     pub considered: Vec<(NodeId, Verdict)>,
+}
+
+/// The decision that gave a session its place, kept with the session so that it can be explained.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlacementNote {
+    /// When it was made.
+    pub time: Timestamp,
+    /// The rotation that counted the turn.
+    pub rotation: String,
+    /// The turn.
+    pub turn: u64,
+    /// Every node with its verdict; empty if there was only one.
+    pub considered: Vec<(NodeId, Verdict)>,
+}
+
+impl Placement {
+    /// The note of this decision.
+    pub fn into_note(self, rotation: &str, time: Timestamp) -> PlacementNote {
+        let is_choice = self.considered.len() > 1;
+        PlacementNote {
+            time,
+            rotation: rotation.to_owned(),
+            turn: self.turn,
+            considered: if is_choice {
+                self.considered
+            } else {
+                Vec::new()
+            },
+        }
+    }
 }
 
 /// Decides for a turn.
