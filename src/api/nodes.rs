@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::answers::timestamp;
 use super::faults::Faults;
-use super::service::{Api, BACKEND};
+use super::service::{Api, BACKEND, record_session_id};
 use crate::app::{NodeStatus, Reconciled, SessionKey};
 use crate::domain::error::Error;
 use crate::domain::health::{HealthCause, ProbeFailure};
@@ -70,8 +70,6 @@ impl Api {
         })
     }
 
-    // The next three only parse: what they do belongs to the move of sessions, which is not here yet.
-
     pub async fn move_session(
         &self,
         request: v1::MoveSessionRequest,
@@ -82,10 +80,17 @@ impl Api {
         } = request;
         let mut faults = Faults::default();
         let session_id = faults.required("session_id", session_id, SessionId::parse);
-        let _target = faults.optional("target_node_id", target_node_id, NodeId::parse);
-        faults.finish(session_id)?;
-        Err(Error::Internal)
+        let target = faults.optional("target_node_id", target_node_id, NodeId::parse);
+        let session_id = faults.finish(session_id)?;
+        record_session_id(&session_id);
+        let mover = &self.app.mover;
+        let moved = mover.move_session(&BACKEND, &session_id, target.as_ref());
+        Ok(v1::MoveSessionResponse {
+            session: self.session(moved.await?),
+        })
     }
+
+    // The next two only parse so far.
 
     pub async fn explain_placement(
         &self,
@@ -169,6 +174,8 @@ fn node_status(status: NodeStatus) -> v1::SfuNodeStatus {
         health_since,
         health_cause,
         failure,
+        misconfigured,
+        load,
         node_use,
         empty_by,
     } = status;
@@ -188,6 +195,7 @@ fn node_status(status: NodeStatus) -> v1::SfuNodeStatus {
         deadline,
         reason,
         lost_since: _,
+        incarnation: _,
         version: _,
         events,
         unknown_fields: _,
@@ -227,17 +235,27 @@ fn node_status(status: NodeStatus) -> v1::SfuNodeStatus {
         empty_time: empty_by.map(timestamp),
         health: health.into(),
         health_time: health_since.map(timestamp),
-        health_reason: health_reason(health_cause, failure),
+        health_reason: health_reason(health_cause, failure, &misconfigured),
         sessions_live: count(sessions_live),
         sessions_scheduled: count(sessions_scheduled),
         participants: count(participants),
-        load: None,
+        load: load.map(|load| v1::SfuNodeLoad {
+            rooms: load.rooms.into(),
+            participants: load.participants.into(),
+        }),
         events: events.into_iter().map(node_event).collect(),
     }
 }
 
-fn health_reason(cause: Option<HealthCause>, failure: Option<ProbeFailure>) -> String {
+fn health_reason(
+    cause: Option<HealthCause>,
+    failure: Option<ProbeFailure>,
+    misconfigured: &str,
+) -> String {
     match (cause, failure) {
+        (Some(HealthCause::ProbesFail), Some(ProbeFailure::Misconfigured)) => {
+            format!("{}: {misconfigured}", HealthCause::ProbesFail.name())
+        }
         (Some(HealthCause::ProbesFail), Some(failure)) => {
             format!("{}: {}", HealthCause::ProbesFail.name(), failure.name())
         }

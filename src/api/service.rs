@@ -36,7 +36,7 @@ impl Api {
         Self { app, config }
     }
 
-    fn session(&self, session: Session) -> Option<v1::Session> {
+    pub(super) fn session(&self, session: Session) -> Option<v1::Session> {
         Some(answers::session(session, &self.config.links))
     }
 
@@ -47,7 +47,7 @@ impl Api {
 }
 
 /// Adds the session to the call's span and log line. A malformed id is left out, because it may be a user id sent by mistake.
-fn record_session_id(session_id: &SessionId) {
+pub(super) fn record_session_id(session_id: &SessionId) {
     if session_id.is_well_formed() {
         Span::current().record("session_id", session_id.as_str());
     }

@@ -8,10 +8,12 @@ mod drivers;
 mod events;
 mod feed;
 mod joins;
+mod moving;
 mod node_operations;
 mod node_tickets;
 mod nodes;
 mod participants;
+mod probing;
 mod reconcile;
 mod sessions;
 pub mod signalling;
@@ -25,9 +27,11 @@ pub use changes::ContentionConfig;
 pub use drivers::{Drivers, DriversByNode};
 pub use events::{EventStream, Events, WatchConfig};
 pub use joins::{IssuedJoin, JoinRequest};
+pub use moving::{MoveConfig, Mover};
 pub use node_operations::{NodeOperations, NodeStatus};
-pub use nodes::{NodeBook, NodeView, Nodes};
+pub use nodes::{NodeAnswers, NodeBook, NodeView, Nodes};
 pub use participants::Participants;
+pub use probing::ProbeConfig;
 pub use reconcile::{ReconcileConfig, Reconciled, Reconciler, WebhookRefused};
 pub use sessions::{Created, EndingConfig, SessionKey, Sessions};
 pub use signalling::{Signalling, SignallingTimes};
@@ -52,6 +56,7 @@ use clock::Clock;
 use feed::{FeedReader, Followed};
 use joins::Joins;
 use node_tickets::NodeTickets;
+use probing::Prober;
 use tickets::Tickets;
 use unreadable::Unreadable;
 
@@ -76,6 +81,10 @@ pub struct Config {
     pub node_ticket_ttl: Duration,
     /// How SFU nodes are made to agree with the sessions.
     pub reconcile: ReconcileConfig,
+    /// How SFU nodes are probed.
+    pub probes: ProbeConfig,
+    /// How sessions move.
+    pub moves: MoveConfig,
     /// Background work.
     pub upkeep: UpkeepConfig,
 }
@@ -100,6 +109,8 @@ pub struct App {
     pub reconciler: Arc<Reconciler>,
     /// What operators do with the SFU nodes.
     pub node_operations: Arc<NodeOperations>,
+    /// Moves sessions between them.
+    pub mover: Arc<Mover>,
     /// Background tasks.
     tasks: TaskTracker,
 }
@@ -200,6 +211,22 @@ impl App {
             window: config.ending.window,
             attempts_max: config.contention.attempts_max,
         });
+        let mover = Arc::new(Mover::new(
+            Arc::clone(&access),
+            Arc::clone(&changes),
+            Arc::clone(&nodes),
+            Arc::clone(&clock),
+            Arc::clone(&metrics),
+            config.moves,
+        ));
+        let prober = Arc::new(Prober {
+            drivers: Arc::clone(&drivers),
+            nodes: Arc::clone(&nodes),
+            operations: Arc::clone(&node_operations),
+            reconciler: Arc::clone(&reconciler),
+            mover: Arc::clone(&mover),
+            config: config.probes,
+        });
         let is_shared = stores.health.is_shared();
         let followed = Arc::<Followed>::default();
         let feed = FeedReader {
@@ -249,6 +276,8 @@ impl App {
             drivers: Arc::clone(&drivers),
             reconciler: Arc::clone(&reconciler),
             nodes: Arc::clone(&node_operations),
+            prober,
+            mover: Arc::clone(&mover),
             clock,
             metrics,
             readiness,
@@ -267,6 +296,7 @@ impl App {
             drivers,
             reconciler,
             node_operations,
+            mover,
             tasks,
         }
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::access::StoreAccess;
 use super::changes::back_off;
 use super::clock::Clock;
-use super::nodes::{NodeView, Nodes};
+use super::nodes::{NodeStart, NodeView, Nodes};
 use crate::domain::access::permit_service;
 use crate::domain::actor::Actor;
 use crate::domain::error::Error;
@@ -18,6 +18,7 @@ use crate::domain::node_record::{NodeRecord, NodeState};
 use crate::domain::place::Driver;
 use crate::domain::session::JoinWindow;
 use crate::domain::time::Timestamp;
+use crate::sfu::{NodeLoad, SfuError};
 use crate::store::{Committed, NodeStore};
 
 /// What operators are told of a node.
@@ -37,6 +38,10 @@ pub struct NodeStatus {
     pub health_cause: Option<HealthCause>,
     /// How the last probe failed.
     pub failure: Option<ProbeFailure>,
+    /// What is wrong with its configuration; empty if nothing is known to be.
+    pub misconfigured: String,
+    /// What it says that it carries.
+    pub load: Option<NodeLoad>,
     /// What is on it.
     pub node_use: NodeUse,
     /// When a draining node will be empty at the latest; `None` if it does not drain, or if that cannot be said.
@@ -162,12 +167,31 @@ impl NodeOperations {
         Ok(())
     }
 
+    /// Records that a process answers at a node, if that is new.
+    ///
+    /// # Errors
+    /// [`Error::NodeNotFound`]; [`Error::Contention`]; [`Error::StoreUnavailable`]
+    pub(super) async fn note_start(
+        &self,
+        node_id: &NodeId,
+        incarnation: &str,
+    ) -> Result<NodeStart, Error> {
+        let now = self.clock.now();
+        let replaced = self.change(node_id, |record| record.start(incarnation, now));
+        Ok(match replaced.await? {
+            None => NodeStart::Known,
+            Some(record) if record.incarnation.is_none() => NodeStart::First,
+            Some(_) => NodeStart::Again,
+        })
+    }
+
     /// Changes a node's record, and uses it at once on this instance. `decide` returns the next version, or `None` for no change.
+    /// Returns the version that was replaced.
     async fn change(
         &self,
         node_id: &NodeId,
         decide: impl Fn(&NodeRecord) -> Option<NodeRecord>,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<NodeRecord>, Error> {
         let changed = self.change_within_budget(node_id, decide);
         self.access.within_budget(changed).await
     }
@@ -176,7 +200,7 @@ impl NodeOperations {
         &self,
         node_id: &NodeId,
         decide: impl Fn(&NodeRecord) -> Option<NodeRecord>,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<NodeRecord>, Error> {
         for attempt in 0..self.attempts_max {
             let records = self.store.node_records().await;
             let records = records.map_err(|error| self.access.error(&error))?;
@@ -188,7 +212,7 @@ impl NodeOperations {
             }
             let record = stored.unwrap_or_else(|| NodeRecord::new(node_id.clone()));
             let Some(next) = decide(&record) else {
-                return Ok(());
+                return Ok(None);
             };
             let saved = self.store.save_node(&next).await;
             match saved.map_err(|error| self.access.error(&error))? {
@@ -201,7 +225,7 @@ impl NodeOperations {
                         );
                     }
                     self.nodes.set_written_record(next);
-                    return Ok(());
+                    return Ok(Some(record));
                 }
                 Committed::Conflict => tokio::time::sleep(back_off(attempt)).await,
             }
@@ -229,6 +253,7 @@ impl NodeOperations {
         let node_use = node_use.unwrap_or_else(|| no_use(node_id.clone()));
         let now = self.clock.now();
         let health = view.probes.as_ref();
+        let answers = self.nodes.answers(node_id);
         let health_since = health.map(|health| {
             let ago = Instant::now().saturating_duration_since(health.since());
             let ago = i64::try_from(ago.as_millis()).unwrap_or(i64::MAX);
@@ -241,6 +266,11 @@ impl NodeOperations {
             health_since,
             health_cause: health.map(|health| health.cause()),
             failure: health.and_then(|health| health.failure()),
+            misconfigured: match answers.error {
+                Some(error @ SfuError::Misconfigured(_)) => error.to_string(),
+                _ => String::new(),
+            },
+            load: answers.load,
             empty_by: empty_by(&record, &node_use, &self.window, now),
             record,
             node_use,

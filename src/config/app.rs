@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::env::Env;
 use super::{SECS_MAX, millis, upkeep};
 use crate::app::{
-    Config, ContentionConfig, EndingConfig, ReconcileConfig, SignallingTimes, StoreWaitConfig,
-    UnreadableConfig, WatchConfig,
+    Config, ContentionConfig, EndingConfig, MoveConfig, ProbeConfig, ReconcileConfig,
+    SignallingTimes, StoreWaitConfig, UnreadableConfig, WatchConfig,
 };
 use crate::domain::session::JoinWindow;
 
@@ -53,6 +53,15 @@ pub(super) fn read(env: &mut Env<'_>, retry_after: Duration, store_timeout: Dura
         reconcile: ReconcileConfig {
             waiting_max: env.number("SFU_RECONCILE_QUEUE_MAX", 10_000, 1, 1_000_000),
             concurrent_max: env.number("SFU_RECONCILE_CONCURRENCY", 16, 1, 1024),
+        },
+        probes: ProbeConfig {
+            interval: millis(env, "NODE_PROBE_INTERVAL_MS", 2000),
+            timeout: millis(env, "NODE_PROBE_TIMEOUT_MS", 2000),
+            load_interval: Duration::from_secs(env.number("NODE_LOAD_INTERVAL_SECS", 10, 1, 3600)),
+        },
+        moves: MoveConfig {
+            retry: millis(env, "NODE_MOVE_RETRY_MS", 1000),
+            concurrent_max: env.number("NODE_MOVE_CONCURRENCY", 32, 1, 1024),
         },
         upkeep: upkeep::read(env, store_timeout, reconnect_grace),
     }

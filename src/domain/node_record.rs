@@ -40,6 +40,9 @@ pub enum NodeEventKind {
     /// It answers again.
     #[strum(serialize = "node.back")]
     Back,
+    /// A process answers that did not before: the node was started again, without its rooms, or is new.
+    #[strum(serialize = "node.started")]
+    Started,
 }
 
 /// Who acted on a node.
@@ -84,6 +87,8 @@ pub struct NodeRecord {
     pub reason: String,
     /// Since when it answers no live instance; `None` if it answers.
     pub lost_since: Option<Timestamp>,
+    /// The process that answers at it, if its kind of node shows that; see [`NodeRecord::start`].
+    pub incarnation: Option<String>,
     /// The number of its events. 0 if it is not stored.
     pub version: i64,
     /// Its newest events, oldest first, at most [`NODE_EVENTS_MAX`].
@@ -102,6 +107,7 @@ impl NodeRecord {
             deadline: None,
             reason: String::new(),
             lost_since: None,
+            incarnation: None,
             version: 0,
             events: Vec::new(),
             unknown_fields: UnknownFields::default(),
@@ -169,6 +175,17 @@ impl NodeRecord {
         let mut next = self.clone();
         next.lost_since = None;
         Some(next.with_event(NodeEventKind::Back, NodeActor::System, "", now))
+    }
+
+    /// Its next version: another process answers than before. `None` if that is known. Of the instances that see it, only the
+    /// one that stores this version makes up for the rooms that are gone.
+    pub fn start(&self, incarnation: &str, now: Timestamp) -> Option<Self> {
+        if self.incarnation.as_deref() == Some(incarnation) {
+            return None;
+        }
+        let mut next = self.clone();
+        next.incarnation = Some(incarnation.to_owned());
+        Some(next.with_event(NodeEventKind::Started, NodeActor::System, "", now))
     }
 
     fn with_event(
@@ -249,6 +266,19 @@ mod tests {
         assert_eq!(back.lost_since, None);
         let names: Vec<_> = back.events.iter().map(|event| event.kind.name()).collect();
         assert_eq!(names, ["node.lost", "node.back"]);
+    }
+
+    #[test]
+    fn a_start_is_told_once() {
+        let record = NodeRecord::new(NodeId::from_stored("sfu-1".into()));
+        let first = record.start("a", at(1)).expect("changed");
+        assert_eq!(first.start("a", at(2)), None);
+        let second = first.start("b", at(3)).expect("changed");
+        assert_eq!(second.incarnation.as_deref(), Some("b"));
+        let names: Vec<_> = (second.events.iter())
+            .map(|event| (event.sequence, event.kind.name()))
+            .collect();
+        assert_eq!(names, [(1, "node.started"), (2, "node.started")]);
     }
 
     #[test]

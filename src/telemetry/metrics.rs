@@ -67,6 +67,12 @@ struct ReasonLabel {
     reason: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct MoveLabels {
+    cause: &'static str,
+    to: &'static str,
+}
+
 /// The service's metrics.
 pub struct Metrics {
     registry: Registry,
@@ -76,6 +82,7 @@ pub struct Metrics {
     store_seconds: Family<OperationLabel, Histogram>,
     sessions: Family<StateLabel, Gauge>,
     assignments: Family<NodeLabel, Counter>,
+    moves: Family<MoveLabels, Counter>,
     tokens: Family<RoleLabel, Counter>,
     signalling_ended: Family<CloseLabel, Counter>,
     store_up: Gauge,
@@ -222,6 +229,12 @@ impl Default for Metrics {
                 "Sessions that this instance assigned, by SFU node",
                 Family::default(),
             ),
+            moves: register(
+                r,
+                "sfu_sessions_moved",
+                "Sessions that this instance moved, by cause, to another place on a node or to the browsers",
+                Family::default(),
+            ),
             tokens: register(
                 r,
                 "join_tokens_issued",
@@ -353,6 +366,11 @@ impl Metrics {
     pub fn count_assignment(&self, node: &str) {
         let node = node.to_owned();
         self.assignments.get_or_create(&NodeLabel { node }).inc();
+    }
+
+    /// Counts a session that was moved.
+    pub fn count_move(&self, cause: &'static str, to: &'static str) {
+        self.moves.get_or_create(&MoveLabels { cause, to }).inc();
     }
 
     /// Counts an issued join token.

@@ -8,8 +8,9 @@ use tokio_util::sync::CancellationToken;
 use video_session::app::clock::SystemClock;
 use video_session::app::tickets::{IceConfig, IcePolicy, Tickets};
 use video_session::app::{
-    App, Config, ContentionConfig, EndingConfig, JoinRequest, Nodes, Parts, ReconcileConfig,
-    SessionKey, SignallingTimes, StoreWaitConfig, UnreadableConfig, UpkeepConfig, WatchConfig,
+    App, Config, ContentionConfig, EndingConfig, JoinRequest, MoveConfig, Nodes, Parts,
+    ProbeConfig, ReconcileConfig, SessionKey, SignallingTimes, StoreWaitConfig, UnreadableConfig,
+    UpkeepConfig, WatchConfig,
 };
 use video_session::auth::token::{self, KeySource, Tokens};
 use video_session::bus::local::LocalBus;
@@ -68,6 +69,15 @@ fn app(stores: Stores) -> App {
             max: 8,
         },
         node_ticket_ttl: Duration::from_secs(600),
+        probes: ProbeConfig {
+            interval: long,
+            timeout: long,
+            load_interval: long,
+        },
+        moves: MoveConfig {
+            retry: long,
+            concurrent_max: 4,
+        },
         reconcile: ReconcileConfig {
             waiting_max: 100,
             concurrent_max: 4,

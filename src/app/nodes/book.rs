@@ -37,8 +37,14 @@ impl NodeView {
 pub struct NodeBook {
     views: Vec<NodeView>,
     candidates: Vec<Candidate>,
-    /// Made when they are first needed. At most one for each region of a node and each need.
-    rotations: Mutex<HashMap<Wanted, Arc<Rotation>>>,
+    /// Made when they are first needed. At most two for each region of a node and each need.
+    rotations: Mutex<HashMap<RotationKey, Arc<Rotation>>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct RotationKey {
+    wanted: Wanted,
+    ignores_health: bool,
 }
 
 impl NodeBook {
@@ -78,23 +84,40 @@ impl NodeBook {
 
     /// The rotation for a kind of request.
     pub fn rotation(&self, wanted: &Wanted) -> Arc<Rotation> {
+        self.rotation_of(wanted, false)
+    }
+
+    /// The same rotation, as if every node answered: for sessions that need nothing of their node yet.
+    pub fn rotation_ignoring_health(&self, wanted: &Wanted) -> Arc<Rotation> {
+        self.rotation_of(wanted, true)
+    }
+
+    fn rotation_of(&self, wanted: &Wanted, ignores_health: bool) -> Arc<Rotation> {
+        let make = || {
+            let mut candidates = self.candidates.clone();
+            if ignores_health {
+                for candidate in &mut candidates {
+                    candidate.health = NodeHealth::Unknown;
+                }
+            }
+            Arc::new(Rotation::new(&candidates, wanted))
+        };
         // Callers name regions, so only those that exist are kept.
         let is_kept = wanted.region.is_none()
             || (self.views.iter()).any(|view| view.node.region == wanted.region);
         if !is_kept {
-            return Arc::new(Rotation::new(&self.candidates, wanted));
+            return make();
         }
         // No code panics while it holds this lock.
         let mut rotations = self
             .rotations
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = rotations.get(wanted) {
-            return Arc::clone(known);
-        }
-        let rotation = Arc::new(Rotation::new(&self.candidates, wanted));
-        rotations.insert(wanted.clone(), Arc::clone(&rotation));
-        rotation
+        let key = RotationKey {
+            wanted: wanted.clone(),
+            ignores_health,
+        };
+        Arc::clone(rotations.entry(key).or_insert_with(make))
     }
 }
 

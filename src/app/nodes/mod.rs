@@ -19,6 +19,7 @@ use crate::domain::node::{NodeHealth, SfuNode};
 use crate::domain::node_record::NodeRecord;
 use crate::domain::placement::Wanted;
 use crate::domain::rules::create::UnplacedSession;
+use crate::sfu::{NodeLoad, SfuError};
 use crate::store::{AtTurn, Insert};
 
 /// The SFU nodes. Everything that is known of them is in one snapshot, which is replaced as a whole, so that no reader waits.
@@ -27,6 +28,28 @@ pub struct Nodes {
     /// Held only while the next snapshot is made.
     facts: Mutex<Facts>,
     book: watch::Sender<Arc<NodeBook>>,
+    /// Not in the snapshot, because it changes with each probe and decides nothing.
+    answers: Mutex<HashMap<NodeId, NodeAnswers>>,
+}
+
+/// What a node last answered besides being there.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NodeAnswers {
+    /// What it carries; `None` if it did not say.
+    pub load: Option<NodeLoad>,
+    /// How the last probe failed; `None` if it succeeded.
+    pub error: Option<SfuError>,
+}
+
+/// What the observed start of a node is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NodeStart {
+    /// It is known, or another instance takes care of it.
+    Known,
+    /// The node is new.
+    First,
+    /// The node was started again, and its rooms are gone. This instance is the first to know.
+    Again,
 }
 
 /// What snapshots are made of.
@@ -74,6 +97,7 @@ impl Nodes {
             times,
             facts: Mutex::new(facts),
             book,
+            answers: Mutex::default(),
         }
     }
 
@@ -103,6 +127,9 @@ impl Nodes {
             facts.health.retain(|node_id, _| kept(node_id));
             facts.lost.retain(|node_id| kept(node_id));
         });
+        let book = self.book();
+        let mut answers = self.lock_answers();
+        answers.retain(|node_id, _| book.view(node_id).is_some());
     }
 
     /// Records a probe of a node that ended at `now`, and returns what it changed. Unknown nodes are ignored.
@@ -140,6 +167,28 @@ impl Nodes {
             None => {}
         }
         change
+    }
+
+    /// Keeps how a node's last probe failed.
+    pub(super) fn note_error(&self, node_id: &NodeId, error: Option<SfuError>) {
+        let mut all = self.lock_answers();
+        let answers = all.entry(node_id.clone()).or_default();
+        answers.error = error;
+        if error.is_some() {
+            answers.load = None;
+        }
+    }
+
+    /// Keeps what a node says that it carries.
+    pub(super) fn note_load(&self, node_id: &NodeId, load: Option<NodeLoad>) {
+        let mut all = self.lock_answers();
+        all.entry(node_id.clone()).or_default().load = load;
+    }
+
+    /// What a node last answered.
+    pub fn answers(&self, node_id: &NodeId) -> NodeAnswers {
+        let all = self.lock_answers();
+        all.get(node_id).copied().unwrap_or_default()
     }
 
     /// The nodes that do not answer this instance.
@@ -203,9 +252,14 @@ impl Nodes {
         });
     }
 
-    /// A new session on a node that has what it needs; the turn that the store takes decides which.
+    /// A new session on a node that has what it needs; the turn that the store takes decides which. A session that does not need
+    /// a media server is created even if no node answers: its call can begin between the browsers, and it is moved later.
     pub(super) fn place_session(&self, unplaced: UnplacedSession, wanted: &Wanted) -> Insert {
-        let rotation = self.book().rotation(wanted);
+        let book = self.book();
+        let mut rotation = book.rotation(wanted);
+        if rotation.node_at(0).is_none() && !wanted.needs_media_server {
+            rotation = book.rotation_ignoring_health(wanted);
+        }
         let Some((node_id, driver)) = rotation.node_at(0) else {
             let region = wanted.region.clone();
             return Insert::Refuse(Error::NoNodeAvailable { region });
@@ -241,6 +295,11 @@ impl Nodes {
     /// Takes the facts, so that snapshots follow each other in the order of the changes.
     fn publish(&self, facts: &MutexGuard<'_, Facts>) {
         self.book.send_replace(Arc::new(facts.book()));
+    }
+
+    fn lock_answers(&self) -> MutexGuard<'_, HashMap<NodeId, NodeAnswers>> {
+        // No code panics while it holds this lock.
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Facts> {

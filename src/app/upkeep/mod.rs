@@ -23,7 +23,9 @@ use super::changes::Changes;
 use super::clock::Clock;
 use super::drivers::Drivers;
 use super::feed::FeedReader;
+use super::moving::Mover;
 use super::node_operations::NodeOperations;
+use super::probing::Prober;
 use super::reconcile::Reconciler;
 use super::sessions::{EndingConfig, Sessions};
 use crate::domain::id::SessionId;
@@ -72,6 +74,8 @@ pub struct Upkeep {
     pub(super) drivers: Arc<Drivers>,
     pub(super) reconciler: Arc<Reconciler>,
     pub(super) nodes: Arc<NodeOperations>,
+    pub(super) prober: Arc<Prober>,
+    pub(super) mover: Arc<Mover>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Arc<Metrics>,
     /// Set by whether the store answers.
@@ -128,6 +132,12 @@ impl Upkeep {
         });
         spawn(closing, |upkeep| {
             async move { upkeep.read_node_states_repeatedly().await }.boxed()
+        });
+        spawn(closing, |upkeep| {
+            async move { Arc::clone(&upkeep.prober).run().await }.boxed()
+        });
+        spawn(closing, |upkeep| {
+            async move { upkeep.mover.run().await }.boxed()
         });
         spawn(closing, |upkeep| {
             async move { upkeep.watch_instances().await }.boxed()

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use strum::{EnumString, IntoStaticStr, VariantArray};
 
-use super::id::{NodeId, Region};
+use super::id::{NodeId, Region, SessionId};
 use super::named::named;
 use super::node::{Capabilities, NodeHealth, SfuNode, WEIGHT_MAX};
 use super::node_record::NodeState;
@@ -250,10 +250,52 @@ impl Rotation {
         }
     }
 
+    /// Every node with its verdict, when a session moves to `chosen`.
+    pub fn verdicts(&self, chosen: &NodeId) -> Vec<(NodeId, Verdict)> {
+        let verdict_of = |member: &Member| {
+            let is_chosen = member.node_id == *chosen;
+            let verdict = if is_chosen {
+                Verdict::Chosen
+            } else {
+                member.verdict.unwrap_or(Verdict::NotItsTurn)
+            };
+            (member.node_id.clone(), verdict)
+        };
+        self.members.iter().map(verdict_of).collect()
+    }
+
     /// The node that [`Rotation::place`] chooses, without the reasons.
     pub fn node_at(&self, turn: u64) -> Option<(&NodeId, Driver)> {
         let (_, member) = self.member_at(self.usable_turn(turn)?)?;
         Some((&member.node_id, member.driver))
+    }
+
+    /// The node for a session that moves, among the nodes that can have it and that `fits` accepts; `None` if there is none.
+    ///
+    /// A move takes no turn: the turns are the new sessions', whose numbers would no longer be even. Instead, the session and its
+    /// generation choose a slot of the nodes that are left. So all instances that move a session at once agree on its node, and
+    /// the sessions of a lost node are spread over all others by weight. Passing over slots, as new sessions do, would give the
+    /// whole of a lost node to the one that follows it in the cycle.
+    pub fn node_for_move(
+        &self,
+        session_id: &SessionId,
+        generation: i64,
+        fits: impl Fn(&NodeId, Driver) -> bool,
+    ) -> Option<(&NodeId, Driver)> {
+        let slots: Vec<_> = (self.slots.iter())
+            .filter_map(|index| self.members.get(*index))
+            .filter(|member| member.verdict.is_none() && fits(&member.node_id, member.driver))
+            .collect();
+        let slot = spread(session_id, generation).checked_rem(slots.len() as u64)?;
+        let member = slots.get(usize::try_from(slot).ok()?)?;
+        Some((&member.node_id, member.driver))
+    }
+
+    /// The driver of a node that can have a session now; `None` if it cannot.
+    pub fn usable_node(&self, node_id: &NodeId) -> Option<Driver> {
+        let mut members = self.members.iter();
+        let member = members.find(|member| member.node_id == *node_id)?;
+        member.verdict.is_none().then_some(member.driver)
     }
 
     fn member_at(&self, turn: u64) -> Option<(usize, &Member)> {
@@ -262,6 +304,16 @@ impl Rotation {
         let index = *self.slots.get(slot)?;
         Some((index, self.members.get(index)?))
     }
+}
+
+/// A number that differs between sessions and between the places of one, the same on every instance: FNV-1a.
+fn spread(session_id: &SessionId, generation: i64) -> u64 {
+    let text = session_id.as_str().bytes().chain(generation.to_be_bytes());
+    let hash = text.fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    // The lowest bits depend on the last bytes only.
+    hash ^ (hash >> 32)
 }
 
 /// One slot for each unit of weight, spread evenly: the slots of a node with weight w are in the middle of w equal parts of the

@@ -25,6 +25,8 @@ pub(in crate::store) struct NodeRecordRecord {
     reason: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     lost_since_ms: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    incarnation: Option<String>,
     version: i64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     events: Vec<NodeEventRecord>,
@@ -70,6 +72,7 @@ impl From<&NodeRecord> for NodeRecordRecord {
             deadline,
             reason,
             lost_since,
+            incarnation,
             version,
             events,
             // Merged by the store, because they are in its form.
@@ -82,6 +85,7 @@ impl From<&NodeRecord> for NodeRecordRecord {
             deadline_ms: deadline.map(Timestamp::as_millis),
             reason: reason.clone(),
             lost_since_ms: lost_since.map(Timestamp::as_millis),
+            incarnation: incarnation.clone(),
             version: *version,
             events: events.iter().map(NodeEventRecord::from).collect(),
         }
@@ -123,6 +127,7 @@ impl TryFrom<NodeRecordRecord> for NodeRecord {
             deadline: record.deadline_ms.map(Timestamp::from_millis),
             reason: record.reason,
             lost_since: record.lost_since_ms.map(Timestamp::from_millis),
+            incarnation: record.incarnation,
             version: record.version,
             // An event of a kind or an actor that only a newer version knows is left out.
             events: (record.events.into_iter())
