@@ -248,9 +248,11 @@ fn parse_driver(
             if !is_bare {
                 faults.add(name, "a builtin node has no api_url, api_key or secret");
             }
+            refuse_webhook_secret(entry, name, faults);
             Some(DriverSettings::Builtin)
         }
         Driver::LiveKit => {
+            refuse_webhook_secret(entry, name, faults);
             let api_url = parse_api_url(entry, name, faults);
             let api_key = entry.api_key.clone().filter(|key| !key.is_empty());
             if api_key.is_none() {
@@ -284,6 +286,12 @@ fn parse_driver(
                 webhook_secret,
             }))
         }
+    }
+}
+
+fn refuse_webhook_secret(entry: &NodeText, name: &str, faults: &mut Faults) {
+    if entry.webhook_secret_file.is_some() || entry.webhook_secret_env.is_some() {
+        faults.add(name, "only an openvidu node has a webhook secret");
     }
 }
 

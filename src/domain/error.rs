@@ -377,7 +377,7 @@ impl Error {
                 "the store did not answer; the change may or may not have been made, try again",
             ),
             Self::SfuNodeUnavailable { node_id, .. } => Text::new(format!(
-                "the SFU node {node_id} does not answer; nothing was changed, try again"
+                "the SFU node {node_id} does not answer; try again"
             ))
             .with("node_id", node_id),
             Self::Overloaded { .. } => Text::new("the service is overloaded; try again"),

@@ -103,6 +103,7 @@ fn the_metrics_table_lists_every_metric() {
     metrics.count_signalling_end(None);
     metrics.set_bus_up(true);
     metrics.count_bus_dropped("down", 1);
+    metrics.count_move("backend", "node");
     let existing: BTreeSet<String> = metrics
         .encode()
         .lines()
