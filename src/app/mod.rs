@@ -8,6 +8,7 @@ mod drivers;
 mod events;
 mod feed;
 mod joins;
+pub mod media;
 mod moving;
 mod node_operations;
 mod node_tickets;
@@ -17,7 +18,6 @@ mod probing;
 mod reconcile;
 mod sessions;
 pub mod signalling;
-pub mod tickets;
 mod turns;
 mod unreadable;
 mod upkeep;
@@ -55,9 +55,9 @@ use changes::Changes;
 use clock::Clock;
 use feed::{FeedReader, Followed};
 use joins::Joins;
+use media::PageMediaSource;
 use node_tickets::NodeTickets;
 use probing::Prober;
-use tickets::Tickets;
 use unreadable::Unreadable;
 
 /// The application's limits and times.
@@ -125,8 +125,8 @@ pub struct Parts {
     pub tokens: Arc<Tokens>,
     /// The SFU nodes.
     pub nodes: Arc<Nodes>,
-    /// Issues what participants need to exchange media.
-    pub tickets: Arc<Tickets>,
+    /// Says what pages need to exchange media.
+    pub page_media: Arc<PageMediaSource>,
     /// The drivers of the SFU nodes.
     pub drivers: Arc<Drivers>,
     /// Tells the time.
@@ -148,7 +148,7 @@ impl App {
             bus,
             tokens,
             nodes,
-            tickets,
+            page_media,
             drivers,
             clock,
             readiness,
@@ -256,7 +256,7 @@ impl App {
             rooms: signalling::Rooms::default(),
             bus,
             tokens,
-            tickets,
+            page_media,
             drivers: Arc::clone(&drivers),
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),

@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::api::Api;
 use crate::app::clock::{Clock, SystemClock};
-use crate::app::tickets::Tickets;
+use crate::app::media::PageMediaSource;
 use crate::app::{self, App, Drivers, Nodes};
 use crate::auth::secret::InternalSecrets;
 use crate::auth::token::{KeyError, Tokens};
@@ -156,7 +156,7 @@ impl Service {
             stores: stores.clone(),
             bus,
             tokens: Arc::clone(&tokens),
-            tickets: Arc::new(Tickets::new(config.ice.clone(), Arc::clone(&clock))),
+            page_media: Arc::new(PageMediaSource::new(config.ice.clone(), Arc::clone(&clock))),
             nodes,
             drivers: Arc::new(Drivers::new(drivers)),
             clock,

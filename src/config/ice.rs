@@ -4,7 +4,7 @@ use super::SECS_MAX;
 use super::env::Env;
 use super::secrets::read_secret;
 use super::urls::{is_ice_url, list_entries};
-use crate::app::tickets::{IceConfig, IcePolicy};
+use crate::app::media::{IceConfig, IcePolicy};
 
 pub(super) fn read(env: &mut Env<'_>) -> Option<IceConfig> {
     let stun_urls = ice_urls(env, "STUN_URLS", &["stun", "stuns"]);

@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use crate::app::tickets::IceConfig;
+use crate::app::media::IceConfig;
 use crate::auth::token;
 use crate::bus::redis::RedisConfig;
 use crate::domain::health::HealthTimes;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 use video_session::app::clock::SystemClock;
-use video_session::app::tickets::{IceConfig, IcePolicy, Tickets};
+use video_session::app::media::{IceConfig, IcePolicy, PageMediaSource};
 use video_session::app::{
     App, Config, ContentionConfig, EndingConfig, JoinRequest, MoveConfig, Nodes, Parts,
     ProbeConfig, ReconcileConfig, SessionKey, SignallingTimes, StoreWaitConfig, UnreadableConfig,
@@ -115,7 +115,7 @@ fn app(stores: Stores) -> App {
         stores: Stores::of(Arc::new(ObservedStore::new(stores, Arc::clone(&metrics)))),
         bus: Arc::new(LocalBus::default()),
         tokens: Arc::new(tokens.unwrap()),
-        tickets: Arc::new(Tickets::new(ice, clock.clone())),
+        page_media: Arc::new(PageMediaSource::new(ice, clock.clone())),
         nodes,
         drivers: Arc::default(),
         clock,

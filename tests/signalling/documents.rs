@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
+use video_session::app::media::{Ice, IcePolicy, IceServer, PageMedia};
 use video_session::app::signalling::CloseCode;
 use video_session::app::signalling::message::{
     ClientMessage, ClientType, Connected, MessageErrorCode, ParticipantView, ServerMessage,
     WaitingReason, relay_text,
 };
-use video_session::app::tickets::{Ice, IcePolicy, IceServer, PageMedia};
 use video_session::domain::id::{SessionId, UserId};
 use video_session::domain::medium::MoveCause;
 use video_session::domain::participant::{LeaveCause, ParticipantStatus};

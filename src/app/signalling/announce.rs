@@ -9,7 +9,7 @@ use super::describe::{
 use super::message::ServerMessage;
 use super::room::{Announcement, MediaState, Room, RoomMember};
 use super::{CloseCode, Signalling};
-use crate::app::tickets::Tickets;
+use crate::app::media::PageMediaSource;
 use crate::bus::{Message, Relay, RelayKind};
 use crate::domain::error::Error;
 use crate::domain::event::{Event, EventKind};
@@ -96,12 +96,12 @@ impl Signalling {
             }
             EventKind::MediumChanged { cause, medium: _ } => {
                 let session = session().await?;
-                announce_media(&begin(), &session, *cause, &self.tickets);
+                announce_media(&begin(), &session, *cause, &self.page_media);
             }
             EventKind::Moved { cause, .. } => {
                 let session = session().await?;
                 if session.medium == Medium::Sfu {
-                    announce_media(&begin(), &session, *cause, &self.tickets);
+                    announce_media(&begin(), &session, *cause, &self.page_media);
                 } else {
                     room.announce_nothing(event.sequence);
                 }
@@ -244,10 +244,10 @@ fn announce_media(
     announcement: &Announcement<'_>,
     session: &Session,
     cause: MoveCause,
-    tickets: &Tickets,
+    page_media: &PageMediaSource,
 ) {
     announcement.send_each(|member| ServerMessage::MediaChanged {
-        media: tickets.page_media(session, &member.door),
+        media: page_media.of(session, &member.door),
         cause: cause.name(),
     });
 }

@@ -208,7 +208,7 @@ impl Signalling {
             name: own.display_name.clone(),
             permissions: identity.role.permissions(),
             publishes: identity.role.may(Action::Publish),
-            media: self.tickets.page_media(&arrival.session, door),
+            media: self.page_media.of(&arrival.session, door),
             session_id: identity.session_id.to_string(),
             room_id: identity.session_id.to_string(),
             status: own.status.name(),

@@ -38,9 +38,9 @@ use super::changes::Changes;
 use super::clock::Clock;
 use super::drivers::Drivers;
 use super::events::Events;
+use super::media::PageMediaSource;
 use super::participants::Participants;
 use super::sessions::Sessions;
-use super::tickets::Tickets;
 use crate::auth::token::Tokens;
 use crate::bus::Bus;
 use crate::domain::actor::Actor;
@@ -71,7 +71,7 @@ pub struct Signalling {
     pub(super) rooms: Rooms,
     pub(super) bus: Arc<dyn Bus>,
     pub(super) tokens: Arc<Tokens>,
-    pub(super) tickets: Arc<Tickets>,
+    pub(super) page_media: Arc<PageMediaSource>,
     pub(super) drivers: Arc<Drivers>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Arc<Metrics>,

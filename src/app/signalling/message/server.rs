@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
 use super::MessageErrorCode;
-use crate::app::tickets::PageMedia;
+use crate::app::media::PageMedia;
 use crate::bus::Relay;
 
 /// A message of the service. Owns its data, so that it can wait in the queues of several pages.

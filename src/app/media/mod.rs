@@ -1,4 +1,4 @@
-//! Tickets: what a participant needs to exchange media, issued by the driver of the session's node.
+//! What a participant's page needs to exchange media.
 
 mod ice;
 
@@ -43,20 +43,20 @@ pub struct Ice {
     pub ice_policy: IcePolicy,
 }
 
-/// Issues tickets.
-pub struct Tickets {
+/// Says what pages need, without asking a node: a page reaches its node through the service's door.
+pub struct PageMediaSource {
     ice: IceConfig,
     clock: Arc<dyn Clock>,
 }
 
-impl Tickets {
+impl PageMediaSource {
     /// Uses the settings of ICE.
     pub fn new(ice: IceConfig, clock: Arc<dyn Clock>) -> Self {
         Self { ice, clock }
     }
 
     /// What a participant's page needs. `door` is the path of the door for this participant.
-    pub(super) fn page_media(&self, session: &Session, door: &str) -> PageMedia {
+    pub(super) fn of(&self, session: &Session, door: &str) -> PageMedia {
         let ice = Ice {
             ice_servers: self.ice.servers(self.clock.now()),
             ice_policy: self.ice.policy,
