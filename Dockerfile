@@ -1,5 +1,10 @@
 # Needs BuildKit (Docker's default since 23.0) or Buildah, for the cache mounts.
 
+# The library with which join pages reach LiveKit nodes, from npm.
+FROM node:22-bookworm AS livekit-client
+COPY deploy/fetch-livekit-client /usr/local/bin/
+RUN fetch-livekit-client /out
+
 FROM rust:1.95-bookworm AS build
 WORKDIR /build
 COPY . .
@@ -16,6 +21,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
 # glibc, libgcc, CA certificates (for mongodb+srv:// and OTLP over TLS) and a user; no shell, no package manager.
 FROM gcr.io/distroless/cc-debian12:nonroot
 COPY --from=build /out/video-session /usr/local/bin/video-session
+COPY --from=livekit-client /out /usr/local/share/livekit-client
 # The only directory that the service writes to. A new volume mounted here gets its owner.
 COPY --from=build --chown=65532:65532 /out/data /var/lib/video-session
 VOLUME /var/lib/video-session
@@ -25,6 +31,7 @@ USER 65532:65532
 # In a container, metrics and JWKS on loopback would be unreachable from outside.
 ENV DATA_DIR=/var/lib/video-session \
     ADMIN_ADDR=0.0.0.0:9464 \
+    LIVEKIT_CLIENT_DIR=/usr/local/share/livekit-client \
     LOG_FORMAT=json
 # gRPC; metrics and JWKS; the join page.
 EXPOSE 50051 9464 4000

@@ -184,6 +184,7 @@ fn create_request() -> v1::CreateSessionRequest {
         admission: 0,
         max_participants: 0,
         media: 0,
+        region: String::new(),
     }
 }
 

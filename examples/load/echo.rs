@@ -68,6 +68,7 @@ fn session() -> v1::Session {
         max_participants: 8,
         media: v1::Media::Auto.into(),
         medium: v1::Medium::PeerToPeer.into(),
+        region: String::new(),
         participants: Vec::new(),
     }
 }

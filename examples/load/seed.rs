@@ -138,6 +138,7 @@ async fn insert(store: &impl SessionStore) -> Outcome<Known> {
         admission: Requested::default_of(Admission::default()),
         max_participants: Requested::default_of(8),
         media: Requested::default_of(MediaMode::default()),
+        region: None,
     };
     let new = NewSession::new(request.appointment_id.clone(), move |latest| {
         let request = request.clone();

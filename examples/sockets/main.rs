@@ -2,8 +2,12 @@
 //! bare WebSocket echo on the same axum in the same run.
 //!
 //! `cargo build --release && cargo run --release --example sockets [sessions]`, with `ulimit -n 20000` before it.
+//!
+//! `cargo run --release --example sockets instances [instances] [sessions]` measures relays between instances, beside bare
+//! publish/subscribe of the same Redis. It needs the MongoDB peer and Redis, which `.ci/peers` installs.
 
 mod echo;
+mod instances;
 mod page;
 mod service;
 
@@ -30,6 +34,13 @@ async fn main() -> Outcome<()> {
     let argument = std::env::args().nth(1);
     if argument.as_deref() == Some("echo") {
         return echo::serve().await;
+    }
+    if argument.as_deref() == Some("instances") {
+        let number = |place: usize, default| match std::env::args().nth(place) {
+            Some(number) => number.parse(),
+            None => Ok(default),
+        };
+        return instances::measure(number(2, 2)?, number(3, TALKING)?).await;
     }
     let sessions = match argument {
         Some(number) => number.parse()?,

@@ -24,7 +24,9 @@ impl Page {
         let mut request = url.into_client_request()?;
         let host = request.uri().authority().ok_or("no host")?.to_string();
         let headers = request.headers_mut();
-        headers.insert("origin", HeaderValue::from_str(&format!("http://{host}"))?);
+        // As CLIENT_BASE_URL has it, which knows no port.
+        let name = host.split(':').next().unwrap_or_default();
+        headers.insert("origin", HeaderValue::from_str(&format!("http://{name}"))?);
         if let Some(cookie) = cookie {
             headers.insert("cookie", HeaderValue::from_str(cookie)?);
         }

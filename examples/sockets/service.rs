@@ -54,6 +54,15 @@ impl Server {
 
     /// Starts the service, at the address of the one before it if it takes that one's place.
     pub(crate) async fn start_service(data_dir: &Path, http_addr: Option<&str>) -> Outcome<Self> {
+        Self::start_with(data_dir, http_addr, &[]).await
+    }
+
+    /// The same with further settings.
+    pub(crate) async fn start_with(
+        data_dir: &Path,
+        http_addr: Option<&str>,
+        settings: &[(&str, String)],
+    ) -> Outcome<Self> {
         let own = std::env::current_exe()?;
         let binary = own
             .ancestors()
@@ -79,6 +88,7 @@ impl Server {
             .env("HTTP_CONNECTIONS_PER_ADDRESS", "1000000")
             .env("WS_MESSAGES_PER_SECOND", "10000")
             .env("WS_MESSAGES_BURST", "100000")
+            .envs(settings.iter().map(|(name, value)| (name, value)))
             .stdout(std::fs::File::create(&log)?)
             .spawn()?;
         let address = |text: &str, name: &str| {

@@ -126,6 +126,8 @@ pub(super) fn session(session: Session, links: &Links) -> v1::Session {
         max_participants,
         media,
         medium: medium_in_use,
+        region,
+        placement: _,
         participants,
         admitted_users: _,
         invites: _,
@@ -166,6 +168,7 @@ pub(super) fn session(session: Session, links: &Links) -> v1::Session {
         max_participants: max_participants.into(),
         media: media_mode(media),
         medium: medium(medium_in_use),
+        region: region.map(|region| region.to_string()).unwrap_or_default(),
         participants: participants.into_iter().map(participant).collect(),
     }
 }

@@ -5,12 +5,14 @@ use std::time::Duration;
 use super::answers::timestamp;
 use super::faults::Faults;
 use super::service::{Api, BACKEND, record_session_id};
-use crate::app::NodeStatus;
+use crate::app::{NodeStatus, Reconciled, SessionKey};
 use crate::domain::error::Error;
 use crate::domain::health::{HealthCause, ProbeFailure};
 use crate::domain::id::{NodeId, SessionId};
 use crate::domain::node::{NodeHealth, NodeUse, SfuNode};
 use crate::domain::node_record::{NodeEvent, NodeRecord, NodeState};
+use crate::domain::placement::{PlacementNote, Verdict};
+use crate::domain::session::Session;
 use crate::proto::v1;
 
 /// The longest deadline of a drain.
@@ -97,8 +99,9 @@ impl Api {
         let v1::ExplainPlacementRequest { session_id } = request;
         let mut faults = Faults::default();
         let session_id = faults.required("session_id", session_id, SessionId::parse);
-        faults.finish(session_id)?;
-        Err(Error::Internal)
+        let key = SessionKey::Session(faults.finish(session_id)?);
+        let session = self.app.sessions.get(&BACKEND, &key).await?;
+        Ok(explained(session))
     }
 
     pub async fn reconcile_session(
@@ -108,9 +111,58 @@ impl Api {
         let v1::ReconcileSessionRequest { session_id } = request;
         let mut faults = Faults::default();
         let session_id = faults.required("session_id", session_id, SessionId::parse);
-        faults.finish(session_id)?;
-        Err(Error::Internal)
+        let session_id = faults.finish(session_id)?;
+        let reconciling = self.app.reconciler.reconcile(&BACKEND, &session_id);
+        let Reconciled {
+            node_id,
+            removed,
+            room_ended,
+        } = reconciling.await?;
+        Ok(v1::ReconcileSessionResponse {
+            sfu_node_id: node_id.to_string(),
+            removed_user_ids: removed.iter().map(ToString::to_string).collect(),
+            rooms_ended: room_ended,
+        })
     }
+}
+
+/// Without a choice there is nothing to explain: the session has the only node.
+fn explained(session: Session) -> v1::ExplainPlacementResponse {
+    let node_id = session.place.node_id;
+    let note = session.placement.unwrap_or_else(|| PlacementNote {
+        time: session.create_time,
+        rotation: String::new(),
+        turn: 0,
+        considered: vec![(node_id.clone(), Verdict::Chosen)],
+    });
+    let nodes = note.considered.into_iter();
+    v1::ExplainPlacementResponse {
+        sfu_node_id: node_id.to_string(),
+        place_time: Some(timestamp(note.time)),
+        rotation: note.rotation,
+        turn: i64::try_from(note.turn).unwrap_or(i64::MAX),
+        nodes: nodes
+            .map(|(node_id, judged)| v1::NodeVerdict {
+                node_id: node_id.to_string(),
+                verdict: verdict(judged),
+            })
+            .collect(),
+    }
+}
+
+fn verdict(verdict: Verdict) -> i32 {
+    match verdict {
+        Verdict::Chosen => v1::PlacementVerdict::Chosen,
+        Verdict::NotItsTurn => v1::PlacementVerdict::NotItsTurn,
+        Verdict::OtherRegion => v1::PlacementVerdict::OtherRegion,
+        Verdict::LacksMedia => v1::PlacementVerdict::LacksMedia,
+        Verdict::LacksEncryption => v1::PlacementVerdict::LacksEncryption,
+        Verdict::NotAccepting => v1::PlacementVerdict::NotAccepting,
+        Verdict::Draining => v1::PlacementVerdict::Draining,
+        Verdict::Unreachable => v1::PlacementVerdict::Unreachable,
+        Verdict::Lost => v1::PlacementVerdict::Lost,
+    }
+    .into()
 }
 
 fn node_status(status: NodeStatus) -> v1::SfuNodeStatus {

@@ -6,7 +6,7 @@ use super::faults::Faults;
 use super::page_token;
 use crate::app::{JoinRequest, SessionKey};
 use crate::domain::error::Error;
-use crate::domain::id::{AppointmentId, NodeId, SessionId, UserId};
+use crate::domain::id::{AppointmentId, NodeId, Region, SessionId, UserId};
 use crate::domain::medium::MediaMode;
 use crate::domain::page::{SessionFilter, SessionQuery};
 use crate::domain::participant::{Admission, Invite};
@@ -28,6 +28,7 @@ pub(super) fn parse_create(
         admission,
         max_participants,
         media,
+        region,
     } = request;
     let mut faults = Faults::default();
     let appointment_id = faults.required("appointment_id", appointment_id, AppointmentId::parse);
@@ -67,6 +68,7 @@ pub(super) fn parse_create(
         }
     };
     let media = parse_media(&mut faults, media);
+    let region = faults.optional("region", region, Region::parse);
     let request = (|| {
         Some(SessionRequest {
             appointment_id: appointment_id?,
@@ -77,6 +79,7 @@ pub(super) fn parse_create(
             admission: admission?,
             max_participants: max_participants?,
             media: media?,
+            region,
         })
     })();
     faults.finish(request)

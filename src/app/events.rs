@@ -32,6 +32,8 @@ pub type EventStream = BoxStream<'static, Result<Event, Error>>;
 pub struct WatchConfig {
     /// How often the feed is read for changes that other instances made.
     pub poll: Duration,
+    /// How often the feed is read while the bus brings the hints of all other instances.
+    pub poll_with_bus: Duration,
     /// How many sessions may be watched at once.
     pub streams_max: usize,
 }

@@ -1,5 +1,6 @@
 //! Hints for sessions that other instances change: one task per instance reads the events of all sessions, and notifies the
-//! followers of sessions with news. Runs only while a session is followed, and only if the store is shared.
+//! followers of sessions with news. Runs only while a session is followed, and only if the store is shared. While the bus brings the
+//! hints of all other instances, the feed is read rarely, as a safety net, and at once when that ends or begins.
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::bus::{Bus, Message};
+use crate::bus::Bus;
 use crate::domain::id::SessionId;
 use crate::domain::page::PAGE_SIZE_MAX;
 use crate::store::{EventFeed, FeedCursor, FeedError, FeedEvent};
@@ -114,15 +115,60 @@ pub(super) struct FeedReader {
     pub(super) is_shared: bool,
     /// How often the feed is read.
     pub(super) poll: Duration,
+    /// How often the feed is read while every instance's hints arrive by the bus.
+    pub(super) poll_with_bus: Duration,
+    /// Whether the bus hears every other instance that the store knows.
+    pub(super) hears_all: watch::Sender<bool>,
+}
+
+/// Whether hints of all other instances arrive by the bus.
+struct BusCover {
+    is_up: watch::Receiver<bool>,
+    hears_all: watch::Receiver<bool>,
+}
+
+impl BusCover {
+    fn is_complete(&mut self) -> bool {
+        // Each must be marked as seen.
+        let is_up = *self.is_up.borrow_and_update();
+        *self.hears_all.borrow_and_update() && is_up
+    }
+
+    /// Waits until it may have changed.
+    async fn changed(&mut self) {
+        let (is_up, hears_all) = (&mut self.is_up, &mut self.hears_all);
+        tokio::select! {
+            Ok(()) = is_up.changed() => {}
+            Ok(()) = hears_all.changed() => {}
+            // A bus within one process never changes.
+            else => std::future::pending().await,
+        }
+    }
 }
 
 impl FeedReader {
+    /// Notes the other instances that the store knows. One that lives and is not heard on the bus, because it is cut off or has no
+    /// bus, changes sessions without a hint.
+    pub(super) fn note_instances(&self, others: &[String], dead: &[String]) {
+        let is_heard = |other: &String| dead.contains(other) || self.bus.hears(other);
+        let hears_all = others.iter().all(is_heard);
+        self.hears_all.send_if_modified(|before| {
+            let is_new = *before != hears_all;
+            *before = hears_all;
+            is_new
+        });
+    }
+
     /// Notifies the followers on this instance of other instances' changes, until dropped.
     pub(super) async fn run(&self) {
         if !self.is_shared {
             return std::future::pending().await;
         }
         let mut any = self.followed.any.subscribe();
+        let mut cover = BusCover {
+            is_up: self.bus.is_up(),
+            hears_all: self.hears_all.subscribe(),
+        };
         loop {
             // Its sender lives as long as the application.
             let _ = any.wait_for(|any| *any).await;
@@ -130,6 +176,11 @@ impl FeedReader {
             // Followers recheck once when the store becomes slow or fails: if they did so at every read, they would make it slower.
             let mut is_troubled = false;
             while *any.borrow() {
+                let poll = if cover.is_complete() {
+                    self.poll_with_bus
+                } else {
+                    self.poll
+                };
                 let was_troubled = std::mem::replace(&mut is_troubled, false);
                 let reading = self.read_feed(&mut cursor);
                 let reading = self.recheck_when_slow(reading, was_troubled, &mut is_troubled);
@@ -148,7 +199,11 @@ impl FeedReader {
                     }
                 };
                 if !more {
-                    tokio::time::sleep(self.poll).await;
+                    // Hints were lost when the bus broke, and until it was back: then the feed is read at once.
+                    tokio::select! {
+                        () = tokio::time::sleep(poll) => {}
+                        () = cover.changed() => {}
+                    }
                 }
             }
         }
@@ -195,7 +250,8 @@ impl FeedReader {
             };
             // A session's events are consecutive.
             if hinted != Some(session_id) {
-                self.bus.publish(Message::Changed(session_id.clone()));
+                // The other instances read the feed, too.
+                self.bus.publish_here(session_id);
                 hinted = Some(session_id);
             }
         }

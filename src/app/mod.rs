@@ -41,12 +41,12 @@ pub use upkeep::{Upkeep, UpkeepConfig};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::token::Tokens;
 use crate::bus::Bus;
-use crate::domain::id::random_id;
 use crate::readiness::ReadinessState;
 use crate::store::Stores;
 use crate::telemetry::metrics::Metrics;
@@ -135,6 +135,8 @@ pub struct Parts {
     pub readiness: ReadinessState,
     /// The metrics.
     pub metrics: Arc<Metrics>,
+    /// Identifies this process, to the other instances, too.
+    pub instance_id: String,
 }
 
 impl App {
@@ -151,9 +153,9 @@ impl App {
             clock,
             readiness,
             metrics,
+            instance_id,
         } = parts;
         let tasks = TaskTracker::new();
-        let instance_id = random_id();
         let access = Arc::new(StoreAccess {
             sessions: Arc::clone(&stores.sessions),
             unreadable: Unreadable::new(config.unreadable, Arc::clone(&metrics)),
@@ -233,6 +235,8 @@ impl App {
             followed: Arc::clone(&followed),
             is_shared,
             poll: config.watch.poll,
+            poll_with_bus: config.watch.poll_with_bus,
+            hears_all: watch::Sender::new(false),
         };
         let events = Arc::new(Events::new(
             Arc::clone(&access),

@@ -25,8 +25,9 @@ use crate::domain::node::NodeHealth;
 use crate::domain::node_record::NodeState;
 use crate::domain::page::{SessionFilter, SessionQuery};
 use crate::domain::place::Driver;
-use crate::domain::placement::Wanted;
+use crate::domain::placement::{PlacementNote, Wanted};
 use crate::domain::session::{Session, SessionState};
+use crate::domain::time::Timestamp;
 use crate::telemetry::metrics::Metrics;
 
 /// How many sessions of a node are read at once.
@@ -120,10 +121,11 @@ impl Mover {
                     session_id: session_id.clone(),
                 });
             }
-            let Some((node_id, driver)) = destination(&self.nodes.book(), session, target)? else {
+            let book = self.nodes.book();
+            let Some(goal) = destination(&book, session, target)? else {
                 return Ok(Decision::Keep((session.clone(), false)));
             };
-            let change = session.move_to(node_id, driver, actor, self.clock.now())?;
+            let change = moved(&book, session, goal, actor, self.clock.now())?;
             let answer = (change.session.clone(), true);
             Ok(Decision::Commit(Box::new(change), answer))
         });
@@ -341,7 +343,8 @@ impl Mover {
             let Some(goal) = (self.goal(session, node_id, why)).filter(|_| is_same_place) else {
                 return Ok(Decision::Keep(None));
             };
-            let change = goal.change(session, &actor, self.clock.now())?;
+            let book = self.nodes.book();
+            let change = goal.change(&book, session, &actor, self.clock.now())?;
             Ok(match change {
                 Some(change) => Decision::Commit(Box::new(change), Some(goal)),
                 None => Decision::Keep(None),
@@ -417,14 +420,15 @@ impl Goal {
 
     fn change(
         &self,
+        book: &NodeBook,
         session: &Session,
         actor: &Actor,
-        now: crate::domain::time::Timestamp,
+        now: Timestamp,
     ) -> Result<Option<Change>, Error> {
         match self {
             Self::Node(node_id, driver) => {
-                let moved = session.move_to(node_id.clone(), *driver, actor, now);
-                moved.map(Some)
+                let goal = (node_id.clone(), *driver);
+                moved(book, session, goal, actor, now).map(Some)
             }
             Self::Peers => session.fall_back_to_peers(actor, now),
         }
@@ -441,9 +445,30 @@ impl Outcome {
 /// What a session needs of the node that it moves to.
 fn wanted_by(session: &Session) -> Wanted {
     Wanted {
+        region: session.region.clone(),
         needs_media_server: session.media == MediaMode::Sfu,
-        ..Wanted::default()
+        needs_end_to_end_encryption: false,
     }
+}
+
+/// The session on a node, with the reasons why it is that one.
+fn moved(
+    book: &NodeBook,
+    session: &Session,
+    (node_id, driver): (NodeId, Driver),
+    actor: &Actor,
+    now: Timestamp,
+) -> Result<Change, Error> {
+    let considered = book.rotation(&wanted_by(session)).verdicts(&node_id);
+    let note = PlacementNote {
+        time: now,
+        // A move takes no turn.
+        rotation: String::new(),
+        turn: 0,
+        considered,
+    };
+    let change = session.move_to(node_id, driver, actor, now)?;
+    Ok(change.with_placement(note))
 }
 
 /// A node for a session, other than `except`; if its pages can use the node that it has, preferably one that they can use, too.

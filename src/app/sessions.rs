@@ -251,12 +251,11 @@ impl Sessions {
         let nodes = Arc::clone(&self.nodes);
         let (actor, now) = (actor.clone(), self.clock.now());
         let (appointment_id, request) = (request.appointment_id.clone(), request.clone());
-        let wanted = wanted_of(&request);
         let new = NewSession::new(appointment_id, move |latest| match latest {
             Some(live) if live.state != SessionState::Ended => Insert::Keep(Box::new(live)),
             previous => {
-                let (request, actor) = (request.clone(), actor.clone());
-                let unplaced = UnplacedSession::new(request, previous.as_ref(), actor, now);
+                let (wanted, actor) = (wanted_of(&request), actor.clone());
+                let unplaced = UnplacedSession::new(request.clone(), previous.as_ref(), actor, now);
                 nodes.place_session(unplaced, &wanted)
             }
         });
@@ -266,10 +265,11 @@ impl Sessions {
     }
 }
 
-/// What a new session needs of its node.
+/// What a session needs of its node.
 fn wanted_of(request: &SessionRequest) -> Wanted {
     Wanted {
+        region: request.region.clone(),
         needs_media_server: request.media.value == MediaMode::Sfu,
-        ..Wanted::default()
+        needs_end_to_end_encryption: false,
     }
 }

@@ -17,9 +17,12 @@ use crate::app::tickets::Tickets;
 use crate::app::{self, App, Drivers, Nodes};
 use crate::auth::secret::InternalSecrets;
 use crate::auth::token::{KeyError, Tokens};
+use crate::bus::Bus;
 use crate::bus::local::LocalBus;
+use crate::bus::redis::{RedisBus, RedisConfig, RedisConfigError};
 use crate::config::{Config, StoreConfig};
 use crate::domain::error::Error;
+use crate::domain::id::random_id;
 use crate::readiness::{Readiness, ReadinessState};
 use crate::rpc::{self, Health, ServeError};
 use crate::store::mongo::{self, MongoStore};
@@ -52,6 +55,9 @@ pub enum BootError {
     /// The MongoDB driver refuses MONGO_URI.
     #[error("MONGO_URI cannot be used")]
     Mongo(#[source] StoreError),
+    /// The driver refuses REDIS_URL or REDIS_CA_FILE.
+    #[error("the bus between instances cannot be used")]
+    Redis(#[from] RedisConfigError),
     /// A key cannot be used.
     #[error("the signing key cannot be used")]
     Key(#[from] KeyError),
@@ -100,6 +106,14 @@ pub struct Service {
     readiness: ReadinessState,
     /// Cancelled when streams must end.
     closing: CancellationToken,
+    bus_tasks: BusTasks,
+}
+
+/// The bus between instances stops after everything that publishes on it.
+#[derive(Default)]
+struct BusTasks {
+    tasks: TaskTracker,
+    stop: CancellationToken,
 }
 
 impl Service {
@@ -135,9 +149,12 @@ impl Service {
         let drivers = make_drivers(&config.nodes, config.sfu)?;
         let listed = config.nodes.iter().map(|settings| settings.node.clone());
         let nodes = Arc::new(Nodes::new(listed.collect(), config.node_health));
+        let instance_id = random_id();
+        let bus_tasks = BusTasks::default();
+        let bus = open_bus(config.redis.as_ref(), &instance_id, &metrics, &bus_tasks)?;
         let app_parts = app::Parts {
             stores: stores.clone(),
-            bus: Arc::new(LocalBus::default()),
+            bus,
             tokens: Arc::clone(&tokens),
             tickets: Arc::new(Tickets::new(config.ice.clone(), Arc::clone(&clock))),
             nodes,
@@ -145,6 +162,7 @@ impl Service {
             clock,
             readiness: readiness.clone(),
             metrics: Arc::clone(&metrics),
+            instance_id,
         };
         let app = Arc::new(App::new(app_parts, &config.app, closing.clone()));
         let secrets = InternalSecrets::new(
@@ -170,6 +188,7 @@ impl Service {
             rpc_parts,
             readiness,
             closing,
+            bus_tasks,
         })
     }
 
@@ -190,7 +209,7 @@ impl Service {
     /// Changes the SFU nodes while the service runs; `None` if no file lists them.
     pub fn node_reloader(&self) -> Option<NodeReloader> {
         let file = self.config.nodes_file.clone()?;
-        Some(NodeReloader::new(file, self.config.sfu, &self.app))
+        Some(NodeReloader::new(file, &self.config, &self.app))
     }
 
     /// The application.
@@ -217,6 +236,7 @@ impl Service {
             rpc_parts,
             readiness,
             closing,
+            bus_tasks,
         } = self;
         let tasks = TaskTracker::new();
         let stop_upkeep = CancellationToken::new();
@@ -231,8 +251,10 @@ impl Service {
         let web_parts = web::admin::Parts {
             tokens,
             metrics,
-            reconciler: Arc::clone(&app.reconciler),
-            webhook_limits: config.web.webhooks,
+            webhooks: web::Webhooks {
+                reconciler: Arc::clone(&app.reconciler),
+                limits: config.web.webhooks,
+            },
         };
         tasks.spawn(web::admin::serve(
             admin,
@@ -267,10 +289,34 @@ impl Service {
         stop_serving.cancel();
         tasks.close();
         finish_calls(&tasks, &app, config.drain_timeout).await;
+        bus_tasks.finish().await;
         stores.health.close().await;
         tracing::info!("stopped");
         outcome
     }
+}
+
+impl BusTasks {
+    async fn finish(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        // Takes as long as an answer of Redis at most.
+        self.tasks.wait().await;
+    }
+}
+
+fn open_bus(
+    config: Option<&RedisConfig>,
+    instance_id: &str,
+    metrics: &Arc<Metrics>,
+    tasks: &BusTasks,
+) -> Result<Arc<dyn Bus>, RedisConfigError> {
+    let Some(config) = config else {
+        return Ok(Arc::new(LocalBus::default()));
+    };
+    let (bus, link) = RedisBus::new(config, instance_id, Arc::clone(metrics))?;
+    tasks.tasks.spawn(link.run(tasks.stop.clone()));
+    Ok(Arc::new(bus))
 }
 
 async fn finish_calls(tasks: &TaskTracker, app: &App, drain_timeout: Duration) {

@@ -1,15 +1,17 @@
 //! Makes the drivers of the SFU nodes, and makes them anew when an operator changes the nodes.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::app::{App, Drivers, DriversByNode, Nodes};
-use crate::config::{DriverSettings, NodeSettings, NodesFile};
+use crate::config::{Config, DriverSettings, NodeSettings, NodesFile};
 use crate::domain::id::NodeId;
 use crate::sfu::bounded::{Bounded, Limits};
 use crate::sfu::builtin::Builtin;
 use crate::sfu::livekit::LiveKit;
 use crate::sfu::openvidu::OpenVidu;
 use crate::sfu::{SfuDriver, SfuError};
+use crate::web::{LivekitClientError, check_livekit_client};
 
 /// A node cannot be used as it is configured.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +55,7 @@ fn make_driver(settings: &DriverSettings) -> Result<Arc<dyn SfuDriver>, SfuError
 pub struct NodeReloader {
     file: NodesFile,
     limits: Limits,
+    livekit_client_dir: PathBuf,
     drivers: Arc<Drivers>,
     nodes: Arc<Nodes>,
 }
@@ -66,13 +69,17 @@ pub enum ReloadError {
     /// A node cannot be used.
     #[error(transparent)]
     Node(#[from] UnusableNode),
+    /// Pages could not reach the LiveKit nodes.
+    #[error("LIVEKIT_CLIENT_DIR {0}")]
+    Client(#[from] LivekitClientError),
 }
 
 impl NodeReloader {
-    pub(super) fn new(file: NodesFile, limits: Limits, app: &App) -> Self {
+    pub(super) fn new(file: NodesFile, config: &Config, app: &App) -> Self {
         Self {
             file,
-            limits,
+            limits: config.sfu,
+            livekit_client_dir: config.web.livekit_client_dir.clone(),
             drivers: Arc::clone(&app.drivers),
             nodes: Arc::clone(&app.nodes),
         }
@@ -85,6 +92,9 @@ impl NodeReloader {
     /// [`ReloadError`]
     pub fn reload(&self, lookup: &dyn Fn(&str) -> Option<String>) -> Result<(), ReloadError> {
         let nodes = self.file.read(lookup).map_err(ReloadError::Faults)?;
+        if nodes.iter().any(NodeSettings::needs_livekit_client) {
+            check_livekit_client(&self.livekit_client_dir)?;
+        }
         let drivers = make_drivers(&nodes, self.limits)?;
         // A node that is new has its driver before it can have a session.
         self.drivers.replace(drivers);

@@ -69,8 +69,23 @@ impl Bus for LocalBus {
     fn publish(&self, message: Message) {
         match message {
             Message::Changed(session_id) => self.subscribers.publish_change(&session_id),
-            Message::Relay(relay) => self.subscribers.publish_relay(relay),
+            Message::Relay {
+                relay,
+                instances: _,
+            } => self.subscribers.publish_relay(relay),
         }
+    }
+
+    fn publish_here(&self, session_id: &SessionId) {
+        self.subscribers.publish_change(session_id);
+    }
+
+    fn is_up(&self) -> watch::Receiver<bool> {
+        watch::Sender::new(false).subscribe()
+    }
+
+    fn hears(&self, _instance_id: &str) -> bool {
+        false
     }
 
     fn subscribe_changes(&self, session_id: &SessionId) -> ChangeSubscription {

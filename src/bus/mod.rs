@@ -7,22 +7,22 @@
 //!   store. A lost [`Relay`] is a message that a page repeats or does without, never a removal or an end: those follow from
 //!   the session's events.
 //! - **By session.** A subscription receives messages of its session only. The bus ignores [`Relay::to`], because it does
-//!   not know where participants are connected. Signalling's rooms filter by target.
+//!   not know where participants are connected. Signalling's rooms say which instances a relay goes to, and filter by target.
 //! - **In order per sender.** A subscription receives the relays of one sender in the order in which they were published.
 //! - **Asynchronous.** Publishing never waits and never runs a subscriber's code.
 //! - **Bounded.** Hints that a subscriber has not read are merged into one. A subscription holds [`RELAYS_WAITING_MAX`] relays; when
 //!   it is full, further relays are dropped for this subscription only, and it receives [`Delivery::Lagged`].
 //!
-//! Messages are plain values that can be written to a wire. A bus between instances goes into a file beside `local.rs` and
-//! its line into the suite.
+//! Messages are plain values that can be written to a wire.
 
 pub mod local;
+pub mod redis;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Map, Value};
-use strum::IntoStaticStr;
+use strum::{EnumString, IntoStaticStr};
 use tokio::sync::{mpsc, watch};
 
 use crate::domain::id::{SessionId, UserId};
@@ -37,7 +37,12 @@ pub enum Message {
     /// A hint that a session changed, published after the commit. The store has the truth.
     Changed(SessionId),
     /// A message from one participant to others.
-    Relay(Relay),
+    Relay {
+        /// The message.
+        relay: Relay,
+        /// The other instances that it goes to.
+        instances: Vec<String>,
+    },
 }
 
 /// A message from one participant to another, or to all others, of a session.
@@ -51,12 +56,15 @@ pub struct Relay {
     pub to: Option<UserId>,
     /// The message's type.
     pub kind: RelayKind,
+    /// The version of the session that the sender's room had announced. A room that has not announced it holds the message back,
+    /// because the receiver may have been admitted by then.
+    pub version: i64,
     /// The message's other fields, as the sender wrote them, without those that the service sets.
     pub payload: Map<String, Value>,
 }
 
 /// The types of relayed messages, as in docs/signalling.md.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, EnumString)]
 #[strum(serialize_all = "kebab-case")]
 #[expect(missing_docs, reason = "documented in docs/signalling.md")]
 pub enum RelayKind {
@@ -76,8 +84,18 @@ impl RelayKind {
 
 /// Carries messages by session; see the module's documentation for its promises.
 pub trait Bus: Send + Sync {
-    /// Hands a message to the subscriptions of its session.
+    /// Hands a message to the subscriptions of its session: on this instance at once, and on the others: a hint on all of them, a
+    /// relay on those that it names.
     fn publish(&self, message: Message);
+
+    /// Hands a hint to the subscriptions of this instance only, because the others know already.
+    fn publish_here(&self, session_id: &SessionId);
+
+    /// Whether messages of other instances arrive, and changes of that. `false` for ever on a bus within one process.
+    fn is_up(&self) -> watch::Receiver<bool>;
+
+    /// Whether another instance was heard within the last seconds: then its hints arrive here.
+    fn hears(&self, instance_id: &str) -> bool;
 
     /// Subscribes to [`Message::Changed`] of a session, from now on.
     fn subscribe_changes(&self, session_id: &SessionId) -> ChangeSubscription;

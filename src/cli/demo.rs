@@ -29,6 +29,7 @@ pub(super) async fn create_session(app: &App, links: &Links) -> Result<String, D
         admission: Requested::default_of(Admission::default()),
         max_participants: Requested::default_of(8),
         media: Requested::default_of(MediaMode::default()),
+        region: None,
     };
     let session_id = app
         .sessions

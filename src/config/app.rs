@@ -25,6 +25,7 @@ pub(super) fn read(env: &mut Env<'_>, retry_after: Duration, store_timeout: Dura
         },
         watch: WatchConfig {
             poll: millis(env, "WATCH_POLL_MS", 500),
+            poll_with_bus: millis(env, "WATCH_POLL_WITH_BUS_MS", 10_000),
             streams_max: env.number("WATCH_STREAMS_MAX", 1000, 1, 1_000_000),
         },
         signalling: SignallingTimes {

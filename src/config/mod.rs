@@ -4,6 +4,7 @@
 mod addresses;
 mod api;
 mod app;
+mod bus;
 pub mod env;
 mod ice;
 mod nodes;
@@ -27,6 +28,7 @@ use secrecy::SecretString;
 
 use crate::app::tickets::IceConfig;
 use crate::auth::token;
+use crate::bus::redis::RedisConfig;
 use crate::domain::health::HealthTimes;
 use crate::rpc::Tls;
 use crate::sfu::bounded::Limits;
@@ -58,6 +60,8 @@ pub struct Config {
     pub health_addr: Option<SocketAddr>,
     /// The store.
     pub store: StoreConfig,
+    /// The bus between instances, if there is one.
+    pub redis: Option<RedisConfig>,
     /// The secret that callers must show.
     pub internal_secret: SecretString,
     /// Whether `--dev` generated that secret.
@@ -132,12 +136,19 @@ pub fn read(env: &mut Env<'_>, dev: bool) -> Option<Config> {
     let retry_after = millis(env, "RETRY_AFTER_MS", 1000);
     let store_timeout = millis(env, "STORE_TIMEOUT_MS", 2000);
     let store = store::read(env, store_timeout);
+    let redis = bus::read(env);
+    if redis.is_some() && matches!(store, StoreConfig::Embedded(_)) {
+        warnings.push("REDIS_URL is set and MONGO_URI is not: no other instance can use the embedded store, so there is none to reach");
+    }
     let app = app::read(env, retry_after, store_timeout);
     let dev_port = http.filter(|_| dev).map(|addr| addr.port());
     let api = api::read(env, dev_port, &mut warnings);
     let rpc = rpc::read(env, retry_after);
     let links = api.as_ref().map(|api| api.links.clone());
     let web = web::read(env, links, dev_port);
+    if let (Some(nodes), Some(web)) = (&nodes, &web) {
+        check_livekit_client(env, nodes, web);
+    }
     let admin = web.as_ref().map(|web| web::read_admin_limits(env, web));
     let ice = ice::read(env);
     let tls = rpc::read_tls(env);
@@ -155,6 +166,7 @@ pub fn read(env: &mut Env<'_>, dev: bool) -> Option<Config> {
         http_addr: http?,
         health_addr: health,
         store,
+        redis,
         internal_secret: current?,
         internal_secret_is_generated: is_generated,
         internal_secret_previous: previous,
@@ -179,4 +191,14 @@ pub fn read(env: &mut Env<'_>, dev: bool) -> Option<Config> {
 
 fn millis(env: &mut Env<'_>, setting: &'static str, default: u64) -> Duration {
     Duration::from_millis(env.number(setting, default, 1, MILLIS_MAX))
+}
+
+/// Pages reach LiveKit nodes with a library that is not part of the service.
+fn check_livekit_client(env: &mut Env<'_>, nodes: &[NodeSettings], web: &crate::web::Config) {
+    if !nodes.iter().any(NodeSettings::needs_livekit_client) {
+        return;
+    }
+    if let Err(error) = crate::web::check_livekit_client(&web.livekit_client_dir) {
+        env.report_fault("LIVEKIT_CLIENT_DIR", error.to_string());
+    }
 }

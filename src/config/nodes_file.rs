@@ -92,6 +92,13 @@ impl Faults {
     }
 }
 
+impl NodeSettings {
+    /// Whether pages need livekit-client for this node.
+    pub fn needs_livekit_client(&self) -> bool {
+        self.node.driver == Driver::LiveKit
+    }
+}
+
 impl NodesFile {
     /// The file at `path`.
     pub fn new(path: impl Into<PathBuf>) -> Self {
@@ -178,7 +185,7 @@ fn parse_node(
 ) -> Option<NodeSettings> {
     let node_id = NodeId::parse(entry.id.as_str());
     let node_id = node_id
-        .map_err(|_| faults.add(name, format!("id must be {ID_RULE}")))
+        .map_err(|_| faults.add(name, format!("id {ID_RULE}")))
         .ok();
     let driver = match entry.driver.as_deref() {
         None => Some(Driver::default()),
@@ -199,7 +206,7 @@ fn parse_node(
     let settings = driver.and_then(|driver| parse_driver(driver, &entry, name, lookup, faults));
     let region = entry.region.as_deref().map(Region::parse).transpose();
     if region.is_err() {
-        faults.add(name, format!("region must be {ID_RULE}"));
+        faults.add(name, format!("region {ID_RULE}"));
     }
     let weight = entry.weight.unwrap_or(1);
     if !(1..=WEIGHT_MAX).contains(&weight) {
@@ -388,7 +395,7 @@ mod tests {
         let faults = read(
             r#"
             [[node]]
-            id = "a b"
+            id = "x y"
             driver = "janus"
             url = "ftp://u:top@x"
             [[node]]
@@ -413,7 +420,7 @@ mod tests {
         ] {
             assert!(faults.contains(part), "{part}\n{faults}");
         }
-        for secret in ["top", "janus", "a b"] {
+        for secret in ["top", "janus", "x y"] {
             assert!(!faults.contains(secret), "{faults}");
         }
     }

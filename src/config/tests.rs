@@ -50,6 +50,8 @@ fn no_fault_repeats_a_value() {
         "JOIN_EARLY_SECS",
         "CLIENT_BASE_URL",
         "MONGO_URI",
+        "REDIS_URL",
+        "REDIS_CA_FILE",
         "OTEL_EXPORTER_OTLP_ENDPOINT",
         "GRPC_REFLECTION",
     ];
@@ -195,4 +197,31 @@ fn a_missing_file_and_half_a_pair_are_refused() {
         faulty(&[("TLS_CERT_FILE", "x"), ("TLS_KEY_FILE", "")]),
         ["TLS_CERT_FILE", "TLS_KEY_FILE"]
     );
+}
+
+#[test]
+fn redis_urls_that_the_driver_would_misunderstand_are_refused() {
+    assert_eq!(
+        faulty(&[("REDIS_URL", "redis://user:pw@redis.example:6379")]),
+        [""; 0]
+    );
+    for bad in [
+        "redis.example:6379",
+        "http://redis.example",
+        "redis://redis.example?protocol=resp2",
+    ] {
+        assert_eq!(faulty(&[("REDIS_URL", bad)]), ["REDIS_URL"], "{bad}");
+    }
+    let prefix = [
+        ("REDIS_URL", "redis://redis.example"),
+        ("REDIS_CHANNEL_PREFIX", "a b"),
+    ];
+    assert_eq!(faulty(&prefix), ["REDIS_CHANNEL_PREFIX"]);
+    // Without TLS there is nothing to verify.
+    let pem = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/p256.pem");
+    let plain = [
+        ("REDIS_URL", "redis://redis.example"),
+        ("REDIS_CA_FILE", pem),
+    ];
+    assert_eq!(faulty(&plain), ["REDIS_CA_FILE"]);
 }

@@ -1,6 +1,7 @@
 //! Settings of the edge for browsers: the join page and signalling sockets.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -76,6 +77,7 @@ pub(super) fn read(
         silence_max: secs(env, "WS_SILENCE_SECS", 5, 300),
         send_timeout: secs(env, "WS_SEND_TIMEOUT_SECS", 5, 300),
     };
+    let livekit_client_dir = livekit_client_dir(env);
     if socket.silence_max <= socket.ping_interval {
         env.report_fault("WS_SILENCE_SECS", "must be more than WS_PING_SECS");
     }
@@ -91,12 +93,22 @@ pub(super) fn read(
         requests_per_minute,
         connections,
         socket,
+        livekit_client_dir: livekit_client_dir?,
         door,
         webhooks: WebhookLimits {
             bytes_max: env.number("SFU_WEBHOOK_BYTES_MAX", 1_048_576, 1024, 67_108_864),
             timeout: secs(env, "SFU_WEBHOOK_TIMEOUT_SECS", 10, 600),
         },
     })
+}
+
+fn livekit_client_dir(env: &mut Env<'_>) -> Option<PathBuf> {
+    env.parse(
+        "LIVEKIT_CLIENT_DIR",
+        "./vendor/livekit-client",
+        "must be a path",
+        |text| Some(PathBuf::from(text)),
+    )
 }
 
 fn frame_ancestors(env: &mut Env<'_>) -> Option<String> {

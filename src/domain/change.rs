@@ -5,6 +5,7 @@ use super::event::{Event, EventKind};
 use super::id::NodeId;
 use super::medium::Medium;
 use super::place::Place;
+use super::placement::PlacementNote;
 use super::session::Session;
 use super::time::Timestamp;
 
@@ -69,6 +70,14 @@ impl Change {
             _ => None,
         });
         left.collect()
+    }
+
+    /// Keeps the decision that gave the session its place.
+    #[must_use]
+    pub fn with_placement(mut self, note: PlacementNote) -> Self {
+        // What is decided without a choice needs no explanation.
+        self.session.placement = (!note.considered.is_empty()).then_some(note);
+        self
     }
 
     /// Identifies this write in the store.

@@ -59,6 +59,14 @@ struct CloseLabel {
     close_code: u16,
 }
 
+/// The labels of a metric that is absent until it has a value.
+type NoLabels = [(&'static str, &'static str); 0];
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct MoveLabels {
     cause: &'static str,
@@ -78,6 +86,9 @@ pub struct Metrics {
     tokens: Family<RoleLabel, Counter>,
     signalling_ended: Family<CloseLabel, Counter>,
     store_up: Gauge,
+    /// Has a value only with a bus between instances.
+    bus_up: Family<NoLabels, Gauge>,
+    bus_dropped: Family<ReasonLabel, Counter>,
     clock_skew_seconds: Gauge<f64, AtomicU64>,
     unreadable_sessions: Gauge,
     /// Calls with the previous internal secret.
@@ -96,6 +107,10 @@ pub struct Metrics {
     pub room_strangers_removed: Counter,
     /// Relayed messages that this instance dropped.
     pub relays_dropped: Counter,
+    /// Messages that Redis took from this instance for other instances.
+    pub bus_sent: Counter,
+    /// Messages of other instances that arrived here.
+    pub bus_received: Counter,
     /// Calls that have begun and not ended, streams included.
     pub rpcs_in_flight: Gauge,
 }
@@ -165,6 +180,30 @@ impl Default for Metrics {
                 "store_up",
                 "Whether the store answered the last probe: 1 or 0",
                 Gauge::default(),
+            ),
+            bus_up: register(
+                r,
+                "bus_up",
+                "Whether the bus between instances is connected: 1 or 0; absent without REDIS_URL",
+                Family::default(),
+            ),
+            bus_sent: register(
+                r,
+                "bus_sent",
+                "Messages that Redis took from this instance for other instances",
+                Counter::default(),
+            ),
+            bus_received: register(
+                r,
+                "bus_received",
+                "Messages of other instances that arrived here",
+                Counter::default(),
+            ),
+            bus_dropped: register(
+                r,
+                "bus_dropped",
+                "Messages between instances that were lost here, by reason",
+                Family::default(),
             ),
             clock_skew_seconds: {
                 let gauge = Gauge::default();
@@ -288,6 +327,19 @@ impl Metrics {
     /// Records the result of a store probe.
     pub fn set_store_up(&self, up: bool) {
         self.store_up.set(i64::from(up));
+    }
+
+    /// Records whether the bus between instances is connected.
+    pub fn set_bus_up(&self, up: bool) {
+        self.bus_up.get_or_create(&[]).set(i64::from(up));
+    }
+
+    /// Counts messages between instances that were lost here.
+    pub fn count_bus_dropped(&self, reason: &'static str, count: u64) {
+        if count > 0 {
+            let labels = ReasonLabel { reason };
+            self.bus_dropped.get_or_create(&labels).inc_by(count);
+        }
     }
 
     /// Sets how far this machine's clock is ahead of the store's; negative if it is behind.

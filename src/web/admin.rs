@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{FromRef, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
@@ -11,8 +11,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{ConnectionLimits, WebhookLimits, server, webhook};
-use crate::app::Reconciler;
+use super::webhook::{self, Webhooks};
+use super::{ConnectionLimits, server};
 use crate::auth::token::Tokens;
 use crate::telemetry::metrics::Metrics;
 
@@ -22,16 +22,14 @@ const JWKS_CACHE: &str = "public, max-age=300";
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// What the admin address serves.
-#[derive(Clone)]
+#[derive(Clone, FromRef)]
 pub struct Parts {
     /// At `/.well-known/jwks.json`.
     pub tokens: Arc<Tokens>,
     /// At `/metrics`.
     pub metrics: Arc<Metrics>,
-    /// Takes the messages of SFU nodes, at `/webhooks/sfu/{node_id}`.
-    pub reconciler: Arc<Reconciler>,
-    /// Limits of these messages.
-    pub webhook_limits: WebhookLimits,
+    /// At `/webhooks/sfu/{node_id}`.
+    pub webhooks: Webhooks,
 }
 
 /// Serves until `stop` is cancelled.

@@ -1,14 +1,17 @@
-//! The page, its files and its texts in every language, embedded in the binary.
+//! The page, its files and its texts in every language, embedded in the binary; and livekit-client, which is not.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 
 use aws_lc_rs::digest::{Context, SHA256};
+use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::header::{ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{Html, IntoResponse, Response};
 use include_dir::{Dir, DirEntry, include_dir};
 
+use super::livekit_client::{FILE_DIGEST, FILE_NAME, LivekitClient};
 use super::page_error::PageError;
 use super::{Config, Edge};
 
@@ -22,16 +25,18 @@ const RETRY_AFTER_SECS: HeaderValue = HeaderValue::from_static("5");
 
 type Catalogue = HashMap<String, String>;
 
-/// The embedded files.
+/// The page's files.
 pub(super) struct Assets {
     /// Changes with the files' contents.
     version: String,
     catalogues: BTreeMap<String, Catalogue>,
+    livekit_client: LivekitClient,
 }
 
 impl Assets {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(livekit_client_dir: PathBuf) -> Self {
         let mut hash = Context::new(&SHA256);
+        hash.update(FILE_DIGEST.as_bytes());
         let mut catalogues = BTreeMap::new();
         for file in files(&WEB) {
             hash.update(file.contents());
@@ -54,6 +59,15 @@ impl Assets {
         Self {
             version,
             catalogues,
+            livekit_client: LivekitClient::new(livekit_client_dir),
+        }
+    }
+
+    async fn content(&self, path: &str) -> Option<Bytes> {
+        match WEB.get_file(path) {
+            Some(file) => Some(Bytes::from_static(file.contents())),
+            None if path == FILE_NAME => self.livekit_client.content().await,
+            None => None,
         }
     }
 
@@ -184,7 +198,8 @@ pub(super) async fn serve_file(
     Path((version, path)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Response {
-    let Some((file, kind)) = WEB.get_file(&path).zip(content_type(&path)) else {
+    let content = edge.assets.content(&path).await;
+    let Some((content, kind)) = content.zip(content_type(&path)) else {
         return edge
             .assets
             .error_page(&PageError::NotFound, &headers, &edge.config);
@@ -196,7 +211,7 @@ pub(super) async fn serve_file(
         "no-store"
     };
     let headers = [(CONTENT_TYPE, kind), (CACHE_CONTROL, cache)];
-    (headers, file.contents()).into_response()
+    (headers, content).into_response()
 }
 
 /// `None` for the pages, which are templates with addresses of their own.

@@ -8,12 +8,14 @@ mod headers;
 mod join;
 mod limits;
 mod lingering;
+mod livekit_client;
 mod page_error;
 mod server;
 mod socket;
 mod webhook;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,7 +37,8 @@ use assets::Assets;
 use limits::Limits;
 
 pub use lingering::LingerLimits;
-pub use webhook::WebhookLimits;
+pub use livekit_client::{LivekitClientError, check_livekit_client};
+pub use webhook::{WebhookLimits, Webhooks};
 
 /// Settings of the edge for browsers.
 #[derive(Debug, Clone)]
@@ -54,6 +57,8 @@ pub struct Config {
     pub connections: ConnectionLimits,
     /// Signalling sockets.
     pub socket: SocketConfig,
+    /// The directory of livekit-client.
+    pub livekit_client_dir: PathBuf,
     /// Connections to SFU nodes.
     pub door: DoorConfig,
     /// Messages of SFU nodes, which come to the admin address.
@@ -139,7 +144,7 @@ pub async fn serve(
     let config = Arc::new(config);
     let edge = Edge {
         signalling,
-        assets: Arc::new(Assets::new()),
+        assets: Arc::new(Assets::new(config.livekit_client_dir.clone())),
         limits: Arc::new(Limits::new(&config)),
         config: Arc::clone(&config),
         closing: closing.clone(),

@@ -1,5 +1,6 @@
 //! Messages of SFU nodes. They are hints: a message that is lost, late or repeated changes nothing but the time at which the service looks.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
@@ -8,8 +9,7 @@ use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, StatusCode};
 use tokio::time::timeout;
 
-use super::admin::Parts;
-use crate::app::WebhookRefused;
+use crate::app::{Reconciler, WebhookRefused};
 use crate::domain::id::NodeId;
 
 /// Limits of a node's message.
@@ -21,9 +21,18 @@ pub struct WebhookLimits {
     pub timeout: Duration,
 }
 
+/// Takes the messages of SFU nodes.
+#[derive(Clone)]
+pub struct Webhooks {
+    /// Looks at the rooms that the messages are about.
+    pub reconciler: Arc<Reconciler>,
+    /// Limits of the messages.
+    pub limits: WebhookLimits,
+}
+
 /// `POST /webhooks/sfu/{node_id}`
 pub(super) async fn take(
-    State(parts): State<Parts>,
+    State(webhooks): State<Webhooks>,
     Path(node_id): Path<String>,
     headers: HeaderMap,
     body: Body,
@@ -32,15 +41,15 @@ pub(super) async fn take(
         return StatusCode::NOT_FOUND;
     };
     let reading = timeout(
-        parts.webhook_limits.timeout,
-        to_bytes(body, parts.webhook_limits.bytes_max),
+        webhooks.limits.timeout,
+        to_bytes(body, webhooks.limits.bytes_max),
     );
     let Ok(Ok(body)) = reading.await else {
         return StatusCode::BAD_REQUEST;
     };
     let authorization = headers.get(AUTHORIZATION);
     let authorization = authorization.map_or(&[][..], |value| value.as_bytes());
-    match parts
+    match webhooks
         .reconciler
         .note_webhook(&node_id, &body, authorization)
     {

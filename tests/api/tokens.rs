@@ -68,6 +68,7 @@ fn issue(tokens: &Tokens) -> String {
         admission: Requested::default_of(Admission::default()),
         max_participants: Requested::default_of(8),
         media: Requested::default_of(MediaMode::default()),
+        region: None,
     };
     let now = SystemClock.now();
     let placed = UnplacedSession::new(request, None, Actor::Backend, now)

@@ -80,7 +80,7 @@ async fn with_unreadable_sessions(setup: &Setup) -> (Service, Vec<String>, [Stri
              \"role\": \"patient\", \"admitted\": true, \"connect_time_ms\": 1, \"instance_id\": \"dead\"}]'))
              WHERE appointment_id = 'held';
          UPDATE sessions SET body = 'garbage' WHERE appointment_id LIKE 'broken-%';
-         INSERT INTO instances VALUES ('dead', 1);
+         INSERT INTO instances (instance_id, expires_ms) VALUES ('dead', 1);
          INSERT INTO presence SELECT 'dead', n FROM sessions WHERE appointment_id <> 'over';",
     )
     .unwrap();

@@ -69,6 +69,7 @@ async fn every_fault_of_a_create_is_named_at_once() {
         admission: 9,
         max_participants: 1,
         media: 9,
+        region: bad_id(),
     };
     assert_eq!(
         faults(client.create_session(request).await),
@@ -81,7 +82,8 @@ async fn every_fault_of_a_create_is_named_at_once() {
             "labels",
             "admission",
             "max_participants",
-            "media"
+            "media",
+            "region"
         ]
     );
 }

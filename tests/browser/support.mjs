@@ -58,8 +58,20 @@ export class Service {
   #child = null;
   #env;
 
-  /** Stops with the test file. */
-  static async start(env = {}) {
+  /**
+   * Stops with the test file. With two instances, everybody but the doctor comes to the other one, which is `other`; so
+   * `VIDEO_SESSION_INSTANCES=2 npm test` runs every test with its participants apart.
+   */
+  static async start(env = {}, { instances = Number(process.env.VIDEO_SESSION_INSTANCES ?? 1) } = {}) {
+    if (instances === 1) return Service.#startOne(env);
+    const [mongo, redis] = await Promise.all([startMongo(), Redis.start()]);
+    // The peer speaks the protocol, not MongoDB's speed.
+    const shared = { MONGO_URI: `mongodb://${mongo}/browser`, REDIS_URL: redis.url, STORE_TIMEOUT_MS: '20000', ...env };
+    const [service, other] = await Promise.all([Service.#startOne(shared), Service.#startOne(shared)]);
+    return Object.assign(service, { other, redis });
+  }
+
+  static async #startOne(env) {
     const service = new Service();
     const [httpPort, dataDir] = await Promise.all([freePort(), mkdtemp(path.join(tmpdir(), 'video-session-'))]);
     service.url = `http://127.0.0.1:${httpPort}`;
@@ -149,7 +161,14 @@ export class Session {
   }
 
   async join(role, user_id, display_name) {
-    return (await this.rpc('JoinSession', { role, user_id, display_name })).joinUrl;
+    const { joinUrl } = await this.rpc('JoinSession', { role, user_id, display_name });
+    return role === 'ROLE_DOCTOR' ? joinUrl : this.#elsewhere(joinUrl);
+  }
+
+  /** The same link, to the other instance, if there is one. */
+  #elsewhere(link) {
+    const { other } = this.service;
+    return other ? link.replace(this.service.url, other.url) : link;
   }
 
   doctor(name = 'Dr. Ana Ruiz') {
@@ -161,7 +180,7 @@ export class Session {
   }
 
   async invite(role, display_name) {
-    return (await this.rpc('InviteParticipant', { role, display_name })).join.joinUrl;
+    return this.#elsewhere((await this.rpc('InviteParticipant', { role, display_name })).join.joinUrl);
   }
 
   end(reason) {
@@ -177,6 +196,45 @@ export function resign(link, changes, secret = JWT_SECRET) {
   const body = `${header}.${Buffer.from(JSON.stringify(claims)).toString('base64url')}`;
   url.searchParams.set('token', `${body}.${createHmac('sha256', secret).update(body).digest('base64url')}`);
   return url.href;
+}
+
+// --- what instances share ---------------------------------------------------------------------------------------------
+
+/** Something that speaks MongoDB's protocol, until the test file ends; its address. */
+async function startMongo() {
+  const own = path.join(PEERS, 'mongo-peer');
+  const child = spawn(existsSync(own) ? own : 'mongo-peer', ['--port', '0', '--exit-with-stdin'], { stdio: ['pipe', 'pipe', 'inherit'] });
+  after(() => child.stdin.end());
+  const [line] = await once(createInterface({ input: child.stdout }), 'line');
+  return line.replace('listening ', '');
+}
+
+/** A real Redis, until the test file ends. */
+export class Redis {
+  #child = null;
+
+  static async start() {
+    const redis = new Redis();
+    redis.port = await freePort();
+    redis.url = `redis://127.0.0.1:${redis.port}`;
+    after(() => redis.kill());
+    await redis.run();
+    return redis;
+  }
+
+  async run() {
+    const args = ['--port', String(this.port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'];
+    this.#child = spawn('redis-server', args, { cwd: tmpdir(), stdio: 'ignore' });
+    await until('Redis listens', () => reachable(this.port));
+  }
+
+  async kill() {
+    if (!this.#child) return;
+    const exited = once(this.#child, 'exit');
+    this.#child.kill('SIGKILL');
+    this.#child = null;
+    await exited;
+  }
 }
 
 // --- the browser ------------------------------------------------------------------------------------------------------

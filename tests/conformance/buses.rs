@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use serde_json::{Map, json};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use video_session::bus::local::LocalBus;
 use video_session::bus::{
@@ -16,11 +17,13 @@ use video_session::bus::{
 use video_session::domain::id::{SessionId, UserId};
 
 /// Far longer than a message takes; only a failing test waits for it.
-const LIMIT: Duration = Duration::from_secs(10);
+pub(crate) const LIMIT: Duration = Duration::from_secs(10);
+/// The other instance's id.
+pub(crate) const THERE: &str = "there";
 
 /// A promise that a bus broke.
 #[derive(Debug, PartialEq, Eq)]
-enum Broken {
+pub(crate) enum Broken {
     /// A hint did not arrive.
     HintLost,
     /// Hints that were not taken arrived one by one.
@@ -39,7 +42,7 @@ enum Broken {
     Changed,
 }
 
-type Outcome = Result<(), Broken>;
+pub(crate) type Outcome = Result<(), Broken>;
 
 /// A bus under test, and how long to wait for a message of it.
 #[derive(Clone)]
@@ -48,12 +51,12 @@ struct Tried {
     limit: Duration,
 }
 
-fn session(n: usize) -> SessionId {
+pub(crate) fn session(n: usize) -> SessionId {
     SessionId::from_stored(format!("sess_{n}"))
 }
 
 /// The relay number `n` of a sender.
-fn relay(session_id: &SessionId, sender: &str, n: usize) -> Relay {
+pub(crate) fn relay(session_id: &SessionId, sender: &str, n: usize) -> Relay {
     let mut payload = Map::new();
     payload.insert("data".into(), json!({"n": n, "text": "ü\n\"\u{0}"}));
     Relay {
@@ -67,6 +70,7 @@ fn relay(session_id: &SessionId, sender: &str, n: usize) -> Relay {
         } else {
             RelayKind::Offer
         },
+        version: 7,
         payload,
     }
 }
@@ -83,7 +87,18 @@ impl Tried {
 
     fn publish_relay(&self, session_id: &SessionId, sender: &str, n: usize) {
         let relay = relay(session_id, sender, n);
-        self.bus.publish(Message::Relay(relay));
+        self.bus.publish(Message::Relay {
+            relay,
+            instances: vec![THERE.into()],
+        });
+    }
+
+    /// Waits until everything published so far has arrived.
+    async fn settle(&self) -> Outcome {
+        let mut relays = self.bus.subscribe_relays(&session(9));
+        self.publish_relay(&session(9), "settled", 1);
+        self.expect_relay(&mut relays, &session(9), "settled", 1)
+            .await
     }
 
     async fn expect_hint(&self, hints: &mut ChangeSubscription) -> Outcome {
@@ -135,6 +150,7 @@ async fn subscribers_receive_the_hints_of_their_session(tried: &Tried) -> Outcom
     tried.publish_change(&session(1));
     tried.expect_hint(&mut first).await?;
     tried.expect_hint(&mut again).await?;
+    tried.settle().await?;
     if other.changed().now_or_never().is_some() {
         return Err(Broken::StrangeHint);
     }
@@ -147,6 +163,7 @@ async fn untaken_hints_count_as_one(tried: &Tried) -> Outcome {
     for _ in 0..10 {
         tried.publish_change(&session(1));
     }
+    tried.settle().await?;
     tried.expect_hint(&mut hints).await?;
     if hints.changed().now_or_never().is_some() {
         return Err(Broken::HintsPiledUp);
@@ -158,6 +175,7 @@ async fn untaken_hints_count_as_one(tried: &Tried) -> Outcome {
 async fn earlier_messages_are_not_received(tried: &Tried) -> Outcome {
     tried.publish_change(&session(1));
     tried.publish_relay(&session(1), "a", 1);
+    tried.settle().await?;
     let mut hints = tried.bus.subscribe_changes(&session(1));
     let mut relays = tried.bus.subscribe_relays(&session(1));
     if hints.changed().now_or_never().is_some() {
@@ -276,6 +294,7 @@ async fn a_dropped_subscription_disturbs_no_other(tried: &Tried) -> Outcome {
     drop((hints, relays));
     tried.publish_change(&session(1));
     tried.publish_relay(&session(1), "a", 2);
+    tried.settle().await?;
     let mut hints = tried.bus.subscribe_changes(&session(1));
     let mut relays = tried.bus.subscribe_relays(&session(1));
     tried.publish_change(&session(1));
@@ -307,8 +326,8 @@ async fn nothing_is_lost_while_others_subscribe_and_drop(tried: &Tried) -> Outco
     Ok(())
 }
 
-/// Every promise, on a new bus each.
-async fn suite(bus: impl Fn() -> Arc<dyn Bus>, limit: Duration) -> Outcome {
+/// Every promise, on a bus that no case has used before, or has no subscribers any more.
+pub(crate) async fn suite(bus: impl Fn() -> Arc<dyn Bus>, limit: Duration) -> Outcome {
     let tried = || Tried { bus: bus(), limit };
     subscribers_receive_the_hints_of_their_session(&tried()).await?;
     untaken_hints_count_as_one(&tried()).await?;
@@ -329,9 +348,9 @@ async fn local_bus() {
 
 // === broken buses: each must fail ===
 
-/// A local bus between which and its publishers something goes wrong.
+/// A bus between which and its publishers something goes wrong.
 struct Faulty {
-    bus: LocalBus,
+    bus: Arc<dyn Bus>,
     fault: Fault,
     published: AtomicUsize,
     subscribed: AtomicUsize,
@@ -355,7 +374,12 @@ enum Fault {
 impl Faulty {
     fn publish_relay(&self, relay: Relay) {
         let n = self.published.fetch_add(1, Ordering::Relaxed);
-        let forward = |relay| self.bus.publish(Message::Relay(relay));
+        let forward = |relay| {
+            self.bus.publish(Message::Relay {
+                relay,
+                instances: vec![THERE.into()],
+            });
+        };
         match self.fault {
             Fault::DropsRelays if n % 100 == 99 => {}
             Fault::SwapsRelays if n % 100 == 98 => *self.held.lock().unwrap() = Some(relay),
@@ -372,7 +396,7 @@ impl Faulty {
                 forward(relay);
             }
             Fault::ForgetsTheTarget => forward(Relay { to: None, ..relay }),
-            Fault::RemembersThePast => {
+            Fault::RemembersThePast if relay.session_id == session(1) => {
                 *self.held.lock().unwrap() = Some(relay.clone());
                 forward(relay);
             }
@@ -390,7 +414,7 @@ impl Faulty {
 impl Bus for Faulty {
     fn publish(&self, message: Message) {
         match message {
-            Message::Relay(relay) => self.publish_relay(relay),
+            Message::Relay { relay, .. } => self.publish_relay(relay),
             Message::Changed(_) if matches!(self.fault, Fault::DropsHints) => {}
             Message::Changed(_) if matches!(self.fault, Fault::HandsHintsToOthers) => {
                 for n in [1, 2] {
@@ -399,6 +423,18 @@ impl Bus for Faulty {
             }
             Message::Changed(session_id) => self.bus.publish(Message::Changed(session_id)),
         }
+    }
+
+    fn publish_here(&self, session_id: &SessionId) {
+        self.bus.publish_here(session_id);
+    }
+
+    fn is_up(&self) -> watch::Receiver<bool> {
+        self.bus.is_up()
+    }
+
+    fn hears(&self, instance_id: &str) -> bool {
+        self.bus.hears(instance_id)
     }
 
     fn subscribe_changes(&self, session_id: &SessionId) -> ChangeSubscription {
@@ -414,14 +450,17 @@ impl Bus for Faulty {
         if matches!(self.fault, Fault::RemembersThePast)
             && let Some(relay) = self.held.lock().unwrap().clone()
         {
-            self.bus.publish(Message::Relay(relay));
+            self.bus.publish(Message::Relay {
+                relay,
+                instances: vec![THERE.into()],
+            });
         }
         subscription
     }
 }
 
-#[tokio::test]
-async fn the_suite_fails_on_a_bus_that_breaks_its_promises() {
+/// Tries the suite on broken variants of a bus, which delivers within `limit`.
+pub(crate) async fn expect_failures(bus: impl Fn() -> Arc<dyn Bus>, limit: Duration) {
     for (fault, broken) in [
         (Fault::DropsHints, Broken::HintLost),
         (Fault::DropsRelays, Broken::RelayLost),
@@ -434,17 +473,23 @@ async fn the_suite_fails_on_a_bus_that_breaks_its_promises() {
         (Fault::RemembersThePast, Broken::StrangeRelay),
         (Fault::DropsRelaysAfterMany, Broken::RelayLost),
     ] {
-        let bus = || {
+        let faulty = || {
             Arc::new(Faulty {
-                bus: LocalBus::default(),
+                bus: bus(),
                 fault,
                 published: AtomicUsize::new(0),
                 subscribed: AtomicUsize::new(0),
                 held: Mutex::default(),
             }) as Arc<dyn Bus>
         };
-        // The local bus delivers at once: what is not there soon does not come.
-        let outcome = suite(bus, Duration::from_millis(200)).await;
+        let outcome = suite(faulty, limit).await;
         assert_eq!(outcome, Err(broken), "{fault:?}");
     }
+}
+
+#[tokio::test]
+async fn the_suite_fails_on_a_bus_that_breaks_its_promises() {
+    let bus = || Arc::new(LocalBus::default()) as Arc<dyn Bus>;
+    // The local bus delivers at once: what is not there soon does not come.
+    expect_failures(bus, Duration::from_millis(200)).await;
 }

@@ -18,6 +18,7 @@ mod mongo;
 mod mongo_feed;
 mod nodes;
 mod presence;
+mod redis_bus;
 mod round_trips;
 mod sample;
 mod sessions;
@@ -30,6 +31,8 @@ mod unreadable;
 mod livekit_server;
 #[path = "../support/peers.rs"]
 mod peers;
+#[path = "../support/redis.rs"]
+mod redis;
 
 /// Every case on every store. A new case needs its line here, or the compiler calls it dead.
 macro_rules! suite {

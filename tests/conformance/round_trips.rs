@@ -8,8 +8,9 @@ use tokio_util::sync::CancellationToken;
 use video_session::app::clock::SystemClock;
 use video_session::app::tickets::{IceConfig, IcePolicy, Tickets};
 use video_session::app::{
-    App, Config, ContentionConfig, EndingConfig, JoinRequest, Nodes, Parts, ReconcileConfig,
-    SessionKey, SignallingTimes, StoreWaitConfig, UnreadableConfig, UpkeepConfig, WatchConfig,
+    App, Config, ContentionConfig, EndingConfig, JoinRequest, MoveConfig, Nodes, Parts,
+    ProbeConfig, ReconcileConfig, SessionKey, SignallingTimes, StoreWaitConfig, UnreadableConfig,
+    UpkeepConfig, WatchConfig,
 };
 use video_session::auth::token::{self, KeySource, Tokens};
 use video_session::bus::local::LocalBus;
@@ -49,6 +50,7 @@ fn app(stores: Stores) -> App {
         },
         watch: WatchConfig {
             poll: long,
+            poll_with_bus: long,
             streams_max: 8,
         },
         signalling: SignallingTimes {
@@ -67,6 +69,15 @@ fn app(stores: Stores) -> App {
             max: 8,
         },
         node_ticket_ttl: Duration::from_secs(600),
+        probes: ProbeConfig {
+            interval: long,
+            timeout: long,
+            load_interval: long,
+        },
+        moves: MoveConfig {
+            retry: long,
+            concurrent_max: 4,
+        },
         reconcile: ReconcileConfig {
             waiting_max: 100,
             concurrent_max: 4,
@@ -100,6 +111,7 @@ fn app(stores: Stores) -> App {
     };
     let nodes = Arc::new(Nodes::new(nodes(3), times));
     let parts = Parts {
+        instance_id: "here".to_owned(),
         stores: Stores::of(Arc::new(ObservedStore::new(stores, Arc::clone(&metrics)))),
         bus: Arc::new(LocalBus::default()),
         tokens: Arc::new(tokens.unwrap()),

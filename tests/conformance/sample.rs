@@ -54,6 +54,7 @@ pub(crate) fn request(appointment: &str) -> SessionRequest {
         admission: Requested::default_of(Admission::default()),
         max_participants: Requested::default_of(8),
         media: Requested::default_of(MediaMode::default()),
+        region: None,
     }
 }
 

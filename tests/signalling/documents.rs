@@ -217,7 +217,7 @@ fn what_the_server_sets_in_relayed_messages_is_documented() {
         panic!("an offer is relayed");
     };
     let session_id = SessionId::from_stored("s".to_owned());
-    let relay = relay.into_relay(session_id, UserId::from_stored("u".to_owned()), None);
+    let relay = relay.into_relay(session_id, UserId::from_stored("u".to_owned()), None, 1);
     let heard: Value = serde_json::from_str(&relay_text(&relay)).unwrap();
     assert_eq!(heard["type"], "offer");
     let (sent, heard) = (keys(&sent), keys(&heard));

@@ -78,7 +78,7 @@ async fn participants_on_two_instances_see_each_other_come_and_go() {
     let others = patient.expect("existing-participants").await;
     assert_eq!(others["participants"][0]["user_id"], "doctor-1");
     assert_eq!(doctor.expect("user-joined").await["user_id"], "patient-1");
-    // What they say to each other stays on its instance, until there is a hub between instances.
+    // Without a bus between instances, what they say to each other stays on its instance.
     doctor.send(&json!({"type": "emoji", "data": {"emoji": "x"}}));
     doctor.nothing_more().await;
     patient.nothing_more().await;

@@ -9,6 +9,7 @@
 )]
 
 mod attacks;
+mod bus;
 mod call;
 mod client;
 mod closing;
@@ -31,6 +32,9 @@ mod harness;
 mod livekit_server;
 #[path = "../support/peers.rs"]
 mod peers;
+#[expect(dead_code, reason = "the conformance tests use more of it")]
+#[path = "../support/redis.rs"]
+mod redis;
 #[expect(dead_code, reason = "the tests of faults use more of it")]
 #[path = "../support/toxiproxy.rs"]
 mod toxiproxy;

@@ -1,23 +1,240 @@
-// The only part of the page that knows how participants connect. Today they connect to each other, with the given STUN and
-// TURN servers. An SFU is another value of `media`, whose object has Mesh's interface.
+// The only part of the page that knows by which way participants exchange media. `media` in `connected` names the way: `builtin`,
+// from browser to browser, or `livekit`, through a media server. Each way is a *medium*, an object with Mesh's interface.
+//
+// The service may move a call to another way in the middle of it. The page builds the new one beside the old, shows each
+// participant by the old one until the new one has a picture of them, and then closes the old one.
 
+import { copyTracks, movingPicture } from './frames.js';
+import { LiveKit } from './livekit.js';
 import { Mesh } from './peers.js';
 
-/** The connection data of `connected`, or `null` if this page is too old to understand it. */
-function given({ media, ice_servers: iceServers, ice_policy: policy }) {
-  if (media !== 'builtin') return null;
-  return { iceServers: iceServers ?? [], iceTransportPolicy: policy === 'relay' ? 'relay' : 'all' };
+// A participant of whom we have a picture by the old way, and none by the new one, is shown by the new one after this time.
+const PATIENCE_MS = 15_000;
+const LOOK_MS = 500;
+// The others may need longer than we do, and still see us by the old way.
+const LINGER_MS = 8000;
+// Offers by a way that we were not told of yet.
+const EARLY_MAX = 200;
+const EARLY_MS = 10_000;
+
+/** The data of `connected` and of `media-changed`; `null` if this page is too old to understand it. */
+function read({ media, url, ice_servers: iceServers, ice_policy: policy }) {
+  const configuration = { iceServers: iceServers ?? [], iceTransportPolicy: policy === 'relay' ? 'relay' : 'all' };
+  if (media === 'builtin') return { key: media, Medium: Mesh, configuration };
+  // The address is another one after each move.
+  if (media === 'livekit' && url) return { key: url, Medium: LiveKit, configuration, url };
+  return null;
 }
 
-/** Creates a connection to the others from that data; `null` if this page cannot. */
-export function connect(connected, { publishes, send, track, reachable }) {
-  const configuration = given(connected);
-  if (!configuration) return null;
-  return new Mesh({ userId: connected.user_id, publishes, configuration, send, track, reachable });
-}
+/** Whether frames may come: a camera that was switched off may look so for a while. */
+const hasPicture = (stream) => stream.getVideoTracks().some((track) => track.readyState === 'live' && !track.muted);
 
-/** Takes new data from the service, such as renewed credentials. */
-export function renew(connection, connected) {
-  const configuration = given(connected);
-  if (configuration) connection.configure(configuration);
+/**
+ * All the others. Events, with `{userId, value}`: `stream`, `state` (`connected`, `interrupted`, `stuck`), `quality` (true: poor)
+ * and `doubt` (media broke, so the connection to the service may be broken too).
+ */
+export class Connection extends EventTarget {
+  /** The newest is last. There is more than one only during a move. */
+  #ways = [];
+  /** By user id: their `entry`, the `stream` that is shown, and the `way` that it comes by. */
+  #people = new Map();
+  #page;
+  #entered = false;
+  #early = [];
+  #closing = 0;
+
+  /** Returns `null` if this page cannot take part. `page` has what Mesh's constructor takes. */
+  static open(connected, page) {
+    const given = read(connected);
+    if (!given) return null;
+    const connection = new Connection(page);
+    connection.#add(given);
+    return connection;
+  }
+
+  constructor(page) {
+    super();
+    this.#page = page;
+  }
+
+  /** Takes new data from the service: renewed credentials, or another way. Returns false if this page cannot follow. */
+  change(message) {
+    const given = read(message);
+    if (!given) return false;
+    if (given.key === this.#newest.key) this.#newest.medium.configure(given.configuration);
+    else this.#add(given);
+    return true;
+  }
+
+  /** We are in the call. */
+  enter() {
+    this.#entered = true;
+    for (const { medium } of this.#ways) medium.enter();
+  }
+
+  /** We are back in the waiting room. */
+  exit() {
+    this.#entered = false;
+    for (const { medium } of this.#ways) medium.exit();
+  }
+
+  joined(entry) {
+    this.#person(entry.user_id).entry = entry;
+    for (const { medium } of this.#ways) medium.joined(entry);
+  }
+
+  found(entry, resumed) {
+    this.#person(entry.user_id).entry = entry;
+    for (const { medium } of this.#ways) medium.found(entry, resumed);
+  }
+
+  left(userId) {
+    this.#people.delete(userId);
+    for (const { medium } of this.#ways) medium.left(userId);
+    this.#settle();
+  }
+
+  alive(userId) {
+    return this.#ways.some(({ medium }) => medium.alive(userId));
+  }
+
+  /** Handles an offer, answer or candidate from another participant. They may have been told of a move before us. */
+  handle(message, person) {
+    const [way] = this.#ways.filter(({ medium }) => medium instanceof Mesh).slice(-1);
+    if (way) way.medium.handle(message, person);
+    if (way === this.#newest) return;
+    this.#early.push({ message, person, at: Date.now() });
+    if (this.#early.length > EARLY_MAX) this.#early.shift();
+  }
+
+  setTrack(kind, track) {
+    for (const { medium } of this.#ways) medium.setTrack(kind, track);
+  }
+
+  close() {
+    clearTimeout(this.#closing);
+    for (const { medium } of this.#ways) medium.close();
+  }
+
+  get #newest() {
+    return this.#ways[this.#ways.length - 1];
+  }
+
+  #person(userId) {
+    if (!this.#people.has(userId)) this.#people.set(userId, { userId, stream: new MediaStream(), way: null, next: null });
+    return this.#people.get(userId);
+  }
+
+  #add({ key, Medium, configuration, url }) {
+    const medium = new Medium({ ...this.#page, configuration, url });
+    const way = { key, medium };
+    // Of ways that never came about, none is kept.
+    const shown = new Set([...this.#people.values()].map((person) => person.way));
+    this.#drop(this.#ways.slice(0, -1).filter((old) => !shown.has(old)));
+    this.#ways.push(way);
+    const on = (event, handler) => medium.addEventListener(event, ({ detail }) => handler(detail));
+    on('stream', ({ userId, value }) => this.#arrived(way, this.#person(userId), value));
+    on('state', ({ userId, value }) => this.#changed(way, this.#person(userId), value));
+    on('quality', ({ userId, value }) => this.#people.get(userId)?.way === way && this.#emit('quality', userId, value));
+    on('doubt', ({ userId }) => this.#emit('doubt', userId));
+    on('ready', () => this.#settle());
+    if (this.#entered) medium.enter();
+    for (const { entry } of this.#people.values()) if (entry) medium.meet(entry);
+    if (medium instanceof Mesh) this.#handleEarly(medium);
+    this.#settle();
+  }
+
+  #handleEarly(medium) {
+    for (const { message, person, at } of this.#early.splice(0)) if (Date.now() - at < EARLY_MS) medium.handle(message, person);
+  }
+
+  // --- whom to show by which way ------------------------------------------------------------------------------------
+
+  #arrived(way, person, stream) {
+    if (!person.way || person.way === way) return this.#show(way, person, stream);
+    if (way !== this.#newest) return undefined;
+    this.#await(way, person, stream);
+    const [picture] = stream.getVideoTracks();
+    return picture && movingPicture(picture, PATIENCE_MS).then((came) => came && this.#take(way, person));
+  }
+
+  #changed(way, person, value) {
+    if (value === 'connected' && way === this.#newest && person.way && person.way !== way) this.#await(way, person);
+    if (!person.way || person.way === way) this.#emit('state', person.userId, value);
+    this.#settle();
+  }
+
+  /** A participant is there by a new way. Waits for their picture if there is one by the old way. */
+  #await(way, person, stream) {
+    if (person.next?.way !== way) {
+      person.next = { way, stream: null, since: Date.now() };
+      const timer = setInterval(() => {
+        if (!this.#awaits(way, person)) clearInterval(timer);
+        else if (!this.#isWorthWaiting(person)) this.#take(way, person);
+      }, LOOK_MS);
+    }
+    person.next.stream = stream ?? person.next.stream;
+  }
+
+  #awaits(way, person) {
+    return person.next?.way === way && this.#people.get(person.userId) === person;
+  }
+
+  #isWorthWaiting({ userId, way, stream, next }) {
+    const served = way?.medium.alive(userId) && hasPicture(stream);
+    return Date.now() - next.since < PATIENCE_MS && (served || !next.stream);
+  }
+
+  #take(way, person) {
+    if (this.#awaits(way, person)) this.#show(way, person, person.next.stream);
+  }
+
+  #show(way, person, stream) {
+    const moved = person.way !== way;
+    person.way = way;
+    if (person.next?.way === way) person.next = null;
+    copyTracks(stream, person.stream);
+    this.#emit('stream', person.userId, person.stream);
+    if (!moved) return;
+    this.#emit('quality', person.userId, false);
+    this.#emitState(person);
+    this.#settle();
+  }
+
+  /** Closes the old ways once nothing comes by them any more. */
+  #settle() {
+    const newest = this.#newest;
+    const needed = ({ userId, way }) => way && way !== newest && way.medium.alive(userId);
+    const settled = this.#ways.length > 1 && newest.medium.ready && ![...this.#people.values()].some(needed);
+    if (!settled) {
+      clearTimeout(this.#closing);
+      this.#closing = 0;
+    } else if (!this.#closing) {
+      this.#closing = setTimeout(() => {
+        this.#closing = 0;
+        this.#drop(this.#ways.slice(0, -1));
+      }, LINGER_MS);
+    }
+  }
+
+  #drop(ways) {
+    for (const way of ways) {
+      way.medium.close();
+      this.#ways.splice(this.#ways.indexOf(way), 1);
+      for (const person of this.#people.values()) {
+        if (person.way !== way) continue;
+        person.way = null;
+        if (person.next) this.#take(person.next.way, person);
+        else this.#emitState(person);
+      }
+    }
+  }
+
+  #emitState({ userId }) {
+    if (this.alive(userId)) this.#emit('state', userId, 'connected');
+  }
+
+  #emit(event, userId, value) {
+    this.dispatchEvent(new CustomEvent(event, { detail: { userId, value } }));
+  }
 }

@@ -254,6 +254,8 @@ class Peer {
  * and `doubt` (a peer connection broke, so the connection to the service may be broken too).
  */
 export class Mesh extends EventTarget {
+  /** Whether others can reach us this way. */
+  ready = true;
   #peers = new Map();
   #timer = 0;
 
@@ -267,6 +269,11 @@ export class Mesh extends EventTarget {
   get reachable() {
     return this.isReachable();
   }
+
+  /** Nothing to do in or out of the call: the service lets offers through only within it. */
+  enter() {}
+
+  exit() {}
 
   /** A participant joined after us: we make the offer, unless they must. */
   joined({ user_id: userId, publishes }) {
@@ -285,6 +292,14 @@ export class Mesh extends EventTarget {
     if (!(publishes || this.publishes)) return undefined;
     const peer = this.#add(userId, publishes);
     return this.publishes && (resumed || !publishes) ? peer.offer() : peer.awaitOffer();
+  }
+
+  /** A participant who was told at the same time as we are to connect this way: the impolite one makes the offer. */
+  meet({ user_id: userId, publishes }) {
+    if (this.#peers.has(userId) || !(publishes || this.publishes)) return;
+    const peer = this.#add(userId, publishes);
+    if (this.publishes && !(publishes && peer.polite)) peer.offer();
+    else peer.awaitOffer();
   }
 
   left(userId) {

@@ -1,6 +1,7 @@
 // The participant's session: turns the service's messages into the list of participants and the current screen.
 
-import { connect, renew } from './connection.js';
+import { Connection } from './connection.js';
+import { People } from './people.js';
 
 // After we reconnect, participants missing from the service's list may be reconnecting too: keep their video for a while.
 const RETURN_MS = 20_000;
@@ -16,7 +17,7 @@ export class Session extends EventTarget {
   self = null;
   stage = 'connecting';
   reason = '';
-  people = new Map();
+  people = new People((userId) => this.#removePerson(userId));
   queue = new Map();
   lost = false;
   /** The connection was lost through a fault of the service. */
@@ -27,7 +28,6 @@ export class Session extends EventTarget {
   #signalling;
   #media;
   #connection = null;
-  #reconnecting = new Map();
   #waitTimer = 0;
   #lastCommandAt = 0;
   #endedByUs = false;
@@ -127,6 +127,8 @@ export class Session extends EventTarget {
         return this.#end('removed');
       case 'session-ended':
         return this.#end('ended', message.cause);
+      case 'media-changed':
+        return this.#handleMediaChanged(message);
       case 'session-updated':
         return this.#handleUpdated(message);
       case 'replaced':
@@ -151,8 +153,7 @@ export class Session extends EventTarget {
     if (message.server_time) this.#clockSkewMs = Date.now() - Date.parse(message.server_time);
     this.#handleUpdated(message);
     if (!this.self.publishes) this.#media.stop();
-    if (this.#connection) renew(this.#connection, message);
-    else if (!this.#createConnection(message)) return this.#end('outdated');
+    if (!(this.#connection ? this.#connection.change(message) : this.#createConnection(message))) return this.#end('outdated');
     this.#sendStatus({ again: true });
     // The service lists the waiting participants to the host again.
     this.queue.clear();
@@ -160,6 +161,10 @@ export class Session extends EventTarget {
     if (message.status === 'waiting') this.#returnToWaiting();
     else this.#enterCall();
     return undefined;
+  }
+
+  #handleMediaChanged(message) {
+    if (this.#connection && !this.#connection.change(message)) this.#end('outdated');
   }
 
   #handleUpdated({ closes_at: closesAt }) {
@@ -173,7 +178,8 @@ export class Session extends EventTarget {
   }
 
   #createConnection(message) {
-    this.#connection = connect(message, {
+    this.#connection = Connection.open(message, {
+      userId: this.self.userId,
       publishes: this.self.publishes,
       send: (type, fields) => this.#signalling.send(type, fields),
       track: (kind) => this.#media.outgoing(kind),
@@ -202,6 +208,7 @@ export class Session extends EventTarget {
 
   #enterWaiting() {
     this.stage = 'waiting';
+    this.#connection.exit();
     for (const userId of [...this.people.keys()]) this.#removePerson(userId);
     this.#emit('waiting');
   }
@@ -238,12 +245,12 @@ export class Session extends EventTarget {
     const listed = new Set(list.map((entry) => entry.user_id));
     for (const userId of [...this.people.keys()]) {
       if (listed.has(userId)) continue;
-      clearTimeout(this.#reconnecting.get(userId));
-      if (!this.#connection.alive(userId)) this.#removePerson(userId);
-      else this.#reconnecting.set(userId, setTimeout(() => this.#removePerson(userId), RETURN_MS));
+      if (this.#connection.alive(userId)) this.people.expect(userId, RETURN_MS);
+      else this.#removePerson(userId);
     }
+    this.#connection.enter();
     for (const entry of list) {
-      this.#addPerson(entry);
+      this.people.add(entry);
       this.#connection.found(entry, this.self.resumed);
     }
     this.#emit('people');
@@ -251,7 +258,7 @@ export class Session extends EventTarget {
 
   #handleJoined(entry) {
     const known = this.people.has(entry.user_id);
-    this.#addPerson(entry);
+    this.people.add(entry);
     this.queue.delete(entry.user_id);
     if (!this.#connection.alive(entry.user_id)) {
       if (known) this.#connection.left(entry.user_id);
@@ -259,22 +266,6 @@ export class Session extends EventTarget {
     }
     if (!known) this.#emit('note', { key: 'call.joined', who: entry.user_id });
     this.#emit('people');
-  }
-
-  #addPerson({ user_id: userId, name, role, muted, camera_off: cameraOff, screen, publishes }) {
-    clearTimeout(this.#reconnecting.get(userId));
-    this.#reconnecting.delete(userId);
-    const before = this.people.get(userId) ?? { state: 'connecting', stream: null, poor: false };
-    this.people.set(userId, {
-      ...before,
-      userId,
-      name,
-      role,
-      muted: Boolean(muted),
-      cameraOff: Boolean(cameraOff),
-      screen: Boolean(screen ?? before.screen),
-      publishes: publishes !== false,
-    });
   }
 
   #handleLeft({ user_id: userId, cause }) {
@@ -286,8 +277,6 @@ export class Session extends EventTarget {
   }
 
   #removePerson(userId) {
-    clearTimeout(this.#reconnecting.get(userId));
-    this.#reconnecting.delete(userId);
     this.#connection?.left(userId);
     this.people.delete(userId);
     this.#emit('people');
@@ -313,10 +302,7 @@ export class Session extends EventTarget {
   }
 
   #update(userId, changes) {
-    const person = this.people.get(userId);
-    if (!person) return;
-    this.people.set(userId, { ...person, ...changes });
-    this.#emit('people');
+    if (this.people.update(userId, changes)) this.#emit('people');
   }
 
   /** Show an error only if it answers something the user just did. */
@@ -344,7 +330,7 @@ export class Session extends EventTarget {
     if (this.stage === 'over') return;
     this.stage = 'over';
     clearTimeout(this.#waitTimer);
-    this.#reconnecting.forEach(clearTimeout);
+    this.people.stopTimers();
     this.#connection?.close();
     this.#signalling.close();
     this.#media.stop();

@@ -271,10 +271,10 @@ impl Nodes {
             rotation.name().to_owned(),
             move |turn| usable.usable_turn(turn).unwrap_or(turn),
             move |turn| {
-                let chosen = rotation.node_at(turn);
-                let (node_id, driver) =
-                    chosen.map_or(fallback, |(node_id, driver)| (node_id.clone(), driver));
-                unplaced.place(node_id, driver)
+                let mut placement = rotation.place(turn);
+                let (node_id, driver) = placement.chosen.take().unwrap_or(fallback);
+                let note = placement.into_note(rotation.name(), unplaced.create_time);
+                unplaced.place(node_id, driver).with_placement(note)
             },
         ))
     }

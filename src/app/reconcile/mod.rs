@@ -33,12 +33,25 @@ pub struct ReconcileConfig {
 }
 
 /// What a node had beyond its session, and lost.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reconciled {
+    /// The node.
+    pub node_id: NodeId,
     /// The users who were disconnected from the session's room.
     pub removed: Vec<UserId>,
     /// Whether the session's room was ended, because the session ended or its call does not go through a node.
     pub room_ended: bool,
+}
+
+impl Reconciled {
+    /// The node agreed with the session.
+    fn nothing(node_id: NodeId) -> Self {
+        Self {
+            node_id,
+            removed: Vec::new(),
+            room_ended: false,
+        }
+    }
 }
 
 /// Why a node's message is refused.
@@ -209,14 +222,14 @@ impl Reconciler {
     async fn settle(&self, session: &Session) -> Result<Reconciled, Error> {
         let place = &session.place;
         if !place.driver.carries_media() {
-            return Ok(Reconciled::default());
+            return Ok(Reconciled::nothing(place.node_id.clone()));
         }
         let driver = self
             .drivers
             .of(&place.node_id)
             .ok_or_else(|| self.unavailable_error(&place.node_id))?;
         let settled = if session.state == SessionState::Ended || session.medium != Medium::Sfu {
-            end_room(driver.as_ref(), &place.room_name).await
+            end_room(driver.as_ref(), place).await
         } else {
             self.remove_strangers(driver.as_ref(), session).await
         };
@@ -242,7 +255,7 @@ impl Reconciler {
         }
         Ok(Reconciled {
             removed,
-            room_ended: false,
+            ..Reconciled::nothing(session.place.node_id.clone())
         })
     }
 
@@ -259,10 +272,10 @@ impl Reconciler {
     }
 }
 
-async fn end_room(driver: &dyn SfuDriver, room: &str) -> Result<Reconciled, SfuError> {
-    driver.end_room(room).await?;
+async fn end_room(driver: &dyn SfuDriver, place: &Place) -> Result<Reconciled, SfuError> {
+    driver.end_room(&place.room_name).await?;
     Ok(Reconciled {
-        removed: Vec::new(),
         room_ended: true,
+        ..Reconciled::nothing(place.node_id.clone())
     })
 }

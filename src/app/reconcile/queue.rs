@@ -10,7 +10,7 @@ use crate::domain::id::{NodeId, SessionId};
 
 /// A piece of work.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(in crate::app) enum Work {
+pub(crate) enum Work {
     /// Make the session's room agree with the session.
     Session(SessionId),
     /// End this room of a node, unless it is its session's current one.

@@ -7,9 +7,10 @@ use super::describe::{
     closes_at, existing_participants_message, user_joined_message, waiting_message,
 };
 use super::message::ServerMessage;
-use super::room::{Announcement, Room, RoomMember};
+use super::room::{Announcement, MediaState, Room, RoomMember};
 use super::{CloseCode, Signalling};
 use crate::app::tickets::Tickets;
+use crate::bus::{Message, Relay, RelayKind};
 use crate::domain::error::Error;
 use crate::domain::event::{Event, EventKind};
 use crate::domain::id::UserId;
@@ -22,7 +23,11 @@ impl Signalling {
     /// Announces an event to a room's members. If the messages need more than the event, the session is read first. It may be
     /// newer than the event; the events in between follow.
     pub(super) async fn announce_event(&self, room: &Room, event: &Event) -> Result<(), Error> {
-        let session = async || self.read_session(room.session_id()).await;
+        let session = async || {
+            let session = self.read_session(room.session_id()).await?;
+            self.note_instances(room, &session);
+            Ok::<_, Error>(session)
+        };
         let begin = || room.announce(event.sequence);
         match &event.kind {
             EventKind::ParticipantWaiting { user_id, .. } => {
@@ -45,6 +50,9 @@ impl Signalling {
                     announce_joined(&mut announcement, &session, user_id);
                 }
                 update_waiting(&announcement, &session, *role);
+                let here = announcement.media_here();
+                drop(announcement);
+                self.tell_media(&session, user_id, here, event.sequence);
             }
             EventKind::ParticipantLeft {
                 user_id,
@@ -108,6 +116,39 @@ impl Signalling {
         }
         Ok(())
     }
+
+    /// Records where a session's participants are connected.
+    pub(super) fn note_instances(&self, room: &Room, session: &Session) {
+        room.note_instances(session.version, &session.participants, &self.instance_id);
+    }
+
+    /// Tells a participant who joined on another instance which microphones and cameras here are off: that instance may not know.
+    fn tell_media(
+        &self,
+        session: &Session,
+        user_id: &UserId,
+        here: Vec<(UserId, MediaState)>,
+        version: i64,
+    ) {
+        let Some(joined) = session.participant(user_id) else {
+            return;
+        };
+        if joined.instance_id == self.instance_id {
+            return;
+        }
+        for (from, media) in here {
+            let relay = Relay {
+                session_id: session.session_id.clone(),
+                from,
+                to: Some(user_id.clone()),
+                kind: RelayKind::MuteStatus,
+                version,
+                payload: media.payload(),
+            };
+            let instances = vec![joined.instance_id.clone()];
+            self.bus.publish(Message::Relay { relay, instances });
+        }
+    }
 }
 
 /// A participant waits, or now waits on another instance.
@@ -154,7 +195,7 @@ fn announce_left(
     user_id: &UserId,
     cause: LeaveCause,
 ) {
-    announcement.forget_media(user_id);
+    announcement.forget_participant(user_id);
     let message = ServerMessage::UserLeft {
         room_id: event.session_id.to_string(),
         user_id: user_id.to_string(),

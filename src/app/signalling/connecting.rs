@@ -14,6 +14,7 @@ use super::room::InitialMessages;
 use super::room::{MediaStates, PageState};
 use super::{CloseCode, DisconnectCause, ParticipantConnection, ParticipantIdentity, Signalling};
 use crate::app::changes::Decision;
+use crate::bus::RelaySubscription;
 use crate::domain::error::Error;
 use crate::domain::id::UserId;
 use crate::domain::participant::{ConnectRequest, Participant, ParticipantStatus};
@@ -66,6 +67,9 @@ impl Signalling {
             user_id: identity.user_id.clone(),
             role: identity.role,
         };
+        // Before the commit: once others learn of this participant, they may send to them.
+        let is_followed = connection.room.is_followed();
+        let relays = (!is_followed).then(|| self.bus.subscribe_relays(&identity.session_id));
         let arrival = match self.commit_connect(&identity, &connection).await {
             Ok(arrival) => arrival,
             Err(error) => {
@@ -78,7 +82,7 @@ impl Signalling {
             older.send(&ServerMessage::Replaced.into());
             older.close(CloseCode::Replaced);
         }
-        let sending = self.send_initial_state(&identity, &connection, arrival, &door);
+        let sending = self.send_initial_state(&identity, &connection, arrival, &door, relays);
         match sending.await {
             Ok(()) => Ok((connection, outbox)),
             Err(error) => {
@@ -141,15 +145,14 @@ impl Signalling {
         connection: &ParticipantConnection,
         mut arrival: ConnectedParticipant,
         door: &str,
+        relays: Option<RelaySubscription>,
     ) -> Result<(), Error> {
         let room = &connection.room;
         loop {
             let Some(own) = arrival.session.participant(&identity.user_id) else {
                 return self.explain_absence(identity, connection, &arrival.session);
             };
-            // Subscribes before the initial messages, so that no relay that answers them is lost.
-            let relays =
-                (!room.is_followed()).then(|| self.bus.subscribe_relays(room.session_id()));
+            self.note_instances(room, &arrival.session);
             let page_state = PageState {
                 version: arrival.session.version,
                 status: own.status,

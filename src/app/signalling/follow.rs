@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 
-use super::room::Room;
+use super::room::{Delivered, Room};
 use super::{CloseCode, Signalling};
 use crate::bus::{Delivery, RelaySubscription};
 use crate::domain::error::Error;
@@ -126,7 +126,14 @@ impl Signalling {
     async fn deliver_relays(&self, room: &Room, mut relays: RelaySubscription) {
         loop {
             match relays.next().await {
-                Delivery::Relay(relay) => room.deliver(&relay),
+                Delivery::Relay(relay) => match room.deliver(&relay) {
+                    Delivered::Now | Delivered::Early => {}
+                    // As good as a hint, which may have been lost.
+                    Delivered::Ahead => self.bus.publish_here(room.session_id()),
+                    Delivered::Dropped => {
+                        self.metrics.relays_dropped.inc();
+                    }
+                },
                 Delivery::Lagged(dropped) => {
                     self.metrics.relays_dropped.inc_by(dropped);
                 }

@@ -106,24 +106,27 @@ impl Signalling {
             .map(|target_id| parse_target(user_id, target_id, if_sender))
             .transpose()?;
         let is_media_state = relay.kind == RelayKind::MuteStatus;
-        let media = is_media_state.then(|| MediaState {
-            muted: relay.flag("muted"),
-            camera_off: relay.flag("camera_off"),
-        });
-        match room.record_sender(user_id, *id, media) {
-            Some(ParticipantStatus::Admitted) => {}
+        let media = is_media_state.then(|| MediaState::of_payload(relay.fields()));
+        let Some(sender) = room.record_sender(user_id, *id, media, to.as_ref()) else {
+            return Ok(());
+        };
+        match sender.status {
+            ParticipantStatus::Admitted => {}
             // The others receive it when the sender is admitted.
-            Some(ParticipantStatus::Waiting) if is_media_state => return Ok(()),
-            Some(ParticipantStatus::Waiting) => {
+            ParticipantStatus::Waiting if is_media_state => return Ok(()),
+            ParticipantStatus::Waiting => {
                 return Err(MessageError {
                     code: MessageErrorCode::NotAllowed,
                     message: "Waiting participants cannot send messages.".into(),
                 });
             }
-            None => return Ok(()),
         }
-        let relay = relay.into_relay(room.session_id().clone(), user_id.clone(), to);
-        self.bus.publish(Message::Relay(relay));
+        let session_id = room.session_id().clone();
+        let relay = relay.into_relay(session_id, user_id.clone(), to, sender.version);
+        self.bus.publish(Message::Relay {
+            relay,
+            instances: sender.instances,
+        });
         Ok(())
     }
 }

@@ -74,10 +74,15 @@ impl Upkeep {
         let heartbeats = self.instances.heartbeats(INSTANCES_MAX).await;
         let mut heartbeats = heartbeats.map_err(|error| self.access.error(&error))?;
         heartbeats.retain(|heartbeat| heartbeat.instance_id != self.instance_id);
+        let others: Vec<_> = heartbeats
+            .iter()
+            .map(|heartbeat| heartbeat.instance_id.clone())
+            .collect();
         let numbers = heartbeats
             .iter()
             .map(|heartbeat| (heartbeat.instance_id.clone(), heartbeat.number));
         let dead = liveness.observe_heartbeats(numbers, Instant::now());
+        self.feed.note_instances(&others, &dead);
         let live = heartbeats
             .into_iter()
             .filter(|heartbeat| liveness.is_fresh(&heartbeat.instance_id));

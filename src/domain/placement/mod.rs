@@ -23,6 +23,7 @@ use super::named::named;
 use super::node::{Capabilities, NodeHealth, SfuNode, WEIGHT_MAX};
 use super::node_record::NodeState;
 use super::place::Driver;
+use super::time::Timestamp;
 
 /// A node, and what is known of it now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -133,6 +134,36 @@ pub struct Placement {
     pub considered: Vec<(NodeId, Verdict)>,
 }
 
+/// The decision that gave a session its place, kept with the session so that it can be explained.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlacementNote {
+    /// When it was made.
+    pub time: Timestamp,
+    /// The rotation that counted the turn.
+    pub rotation: String,
+    /// The turn.
+    pub turn: u64,
+    /// Every node with its verdict; empty if there was only one.
+    pub considered: Vec<(NodeId, Verdict)>,
+}
+
+impl Placement {
+    /// The note of this decision.
+    pub fn into_note(self, rotation: &str, time: Timestamp) -> PlacementNote {
+        let is_choice = self.considered.len() > 1;
+        PlacementNote {
+            time,
+            rotation: rotation.to_owned(),
+            turn: self.turn,
+            considered: if is_choice {
+                self.considered
+            } else {
+                Vec::new()
+            },
+        }
+    }
+}
+
 /// Decides for a turn.
 pub fn place(turn: u64, candidates: &[Candidate], wanted: &Wanted) -> Placement {
     Rotation::new(candidates, wanted).place(turn)
@@ -217,6 +248,20 @@ impl Rotation {
             turn: taken.unwrap_or(turn),
             considered: self.members.iter().enumerate().map(verdict_of).collect(),
         }
+    }
+
+    /// Every node with its verdict, when a session moves to `chosen`.
+    pub fn verdicts(&self, chosen: &NodeId) -> Vec<(NodeId, Verdict)> {
+        let verdict_of = |member: &Member| {
+            let is_chosen = member.node_id == *chosen;
+            let verdict = if is_chosen {
+                Verdict::Chosen
+            } else {
+                member.verdict.unwrap_or(Verdict::NotItsTurn)
+            };
+            (member.node_id.clone(), verdict)
+        };
+        self.members.iter().map(verdict_of).collect()
     }
 
     /// The node that [`Rotation::place`] chooses, without the reasons.

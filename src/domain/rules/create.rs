@@ -78,6 +78,8 @@ impl UnplacedSession {
             max_participants: self.request.max_participants.value,
             media: self.request.media.value,
             medium: first_medium(self.request.media.value, driver),
+            region: self.request.region,
+            placement: None,
             participants: Vec::new(),
             admitted_users: Vec::new(),
             invites: Vec::new(),
@@ -118,6 +120,10 @@ impl Session {
                     .differs_from(&self.max_participants),
             ),
             ("media", request.media.differs_from(&self.media)),
+            (
+                "region",
+                request.region.is_some() && request.region != self.region,
+            ),
         ];
         let fields: Vec<_> = differs
             .into_iter()

@@ -10,12 +10,13 @@ pub use schedule::{JoinWindow, Schedule};
 
 pub use super::cause::EndCause;
 use super::error::Error;
-use super::id::{AppointmentId, SessionId, UserId};
+use super::id::{AppointmentId, Region, SessionId, UserId};
 use super::label::Labels;
 use super::medium::{MediaMode, Medium};
 use super::named::named;
 use super::participant::{Admission, GivenName, Invite, Participant, ParticipantStatus, Removal};
 use super::place::Place;
+use super::placement::PlacementNote;
 use super::role::Action;
 use super::time::Timestamp;
 use super::unknown::UnknownFields;
@@ -76,6 +77,10 @@ pub struct Session {
     pub media: MediaMode,
     /// The medium in use.
     pub medium: Medium,
+    /// Only nodes of this region may have it.
+    pub region: Option<Region>,
+    /// The decision that gave it its place; `None` if there was no choice.
+    pub placement: Option<PlacementNote>,
     /// The connected participants.
     pub participants: Vec<Participant>,
     /// Users who were admitted individually and do not wait again.

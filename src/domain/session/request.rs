@@ -1,7 +1,7 @@
 //! What a caller asks for when creating or updating a session.
 
 use super::Schedule;
-use crate::domain::id::{AppointmentId, UserId};
+use crate::domain::id::{AppointmentId, Region, UserId};
 use crate::domain::label::Labels;
 use crate::domain::medium::MediaMode;
 use crate::domain::participant::Admission;
@@ -57,6 +57,8 @@ pub struct SessionRequest {
     pub max_participants: Requested<u16>,
     /// The medium.
     pub media: Requested<MediaMode>,
+    /// Only nodes of this region may have it.
+    pub region: Option<Region>,
 }
 
 /// What UpdateSession changes; `None` leaves a field as it is.

@@ -7,6 +7,7 @@ mod event;
 mod names;
 mod node;
 mod participant;
+mod placement;
 mod session;
 pub(super) mod unknown;
 

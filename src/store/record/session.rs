@@ -4,11 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use super::names::field_names;
 use super::participant::{GivenNameRecord, InviteRecord, ParticipantRecord, RemovalRecord};
+use super::placement::PlacementRecord;
 use super::{end_cause, end_cause_default};
-use crate::domain::id::{AppointmentId, NodeId, SessionId, UserId};
+use crate::domain::id::{AppointmentId, NodeId, Region, SessionId, UserId};
 use crate::domain::medium::{MediaMode, Medium};
 use crate::domain::participant::{Admission, GivenName, Removal};
 use crate::domain::place::{Driver, Place};
+use crate::domain::placement::PlacementNote;
 use crate::domain::session::{Schedule, Session, SessionState};
 use crate::domain::time::Timestamp;
 use crate::domain::unknown::UnknownFields;
@@ -77,6 +79,10 @@ pub(in crate::store) struct SessionRecord {
     media: String,
     #[serde(default = "medium_default", skip_serializing_if = "is_default_medium")]
     medium: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    region: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    placement: Option<PlacementRecord>,
 }
 
 /// The value for sessions that were stored before waiting rooms existed.
@@ -151,6 +157,8 @@ impl From<&Session> for SessionRecord {
             max_participants,
             media,
             medium,
+            region,
+            placement,
             participants,
             admitted_users,
             invites,
@@ -192,6 +200,8 @@ impl From<&Session> for SessionRecord {
             empty_since_ms: empty_since.map(Timestamp::as_millis),
             media: media.name().to_owned(),
             medium: medium.name().to_owned(),
+            region: region.as_ref().map(ToString::to_string),
+            placement: placement.as_ref().map(PlacementRecord::from),
         }
     }
 }
@@ -253,6 +263,8 @@ impl TryFrom<SessionRecord> for Session {
                 .ok_or_else(|| StoreError::corrupt("an unknown media mode"))?,
             medium: Medium::from_name(&record.medium)
                 .ok_or_else(|| StoreError::corrupt("an unknown medium"))?,
+            region: record.region.map(Region::from_stored),
+            placement: record.placement.map(PlacementNote::from),
             participants: all(record.participants)?,
             admitted_users: ids(record.admitted_users),
             invites: all(record.invites)?,

@@ -224,8 +224,14 @@ fn parse_emoji(fields: Map<String, Value>) -> Result<ClientMessage, MessageError
 }
 
 impl ClientRelay {
-    /// The message for the bus, without the fields that the service sets.
-    pub fn into_relay(mut self, session_id: SessionId, from: UserId, to: Option<UserId>) -> Relay {
+    /// The message for the bus, without the fields that the service sets. `version` is that of [`Relay::version`].
+    pub fn into_relay(
+        mut self,
+        session_id: SessionId,
+        from: UserId,
+        to: Option<UserId>,
+        version: i64,
+    ) -> Relay {
         for field in SERVICE_FIELDS {
             self.fields.remove(field);
         }
@@ -234,6 +240,7 @@ impl ClientRelay {
             from,
             to,
             kind: self.kind,
+            version,
             payload: self.fields,
         }
     }
@@ -251,9 +258,9 @@ impl ClientRelay {
         Some(Self { fields, ..self })
     }
 
-    /// Whether a flag of a mute-status is set.
-    pub fn flag(&self, name: &str) -> bool {
-        self.fields.get("data").and_then(|data| data.get(name)) == Some(&Value::Bool(true))
+    /// The message's fields, with those that the service sets.
+    pub fn fields(&self) -> &Map<String, Value> {
+        &self.fields
     }
 }
 
@@ -267,7 +274,7 @@ mod tests {
             Ok(ClientMessage::Relay(relay)) => {
                 let session_id = SessionId::from_stored("s".to_owned());
                 let from = UserId::from_stored("u".to_owned());
-                let relay = relay.receive_only()?.into_relay(session_id, from, None);
+                let relay = relay.receive_only()?.into_relay(session_id, from, None, 1);
                 Some(serde_json::from_str(&relay_text(&relay)).unwrap())
             }
             other => panic!("{other:?}"),

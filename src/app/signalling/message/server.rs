@@ -165,6 +165,7 @@ impl Serialize for RelayText<'_> {
             from,
             to: _,
             kind,
+            version: _,
             payload,
         } = self.0;
         let mut map = serializer.serialize_map(None)?;

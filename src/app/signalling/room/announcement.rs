@@ -3,7 +3,7 @@
 use std::sync::MutexGuard;
 
 use super::RoomState;
-use super::member::{MediaStates, RoomMember};
+use super::member::{MediaState, MediaStates, RoomMember};
 use crate::app::signalling::CloseCode;
 use crate::app::signalling::message::ServerMessage;
 use crate::app::signalling::outbox::PageMessage;
@@ -22,8 +22,22 @@ impl Announcement<'_> {
         &self.state.media
     }
 
-    pub(in crate::app::signalling) fn forget_media(&mut self, user_id: &UserId) {
+    /// A participant left.
+    pub(in crate::app::signalling) fn forget_participant(&mut self, user_id: &UserId) {
         self.state.media.forget(user_id);
+        self.state.elsewhere.forget(user_id, self.sequence);
+    }
+
+    /// What the members in the call told of their microphones and cameras.
+    pub(in crate::app::signalling) fn media_here(&self) -> Vec<(UserId, MediaState)> {
+        let members = self.state.members.iter();
+        let members = members.filter(|member| member.is_admitted());
+        members
+            .filter_map(|member| {
+                let media = self.state.media.known(&member.user_id)?;
+                Some((member.user_id.clone(), media))
+            })
+            .collect()
     }
 
     /// Sends a message to the selected members that have not seen the event.
@@ -76,5 +90,12 @@ impl Announcement<'_> {
     fn audience(&self) -> impl Iterator<Item = &RoomMember> {
         let members = self.state.members.iter();
         members.filter(|member| member.is_behind(self.sequence))
+    }
+}
+
+impl Drop for Announcement<'_> {
+    /// Whoever sent them knew of this event.
+    fn drop(&mut self) {
+        self.state.release_held();
     }
 }

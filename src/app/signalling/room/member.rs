@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use serde_json::{Map, Value, json};
+
 use crate::app::signalling::outbox::PageQueue;
 use crate::domain::id::UserId;
 use crate::domain::participant::ParticipantStatus;
@@ -61,6 +63,24 @@ pub(in crate::app::signalling) struct MediaState {
     pub(in crate::app::signalling) camera_off: bool,
 }
 
+impl MediaState {
+    /// The state that a `mute-status` of this payload tells.
+    pub(in crate::app::signalling) fn of_payload(payload: &Map<String, Value>) -> Self {
+        let flag = |name| payload.get("data").and_then(|data| data.get(name)) == Some(&true.into());
+        Self {
+            muted: flag("muted"),
+            camera_off: flag("camera_off"),
+        }
+    }
+
+    /// The payload of a `mute-status` that tells this state.
+    pub(in crate::app::signalling) fn payload(self) -> Map<String, Value> {
+        let Self { muted, camera_off } = self;
+        let data = json!({"muted": muted, "camera_off": camera_off});
+        Map::from_iter([("data".to_owned(), data)])
+    }
+}
+
 /// The media states of a session's participants, including participants who are reconnecting.
 #[derive(Default)]
 pub(in crate::app::signalling) struct MediaStates(HashMap<UserId, MediaState>);
@@ -71,15 +91,20 @@ impl MediaStates {
         self.0.get(user_id).copied().unwrap_or_default()
     }
 
-    pub(in crate::app::signalling) fn note(&mut self, user_id: &UserId, media: MediaState) {
+    /// The participant's media state, if they sent any.
+    pub(super) fn known(&self, user_id: &UserId) -> Option<MediaState> {
+        self.0.get(user_id).copied()
+    }
+
+    pub(super) fn note(&mut self, user_id: &UserId, media: MediaState) {
         self.0.insert(user_id.clone(), media);
     }
 
-    pub(in crate::app::signalling) fn forget(&mut self, user_id: &UserId) {
+    pub(super) fn forget(&mut self, user_id: &UserId) {
         self.0.remove(user_id);
     }
 
-    pub(in crate::app::signalling) fn forget_all(&mut self) {
+    pub(super) fn forget_all(&mut self) {
         self.0.clear();
     }
 }

@@ -4,6 +4,8 @@
 //! lock is released. No slow work happens under it: messages are queued as values, and the connections write their JSON.
 
 mod announcement;
+mod elsewhere;
+mod held;
 mod member;
 #[cfg(test)]
 mod tests;
@@ -16,9 +18,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::CloseCode;
 use super::outbox::{PageMessage, PageQueue};
-use crate::bus::Relay;
+use crate::bus::{Relay, RelayKind};
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::participant::{Participant, ParticipantStatus};
+use elsewhere::Elsewhere;
+use held::HeldRelays;
 
 /// The connections of one session.
 pub(super) struct Room {
@@ -33,6 +37,10 @@ struct RoomState {
     media: MediaStates,
     /// The newest version of the session that was announced to members.
     announced_version: i64,
+    /// Participants in the call whose connection another instance holds.
+    elsewhere: Elsewhere,
+    /// Relays for members who are about to be in the call.
+    held: HeldRelays,
     /// Whether a task announces the session's events here.
     is_followed: bool,
     /// Participants whose connection was lost, with that connection, until they reconnect or their grace period ends.
@@ -53,6 +61,29 @@ pub(super) enum InitialMessages {
     Outdated,
     /// The connection was replaced or lost in the meantime.
     Gone,
+}
+
+/// The sender of a relay.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Sender {
+    pub(super) status: ParticipantStatus,
+    /// The newest version of the session that was announced to the sender's room.
+    pub(super) version: i64,
+    /// The other instances that hold the receivers' connections.
+    pub(super) instances: Vec<String>,
+}
+
+/// What became of a relay.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Delivered {
+    /// It was queued for its receivers here, if there are any.
+    Now,
+    /// It is held back: its sender knew of changes that were not announced here yet.
+    Ahead,
+    /// It is held back until its receiver has their initial messages.
+    Early,
+    /// It was dropped, because too many are held back.
+    Dropped,
 }
 
 /// The caller found a room that was closed between its look-up and this call.
@@ -132,6 +163,7 @@ impl Room {
         state.is_followed = false;
         // Without the session's events, the room cannot know which participants leave.
         state.media.forget_all();
+        state.held.clear();
         true
     }
 
@@ -172,17 +204,31 @@ impl Room {
             }
         }
         let must_follow = !std::mem::replace(&mut state.is_followed, true);
+        state.release_held();
         InitialMessages::Queued { must_follow }
     }
 
-    /// Records the media state that a connection sent, if any. Returns the sender's status; `None` if the connection was
-    /// replaced or lost, or has no initial messages yet.
+    /// Records which instances hold the session's participants.
+    /// `version` is the session's.
+    pub(super) fn note_instances(
+        &self,
+        version: i64,
+        participants: &[Participant],
+        own_instance: &str,
+    ) {
+        let mut state = self.lock();
+        state.elsewhere.note(version, participants, own_instance);
+    }
+
+    /// Records the media state that a connection sent, if any. Returns what the message to `to`, or to all others, needs to know of
+    /// its sender; `None` if the connection was replaced or lost, or has no initial messages yet.
     pub(super) fn record_sender(
         &self,
         user_id: &UserId,
         connection_id: ConnectionId,
         media: Option<MediaState>,
-    ) -> Option<ParticipantStatus> {
+        to: Option<&UserId>,
+    ) -> Option<Sender> {
         let mut state = self.lock();
         let is_it = |member: &&RoomMember| member.connection_id == connection_id;
         let sender = state.members.iter().find(is_it)?;
@@ -190,18 +236,31 @@ impl Room {
         if let Some(media) = media {
             state.media.note(user_id, media);
         }
-        Some(status)
+        Some(Sender {
+            status,
+            version: state.announced_version,
+            instances: state.elsewhere.instances(to),
+        })
     }
 
-    /// Queues a relayed message for its receivers that are connected here and in the call.
-    pub(super) fn deliver(&self, relay: &Arc<Relay>) {
-        let message = PageMessage::from(Arc::clone(relay));
-        for member in &self.lock().members {
-            let is_receiver = member.user_id != relay.from
-                && relay.to.as_ref().is_none_or(|to| member.user_id == *to);
-            if is_receiver && member.is_admitted() {
-                member.queue.send(&message);
-            }
+    /// Queues a relayed message for its receivers that are connected here and in the call, at once or as soon as what its sender
+    /// knew was announced here.
+    pub(super) fn deliver(&self, relay: &Arc<Relay>) -> Delivered {
+        let mut state = self.lock();
+        // The receiver of an early one may be gone.
+        state.release_held();
+        let is_ahead = relay.version > state.announced_version;
+        if !is_ahead && !state.is_early(relay) && !state.held.has_earlier(relay) {
+            state.deliver_now(relay);
+            return Delivered::Now;
+        }
+        if !state.held.push(Arc::clone(relay)) {
+            return Delivered::Dropped;
+        }
+        if is_ahead {
+            Delivered::Ahead
+        } else {
+            Delivered::Early
         }
     }
 
@@ -253,5 +312,43 @@ impl RoomState {
     fn has(&self, connection_id: ConnectionId) -> bool {
         let mut members = self.members.iter();
         members.any(|member| member.connection_id == connection_id)
+    }
+
+    /// Whether a relay is for a member without initial messages: its sender learned of the receiver before the receiver's page
+    /// learns anything.
+    fn is_early(&self, relay: &Relay) -> bool {
+        let mut members = self.members.iter();
+        relay.to.as_ref().is_some_and(|to| {
+            members.any(|member| member.user_id == *to && member.page_state.is_none())
+        })
+    }
+
+    fn deliver_now(&mut self, relay: &Arc<Relay>) {
+        if relay.kind == RelayKind::MuteStatus && self.elsewhere.has(&relay.from) {
+            let media = MediaState::of_payload(&relay.payload);
+            self.media.note(&relay.from, media);
+        }
+        let message = PageMessage::from(Arc::clone(relay));
+        for member in &self.members {
+            let is_receiver = member.user_id != relay.from
+                && relay.to.as_ref().is_none_or(|to| member.user_id == *to);
+            if is_receiver && member.is_admitted() {
+                member.queue.send(&message);
+            }
+        }
+    }
+
+    /// Delivers the relays that need not be held back any longer.
+    fn release_held(&mut self) {
+        if self.held.is_empty() {
+            return;
+        }
+        let mut held = std::mem::take(&mut self.held);
+        let due =
+            held.take_due(|relay| relay.version <= self.announced_version && !self.is_early(relay));
+        self.held = held;
+        for relay in due {
+            self.deliver_now(&relay);
+        }
     }
 }

@@ -63,6 +63,7 @@ fn session(admission: Admission) -> Session {
         admission: Requested::explicit(admission),
         max_participants: Requested::explicit(MAX_PARTICIPANTS),
         media: Requested::default_of(MediaMode::default()),
+        region: None,
     };
     UnplacedSession::new(request, None, Actor::Backend, NOW)
         .place(NodeId::from_stored("sfu-1".into()), Driver::Builtin)

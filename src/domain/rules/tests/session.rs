@@ -38,6 +38,7 @@ fn request(schedule: Schedule) -> SessionRequest {
         admission: Requested::default_of(Admission::default()),
         max_participants: Requested::default_of(8),
         media: Requested::default_of(MediaMode::default()),
+        region: None,
     }
 }
 

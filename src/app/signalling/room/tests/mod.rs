@@ -1,5 +1,7 @@
 //! Rooms.
 
+mod instances;
+
 use futures::FutureExt as _;
 
 use super::*;
@@ -108,6 +110,7 @@ fn relays_reach_their_receivers_in_the_call_and_no_others() {
             from: user("a"),
             to: to.map(user),
             kind,
+            version: 1,
             payload: serde_json::Map::new(),
         }));
     };
@@ -168,12 +171,20 @@ fn media_states_outlive_a_connection_but_not_the_follower() {
         muted: true,
         camera_off: false,
     };
-    assert_eq!(room.record_sender(&user("a"), ConnectionId(1), None), None);
+    assert_eq!(
+        room.record_sender(&user("a"), ConnectionId(1), None, None),
+        None
+    );
     send_initial(&room, 1, 1, Waiting);
-    let noted = room.record_sender(&user("a"), ConnectionId(1), Some(muted));
-    assert_eq!(noted, Some(Waiting));
+    let noted = room.record_sender(&user("a"), ConnectionId(1), Some(muted), None);
+    assert_eq!(noted.map(|sender| sender.status), Some(Waiting));
     assert!(room.remove_member(&user("a"), ConnectionId(1)));
-    let ignored = room.record_sender(&user("a"), ConnectionId(1), Some(MediaState::default()));
+    let ignored = room.record_sender(
+        &user("a"),
+        ConnectionId(1),
+        Some(MediaState::default()),
+        None,
+    );
     assert_eq!(ignored, None);
     let media = || room.announce(1).media().of(&user("a"));
     assert_eq!(media(), muted);

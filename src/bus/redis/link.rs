@@ -1,0 +1,271 @@
+//! The connection to Redis: one at a time, for what is sent and for what is heard.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use futures::future::{BoxFuture, FutureExt as _};
+use futures::stream::FuturesUnordered;
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, Pipeline, PushInfo, PushKind, RedisError, Value};
+use tokio::sync::Notify;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::outgoing::{Outgoing, Queued, Waiting};
+use super::wire::{self, HINTS_MAX};
+use super::{Dropped, RedisConfig, Shared};
+
+/// The shortest pause between two attempts to connect.
+const RETRY_MIN: Duration = Duration::from_millis(50);
+/// How many messages are sent at once.
+const BATCH_MAX: usize = 128;
+/// How many batches may wait for Redis' answer. Fewer than the driver's own queue holds (50), where they would lose their order.
+const BATCHES_MAX: usize = 32;
+
+pub(super) struct Link {
+    shared: Arc<Shared>,
+    client: Client,
+    config: RedisConfig,
+    waiting: Waiting,
+}
+
+/// Why the connection is of no use.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    /// A word of the server's or of the driver's, never an address or a password.
+    #[error("{}", .0.code().unwrap_or(.0.category()))]
+    Redis(#[from] RedisError),
+    #[error("no answer in time")]
+    Silent,
+    #[error("the connection was closed")]
+    Closed,
+    #[error("the subscription is gone")]
+    Unsubscribed,
+}
+
+/// Completes with Redis' answer.
+type Sent = BoxFuture<'static, Result<(), Trouble>>;
+
+/// An open connection, subscribed to both channels.
+struct Open {
+    connection: MultiplexedConnection,
+    closed: Arc<Notify>,
+}
+
+impl Link {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        client: Client,
+        config: RedisConfig,
+        waiting: Waiting,
+    ) -> Self {
+        Self {
+            shared,
+            client,
+            config,
+            waiting,
+        }
+    }
+
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        let mut was_reported = false;
+        let mut pause = RETRY_MIN;
+        while !stop.is_cancelled() {
+            let opened = stop.run_until_cancelled(self.open()).await;
+            let trouble = match opened {
+                None => return,
+                Some(Ok(open)) => {
+                    pause = RETRY_MIN;
+                    was_reported = false;
+                    self.shared.set_up(true);
+                    tracing::info!("the bus between instances is up");
+                    let served = self.serve(open, &stop).await;
+                    self.shared.set_up(false);
+                    self.drop_waiting();
+                    served.err()
+                }
+                Some(Err(trouble)) => Some(trouble),
+            };
+            let Some(trouble) = trouble else { return };
+            if !std::mem::replace(&mut was_reported, true) {
+                tracing::error!(
+                    reason = %trouble,
+                    "the bus between instances is down: instances read the store instead"
+                );
+            }
+            // Instances that lost the same server do not return all at once.
+            let jittered = pause.mul_f64(0.5 + fastrand::f64() / 2.0);
+            let paused = stop.run_until_cancelled(tokio::time::sleep(jittered));
+            if paused.await.is_none() {
+                return;
+            }
+            pause = (2 * pause).min(self.config.retry_max);
+        }
+    }
+
+    /// Connects, subscribes, and makes sure that messages arrive.
+    async fn open(&self) -> Result<Open, Trouble> {
+        let opening = timeout(2 * self.config.timeout, self.connect());
+        opening.await.map_err(|_| Trouble::Silent)?
+    }
+
+    async fn connect(&self) -> Result<Open, Trouble> {
+        let closed = Arc::new(Notify::new());
+        let hear = {
+            let (shared, closed) = (Arc::clone(&self.shared), Arc::clone(&closed));
+            move |push: PushInfo| -> Result<(), io::Error> {
+                match push.kind {
+                    PushKind::Message => {
+                        if let [_, Value::BulkString(text)] = push.data.as_slice() {
+                            shared.receive(text);
+                        }
+                    }
+                    PushKind::Disconnection | PushKind::Unsubscribe => closed.notify_one(),
+                    _ => {}
+                }
+                Ok(())
+            }
+        };
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.config.timeout))
+            .set_response_timeout(Some(self.config.timeout))
+            .set_push_sender(hear);
+        let connecting = self
+            .client
+            .get_multiplexed_async_connection_with_config(&config);
+        let mut connection = connecting.await?;
+        let channels = &self.shared.channels;
+        connection
+            .subscribe(&[&channels.all, &channels.own])
+            .await?;
+        self.beat(connection.clone()).await?;
+        Ok(Open { connection, closed })
+    }
+
+    /// Sends messages until the connection breaks, or `stop` is cancelled: then sends what is waiting and returns.
+    async fn serve(&mut self, open: Open, stop: &CancellationToken) -> Result<(), Trouble> {
+        let Open { connection, closed } = open;
+        let mut closed = std::pin::pin!(closed.notified());
+        let mut sending = FuturesUnordered::<Sent>::new();
+        let mut beating: Option<Sent> = None;
+        let mut beats = interval(self.config.ping_interval);
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut batch = Vec::with_capacity(BATCH_MAX);
+        loop {
+            tokio::select! {
+                () = &mut closed => return Err(Trouble::Closed),
+                () = stop.cancelled() => break,
+                Some(sent) = sending.next(), if !sending.is_empty() => sent?,
+                beaten = async { beating.as_mut()?.await.err() }, if beating.is_some() => {
+                    beating = None;
+                    if let Some(trouble) = beaten {
+                        return Err(trouble);
+                    }
+                }
+                _ = beats.tick(), if beating.is_none() => {
+                    beating = Some(self.beat(connection.clone()).boxed());
+                }
+                count = self.waiting.recv_many(&mut batch, BATCH_MAX), if sending.len() < BATCHES_MAX => {
+                    if count == 0 {
+                        // The bus is gone.
+                        stop.cancelled().await;
+                        return Ok(());
+                    }
+                    sending.push(self.send(connection.clone(), std::mem::take(&mut batch)));
+                }
+            }
+        }
+        while let Ok(queued) = self.waiting.try_recv() {
+            batch.push(queued);
+        }
+        if !batch.is_empty() {
+            sending.push(self.send(connection, batch));
+        }
+        while let Some(sent) = sending.next().await {
+            sent?;
+        }
+        Ok(())
+    }
+
+    /// Sends a batch. Keeps the order of relays; hints of one batch are sent first, together.
+    fn send(&self, mut connection: MultiplexedConnection, batch: Vec<Queued>) -> Sent {
+        let shared = Arc::clone(&self.shared);
+        let mut commands = Pipeline::with_capacity(batch.len());
+        let mut changed: Vec<_> = batch
+            .iter()
+            .filter_map(|queued| match &queued.outgoing {
+                Outgoing::Changed(session_id) => Some(session_id),
+                Outgoing::Relay { .. } => None,
+            })
+            .collect();
+        changed.sort_unstable();
+        changed.dedup();
+        for hints in changed.chunks(HINTS_MAX) {
+            let text = wire::hints(&shared.instance_id, hints);
+            publish(&mut commands, &shared.channels.all, &text);
+        }
+        for queued in &batch {
+            if let Outgoing::Relay { channels, text } = &queued.outgoing {
+                for channel in channels {
+                    publish(&mut commands, channel, text);
+                }
+            }
+        }
+        let mut unanswered = Unanswered { shared, batch };
+        async move {
+            commands.exec_async(&mut connection).await?;
+            let sent = std::mem::take(&mut unanswered.batch).len();
+            let sent = u64::try_from(sent).unwrap_or(u64::MAX);
+            unanswered.shared.metrics.bus_sent.inc_by(sent);
+            Ok(())
+        }
+        .boxed()
+    }
+
+    /// Tells the other instances that this one is there, and finds out whether Redis still sends its messages: it answers with
+    /// the number of subscribers.
+    fn beat(
+        &self,
+        mut connection: MultiplexedConnection,
+    ) -> impl Future<Output = Result<(), Trouble>> + Send + use<> {
+        let text = wire::beat(&self.shared.instance_id);
+        let channels = &self.shared.channels;
+        let mut commands = Pipeline::with_capacity(2);
+        commands.cmd("PUBLISH").arg(&channels.own).arg(&text);
+        commands.cmd("PUBLISH").arg(&channels.all).arg(&text);
+        async move {
+            let heard_by: (u64, u64) = commands.query_async(&mut connection).await?;
+            match heard_by {
+                (0, _) | (_, 0) => Err(Trouble::Unsubscribed),
+                _ => Ok(()),
+            }
+        }
+    }
+
+    fn drop_waiting(&mut self) {
+        let mut dropped = 0;
+        while self.waiting.try_recv().is_ok() {
+            dropped += 1;
+        }
+        self.shared.count_dropped(Dropped::Down, dropped);
+    }
+}
+
+fn publish(commands: &mut Pipeline, channel: &str, text: &[u8]) {
+    commands.cmd("PUBLISH").arg(channel).arg(text).ignore();
+}
+
+/// A batch on its way. Counts as dropped what Redis does not answer.
+struct Unanswered {
+    shared: Arc<Shared>,
+    batch: Vec<Queued>,
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        let count = self.batch.len();
+        self.shared.count_dropped(Dropped::Unanswered, count);
+    }
+}

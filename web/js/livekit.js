@@ -1,0 +1,269 @@
+// Participants who exchange media through a LiveKit server. The page reaches its signalling at an address of the service's, which
+// lets in who is in the call, and brings no credential but its cookie. The client library is loaded when it is needed.
+
+import { Publisher } from './publisher.js';
+
+// The service ignores it, but the client needs one.
+const TOKEN = 'door';
+const FIRST_MS = 300;
+const LAST_MS = 3000;
+const OPEN_MS = 8000;
+const SAMPLE_MS = 1000;
+// After this time without a connection, the page tells the user and keeps trying.
+const STUCK_MS = 20_000;
+
+/** The wait before an attempt, counted from 0: doubles each time, with jitter of half of it. */
+function backoff(attempt) {
+  const whole = Math.min(LAST_MS, FIRST_MS * 2 ** Math.min(attempt, 10));
+  return whole / 2 + (whole / 2) * Math.random();
+}
+
+let library = null;
+let failures = 0;
+
+/** Loads the client once. Browsers remember that an address could not be loaded, so each attempt has its own. */
+async function load() {
+  const query = failures ? `?attempt=${failures}` : '';
+  library ??= import(`../livekit-client.js${query}`).then(() => {
+    const client = globalThis.LivekitClient;
+    client.setLogLevel('silent');
+    return client;
+  });
+  try {
+    return await library;
+  } catch (error) {
+    library = null;
+    failures += 1;
+    throw error;
+  }
+}
+
+/** One of the others: what comes from them, whether they are known to the room or not. */
+class Person {
+  stream = new MediaStream();
+  state = 'connecting';
+  poor = false;
+  aliveAt = Date.now();
+}
+
+/** The room on the server; an object with Mesh's interface and events. */
+export class LiveKit extends EventTarget {
+  /** Whether we are in the room with what we publish. */
+  ready = false;
+  #people = new Map();
+  #publisher = new Publisher();
+  #room = null;
+  #rtcConfig;
+  #inCall = false;
+  #closed = false;
+  #attempt = 0;
+  #timer = 0;
+  #sampler = 0;
+  #away = new AbortController();
+
+  constructor({ publishes, configuration, url, track }) {
+    super();
+    this.publishes = publishes;
+    this.url = Object.assign(new URL(url, location), { protocol: location.protocol.replace('http', 'ws') }).href;
+    // The client reads this object again whenever it connects.
+    this.#rtcConfig = { ...configuration };
+    if (publishes) for (const kind of ['audio', 'video']) this.#publisher.set(kind, track(kind));
+    // While a participant waits to be admitted, there is time for it.
+    load().catch(() => {});
+    this.#sampler = setInterval(() => this.#sample(), SAMPLE_MS);
+    window.addEventListener('resize', () => this.#chooseSizes(), { signal: this.#away.signal });
+  }
+
+  enter() {
+    if (this.#inCall || this.#closed) return;
+    this.#inCall = true;
+    this.#connect();
+  }
+
+  exit() {
+    this.#inCall = false;
+    this.#leaveRoom();
+  }
+
+  joined({ user_id: userId, publishes }) {
+    if (!publishes || this.#people.has(userId)) return;
+    this.#people.set(userId, new Person());
+    this.#takeTracks(userId);
+    this.#sample();
+    this.#chooseSizes();
+  }
+
+  found(entry) {
+    // The service is reachable again: do not wait for the next attempt.
+    if (!this.#room && this.#timer) this.#connect();
+    this.joined(entry);
+  }
+
+  meet(entry) {
+    this.joined(entry);
+  }
+
+  left(userId) {
+    if (this.#people.delete(userId)) this.#chooseSizes();
+  }
+
+  alive(userId) {
+    return this.#people.has(userId) && this.#isAlive(userId);
+  }
+
+  /** Participants have nothing to negotiate with each other. */
+  handle() {}
+
+  setTrack(kind, track) {
+    if (this.publishes) this.#publisher.set(kind, track);
+  }
+
+  configure(configuration) {
+    Object.assign(this.#rtcConfig, configuration);
+  }
+
+  close() {
+    this.#closed = true;
+    this.#away.abort();
+    clearInterval(this.#sampler);
+    this.exit();
+    this.#people.clear();
+  }
+
+  // --- the room ---------------------------------------------------------------------------------------------------------
+
+  async #connect() {
+    clearTimeout(this.#timer);
+    this.#timer = 0;
+    let room = null;
+    // Another attempt, or the end, may come while we wait.
+    const attempt = Symbol('attempt');
+    this.#room = attempt;
+    const current = () => this.#room === (room ?? attempt);
+    try {
+      const client = await load();
+      if (!current()) return;
+      room = new client.Room({
+        dynacast: true,
+        // The tracks belong to media.js.
+        stopLocalTrackOnUnpublish: false,
+        disconnectOnPageLeave: false,
+        reconnectPolicy: { nextRetryDelayInMs: ({ retryCount }) => backoff(retryCount) },
+      });
+      this.#room = room;
+      this.#listen(room, client.RoomEvent, (handler) => (...given) => current() && handler(...given));
+      await room.connect(this.url, TOKEN, { rtcConfig: this.#rtcConfig, websocketTimeout: OPEN_MS, maxRetries: 0 });
+      if (!current()) return;
+      this.#attempt = 0;
+      this.#sample();
+      if (this.publishes) await this.#publisher.use(room);
+      if (!current()) return;
+      this.ready = true;
+      this.dispatchEvent(new CustomEvent('ready', { detail: {} }));
+    } catch {
+      if (current()) this.#lost();
+      else room?.disconnect(false).catch(() => {});
+    }
+  }
+
+  #listen(room, events, current) {
+    const on = (event, handler) => room.on(events[event], current(handler));
+    for (const event of ['TrackSubscribed', 'TrackUnsubscribed']) on(event, (track, publication, { identity }) => this.#takeTracks(identity));
+    for (const event of ['ParticipantConnected', 'ParticipantDisconnected', 'ConnectionQualityChanged', 'Reconnected']) on(event, () => this.#sample());
+    for (const event of ['SignalReconnecting', 'Reconnecting']) on(event, () => this.#doubt());
+    on('Disconnected', () => {
+      this.#doubt();
+      this.#lost();
+    });
+  }
+
+  /** The client gave up, or the server let us go. Only the service knows whether we are still in the call, so go on. */
+  #lost() {
+    this.#leaveRoom();
+    this.#sample();
+    if (this.#inCall) this.#timer = setTimeout(() => this.#connect(), backoff(this.#attempt++));
+  }
+
+  #leaveRoom() {
+    clearTimeout(this.#timer);
+    this.#timer = 0;
+    this.ready = false;
+    this.#publisher.use(null);
+    const room = this.#room;
+    this.#room = null;
+    room?.disconnect?.(false).catch(() => {});
+    for (const { stream } of this.#people.values()) for (const track of stream.getTracks()) stream.removeTrack(track);
+  }
+
+  #doubt() {
+    for (const userId of this.#people.keys()) this.#emit('doubt', userId);
+    this.#sample();
+  }
+
+  // --- the others -------------------------------------------------------------------------------------------------------
+
+  #remote(userId) {
+    return this.#room?.remoteParticipants?.get(userId);
+  }
+
+  /** Of a participant's tracks, those to show: their microphone, and their screen or else their camera. */
+  #takeTracks(userId) {
+    const person = this.#people.get(userId);
+    if (!person) return;
+    const publications = [...(this.#remote(userId)?.trackPublications.values() ?? [])].filter(({ track }) => track);
+    const of = (source) => publications.find((publication) => publication.source === source)?.track.mediaStreamTrack;
+    const tracks = [of('microphone'), of('screen_share') ?? of('camera')].filter(Boolean);
+    const { stream } = person;
+    const before = stream.getTracks();
+    if (tracks.length === before.length && tracks.every((track) => before.includes(track))) return;
+    for (const track of before) if (!tracks.includes(track)) stream.removeTrack(track);
+    for (const track of tracks) stream.addTrack(track);
+    this.#emit('stream', userId, stream);
+    this.#chooseSizes();
+  }
+
+  #isAlive(userId) {
+    const remote = this.#remote(userId);
+    if (!remote || remote.connectionQuality === 'lost') return false;
+    if (this.#room.state === 'connected') return true;
+    // Only the signalling may be lost: then media goes on.
+    return this.#room.state === 'signalReconnecting' && [...remote.trackPublications.values()].some(({ track }) => track?.currentBitrate > 0);
+  }
+
+  #sample() {
+    const own = this.#room?.localParticipant?.connectionQuality;
+    for (const [userId, person] of this.#people) {
+      if (this.#isAlive(userId)) {
+        person.aliveAt = Date.now();
+        this.#setState(userId, person, 'connected');
+      } else if (Date.now() - person.aliveAt > STUCK_MS) this.#setState(userId, person, 'stuck');
+      else if (person.state === 'connected') this.#setState(userId, person, 'interrupted');
+      const poor = [own, this.#remote(userId)?.connectionQuality].includes('poor');
+      if (poor === person.poor) continue;
+      person.poor = poor;
+      this.#emit('quality', userId, poor);
+    }
+  }
+
+  #setState(userId, person, state) {
+    if (person.state === state) return;
+    person.state = state;
+    this.#emit('state', userId, state);
+  }
+
+  /** Asks the server for pictures no larger than there is room for. */
+  #chooseSizes() {
+    const columns = Math.ceil(Math.sqrt(Math.max(1, this.#people.size)));
+    const scale = Math.min(2, window.devicePixelRatio || 1) / columns;
+    const size = { width: Math.round(window.innerWidth * scale), height: Math.round(window.innerHeight * scale) };
+    for (const userId of this.#people.keys()) {
+      for (const publication of this.#remote(userId)?.videoTrackPublications.values() ?? []) {
+        if (publication.source === 'camera' && publication.track) publication.setVideoDimensions(size);
+      }
+    }
+  }
+
+  #emit(event, userId, value) {
+    this.dispatchEvent(new CustomEvent(event, { detail: { userId, value } }));
+  }
+}
