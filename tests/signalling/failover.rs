@@ -509,6 +509,49 @@ async fn a_node_that_one_instance_cannot_reach_is_not_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs livekit-server and the MongoDB peer; .ci/run installs them"]
+async fn two_instances_move_each_session_of_a_lost_node_once() {
+    let peer = MongoPeer::start(0);
+    let mut servers = [
+        LiveKitServer::start(Options::default()).await,
+        LiveKitServer::start(Options::default()).await,
+    ];
+    let urls = servers.each_ref().map(LiveKitServer::http_url);
+    let both = [(NAMES[0], urls[0].as_str()), (NAMES[1], urls[1].as_str())];
+    let (here, there) = (instance(&peer, &both).await, instance(&peer, &both).await);
+    let mut client = here.client();
+    let mut on_first = Vec::new();
+    for n in 0..60 {
+        let request = v1::CreateSessionRequest {
+            appointment_id: format!("appointment-{n}"),
+            ..requested(Media::Sfu)
+        };
+        let session = created(&mut client, request).await;
+        if session.sfu_node_id == NAMES[0] {
+            on_first.push(session.session_id);
+        }
+    }
+    assert_eq!(on_first.len(), 30);
+    servers[0].kill();
+    for service in [&here, &there] {
+        health_is(&mut service.nodes(), NAMES[0], SfuNodeHealth::Lost).await;
+    }
+    node_is(&mut here.nodes(), NAMES[1], |node| {
+        node.sessions_scheduled == 60
+    })
+    .await;
+    let mut world = World {
+        session_id: String::new(),
+        service: here,
+        client,
+    };
+    for session_id in on_first {
+        world.session_id = session_id;
+        assert_eq!(moves_of(&mut world).await, ["session.placed"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs livekit-server; .ci/run installs it"]
 async fn nodes_that_are_added_while_the_service_runs_are_probed() {
     let server = LiveKitServer::start(Options::default()).await;
