@@ -15,6 +15,7 @@ mod client;
 mod closing;
 mod documents;
 mod door;
+mod failover;
 mod ice;
 mod instances;
 mod presence;
@@ -26,6 +27,9 @@ mod world;
 #[expect(dead_code, reason = "the gRPC tests use more of it")]
 #[path = "../api/harness.rs"]
 mod harness;
+#[expect(dead_code, reason = "the tests of drivers use more of it")]
+#[path = "../support/livekit.rs"]
+mod livekit_server;
 #[path = "../support/peers.rs"]
 mod peers;
 #[expect(dead_code, reason = "the conformance tests use more of it")]

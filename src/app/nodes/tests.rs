@@ -110,3 +110,33 @@ fn regions_that_do_not_exist_are_not_remembered() {
     assert!(book.rotation(&Wanted::default()).node_at(0).is_some());
     assert_eq!(book.kept_rotations(), 1);
 }
+
+#[test]
+fn only_sessions_that_need_a_media_server_need_one_that_answers() {
+    let media = |name: &str| SfuNode::new(id(name), String::new(), Driver::LiveKit);
+    let nodes = Nodes::new(vec![media("a"), media("b")], TIMES);
+    for name in ["a", "b"] {
+        nodes.note_probe(&id(name), FAILED, Instant::now());
+    }
+    let book = nodes.book();
+    let needs = Wanted {
+        needs_media_server: true,
+        ..Wanted::default()
+    };
+    let any = Wanted::default();
+    assert_eq!(book.rotation(&any).node_at(0), None);
+    assert_eq!(book.rotation(&needs).node_at(0), None);
+    let ignoring = book.rotation_ignoring_health(&any);
+    assert_eq!(
+        ignoring.node_at(1).map(|(node_id, _)| node_id),
+        Some(&id("b"))
+    );
+    // A drain still counts.
+    let drained = NodeRecord::new(id("a")).drain("", None, crate::domain::time::Timestamp::MIN);
+    nodes.set_records(vec![drained.expect("changed")], nodes.writes());
+    let ignoring = nodes.book().rotation_ignoring_health(&any);
+    assert_eq!(
+        ignoring.node_at(0).map(|(node_id, _)| node_id),
+        Some(&id("b"))
+    );
+}

@@ -250,3 +250,32 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_sessions_of_a_lost_node_are_spread_over_all_others_by_weight() {
+    let mut nodes: Vec<_> = (1..=4).map(candidate).collect();
+    nodes[3] = with(nodes[3].clone(), |node| node.weight = 2);
+    nodes[0].health = NodeHealth::Lost;
+    let rotation = Rotation::new(&nodes, &Wanted::default());
+    let mut counts: HashMap<String, u32> = HashMap::new();
+    for n in 0..4000 {
+        let session_id = SessionId::from_stored(format!("sess_{n:032x}"));
+        let (node_id, _) = (rotation.node_for_move(&session_id, 2, |_, _| true)).expect("a node");
+        // Every instance chooses the same, and the next generation may go elsewhere.
+        let again = Rotation::new(&nodes, &Wanted::default());
+        let again = again.node_for_move(&session_id, 2, |_, _| true);
+        assert_eq!(again.map(|(node_id, _)| node_id), Some(node_id));
+        *counts.entry(node_id.to_string()).or_default() += 1;
+    }
+    for (name, share) in [("sfu-2", 1000), ("sfu-3", 1000), ("sfu-4", 2000)] {
+        let count = counts[name];
+        assert!(count.abs_diff(share) < share / 8, "{counts:?}");
+    }
+    assert_eq!(counts.len(), 3);
+    let session_id = SessionId::from_stored("sess_1".into());
+    let only_the_lost = |node_id: &NodeId, _| node_id.as_str() == "sfu-1";
+    assert_eq!(rotation.node_for_move(&session_id, 2, only_the_lost), None);
+    let driver = |name: &str| rotation.usable_node(&NodeId::from_stored(name.into()));
+    assert_eq!(driver("sfu-2"), Some(Driver::Builtin));
+    assert_eq!((driver("sfu-1"), driver("nobody")), (None, None));
+}
