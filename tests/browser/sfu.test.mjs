@@ -6,6 +6,9 @@ import { test } from 'node:test';
 import { LiveKitServer } from './livekit.mjs';
 import { DESKTOP, PHONE, Service, Wire, browser, click, device, ended, freePort, goIn, hidden, received, screen, seen, until, visible } from './support.mjs';
 
+/** How often to measure what is only printed. */
+const ROUNDS = Number(process.env.VIDEO_SESSION_ROUNDS ?? 1);
+
 const [chromium, server, wirePort] = await Promise.all([browser(), LiveKitServer.start(), freePort()]);
 // A page over a wire has another origin than the service's own.
 const service = await Service.start({ ...(await LiveKitServer.nodes(server)), HTTP_ALLOWED_ORIGINS: `http://127.0.0.1:${wirePort}` });
@@ -175,7 +178,7 @@ test('two participants see and hear each other through the node', async (t) => {
 
 test('the first frame, from browser to browser and through the node', { timeout: 180_000 }, async (t) => {
   const times = { MEDIA_PEER_TO_PEER: [], MEDIA_SFU: [] };
-  for (let round = 0; round < 3; round += 1) {
+  for (let round = 0; round < ROUNDS; round += 1) {
     for (const media of Object.keys(times)) {
       const session = await service.session({ media });
       const doctor = await goIn(await observedDevice(t, DESKTOP), await session.doctor());
