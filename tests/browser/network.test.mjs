@@ -21,10 +21,11 @@ async function meetOverWires(t) {
   await Promise.all([seen(patient), seen(doctor)]);
   const cut = async () => {
     for (const wire of wires) wire.cut();
-    await sleep(1000);
-    const before = (await received(patient)).frames;
-    await sleep(1000);
-    assert.equal((await received(patient)).frames, before, 'no media comes through');
+    await until('no media comes through', async () => {
+      const before = (await received(patient)).frames;
+      await sleep(1000);
+      return (await received(patient)).frames === before;
+    });
   };
   const mend = () => {
     for (const wire of wires) wire.mend();
@@ -46,8 +47,8 @@ test('a poor connection is seen by both, and so is that it is good again', async
 test('a network that is away for five seconds', async (t) => {
   const { doctor, patient, cut, mend } = await meetOverWires(t);
   await cut();
-  // With what cut() takes, five seconds.
-  await sleep(3000);
+  // With what cut() takes, about five seconds.
+  await sleep(4000);
   mend();
   const mended = Date.now();
   await Promise.all([seen(patient, { within: 30_000 }), seen(doctor, { within: 30_000 })]);
@@ -114,9 +115,8 @@ test('the service restarts in the middle, and media goes on', async (t) => {
   for (const signal of ['SIGTERM', 'SIGKILL']) {
     await own.stop(signal);
     await Promise.all([visible(doctor, 'lost'), visible(patient, 'lost')]);
-    const before = (await received(patient)).frames;
-    await sleep(2000);
-    assert.ok((await received(patient)).frames > before + 10, `media goes on after ${signal}`);
+    await seen(patient);
+    await visible(patient, 'lost');
     await own.run();
     const started = Date.now();
     await Promise.all([hidden(doctor, 'lost'), hidden(patient, 'lost')]);
