@@ -98,7 +98,10 @@ function traffic(page) {
 async function goesThroughNode(page, within) {
   await until('all media goes through the node', async () => {
     const { ports } = await traffic(page);
-    return ports.length > 0 && ports.every((port) => server.mediaPorts.includes(port));
+    if (ports.length > 0 && ports.every((port) => server.mediaPorts.includes(port))) return true;
+    // To ask costs a busy page more than the answer is worth.
+    await page.waitForTimeout(500);
+    return false;
   }, within);
 }
 
@@ -137,13 +140,13 @@ function watch(page, userId) {
       const what = wrong();
       if (what && !observed.losses.includes(what)) observed.losses.push(what);
     };
-    new MutationObserver(look).observe(document.body, { childList: true, subtree: true, attributes: true });
+    new MutationObserver(look).observe(tile, { childList: true, subtree: true, attributes: true });
     const remove = MediaStream.prototype.removeTrack;
     MediaStream.prototype.removeTrack = function (track) {
       remove.call(this, track);
       look();
     };
-    setInterval(look, 20);
+    setInterval(look, 100);
     look();
   }, userId);
 }
@@ -176,7 +179,7 @@ test('two participants see and hear each other through the node', async (t) => {
   t.diagnostic(`first remote frame after connected: patient ${await firstFrameAfter(patient)} ms, doctor ${await firstFrameAfter(doctor)} ms`);
 });
 
-test('the first frame, from browser to browser and through the node', { timeout: 180_000 }, async (t) => {
+test('the first frame, from browser to browser and through the node', { timeout: 300_000 }, async (t) => {
   const times = { MEDIA_PEER_TO_PEER: [], MEDIA_SFU: [] };
   for (let round = 0; round < ROUNDS; round += 1) {
     for (const media of Object.keys(times)) {
@@ -251,7 +254,7 @@ test('a screen is shown with and without a camera, and the camera afterwards', a
   await seen(patient);
 });
 
-test('an interpreter is the third, and an observer sees all and sends nothing', { timeout: 120_000 }, async (t) => {
+test('an interpreter is the third, and an observer sees all and sends nothing', { timeout: 300_000 }, async (t) => {
   const session = await throughNode();
   const { doctor, patient } = await meet(t, session);
   const interpreter = await goIn(await observedDevice(t, PHONE), await session.invite('ROLE_INTERPRETER', 'Ivo'));
@@ -282,7 +285,7 @@ test('a page that is loaded again in the middle goes on by itself', async (t) =>
   await visible(doctor, 'remote-muted');
 });
 
-test('media goes on while the service cannot be reached', { timeout: 120_000 }, async (t) => {
+test('media goes on while the service cannot be reached', { timeout: 300_000 }, async (t) => {
   const wire = await Wire.to(t, service.url, wirePort);
   const session = await throughNode();
   const { doctor, patient } = await meet(t, session, { link: (url) => wire.link(url) });
@@ -311,7 +314,7 @@ test('who is removed is off the node, and so is everybody at the end', async (t)
   await until('nobody is on the node', async () => (await identities()).length === 0);
 });
 
-test('the node restarts in the middle of a call', { timeout: 120_000 }, async (t) => {
+test('the node restarts in the middle of a call', { timeout: 300_000 }, async (t) => {
   const { doctor, patient } = await meet(t, await throughNode());
   await server.stop('SIGKILL');
   await until('the loss is shown', async () => (await patient.getByTestId('remote').first().getAttribute('data-state')) !== 'connected', 30_000);
@@ -325,7 +328,7 @@ test('the node restarts in the middle of a call', { timeout: 120_000 }, async (t
   t.diagnostic(`both see each other ${Date.now() - started} ms after the node answers`);
 });
 
-test('the third moves a call to the node, and the picture goes on', { timeout: 120_000 }, async (t) => {
+test('the third moves a call to the node, and the picture goes on', { timeout: 300_000 }, async (t) => {
   const session = await service.session({ media: 'MEDIA_AUTO' });
   const { doctor, patient } = await meet(t, session, { patient: { script: hesitant(3000) } });
   const both = [doctor, patient];
@@ -335,7 +338,7 @@ test('the third moves a call to the node, and the picture goes on', { timeout: 1
   const interpreter = await goIn(await observedDevice(t, PHONE), await session.invite('ROLE_INTERPRETER', 'Ivo'));
   await screen(interpreter, 'call');
   // Each waits for the others' pictures, and for the others to have theirs.
-  await Promise.all([...both, interpreter].map((page) => goesThroughNode(page, 60_000)));
+  await Promise.all([...both, interpreter].map((page) => goesThroughNode(page, 120_000)));
   await Promise.all([seen(doctor, { name: 'Rosa Pérez' }), seen(patient, { name: 'Dr. Ana Ruiz' }), seen(doctor, { name: 'Ivo' }), seen(patient, { name: 'Ivo' })]);
   const observed = await Promise.all(both.map((page) => page.evaluate(() => {
     const { losses, closes, changes, connections } = window.observed;

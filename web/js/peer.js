@@ -71,7 +71,8 @@ export class Peer {
     if (this.#released) return;
     this.#released = true;
     this.#enqueue(async () => {
-      if (!this.alive) return;
+      // Until they are connected, an offer or answer of ours is still to come, and says the same.
+      if (!this.#pc?.remoteDescription || this.#pc.signalingState === 'closed') return;
       for (const transceiver of this.#pc.getTransceivers()) transceiver.direction = this.#direction();
       await this.#pc.setLocalDescription(await this.#pc.createOffer());
       this.#send('offer', { sdp: this.#pc.localDescription.sdp });
