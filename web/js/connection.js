@@ -182,8 +182,12 @@ export class Connection extends EventTarget {
   }
 
   #isWorthWaiting({ userId, way, stream, next }) {
-    const served = way?.medium.alive(userId) && hasPicture(stream);
-    return Date.now() - next.since < PATIENCE_MS && (served || !next.stream);
+    const waited = Date.now() - next.since;
+    const alive = way?.medium.alive(userId);
+    // A picture that falters is more than none: their sound may be there before it by the new way.
+    const isAhead = stream.getVideoTracks().length > 0 && !next.stream?.getVideoTracks().length;
+    if (alive && isAhead) return waited < LINGER_MS;
+    return waited < PATIENCE_MS && ((alive && hasPicture(stream)) || !next.stream);
   }
 
   #take(way, person) {
