@@ -6,18 +6,25 @@ import { test } from 'node:test';
 import { LiveKitServer } from './livekit.mjs';
 import { DESKTOP, PHONE, Service, Wire, browser, click, device, ended, freePort, goIn, hidden, received, screen, seen, until, visible } from './support.mjs';
 
+/** How often to measure what is only printed. */
+const ROUNDS = Number(process.env.VIDEO_SESSION_ROUNDS ?? 1);
+
 const [chromium, server, wirePort] = await Promise.all([browser(), LiveKitServer.start(), freePort()]);
 // A page over a wire has another origin than the service's own.
 const service = await Service.start({ ...(await LiveKitServer.nodes(server)), HTTP_ALLOWED_ORIGINS: `http://127.0.0.1:${wirePort}` });
 
 /** Keeps the page's peer connections, what the policy forbade it, and when media came. */
 const OBSERVED = `{
-  window.observed = { connections: [], violations: [], frames: [], changes: [], connectedAt: 0 };
+  window.observed = { connections: [], violations: [], frames: [], changes: [], closes: [], losses: [], connectedAt: 0 };
   document.addEventListener('securitypolicyviolation', ({ violatedDirective, blockedURI }) => observed.violations.push(violatedDirective + ' ' + blockedURI));
   window.RTCPeerConnection = class extends RTCPeerConnection {
     constructor(...given) {
       super(...given);
       observed.connections.push(this);
+    }
+    close() {
+      observed.closes.push(performance.timeOrigin + performance.now());
+      super.close();
     }
   };
   const Socket = window.WebSocket;
@@ -55,8 +62,8 @@ async function observedDevice(t, options = {}) {
   return context;
 }
 
-async function meet(t, session, link = (url) => url) {
-  const [doctorAt, patientAt] = [await observedDevice(t, DESKTOP), await observedDevice(t, PHONE)];
+async function meet(t, session, { link = (url) => url, patient: patientOptions = {} } = {}) {
+  const [doctorAt, patientAt] = [await observedDevice(t, DESKTOP), await observedDevice(t, { ...PHONE, ...patientOptions })];
   const patient = await goIn(patientAt, link(await session.patient()));
   const doctor = await goIn(doctorAt, await session.doctor());
   await Promise.all([screen(patient, 'call'), screen(doctor, 'call')]);
@@ -91,7 +98,10 @@ function traffic(page) {
 async function goesThroughNode(page, within) {
   await until('all media goes through the node', async () => {
     const { ports } = await traffic(page);
-    return ports.length > 0 && ports.every((port) => server.mediaPorts.includes(port));
+    if (ports.length > 0 && ports.every((port) => server.mediaPorts.includes(port))) return true;
+    // To ask costs a busy page more than the answer is worth.
+    await page.waitForTimeout(500);
+    return false;
   }, within);
 }
 
@@ -102,6 +112,44 @@ const goesDirectly = (page) => until('all media goes directly', async () => {
 
 /** When the first frame was shown, counted from `connected`, in milliseconds. */
 const firstFrameAfter = (page) => page.evaluate(() => Math.round(window.observed.frames[0] - window.observed.connectedAt));
+
+/** A page that takes so much longer than others to see that a picture moves. */
+const hesitant = (delayMs) => `{
+  const ask = HTMLVideoElement.prototype.requestVideoFrameCallback;
+  HTMLVideoElement.prototype.requestVideoFrameCallback = function (callback) {
+    // The page looks at pictures that it does not show yet in an element of its own.
+    if (this.isConnected || this.asked) return ask.call(this, callback);
+    this.asked = true;
+    return setTimeout(() => ask.call(this, callback), ${delayMs});
+  };
+}`;
+
+/** From now on, notes whatever the page shows instead of that participant's picture. */
+function watch(page, userId) {
+  return page.evaluate((userId) => {
+    const tile = document.querySelector(`[data-testid=remote][data-user-id="${userId}"]`);
+    const video = tile.querySelector('video');
+    const wrong = () => {
+      if (!video.isConnected || document.querySelector(`[data-testid=remote][data-user-id="${userId}"]`) !== tile) return 'the tile is gone';
+      if (tile.dataset.state !== 'connected' || !tile.querySelector('.tile-state').hidden) return `the tile says ${tile.dataset.state}`;
+      if (video.classList.contains('dark') || !tile.querySelector('.tile-off').hidden) return 'the tile is dark';
+      if (!video.srcObject?.getVideoTracks().some(({ readyState }) => readyState === 'live')) return 'no track';
+      return video.paused || video.videoWidth === 0 ? 'no frame' : null;
+    };
+    const look = () => {
+      const what = wrong();
+      if (what && !observed.losses.includes(what)) observed.losses.push(what);
+    };
+    new MutationObserver(look).observe(tile, { childList: true, subtree: true, attributes: true });
+    const remove = MediaStream.prototype.removeTrack;
+    MediaStream.prototype.removeTrack = function (track) {
+      remove.call(this, track);
+      look();
+    };
+    setInterval(look, 100);
+    look();
+  }, userId);
+}
 
 /** The longest times without a new frame since then, in milliseconds: around the change to another way, and otherwise. */
 function gaps(page, since) {
@@ -131,9 +179,9 @@ test('two participants see and hear each other through the node', async (t) => {
   t.diagnostic(`first remote frame after connected: patient ${await firstFrameAfter(patient)} ms, doctor ${await firstFrameAfter(doctor)} ms`);
 });
 
-test('the first frame, from browser to browser and through the node', { timeout: 180_000 }, async (t) => {
+test('the first frame, from browser to browser and through the node', { timeout: 300_000 }, async (t) => {
   const times = { MEDIA_PEER_TO_PEER: [], MEDIA_SFU: [] };
-  for (let round = 0; round < 3; round += 1) {
+  for (let round = 0; round < ROUNDS; round += 1) {
     for (const media of Object.keys(times)) {
       const session = await service.session({ media });
       const doctor = await goIn(await observedDevice(t, DESKTOP), await session.doctor());
@@ -206,7 +254,7 @@ test('a screen is shown with and without a camera, and the camera afterwards', a
   await seen(patient);
 });
 
-test('an interpreter is the third, and an observer sees all and sends nothing', { timeout: 120_000 }, async (t) => {
+test('an interpreter is the third, and an observer sees all and sends nothing', { timeout: 300_000 }, async (t) => {
   const session = await throughNode();
   const { doctor, patient } = await meet(t, session);
   const interpreter = await goIn(await observedDevice(t, PHONE), await session.invite('ROLE_INTERPRETER', 'Ivo'));
@@ -237,10 +285,10 @@ test('a page that is loaded again in the middle goes on by itself', async (t) =>
   await visible(doctor, 'remote-muted');
 });
 
-test('media goes on while the service cannot be reached', { timeout: 120_000 }, async (t) => {
+test('media goes on while the service cannot be reached', { timeout: 300_000 }, async (t) => {
   const wire = await Wire.to(t, service.url, wirePort);
   const session = await throughNode();
-  const { doctor, patient } = await meet(t, session, (url) => wire.link(url));
+  const { doctor, patient } = await meet(t, session, { link: (url) => wire.link(url) });
   wire.cut();
   await visible(patient, 'lost');
   await Promise.all([seen(patient), seen(doctor)]);
@@ -266,7 +314,7 @@ test('who is removed is off the node, and so is everybody at the end', async (t)
   await until('nobody is on the node', async () => (await identities()).length === 0);
 });
 
-test('the node restarts in the middle of a call', { timeout: 120_000 }, async (t) => {
+test('the node restarts in the middle of a call', { timeout: 300_000 }, async (t) => {
   const { doctor, patient } = await meet(t, await throughNode());
   await server.stop('SIGKILL');
   await until('the loss is shown', async () => (await patient.getByTestId('remote').first().getAttribute('data-state')) !== 'connected', 30_000);
@@ -280,20 +328,29 @@ test('the node restarts in the middle of a call', { timeout: 120_000 }, async (t
   t.diagnostic(`both see each other ${Date.now() - started} ms after the node answers`);
 });
 
-test('the third moves a call to the node, and the picture goes on', { timeout: 120_000 }, async (t) => {
+test('the third moves a call to the node, and the picture goes on', { timeout: 300_000 }, async (t) => {
   const session = await service.session({ media: 'MEDIA_AUTO' });
-  const { doctor, patient } = await meet(t, session);
-  for (const page of [doctor, patient]) await goesDirectly(page);
-  const before = await Promise.all([doctor, patient].map(now));
+  const { doctor, patient } = await meet(t, session, { patient: { script: hesitant(3000) } });
+  const both = [doctor, patient];
+  for (const page of both) await goesDirectly(page);
+  await Promise.all([watch(doctor, 'patient-1'), watch(patient, 'doctor-1')]);
+  const before = await Promise.all(both.map(now));
   const interpreter = await goIn(await observedDevice(t, PHONE), await session.invite('ROLE_INTERPRETER', 'Ivo'));
   await screen(interpreter, 'call');
-  // Each waits for the others' pictures, and some more for the others to have theirs.
-  await Promise.all([doctor, patient, interpreter].map((page) => goesThroughNode(page, 60_000)));
-  for (const [at, page] of [doctor, patient].entries()) {
+  // Each waits for the others' pictures, and for the others to have theirs.
+  await Promise.all([...both, interpreter].map((page) => goesThroughNode(page, 120_000)));
+  await Promise.all([seen(doctor, { name: 'Rosa Pérez' }), seen(patient, { name: 'Dr. Ana Ruiz' }), seen(doctor, { name: 'Ivo' }), seen(patient, { name: 'Ivo' })]);
+  const observed = await Promise.all(both.map((page) => page.evaluate(() => {
+    const { losses, closes, changes, connections } = window.observed;
+    return { losses, closed: closes[0], changed: performance.timeOrigin + changes[changes.length - 1], direct: connections[0].connectionState };
+  })));
+  for (const [at, page] of both.entries()) {
+    const [own, other] = [observed[at], observed[1 - at]];
+    assert.deepEqual(own.losses, [], 'the picture is never lost');
+    assert.equal(own.direct, 'closed');
+    assert.ok(own.closed > other.changed, `the old way was closed ${Math.round(other.changed - own.closed)} ms before the other had changed over`);
+    // How long it takes depends on what else the machine does.
     const { atTheChange, otherwise } = await gaps(page, before[at]);
     t.diagnostic(`without a new frame: ${atTheChange} ms at the change, ${otherwise} ms otherwise`);
-    // A machine that is busy with other things shows frames no sooner at other times.
-    assert.ok(atTheChange > 0 && atTheChange < Math.max(300, otherwise + 100), `${atTheChange} ms`);
   }
-  for (const page of [doctor, patient]) await seen(page, { name: 'Ivo' });
 });

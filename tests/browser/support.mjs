@@ -27,7 +27,8 @@ const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.mi
 /** Where screenshots go; nowhere if not set. */
 const SCREENSHOTS = process.env.VIDEO_SESSION_SCREENSHOTS;
 
-export const WAIT_MS = 15_000;
+// Nothing should take so long; a machine that is busy with other things may.
+export const WAIT_MS = 30_000;
 export const PHONE = { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true };
 export const SMALL = { viewport: { width: 320, height: 568 }, isMobile: true, hasTouch: true };
 export const DESKTOP = { viewport: { width: 1280, height: 800 } };

@@ -2,17 +2,18 @@
 // from browser to browser, or `livekit`, through a media server. Each way is a *medium*, an object with Mesh's interface.
 //
 // The service may move a call to another way in the middle of it. The page builds the new one beside the old, shows each
-// participant by the old one until the new one has a picture of them, and then closes the old one.
+// participant by the old one until the new one has a picture of them. Then it *releases* them by the old one: it receives nothing
+// from them there any more. It closes the old one when the others have released it, too: slower ones still see it that way.
 
 import { copyTracks, movingPicture } from './frames.js';
 import { LiveKit } from './livekit.js';
 import { Mesh } from './peers.js';
 
 // A participant of whom we have a picture by the old way, and none by the new one, is shown by the new one after this time.
-const PATIENCE_MS = 15_000;
+const PATIENCE_MS = 20_000;
 const LOOK_MS = 500;
-// The others may need longer than we do, and still see us by the old way.
-const LINGER_MS = 8000;
+// The others may need longer than we do. Those who cannot tell us that they are done have so long; longer than their patience.
+const LINGER_MS = 30_000;
 // Offers by a way that we were not told of yet.
 const EARLY_MAX = 200;
 const EARLY_MS = 10_000;
@@ -112,7 +113,7 @@ export class Connection extends EventTarget {
   }
 
   close() {
-    clearTimeout(this.#closing);
+    clearInterval(this.#closing);
     for (const { medium } of this.#ways) medium.close();
   }
 
@@ -181,8 +182,12 @@ export class Connection extends EventTarget {
   }
 
   #isWorthWaiting({ userId, way, stream, next }) {
-    const served = way?.medium.alive(userId) && hasPicture(stream);
-    return Date.now() - next.since < PATIENCE_MS && (served || !next.stream);
+    const waited = Date.now() - next.since;
+    const alive = way?.medium.alive(userId);
+    // A picture that falters is more than none: their sound may be there before it by the new way.
+    const isAhead = stream.getVideoTracks().length > 0 && !next.stream?.getVideoTracks().length;
+    if (alive && isAhead) return waited < LINGER_MS;
+    return waited < PATIENCE_MS && ((alive && hasPicture(stream)) || !next.stream);
   }
 
   #take(way, person) {
@@ -196,24 +201,33 @@ export class Connection extends EventTarget {
     copyTracks(stream, person.stream);
     this.#emit('stream', person.userId, person.stream);
     if (!moved) return;
+    for (const old of this.#ways) {
+      // Of two meshes, the others could not tell which one is meant.
+      if (old !== way && way === this.#newest && !(old.medium instanceof Mesh && way.medium instanceof Mesh)) old.medium.release(person.userId);
+    }
     this.#emit('quality', person.userId, false);
     this.#emitState(person);
     this.#settle();
   }
 
-  /** Closes the old ways once nothing comes by them any more. */
+  /** Closes the old ways once nothing comes by them any more, and the others do not need them or had time enough. */
   #settle() {
     const newest = this.#newest;
-    const needed = ({ userId, way }) => way && way !== newest && way.medium.alive(userId);
-    const settled = this.#ways.length > 1 && newest.medium.ready && ![...this.#people.values()].some(needed);
+    const isOld = ({ way }) => way && way !== newest;
+    const isNeeded = (person) => isOld(person) && person.way.medium.alive(person.userId);
+    const settled = this.#ways.length > 1 && newest.medium.ready && ![...this.#people.values()].some(isNeeded);
     if (!settled) {
-      clearTimeout(this.#closing);
+      clearInterval(this.#closing);
       this.#closing = 0;
     } else if (!this.#closing) {
-      this.#closing = setTimeout(() => {
+      const deadline = Date.now() + LINGER_MS;
+      this.#closing = setInterval(() => {
+        const serves = this.#ways.slice(0, -1).some(({ medium }) => medium.serves) || [...this.#people.values()].some(isOld);
+        if (serves && Date.now() < deadline) return;
+        clearInterval(this.#closing);
         this.#closing = 0;
         this.#drop(this.#ways.slice(0, -1));
-      }, LINGER_MS);
+      }, LOOK_MS);
     }
   }
 

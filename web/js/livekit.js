@@ -107,6 +107,16 @@ export class LiveKit extends EventTarget {
     if (this.#people.delete(userId)) this.#chooseSizes();
   }
 
+  /** Whether somebody may still want what we send this way: the server does not say. */
+  get serves() {
+    return this.#room?.state === 'connected' && this.#room.remoteParticipants.size > 0;
+  }
+
+  /** We have what they send by another way. */
+  release(userId) {
+    for (const publication of this.#remote(userId)?.trackPublications.values() ?? []) publication.setSubscribed(false);
+  }
+
   alive(userId) {
     return this.#people.has(userId) && this.#isAlive(userId);
   }
