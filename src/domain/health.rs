@@ -59,6 +59,8 @@ pub struct Health {
     /// When the node last came up or went down.
     since: Instant,
     last_failure: Option<ProbeFailure>,
+    /// Whether a probe ever found it up.
+    was_up: bool,
     last_loss: Option<Instant>,
     /// How long the node must answer before it is used again.
     up_after: Duration,
@@ -92,6 +94,7 @@ impl Health {
             state: State::NotProbed,
             since: now,
             last_failure: None,
+            was_up: false,
             last_loss: None,
             up_after: times.up_after,
         }
@@ -100,6 +103,13 @@ impl Health {
     /// Whether the node is down.
     pub fn is_down(&self) -> bool {
         matches!(self.state, State::Down { .. })
+    }
+
+    /// Whether it has been down for long enough to take away what is on it. The first probe alone keeps new sessions from a node,
+    /// but a single failure after the start of this process says nothing about the calls on it.
+    pub fn is_surely_down(&self, now: Instant, times: &HealthTimes) -> bool {
+        let since = now.saturating_duration_since(self.since);
+        self.is_down() && (self.was_up || since >= times.down_after)
     }
 
     /// Whether a probe has ended.
@@ -178,6 +188,7 @@ impl Health {
     fn come_up(&mut self, now: Instant) {
         self.state = State::Up { last_success: now };
         self.since = now;
+        self.was_up = true;
     }
 
     fn go_down(&mut self, now: Instant, times: &HealthTimes) -> HealthChange {
@@ -265,6 +276,13 @@ mod tests {
             [(0, HealthChange::Down)]
         );
         assert!(health.is_down());
+        // For new sessions, not for those that are there.
+        let after = |secs| health.is_surely_down(start + Duration::from_secs(secs), &TIMES);
+        assert!(!after(0) && !after(4) && after(5));
+        probe(&mut health, start, 1, &[Ok(()); 12]);
+        assert!(!health.is_down());
+        probe(&mut health, start, 13, &[FAILED; 6]);
+        assert!(health.is_surely_down(start + Duration::from_secs(18), &TIMES));
     }
 
     #[test]

@@ -22,7 +22,6 @@ use crate::domain::access::permit_service;
 use crate::domain::actor::{Actor, SystemCause};
 use crate::domain::error::Error;
 use crate::domain::id::{NodeId, SessionId};
-use crate::domain::node::NodeHealth;
 use crate::domain::node_record::NodeState;
 use crate::domain::session::{Session, SessionState};
 use crate::telemetry::metrics::Metrics;
@@ -169,7 +168,7 @@ impl Mover {
             record.state == NodeState::Draining
                 && deadline.is_some_and(|deadline| deadline <= self.clock.now())
         });
-        if view.health == NodeHealth::Lost {
+        if self.nodes.is_surely_lost(view) {
             Some(Why::Lost)
         } else if is_drain_over {
             Some(Why::Drained)

@@ -191,6 +191,13 @@ impl Nodes {
         all.get(node_id).copied().unwrap_or_default()
     }
 
+    /// Whether a node answers no live instance, and has not for long enough to move its sessions.
+    pub(super) fn is_surely_lost(&self, view: &NodeView) -> bool {
+        let probes = view.probes.as_ref();
+        view.health == NodeHealth::Lost
+            && probes.is_some_and(|health| health.is_surely_down(Instant::now(), &self.times))
+    }
+
     /// The nodes that do not answer this instance.
     pub fn unreachable(&self) -> Vec<NodeId> {
         let book = self.book();
