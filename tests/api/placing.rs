@@ -9,7 +9,9 @@ use video_session::proto::v1::PlacementVerdict::{
     Chosen, Draining, LacksMedia, NotItsTurn, OtherRegion,
 };
 
-use crate::harness::{Client, Service, Setup, create, created, get, join, patiently, refused};
+use crate::harness::{
+    Client, Service, Setup, create, created, get, join, metadata, patiently, refused,
+};
 
 const FILE: &str = "nodes.toml";
 
@@ -103,6 +105,39 @@ async fn a_session_that_needs_a_media_server_has_none_among_builtin_nodes() {
         assert_eq!(session.media(), stored);
         assert_eq!(session.medium(), v1::Medium::PeerToPeer);
     }
+}
+
+#[tokio::test]
+async fn a_repeated_create_with_another_medium_or_region_conflicts() {
+    let service = on(&builtin(&[("a", "eu"), ("b", "us")])).start().await;
+    let mut client = service.client();
+    let first = v1::CreateSessionRequest {
+        region: "eu".to_owned(),
+        ..with_media("appointment-1", v1::Media::PeerToPeer)
+    };
+    let session = created(&mut client, first.clone()).await;
+    let other = v1::CreateSessionRequest {
+        region: "us".to_owned(),
+        ..with_media("appointment-1", v1::Media::Auto)
+    };
+    let details = refused(
+        client.create_session(other).await,
+        Reason::AppointmentConflict,
+    );
+    assert_eq!(metadata(&details, "field"), "media,region");
+    // The same again, and without a wish, are the same session.
+    for same in [first, create("appointment-1")] {
+        let again = client.create_session(same).await.unwrap().into_inner();
+        assert!(!again.created);
+        assert_eq!(again.session.unwrap(), session);
+    }
+    // What was created without a wish conflicts with one.
+    created(&mut client, create("appointment-2")).await;
+    let wish = client
+        .create_session(in_region("appointment-2", "eu"))
+        .await;
+    let details = refused(wish, Reason::AppointmentConflict);
+    assert_eq!(metadata(&details, "field"), "region");
 }
 
 #[tokio::test]

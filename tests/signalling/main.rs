@@ -20,12 +20,17 @@ mod instances;
 mod presence;
 mod proxy;
 mod removal;
+mod sfu_door;
+mod sfu_nodes;
+mod sfu_rooms;
 mod waiting;
 mod world;
 
 #[expect(dead_code, reason = "the gRPC tests use more of it")]
 #[path = "../api/harness.rs"]
 mod harness;
+#[path = "../support/livekit.rs"]
+mod livekit;
 #[path = "../support/peers.rs"]
 mod peers;
 #[expect(dead_code, reason = "the conformance tests use more of it")]
