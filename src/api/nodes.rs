@@ -90,7 +90,7 @@ impl Api {
         })
     }
 
-    // The next two only parse so far.
+    //
 
     pub async fn explain_placement(
         &self,

@@ -16,6 +16,7 @@ mod health;
 mod lifecycle;
 mod methods;
 mod nodes;
+mod placing;
 mod secrecy;
 mod sessions;
 mod telemetry;

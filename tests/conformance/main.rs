@@ -70,6 +70,7 @@ macro_rules! suite {
 suite! {
     sessions::what_is_unknown_is_none,
     sessions::a_session_reads_back_as_it_was_stored,
+    sessions::the_way_of_a_call_reads_back_as_it_was_stored,
     sessions::labels_may_hold_any_text,
     sessions::an_update_clears_fields,
     sessions::an_ended_session_keeps_its_end_time_and_cause,

@@ -4,14 +4,19 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures::future::join_all;
+use video_session::domain::actor::Actor;
 use video_session::domain::change::Change;
-use video_session::domain::id::{AppointmentId, SessionId};
+use video_session::domain::id::{AppointmentId, NodeId, Region, SessionId};
 use video_session::domain::label::Labels;
+use video_session::domain::medium::{MediaMode, Medium};
 use video_session::domain::page::{SessionFilter, SessionQuery};
 use video_session::domain::place::Driver;
-use video_session::domain::session::{Schedule, Session, SessionState, SessionUpdate};
+use video_session::domain::placement::{PlacementNote, Verdict};
+use video_session::domain::session::{
+    Requested, Schedule, Session, SessionRequest, SessionState, SessionUpdate,
+};
 use video_session::domain::time::Timestamp;
-use video_session::store::{Committed, Insert, Inserted, NewSession, SessionStore};
+use video_session::store::{AtTurn, Committed, Insert, Inserted, NewSession, SessionStore};
 
 use crate::backend::Backend;
 use crate::sample::{
@@ -402,4 +407,67 @@ pub(crate) async fn sessions_are_counted_by_state(backend: &Backend) {
         backend.other.count_by_state().await.unwrap(),
         counted(3, 0, 2)
     );
+}
+
+pub(crate) async fn the_way_of_a_call_reads_back_as_it_was_stored(backend: &Backend) {
+    let store = &backend.store;
+    for (number, media) in MediaMode::ALL.iter().copied().enumerate() {
+        let wanted = SessionRequest {
+            media: Requested::explicit(media),
+            region: Some(Region::parse("eu-1").expect("a good region")),
+            ..request(&format!("way-{number}"))
+        };
+        let note = PlacementNote {
+            time: at(1_800_000_000_123),
+            rotation: "eu-1+sfu".to_owned(),
+            turn: 7,
+            // One of each, as a decision over many nodes has them.
+            considered: (Verdict::ALL.iter().zip(1..))
+                .map(|(verdict, n): (_, u32)| (node(&format!("sfu-{n}")), *verdict))
+                .collect(),
+        };
+        let unplaced = unplaced(wanted, None);
+        let placed = note.clone();
+        let new = NewSession::new(unplaced.request.appointment_id.clone(), move |_| {
+            let (unplaced, placed) = (unplaced.clone(), placed.clone());
+            Insert::New(AtTurn::of_every_turn(move |_| {
+                let change = unplaced.place(node("sfu-1"), Driver::LiveKit);
+                change.with_placement(placed)
+            }))
+        });
+        let created = match store.insert(new).await.unwrap() {
+            Inserted::Stored(change) => change.session,
+            other => panic!("{other:?}"),
+        };
+        let medium = match media {
+            MediaMode::Sfu => Medium::Sfu,
+            MediaMode::Auto | MediaMode::PeerToPeer => Medium::PeerToPeer,
+        };
+        assert_eq!((created.media, created.medium), (media, medium));
+        assert_eq!(created.placement, Some(note));
+        let read = backend.other.get(&created.session_id).await.unwrap();
+        assert_eq!(read.as_ref(), Some(&created));
+        let latest = store.latest_session(&created.appointment_id).await.unwrap();
+        assert_eq!(latest.as_ref(), Some(&created));
+
+        // Moved, and then again over what was read.
+        let mut session = read.expect("it exists");
+        for (name, driver) in [("sfu-2", Driver::OpenVidu), ("sfu-1", Driver::LiveKit)] {
+            let moved = session
+                .move_to(node(name), driver, &Actor::Backend, crate::sample::now())
+                .expect("the backend may");
+            session = commit(store.as_ref(), &moved).await;
+            let read = backend.other.get(&session.session_id).await.unwrap();
+            assert_eq!(read.as_ref(), Some(&session));
+            let events = store.events(&session.session_id, 0, 100).await.unwrap();
+            let stored = events.expect("it exists");
+            assert_eq!(stored.last(), moved.events.last());
+        }
+        assert_eq!(session.region, created.region);
+        assert_eq!((session.media, session.place.generation), (media, 3));
+    }
+}
+
+fn node(name: &str) -> NodeId {
+    NodeId::parse(name).expect("a good id")
 }

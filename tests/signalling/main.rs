@@ -21,6 +21,9 @@ mod instances;
 mod presence;
 mod proxy;
 mod removal;
+mod sfu_door;
+mod sfu_nodes;
+mod sfu_rooms;
 mod waiting;
 mod world;
 
@@ -30,6 +33,7 @@ mod harness;
 #[expect(dead_code, reason = "the tests of drivers use more of it")]
 #[path = "../support/livekit.rs"]
 mod livekit_server;
+mod livekit;
 #[path = "../support/peers.rs"]
 mod peers;
 #[expect(dead_code, reason = "the conformance tests use more of it")]

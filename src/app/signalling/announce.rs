@@ -22,6 +22,7 @@ use crate::domain::session::{EndCause, Session};
 impl Signalling {
     /// Announces an event to a room's members. If the messages need more than the event, the session is read first. It may be
     /// newer than the event; the events in between follow.
+    #[expect(clippy::too_many_lines, reason = "a list of kinds")]
     pub(super) async fn announce_event(&self, room: &Room, event: &Event) -> Result<(), Error> {
         let session = async || {
             let session = self.read_session(room.session_id()).await?;

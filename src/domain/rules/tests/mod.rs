@@ -1,4 +1,8 @@
-//! The rules together, over random histories.
+//! The rules together, over random histories and by example.
 
+mod call;
+mod medium;
 mod people;
+mod relocate;
+mod rooms;
 mod session;
