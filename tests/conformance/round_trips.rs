@@ -28,6 +28,7 @@ use crate::sample::{nodes, request, user};
 
 const BACKEND: Actor = Actor::Backend;
 
+#[expect(clippy::too_many_lines, reason = "a list of settings")]
 fn app(stores: Stores) -> App {
     let key = KeySource::Secret(SecretString::from("k".repeat(32)));
     let tokens = Tokens::new(&token::Config {

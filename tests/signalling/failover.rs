@@ -12,7 +12,7 @@ use video_session::sfu::SfuDriver as _;
 use video_session::sfu::livekit::{Config, LiveKit};
 
 use crate::harness::{NodeClient, Service, Setup, create, created, get, join, patiently, refused};
-use crate::livekit_server::{API_KEY, API_SECRET, LiveKitServer, Options};
+use crate::livekit::{API_KEY, API_SECRET, LiveKitServer, Options};
 use crate::peers::MongoPeer;
 use crate::toxiproxy::{Fault, Toxiproxy};
 use crate::world::{Page, World, setup};

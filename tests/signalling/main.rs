@@ -30,9 +30,7 @@ mod world;
 #[expect(dead_code, reason = "the gRPC tests use more of it")]
 #[path = "../api/harness.rs"]
 mod harness;
-#[expect(dead_code, reason = "the tests of drivers use more of it")]
 #[path = "../support/livekit.rs"]
-mod livekit_server;
 mod livekit;
 #[path = "../support/peers.rs"]
 mod peers;
