@@ -3,7 +3,7 @@
 use super::actor::Actor;
 use super::event::{Event, EventKind};
 use super::id::NodeId;
-use super::medium::Medium;
+use super::medium::{Medium, MoveCause};
 use super::place::Place;
 use super::placement::PlacementNote;
 use super::session::Session;
@@ -31,42 +31,57 @@ impl Change {
         Self { events, ..next }
     }
 
-    /// Whether the change takes a participant, or the call, from the session's room.
-    pub fn takes_from_room(&self) -> bool {
-        self.events.iter().any(|event| match &event.kind {
-            EventKind::ParticipantLeft { .. }
-            | EventKind::ParticipantRemoved { .. }
-            | EventKind::Ended { .. } => true,
-            EventKind::MediumChanged { medium, .. } => *medium == Medium::PeerToPeer,
-            EventKind::Created { .. }
-            | EventKind::Updated { .. }
-            | EventKind::Joined { .. }
-            | EventKind::Placed { .. }
-            | EventKind::Moved { .. }
-            | EventKind::ParticipantWaiting { .. }
-            | EventKind::ParticipantAdmitted { .. }
-            | EventKind::ParticipantJoined { .. }
-            | EventKind::ParticipantMuted { .. }
-            | EventKind::ParticipantInvited { .. }
-            | EventKind::ParticipantNamed { .. }
-            | EventKind::Unknown { .. } => false,
-        })
+    /// Whether the call goes through a node, or did so before this change. If not, the session has no room on its node.
+    fn concerns_room(&self) -> bool {
+        let is_change_of_medium =
+            |event: &Event| matches!(event.kind, EventKind::MediumChanged { .. });
+        self.session.medium == Medium::Sfu || self.events.iter().any(is_change_of_medium)
     }
 
-    /// The rooms that the session left in this change, with their nodes.
+    /// Whether the change takes a participant, or the call, from the session's room.
+    pub fn takes_from_room(&self) -> bool {
+        self.concerns_room()
+            && self.events.iter().any(|event| match &event.kind {
+                EventKind::ParticipantLeft { .. }
+                | EventKind::ParticipantRemoved { .. }
+                | EventKind::Ended { .. } => true,
+                EventKind::MediumChanged { medium, .. } => *medium == Medium::PeerToPeer,
+                EventKind::Created { .. }
+                | EventKind::Updated { .. }
+                | EventKind::Joined { .. }
+                | EventKind::Placed { .. }
+                | EventKind::Moved { .. }
+                | EventKind::ParticipantWaiting { .. }
+                | EventKind::ParticipantAdmitted { .. }
+                | EventKind::ParticipantJoined { .. }
+                | EventKind::ParticipantMuted { .. }
+                | EventKind::ParticipantInvited { .. }
+                | EventKind::ParticipantNamed { .. }
+                | EventKind::Unknown { .. } => false,
+            })
+    }
+
+    /// The rooms that the session left in this change, with their nodes. Those of lost nodes are left out: they are looked at when the
+    /// node answers again.
     pub fn left_rooms(&self) -> Vec<(NodeId, String)> {
         let session_id = &self.session.session_id;
-        let events = self.events.iter();
+        let events = self.events.iter().filter(|_| self.concerns_room());
         let left = events.filter_map(|event| match &event.kind {
             EventKind::Placed {
-                from, generation, ..
+                from,
+                generation,
+                cause,
+                ..
             }
             | EventKind::Moved {
-                from, generation, ..
-            } => Some((
-                from.clone(),
-                Place::room_name_of(session_id, generation - 1),
-            )),
+                from,
+                generation,
+                cause,
+                ..
+            } if *cause != MoveCause::NodeLost => {
+                let room_name = Place::room_name_of(session_id, generation - 1);
+                Some((from.clone(), room_name))
+            }
             _ => None,
         });
         left.collect()

@@ -31,6 +31,14 @@ impl Driver {
         }
     }
 
+    /// Whether media can be encrypted from browser to browser.
+    pub fn encrypts_end_to_end(self) -> bool {
+        match self {
+            Self::Builtin | Self::LiveKit => true,
+            Self::OpenVidu => false,
+        }
+    }
+
     /// Whether the join page can exchange media through nodes of this kind.
     pub fn serves_pages(self) -> bool {
         match self {

@@ -7,6 +7,7 @@ use super::{
     RoomOnNode, SfuDriver, SfuError, SignallingAnswer, SignallingRequest, WebhookEvent,
 };
 use crate::domain::id::UserId;
+use crate::domain::place::Driver;
 
 /// Does nothing, always successfully.
 #[derive(Debug, Clone, Copy, Default)]
@@ -16,11 +17,11 @@ pub struct Builtin;
 impl SfuDriver for Builtin {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
-            carries_media: false,
+            carries_media: Driver::Builtin.carries_media(),
             records: false,
             moderates: false,
             // DTLS-SRTP from browser to browser.
-            encrypts_end_to_end: true,
+            encrypts_end_to_end: Driver::Builtin.encrypts_end_to_end(),
         }
     }
 

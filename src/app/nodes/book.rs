@@ -123,19 +123,8 @@ impl NodeBook {
 
 /// What a driver can do for a session.
 fn capabilities(driver: Driver) -> Capabilities {
-    match driver {
-        // Browsers connect to each other.
-        Driver::Builtin => Capabilities {
-            carries_media: false,
-            encrypts_end_to_end: true,
-        },
-        Driver::LiveKit => Capabilities {
-            carries_media: true,
-            encrypts_end_to_end: true,
-        },
-        Driver::OpenVidu => Capabilities {
-            carries_media: true,
-            encrypts_end_to_end: false,
-        },
+    Capabilities {
+        carries_media: driver.carries_media(),
+        encrypts_end_to_end: driver.encrypts_end_to_end(),
     }
 }

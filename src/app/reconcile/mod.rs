@@ -4,8 +4,6 @@
 
 mod queue;
 
-pub(super) use queue::Work;
-
 use std::sync::Arc;
 
 use super::access::StoreAccess;
@@ -21,14 +19,14 @@ use crate::domain::place::{Place, RoomOwner};
 use crate::domain::session::{Session, SessionState};
 use crate::sfu::{InvalidWebhook, SfuDriver, SfuError, WebhookKind};
 use crate::telemetry::metrics::Metrics;
-use queue::WorkQueue;
+use queue::{Task, Work, WorkQueue};
 
 /// Settings of reconciling.
 #[derive(Debug, Clone, Copy)]
 pub struct ReconcileConfig {
-    /// How many pieces of work may wait. Further ones are dropped, and done by the next regular run.
+    /// How many pieces of work may wait for a node. Further ones are dropped, and done by the next regular run.
     pub waiting_max: usize,
-    /// How many pieces of work are done at once.
+    /// How many pieces of work are done at once on a node.
     pub concurrent_max: usize,
 }
 
@@ -65,12 +63,11 @@ pub enum WebhookRefused {
 
 /// Makes SFU nodes agree with the sessions.
 pub struct Reconciler {
-    pub(super) access: Arc<StoreAccess>,
-    pub(super) drivers: Arc<Drivers>,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) metrics: Arc<Metrics>,
-    queue: WorkQueue,
-    retry_after: std::time::Duration,
+    access: Arc<StoreAccess>,
+    drivers: Arc<Drivers>,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    queue: Arc<WorkQueue>,
 }
 
 impl Reconciler {
@@ -82,8 +79,7 @@ impl Reconciler {
         config: ReconcileConfig,
     ) -> Self {
         Self {
-            retry_after: access.wait.retry_after,
-            queue: WorkQueue::new(config),
+            queue: Arc::new(WorkQueue::new(config)),
             access,
             drivers,
             clock,
@@ -123,7 +119,7 @@ impl Reconciler {
             .map_err(WebhookRefused::Invalid)?;
         match event.kind {
             WebhookKind::ParticipantJoined { .. } | WebhookKind::RoomStarted => {
-                self.request(Work::Room(node_id.clone(), event.room));
+                self.request(node_id, Task::Room(event.room));
             }
             // The session decides who is in the call, so these change nothing.
             WebhookKind::ParticipantLeft { .. }
@@ -137,16 +133,17 @@ impl Reconciler {
     pub(super) fn note_change(&self, change: &Change) {
         if change.session.place.driver.carries_media() && change.takes_from_room() {
             let session_id = change.session.session_id.clone();
-            self.request(Work::Session(session_id));
+            self.request(&change.session.place.node_id, Task::Session(session_id));
         }
         for (node_id, room) in change.left_rooms() {
-            self.request(Work::Room(node_id, room));
+            self.request(&node_id, Task::Room(room));
         }
     }
 
-    /// Requests work; drops it if too much waits.
-    pub(super) fn request(&self, work: Work) {
-        if !self.queue.push(work) {
+    /// Requests work on a node; drops it if too much waits for the node.
+    fn request(&self, node_id: &NodeId, task: Task) {
+        let node_id = node_id.clone();
+        if !self.queue.push(Work { node_id, task }) {
             self.metrics.reconciliations_dropped.inc();
         }
     }
@@ -164,9 +161,10 @@ impl Reconciler {
     }
 
     async fn do_work(&self, work: Work) {
-        let outcome = match &work {
-            Work::Session(session_id) => self.reconcile_session(session_id).await.map(|_| ()),
-            Work::Room(node_id, room) => self.end_unless_current(node_id, room).await,
+        let Work { node_id, task } = &work;
+        let outcome = match task {
+            Task::Session(session_id) => self.reconcile_session(session_id).await.map(|_| ()),
+            Task::Room(room) => self.end_unless_current(node_id, room).await,
         };
         // What failed is done by the next regular run, or when the node is back.
         if let Err(error) = outcome {
@@ -187,7 +185,7 @@ impl Reconciler {
         }
         for room in driver.list_rooms().await? {
             if Place::owner_of_room(&room.name).is_some() {
-                self.request(Work::Room(node_id.clone(), room.name));
+                self.request(node_id, Task::Room(room.name));
             }
         }
         Ok(())
@@ -267,7 +265,7 @@ impl Reconciler {
     fn unavailable_error(&self, node_id: &NodeId) -> Error {
         Error::SfuNodeUnavailable {
             node_id: node_id.clone(),
-            retry_after: self.retry_after,
+            retry_after: self.access.wait.retry_after,
         }
     }
 }

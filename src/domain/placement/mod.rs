@@ -165,7 +165,8 @@ impl Placement {
 }
 
 /// Decides for a turn.
-pub fn place(turn: u64, candidates: &[Candidate], wanted: &Wanted) -> Placement {
+#[cfg(test)]
+fn place(turn: u64, candidates: &[Candidate], wanted: &Wanted) -> Placement {
     Rotation::new(candidates, wanted).place(turn)
 }
 

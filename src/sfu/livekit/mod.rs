@@ -21,6 +21,7 @@ use super::{
     RoomOnNode, SfuDriver, SfuError, SignallingAnswer, SignallingRequest, WebhookEvent, wall_clock,
 };
 use crate::domain::id::{UserId, random_id};
+use crate::domain::place::Driver;
 use crate::domain::role::Role;
 
 /// How long a room stays before the first participant comes, in seconds. The service ends rooms itself; this only clears away
@@ -142,11 +143,11 @@ fn absent_is_done(outcome: Result<Nothing, SfuError>) -> Result<(), SfuError> {
 impl SfuDriver for LiveKit {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
-            carries_media: true,
+            carries_media: Driver::LiveKit.carries_media(),
             // It needs a worker and Redis, which nodes that stand alone do not have.
             records: false,
             moderates: true,
-            encrypts_end_to_end: true,
+            encrypts_end_to_end: Driver::LiveKit.encrypts_end_to_end(),
         }
     }
 

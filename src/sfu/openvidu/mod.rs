@@ -20,6 +20,7 @@ use super::{
     RoomOnNode, SfuDriver, SfuError, SignallingAnswer, SignallingRequest, WebhookEvent,
 };
 use crate::domain::id::UserId;
+use crate::domain::place::Driver;
 use crate::domain::role::{Action, Role};
 
 /// How to reach an OpenVidu 2 node.
@@ -128,11 +129,11 @@ fn found(answer: &Answer) -> Result<Option<&Answer>, SfuError> {
 impl SfuDriver for OpenVidu {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
-            carries_media: true,
+            carries_media: Driver::OpenVidu.carries_media(),
             records: false,
             // The API can end a stream, with its picture, but not mute it.
             moderates: false,
-            encrypts_end_to_end: false,
+            encrypts_end_to_end: Driver::OpenVidu.encrypts_end_to_end(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::call::{Call, NOW, bearer, user};
 use crate::domain::access::{RoomAccess, may_be_in_room, room_access};
-use crate::domain::actor::Actor;
+use crate::domain::actor::{Actor, SystemCause};
 use crate::domain::medium::MediaMode;
 use crate::domain::participant::Admission;
 use crate::domain::place::Driver;
@@ -195,4 +195,26 @@ fn a_call_that_goes_to_the_node_takes_nobody_from_the_room() {
     let moved = call.move_to("sfu-2", Driver::Builtin, &Actor::Backend);
     assert_eq!(moved.left_rooms().len(), 1);
     assert!(moved.takes_from_room(), "browsers are peers again");
+}
+
+#[test]
+fn a_call_between_browsers_takes_nothing_from_a_room() {
+    let mut call = Call::on_livekit(MediaMode::PeerToPeer);
+    call.connect(Role::Doctor);
+    call.connect(Role::Patient);
+    assert!(!call.leave(Role::Patient).takes_from_room());
+    let moved = call.move_to("sfu-2", Driver::LiveKit, &Actor::Backend);
+    assert!(moved.left_rooms().is_empty(), "{:?}", moved.events);
+    assert!(!call.end().takes_from_room());
+}
+
+#[test]
+fn a_lost_node_is_not_asked_to_end_the_rooms_that_it_lost() {
+    let lost = Actor::System(SystemCause::NodeLost);
+    for (actor, rooms) in [(Actor::Backend, 1), (lost, 0)] {
+        let mut call = Call::on_livekit(MediaMode::Sfu);
+        call.connect(Role::Doctor);
+        let moved = call.move_to("sfu-2", Driver::LiveKit, &actor);
+        assert_eq!(moved.left_rooms().len(), rooms, "{actor:?}");
+    }
 }
