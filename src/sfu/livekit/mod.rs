@@ -226,14 +226,15 @@ impl SfuDriver for LiveKit {
     }
 
     async fn check_health(&self) -> Result<NodeStatus, SfuError> {
-        let marker = self
-            .make_room(MARKER_ROOM, MARKER_EMPTY_TIMEOUT_SECS)
-            .await?;
+        let ask = || self.make_room(MARKER_ROOM, MARKER_EMPTY_TIMEOUT_SECS);
+        let mut marker = ask().await?;
         let checked = || self.checked.lock().unwrap_or_else(PoisonError::into_inner);
         // The configuration changes with a restart only.
         let is_checked = checked().as_ref() == Some(&marker.sid);
         if !is_checked {
             self.check_unknown_rooms().await?;
+            // Of two instances that make the marker at the same moment, one can be told of a room that the other's replaces.
+            marker = ask().await?;
             *checked() = Some(marker.sid.clone());
         }
         Ok(NodeStatus {
