@@ -185,6 +185,7 @@ fn create_request() -> v1::CreateSessionRequest {
         max_participants: 0,
         media: 0,
         region: String::new(),
+        end_to_end_encrypted: false,
     }
 }
 

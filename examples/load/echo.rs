@@ -69,6 +69,7 @@ fn session() -> v1::Session {
         media: v1::Media::Auto.into(),
         medium: v1::Medium::PeerToPeer.into(),
         region: String::new(),
+        end_to_end_encrypted: false,
         participants: Vec::new(),
     }
 }

@@ -139,6 +139,7 @@ async fn insert(store: &impl SessionStore) -> Outcome<Known> {
         max_participants: Requested::default_of(8),
         media: Requested::default_of(MediaMode::default()),
         region: None,
+        end_to_end_encrypted: false,
     };
     let new = NewSession::new(request.appointment_id.clone(), move |latest| {
         let request = request.clone();

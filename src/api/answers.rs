@@ -127,6 +127,7 @@ pub(super) fn session(session: Session, links: &Links) -> v1::Session {
         media,
         medium: medium_in_use,
         region,
+        end_to_end_encrypted,
         placement: _,
         participants,
         admitted_users: _,
@@ -169,6 +170,7 @@ pub(super) fn session(session: Session, links: &Links) -> v1::Session {
         media: media_mode(media),
         medium: medium(medium_in_use),
         region: region.map(|region| region.to_string()).unwrap_or_default(),
+        end_to_end_encrypted,
         participants: participants.into_iter().map(participant).collect(),
     }
 }

@@ -29,6 +29,7 @@ pub(super) fn parse_create(
         max_participants,
         media,
         region,
+        end_to_end_encrypted,
     } = request;
     let mut faults = Faults::default();
     let appointment_id = faults.required("appointment_id", appointment_id, AppointmentId::parse);
@@ -80,6 +81,7 @@ pub(super) fn parse_create(
             max_participants: max_participants?,
             media: media?,
             region,
+            end_to_end_encrypted,
         })
     })();
     faults.finish(request)

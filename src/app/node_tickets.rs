@@ -19,7 +19,8 @@ pub(super) struct NodeTickets {
 
 impl NodeTickets {
     /// The ticket for a participant whose token the session's newest event records. `None` if a ticket would be of no use: the call
-    /// does not go through the node, the node has no address for participants, or the participant would have to wait.
+    /// does not go through the node, the node has no address for participants, the participant would have to wait, or only pages
+    /// can encrypt what they send.
     ///
     /// # Errors
     /// [`Error::SfuNodeUnavailable`]
@@ -29,7 +30,10 @@ impl NodeTickets {
         request: &JoinRequest,
     ) -> Result<Option<NodeTicket>, Error> {
         let JoinRequest { role, user_id, .. } = request;
-        if session.medium != Medium::Sfu || !session.enters_at_once(user_id, *role) {
+        let is_of_use = session.medium == Medium::Sfu
+            && session.enters_at_once(user_id, *role)
+            && !session.end_to_end_encrypted;
+        if !is_of_use {
             return Ok(None);
         }
         let place = &session.place;

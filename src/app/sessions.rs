@@ -14,7 +14,6 @@ use crate::domain::actor::Actor;
 use crate::domain::change::Change;
 use crate::domain::error::Error;
 use crate::domain::id::{AppointmentId, SessionId};
-use crate::domain::medium::MediaMode;
 use crate::domain::page::SessionQuery;
 use crate::domain::placement::Wanted;
 use crate::domain::rules::create::UnplacedSession;
@@ -267,9 +266,6 @@ impl Sessions {
 
 /// What a session needs of its node.
 fn wanted_of(request: &SessionRequest) -> Wanted {
-    Wanted {
-        region: request.region.clone(),
-        needs_media_server: request.media.value == MediaMode::Sfu,
-        needs_end_to_end_encryption: false,
-    }
+    let region = request.region.clone();
+    Wanted::new(region, request.media.value, request.end_to_end_encrypted)
 }

@@ -73,6 +73,7 @@ pub enum RelayKind {
     IceCandidate,
     MuteStatus,
     Emoji,
+    Key,
 }
 
 impl RelayKind {

@@ -30,6 +30,7 @@ pub(super) async fn create_session(app: &App, links: &Links) -> Result<String, D
         max_participants: Requested::default_of(8),
         media: Requested::default_of(MediaMode::default()),
         region: None,
+        end_to_end_encrypted: false,
     };
     let session_id = app
         .sessions

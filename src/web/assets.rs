@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{Html, IntoResponse, Response};
 use include_dir::{Dir, DirEntry, include_dir};
 
-use super::livekit_client::{FILE_DIGEST, FILE_NAME, LivekitClient};
+use super::livekit_client::{FILES, LivekitClient};
 use super::page_error::PageError;
 use super::{Config, Edge};
 
@@ -36,7 +36,9 @@ pub(super) struct Assets {
 impl Assets {
     pub(super) fn new(livekit_client_dir: PathBuf) -> Self {
         let mut hash = Context::new(&SHA256);
-        hash.update(FILE_DIGEST.as_bytes());
+        for file in FILES {
+            hash.update(file.digest.as_bytes());
+        }
         let mut catalogues = BTreeMap::new();
         for file in files(&WEB) {
             hash.update(file.contents());
@@ -66,8 +68,7 @@ impl Assets {
     async fn content(&self, path: &str) -> Option<Bytes> {
         match WEB.get_file(path) {
             Some(file) => Some(Bytes::from_static(file.contents())),
-            None if path == FILE_NAME => self.livekit_client.content().await,
-            None => None,
+            None => self.livekit_client.content(path).await,
         }
     }
 

@@ -138,6 +138,15 @@ async fn a_repeated_create_with_another_medium_or_region_conflicts() {
         .await;
     let details = refused(wish, Reason::AppointmentConflict);
     assert_eq!(metadata(&details, "field"), "region");
+    let encrypted = v1::CreateSessionRequest {
+        end_to_end_encrypted: true,
+        ..create("appointment-2")
+    };
+    let details = refused(
+        client.create_session(encrypted).await,
+        Reason::AppointmentConflict,
+    );
+    assert_eq!(metadata(&details, "field"), "end_to_end_encrypted");
 }
 
 #[tokio::test]

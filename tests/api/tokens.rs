@@ -69,6 +69,7 @@ fn issue(tokens: &Tokens) -> String {
         max_participants: Requested::default_of(8),
         media: Requested::default_of(MediaMode::default()),
         region: None,
+        end_to_end_encrypted: false,
     };
     let now = SystemClock.now();
     let placed = UnplacedSession::new(request, None, Actor::Backend, now)

@@ -70,6 +70,7 @@ async fn every_fault_of_a_create_is_named_at_once() {
         max_participants: 1,
         media: 9,
         region: bad_id(),
+        end_to_end_encrypted: false,
     };
     assert_eq!(
         faults(client.create_session(request).await),

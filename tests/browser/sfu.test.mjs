@@ -4,7 +4,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { LiveKitServer } from './livekit.mjs';
-import { DESKTOP, PHONE, Service, Wire, browser, click, device, ended, freePort, goIn, hidden, received, screen, seen, until, visible } from './support.mjs';
+import * as observed from './observed.mjs';
+import { firstFrameAfter, gaps, hesitant, now, traffic, watch } from './observed.mjs';
+import { DESKTOP, PHONE, Service, Wire, browser, click, ended, freePort, goIn, hidden, screen, seen, until, visible } from './support.mjs';
 
 /** How often to measure what is only printed. */
 const ROUNDS = Number(process.env.VIDEO_SESSION_ROUNDS ?? 1);
@@ -13,157 +15,12 @@ const [chromium, server, wirePort] = await Promise.all([browser(), LiveKitServer
 // A page over a wire has another origin than the service's own.
 const service = await Service.start({ ...(await LiveKitServer.nodes(server)), HTTP_ALLOWED_ORIGINS: `http://127.0.0.1:${wirePort}` });
 
-/** Keeps the page's peer connections, what the policy forbade it, and when media came. */
-const OBSERVED = `{
-  window.observed = { connections: [], violations: [], frames: [], changes: [], closes: [], losses: [], connectedAt: 0 };
-  document.addEventListener('securitypolicyviolation', ({ violatedDirective, blockedURI }) => observed.violations.push(violatedDirective + ' ' + blockedURI));
-  window.RTCPeerConnection = class extends RTCPeerConnection {
-    constructor(...given) {
-      super(...given);
-      observed.connections.push(this);
-    }
-    close() {
-      observed.closes.push(performance.timeOrigin + performance.now());
-      super.close();
-    }
-  };
-  const Socket = window.WebSocket;
-  window.WebSocket = class extends Socket {
-    constructor(...given) {
-      super(...given);
-      const hear = ({ data }) => typeof data === 'string' && data.includes('"type":"connected"') && (observed.connectedAt ||= performance.now());
-      super.addEventListener('message', hear);
-    }
-  };
-  new MutationObserver((changes, observer) => {
-    const video = document.querySelector('[data-testid=remote-video]');
-    if (!video) return;
-    observer.disconnect();
-    // When the picture that is shown changes over to another track.
-    const add = MediaStream.prototype.addTrack;
-    MediaStream.prototype.addTrack = function (track) {
-      if (this === video.srcObject && track.kind === 'video' && !this.getTracks().includes(track)) observed.changes.push(performance.now());
-      add.call(this, track);
-    };
-    const note = () => {
-      observed.frames.push(performance.now());
-      video.requestVideoFrameCallback(note);
-    };
-    video.requestVideoFrameCallback(note);
-  }).observe(document, { childList: true, subtree: true });
-}`;
-
-/** A participant's device whose page must keep to its policy. */
-async function observedDevice(t, options = {}) {
-  const context = await device(t, chromium, { ...options, script: OBSERVED + (options.script ?? '') });
-  t.after(async () => {
-    for (const page of context.pages()) assert.deepEqual(await page.evaluate(() => window.observed.violations), [], 'the policy forbade the page something');
-  });
-  return context;
-}
-
-async function meet(t, session, { link = (url) => url, patient: patientOptions = {} } = {}) {
-  const [doctorAt, patientAt] = [await observedDevice(t, DESKTOP), await observedDevice(t, { ...PHONE, ...patientOptions })];
-  const patient = await goIn(patientAt, link(await session.patient()));
-  const doctor = await goIn(doctorAt, await session.doctor());
-  await Promise.all([screen(patient, 'call'), screen(doctor, 'call')]);
-  await Promise.all([seen(patient), seen(doctor)]);
-  return { doctor, patient };
-}
+const observedDevice = (t, options) => observed.observedDevice(t, chromium, options);
+const meet = (t, session, options) => observed.meetObserved(t, chromium, session, options);
+const goesThroughNode = (page, within) => observed.goesThrough(page, server, within);
+const goesDirectly = (page) => observed.goesPast(page, server);
 
 const throughNode = (request = {}) => service.session({ media: 'MEDIA_SFU', ...request });
-
-/** What a page sends and receives over all its open connections. */
-function traffic(page) {
-  return page.evaluate(async () => {
-    const sum = { framesDecoded: 0, energy: 0, packetsSent: 0, ports: [] };
-    for (const connection of window.observed.connections) {
-      if (connection.connectionState === 'closed') continue;
-      const report = await connection.getStats();
-      for (const entry of report.values()) {
-        if (entry.type === 'inbound-rtp') {
-          sum.framesDecoded += entry.framesDecoded ?? 0;
-          sum.energy += entry.totalAudioEnergy ?? 0;
-        } else if (entry.type === 'outbound-rtp') sum.packetsSent += entry.packetsSent;
-        else if (entry.type === 'transport' && entry.selectedCandidatePairId) {
-          sum.ports.push(report.get(report.get(entry.selectedCandidatePairId).remoteCandidateId).port);
-        }
-      }
-    }
-    return sum;
-  });
-}
-
-/** Every connection that the page has open leads to the node. */
-async function goesThroughNode(page, within) {
-  await until('all media goes through the node', async () => {
-    const { ports } = await traffic(page);
-    if (ports.length > 0 && ports.every((port) => server.mediaPorts.includes(port))) return true;
-    // To ask costs a busy page more than the answer is worth.
-    await page.waitForTimeout(500);
-    return false;
-  }, within);
-}
-
-const goesDirectly = (page) => until('all media goes directly', async () => {
-  const { ports } = await traffic(page);
-  return ports.length > 0 && !ports.some((port) => server.mediaPorts.includes(port));
-});
-
-/** When the first frame was shown, counted from `connected`, in milliseconds. */
-const firstFrameAfter = (page) => page.evaluate(() => Math.round(window.observed.frames[0] - window.observed.connectedAt));
-
-/** A page that takes so much longer than others to see that a picture moves. */
-const hesitant = (delayMs) => `{
-  const ask = HTMLVideoElement.prototype.requestVideoFrameCallback;
-  HTMLVideoElement.prototype.requestVideoFrameCallback = function (callback) {
-    // The page looks at pictures that it does not show yet in an element of its own.
-    if (this.isConnected || this.asked) return ask.call(this, callback);
-    this.asked = true;
-    return setTimeout(() => ask.call(this, callback), ${delayMs});
-  };
-}`;
-
-/** From now on, notes whatever the page shows instead of that participant's picture. */
-function watch(page, userId) {
-  return page.evaluate((userId) => {
-    const tile = document.querySelector(`[data-testid=remote][data-user-id="${userId}"]`);
-    const video = tile.querySelector('video');
-    const wrong = () => {
-      if (!video.isConnected || document.querySelector(`[data-testid=remote][data-user-id="${userId}"]`) !== tile) return 'the tile is gone';
-      if (tile.dataset.state !== 'connected' || !tile.querySelector('.tile-state').hidden) return `the tile says ${tile.dataset.state}`;
-      if (video.classList.contains('dark') || !tile.querySelector('.tile-off').hidden) return 'the tile is dark';
-      if (!video.srcObject?.getVideoTracks().some(({ readyState }) => readyState === 'live')) return 'no track';
-      return video.paused || video.videoWidth === 0 ? 'no frame' : null;
-    };
-    const look = () => {
-      const what = wrong();
-      if (what && !observed.losses.includes(what)) observed.losses.push(what);
-    };
-    new MutationObserver(look).observe(tile, { childList: true, subtree: true, attributes: true });
-    const remove = MediaStream.prototype.removeTrack;
-    MediaStream.prototype.removeTrack = function (track) {
-      remove.call(this, track);
-      look();
-    };
-    setInterval(look, 100);
-    look();
-  }, userId);
-}
-
-/** The longest times without a new frame since then, in milliseconds: around the change to another way, and otherwise. */
-function gaps(page, since) {
-  return page.evaluate((since) => {
-    const { frames, changes } = window.observed;
-    const change = changes[changes.length - 1];
-    const longest = (among) => Math.round(Math.max(0, ...among.map(([from, to]) => to - from)));
-    const all = frames.slice(1).map((to, place) => [frames[place], to]).filter(([from]) => from >= since);
-    const around = ([from, to]) => to > change - 50 && from < change + 500;
-    return { atTheChange: longest(all.filter(around)), otherwise: longest(all.filter((gap) => !around(gap))) };
-  }, since);
-}
-
-const now = (page) => page.evaluate(() => performance.now());
 
 test('two participants see and hear each other through the node', async (t) => {
   const session = await throughNode();
@@ -340,12 +197,12 @@ test('the third moves a call to the node, and the picture goes on', { timeout: 3
   // Each waits for the others' pictures, and for the others to have theirs.
   await Promise.all([...both, interpreter].map((page) => goesThroughNode(page, 120_000)));
   await Promise.all([seen(doctor, { name: 'Rosa Pérez' }), seen(patient, { name: 'Dr. Ana Ruiz' }), seen(doctor, { name: 'Ivo' }), seen(patient, { name: 'Ivo' })]);
-  const observed = await Promise.all(both.map((page) => page.evaluate(() => {
+  const seenBy = await Promise.all(both.map((page) => page.evaluate(() => {
     const { losses, closes, changes, connections } = window.observed;
     return { losses, closed: closes[0], changed: performance.timeOrigin + changes[changes.length - 1], direct: connections[0].connectionState };
   })));
   for (const [at, page] of both.entries()) {
-    const [own, other] = [observed[at], observed[1 - at]];
+    const [own, other] = [seenBy[at], seenBy[1 - at]];
     assert.deepEqual(own.losses, [], 'the picture is never lost');
     assert.equal(own.direct, 'closed');
     assert.ok(own.closed > other.changed, `the old way was closed ${Math.round(other.changed - own.closed)} ms before the other had changed over`);

@@ -55,6 +55,7 @@ pub(crate) fn request(appointment: &str) -> SessionRequest {
         max_participants: Requested::default_of(8),
         media: Requested::default_of(MediaMode::default()),
         region: None,
+        end_to_end_encrypted: false,
     }
 }
 

@@ -415,6 +415,7 @@ pub(crate) async fn the_way_of_a_call_reads_back_as_it_was_stored(backend: &Back
         let wanted = SessionRequest {
             media: Requested::explicit(media),
             region: Some(Region::parse("eu-1").expect("a good region")),
+            end_to_end_encrypted: media == MediaMode::Sfu,
             ..request(&format!("way-{number}"))
         };
         let note = PlacementNote {
@@ -444,6 +445,7 @@ pub(crate) async fn the_way_of_a_call_reads_back_as_it_was_stored(backend: &Back
             MediaMode::Auto | MediaMode::PeerToPeer => Medium::PeerToPeer,
         };
         assert_eq!((created.media, created.medium), (media, medium));
+        assert_eq!(created.end_to_end_encrypted, media == MediaMode::Sfu);
         assert_eq!(created.placement, Some(note));
         let read = backend.other.get(&created.session_id).await.unwrap();
         assert_eq!(read.as_ref(), Some(&created));

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
-use video_session::app::media::{Ice, IcePolicy, IceServer, PageMedia};
+use video_session::app::media::{Door, Ice, IcePolicy, IceServer, PageMedia};
 use video_session::app::signalling::CloseCode;
 use video_session::app::signalling::message::{
     ClientMessage, ClientType, Connected, MessageErrorCode, ParticipantView, ServerMessage,
@@ -68,19 +68,24 @@ fn all_media() -> Vec<PageMedia> {
         }],
         ice_policy: IcePolicy::All,
     };
+    let door = Door {
+        url: String::new(),
+        generation: 1,
+        ice: ice.clone(),
+    };
     let all = vec![
-        PageMedia::Builtin(ice.clone()),
-        PageMedia::LiveKit {
-            url: String::new(),
-            generation: 1,
-            ice,
-        },
+        PageMedia::Builtin(ice),
+        PageMedia::LiveKit(door.clone()),
+        PageMedia::EncryptedLiveKit(door),
         PageMedia::OpenVidu,
     ];
     for media in &all {
         // A new medium does not compile until what it gives stands above, too.
         match media {
-            PageMedia::Builtin(_) | PageMedia::LiveKit { .. } | PageMedia::OpenVidu => {}
+            PageMedia::Builtin(_)
+            | PageMedia::LiveKit(_)
+            | PageMedia::EncryptedLiveKit(_)
+            | PageMedia::OpenVidu => {}
         }
     }
     all

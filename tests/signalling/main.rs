@@ -15,6 +15,7 @@ mod client;
 mod closing;
 mod documents;
 mod door;
+mod encryption;
 mod failover;
 mod ice;
 mod instances;

@@ -1,11 +1,13 @@
 // The only part of the page that knows by which way participants exchange media. `media` in `connected` names the way: `builtin`,
-// from browser to browser, or `livekit`, through a media server. Each way is a *medium*, an object with Mesh's interface.
+// from browser to browser, or `livekit`, through a media server, or `livekit-e2ee`, which is the same with media that the server
+// cannot read. Each way is a *medium*, an object with Mesh's interface.
 //
 // The service may move a call to another way in the middle of it. The page builds the new one beside the old, shows each
 // participant by the old one until the new one has a picture of them. Then it *releases* them by the old one: it receives nothing
 // from them there any more. It closes the old one when the others have released it, too: slower ones still see it that way.
 
 import { copyTracks, movingPicture } from './frames.js';
+import { Keys, canEncrypt } from './keys.js';
 import { LiveKit } from './livekit.js';
 import { Mesh } from './peers.js';
 
@@ -24,8 +26,12 @@ function read({ media, url, ice_servers: iceServers, ice_policy: policy }) {
   if (media === 'builtin') return { key: media, Medium: Mesh, configuration };
   // The address is another one after each move.
   if (media === 'livekit' && url) return { key: url, Medium: LiveKit, configuration, url };
+  if (media === 'livekit-e2ee' && url && canEncrypt()) return { key: url, Medium: LiveKit, configuration, url, isEncrypted: true };
   return null;
 }
+
+/** Why this page cannot take part, or cannot follow: an end screen. */
+export const obstacle = ({ media }) => (media === 'livekit-e2ee' && !canEncrypt() ? 'no-encryption' : 'outdated');
 
 /** Whether frames may come: a camera that was switched off may look so for a while. */
 const hasPicture = (stream) => stream.getVideoTracks().some((track) => track.readyState === 'live' && !track.muted);
@@ -40,6 +46,8 @@ export class Connection extends EventTarget {
   /** By user id: their `entry`, the `stream` that is shown, and the `way` that it comes by. */
   #people = new Map();
   #page;
+  /** Only if a media server carries the call and must not read it. */
+  #keys = null;
   #entered = false;
   #early = [];
   #closing = 0;
@@ -81,16 +89,19 @@ export class Connection extends EventTarget {
 
   joined(entry) {
     this.#person(entry.user_id).entry = entry;
+    this.#keys?.add(entry);
     for (const { medium } of this.#ways) medium.joined(entry);
   }
 
   found(entry, resumed) {
     this.#person(entry.user_id).entry = entry;
+    this.#keys?.add(entry);
     for (const { medium } of this.#ways) medium.found(entry, resumed);
   }
 
   left(userId) {
     this.#people.delete(userId);
+    this.#keys?.remove(userId);
     for (const { medium } of this.#ways) medium.left(userId);
     this.#settle();
   }
@@ -99,13 +110,15 @@ export class Connection extends EventTarget {
     return this.#ways.some(({ medium }) => medium.alive(userId));
   }
 
-  /** Handles an offer, answer or candidate from another participant. They may have been told of a move before us. */
+  /** Handles an offer, answer, candidate or key from another participant. They may have been told of a move before us. */
   handle(message, person) {
+    if (message.type === 'key') return this.#keys?.handle(message);
     const [way] = this.#ways.filter(({ medium }) => medium instanceof Mesh).slice(-1);
     if (way) way.medium.handle(message, person);
-    if (way === this.#newest) return;
+    if (way === this.#newest) return undefined;
     this.#early.push({ message, person, at: Date.now() });
     if (this.#early.length > EARLY_MAX) this.#early.shift();
+    return undefined;
   }
 
   setTrack(kind, track) {
@@ -115,6 +128,7 @@ export class Connection extends EventTarget {
   close() {
     clearInterval(this.#closing);
     for (const { medium } of this.#ways) medium.close();
+    this.#keys?.close();
   }
 
   get #newest() {
@@ -126,8 +140,9 @@ export class Connection extends EventTarget {
     return this.#people.get(userId);
   }
 
-  #add({ key, Medium, configuration, url }) {
-    const medium = new Medium({ ...this.#page, configuration, url });
+  #add({ key, Medium, configuration, url, isEncrypted }) {
+    if (isEncrypted && !this.#keys) this.#makeKeys();
+    const medium = new Medium({ ...this.#page, configuration, url, keys: isEncrypted ? this.#keys : null });
     const way = { key, medium };
     // Of ways that never came about, none is kept.
     const shown = new Set([...this.#people.values()].map((person) => person.way));
@@ -143,6 +158,11 @@ export class Connection extends EventTarget {
     for (const { entry } of this.#people.values()) if (entry) medium.meet(entry);
     if (medium instanceof Mesh) this.#handleEarly(medium);
     this.#settle();
+  }
+
+  #makeKeys() {
+    this.#keys = new Keys(this.#page);
+    for (const { entry } of this.#people.values()) if (entry) this.#keys.add(entry);
   }
 
   #handleEarly(medium) {

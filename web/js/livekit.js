@@ -1,6 +1,7 @@
 // Participants who exchange media through a LiveKit server. The page reaches its signalling at an address of the service's, which
 // lets in who is in the call, and brings no credential but its cookie. The client library is loaded when it is needed.
 
+import { encryption } from './encryption.js';
 import { Publisher } from './publisher.js';
 
 // The service ignores it, but the client needs one.
@@ -53,6 +54,9 @@ export class LiveKit extends EventTarget {
   #people = new Map();
   #publisher = new Publisher();
   #room = null;
+  /** If the server must not read what we send and receive. */
+  #keys;
+  #encryption = null;
   #rtcConfig;
   #inCall = false;
   #closed = false;
@@ -61,9 +65,10 @@ export class LiveKit extends EventTarget {
   #sampler = 0;
   #away = new AbortController();
 
-  constructor({ publishes, configuration, url, track }) {
+  constructor({ publishes, configuration, url, track, keys }) {
     super();
     this.publishes = publishes;
+    this.#keys = keys;
     this.url = Object.assign(new URL(url, location), { protocol: location.protocol.replace('http', 'ws') }).href;
     // The client reads this object again whenever it connects.
     this.#rtcConfig = { ...configuration };
@@ -153,15 +158,18 @@ export class LiveKit extends EventTarget {
     try {
       const client = await load();
       if (!current()) return;
+      if (this.#keys) this.#encryption = encryption(client, this.#keys);
       room = new client.Room({
         dynacast: true,
         // The tracks belong to media.js.
         stopLocalTrackOnUnpublish: false,
         disconnectOnPageLeave: false,
         reconnectPolicy: { nextRetryDelayInMs: ({ retryCount }) => backoff(retryCount) },
+        encryption: this.#encryption?.options,
       });
       this.#room = room;
       this.#listen(room, client.RoomEvent, (handler) => (...given) => current() && handler(...given));
+      if (this.#keys) await room.setE2EEEnabled(true);
       await room.connect(this.url, TOKEN, { rtcConfig: this.#rtcConfig, websocketTimeout: OPEN_MS, maxRetries: 0 });
       if (!current()) return;
       this.#attempt = 0;
@@ -181,6 +189,7 @@ export class LiveKit extends EventTarget {
     for (const event of ['TrackSubscribed', 'TrackUnsubscribed']) on(event, (track, publication, { identity }) => this.#takeTracks(identity));
     for (const event of ['ParticipantConnected', 'ParticipantDisconnected', 'ConnectionQualityChanged', 'Reconnected']) on(event, () => this.#sample());
     for (const event of ['SignalReconnecting', 'Reconnecting']) on(event, () => this.#doubt());
+    on('EncryptionError', (error, participant) => participant && this.#keys?.ask(participant.identity));
     on('Disconnected', () => {
       this.#doubt();
       this.#lost();
@@ -202,6 +211,8 @@ export class LiveKit extends EventTarget {
     const room = this.#room;
     this.#room = null;
     room?.disconnect?.(false).catch(() => {});
+    this.#encryption?.close();
+    this.#encryption = null;
     for (const { stream } of this.#people.values()) for (const track of stream.getTracks()) stream.removeTrack(track);
   }
 
@@ -220,7 +231,8 @@ export class LiveKit extends EventTarget {
   #takeTracks(userId) {
     const person = this.#people.get(userId);
     if (!person) return;
-    const publications = [...(this.#remote(userId)?.trackPublications.values() ?? [])].filter(({ track }) => track);
+    const takes = ({ track, isEncrypted }) => track && (isEncrypted || !this.#keys);
+    const publications = [...(this.#remote(userId)?.trackPublications.values() ?? [])].filter(takes);
     const of = (source) => publications.find((publication) => publication.source === source)?.track.mediaStreamTrack;
     const tracks = [of('microphone'), of('screen_share') ?? of('camera')].filter(Boolean);
     const { stream } = person;

@@ -1,6 +1,6 @@
 // The participant's session: turns the service's messages into the list of participants and the current screen.
 
-import { Connection } from './connection.js';
+import { Connection, obstacle } from './connection.js';
 import { People } from './people.js';
 
 // After we reconnect, participants missing from the service's list may be reconnecting too: keep their video for a while.
@@ -115,6 +115,7 @@ export class Session extends EventTarget {
       case 'offer':
       case 'answer':
       case 'ice-candidate':
+      case 'key':
         return this.#negotiate(message);
       case 'mute-status':
         return this.#handleMuteStatus(message);
@@ -153,7 +154,7 @@ export class Session extends EventTarget {
     if (message.server_time) this.#clockSkewMs = Date.now() - Date.parse(message.server_time);
     this.#handleUpdated(message);
     if (!this.self.publishes) this.#media.stop();
-    if (!(this.#connection ? this.#connection.change(message) : this.#createConnection(message))) return this.#end('outdated');
+    if (!(this.#connection ? this.#connection.change(message) : this.#createConnection(message))) return this.#end(obstacle(message));
     this.#sendStatus({ again: true });
     // The service lists the waiting participants to the host again.
     this.queue.clear();
@@ -164,7 +165,7 @@ export class Session extends EventTarget {
   }
 
   #handleMediaChanged(message) {
-    if (this.#connection && !this.#connection.change(message)) this.#end('outdated');
+    if (this.#connection && !this.#connection.change(message)) this.#end(obstacle(message));
   }
 
   #handleUpdated({ closes_at: closesAt }) {

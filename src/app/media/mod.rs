@@ -21,17 +21,24 @@ pub enum PageMedia {
     /// Browsers connect to each other, without a media server.
     Builtin(Ice),
     /// The session's LiveKit node carries the call. The page has no token for it: it signals through the service's door.
-    LiveKit {
-        /// The door's path for this participant and this place.
-        url: String,
-        /// The generation of the session's place.
-        generation: i64,
-        /// The servers and the policy for the connection to the node.
-        #[serde(flatten)]
-        ice: Ice,
-    },
+    LiveKit(Door),
+    /// The same, and the pages encrypt from end to end. A value of its own, so that a page which cannot do that does not take part.
+    #[serde(rename = "livekit-e2ee")]
+    EncryptedLiveKit(Door),
     /// The session's OpenVidu node carries the call. Pages cannot take part in it.
     OpenVidu,
+}
+
+/// How a page reaches its node.
+#[derive(Clone, PartialEq, Eq, Serialize)]
+pub struct Door {
+    /// The door's path for this participant and this place.
+    pub url: String,
+    /// The generation of the session's place.
+    pub generation: i64,
+    /// The servers and the policy for the connection to the node.
+    #[serde(flatten)]
+    pub ice: Ice,
 }
 
 /// How browsers find a way to each other or to the node.
@@ -65,10 +72,15 @@ impl PageMediaSource {
             (Medium::PeerToPeer, _) | (Medium::Sfu, Driver::Builtin) => PageMedia::Builtin(ice),
             (Medium::Sfu, Driver::LiveKit) => {
                 let generation = session.place.generation;
-                PageMedia::LiveKit {
+                let door = Door {
                     url: format!("{door}/{generation}"),
                     generation,
                     ice,
+                };
+                if session.end_to_end_encrypted {
+                    PageMedia::EncryptedLiveKit(door)
+                } else {
+                    PageMedia::LiveKit(door)
                 }
             }
             (Medium::Sfu, Driver::OpenVidu) => PageMedia::OpenVidu,

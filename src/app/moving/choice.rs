@@ -5,7 +5,7 @@ use crate::domain::actor::Actor;
 use crate::domain::change::Change;
 use crate::domain::error::Error;
 use crate::domain::id::NodeId;
-use crate::domain::medium::{MediaMode, Medium};
+use crate::domain::medium::Medium;
 use crate::domain::place::Driver;
 use crate::domain::placement::{PlacementNote, Wanted};
 use crate::domain::session::Session;
@@ -50,11 +50,8 @@ impl Goal {
 
 /// What a session needs of the node that it moves to.
 pub(super) fn wanted_by(session: &Session) -> Wanted {
-    Wanted {
-        region: session.region.clone(),
-        needs_media_server: session.media == MediaMode::Sfu,
-        needs_end_to_end_encryption: false,
-    }
+    let region = session.region.clone();
+    Wanted::new(region, session.media, session.end_to_end_encrypted)
 }
 
 /// The session on a node, with the reasons why it is that one.
@@ -169,6 +166,7 @@ mod tests {
             max_participants: Requested::default_of(10),
             media: Requested::explicit(media),
             region: Region::parse(region).ok(),
+            end_to_end_encrypted: false,
         };
         let unplaced = UnplacedSession::new(request, None, Actor::Backend, Timestamp::MIN);
         unplaced.place(id("here"), driver).session

@@ -157,7 +157,7 @@ fn filter_by_role(role: Role, relay: ClientRelay) -> Result<ClientRelay, Message
     let permitted = match relay.kind {
         RelayKind::Offer | RelayKind::Answer => relay.receive_only(),
         RelayKind::MuteStatus => None,
-        RelayKind::IceCandidate | RelayKind::Emoji => Some(relay),
+        RelayKind::IceCandidate | RelayKind::Emoji | RelayKind::Key => Some(relay),
     };
     permitted.ok_or_else(|| message_error(Error::NotAllowed))
 }

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use strum::{EnumString, IntoStaticStr, VariantArray};
 
 use super::id::{NodeId, Region, SessionId};
+use super::medium::MediaMode;
 use super::named::named;
 use super::node::{Capabilities, NodeHealth, SfuNode, WEIGHT_MAX};
 use super::node_record::NodeState;
@@ -50,6 +51,17 @@ pub struct Wanted {
 }
 
 impl Wanted {
+    /// What a session with this region, medium and wish for end-to-end encryption needs.
+    pub fn new(region: Option<Region>, media: MediaMode, end_to_end_encrypted: bool) -> Self {
+        let needs_media_server = media == MediaMode::Sfu;
+        Self {
+            region,
+            needs_media_server,
+            // Other sessions stay between browsers if their node cannot leave them encrypted.
+            needs_end_to_end_encryption: needs_media_server && end_to_end_encrypted,
+        }
+    }
+
     /// The name of the rotation that counts its turns: empty without any wish, as in `eu`, `+sfu`, `eu+sfu+e2ee`. Stored, so it
     /// never changes.
     pub fn rotation_name(&self) -> String {

@@ -79,6 +79,7 @@ impl UnplacedSession {
             media: self.request.media.value,
             medium: first_medium(self.request.media.value, driver),
             region: self.request.region,
+            end_to_end_encrypted: self.request.end_to_end_encrypted,
             placement: None,
             participants: Vec::new(),
             admitted_users: Vec::new(),
@@ -123,6 +124,10 @@ impl Session {
             (
                 "region",
                 request.region.is_some() && request.region != self.region,
+            ),
+            (
+                "end_to_end_encrypted",
+                request.end_to_end_encrypted && !self.end_to_end_encrypted,
             ),
         ];
         let fields: Vec<_> = differs

@@ -79,6 +79,8 @@ pub struct Session {
     pub medium: Medium,
     /// Only nodes of this region may have it.
     pub region: Option<Region>,
+    /// No server may read its media: what goes through a node is encrypted from page to page.
+    pub end_to_end_encrypted: bool,
     /// The decision that gave it its place; `None` if there was no choice.
     pub placement: Option<PlacementNote>,
     /// The connected participants.

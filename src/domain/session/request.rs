@@ -59,6 +59,8 @@ pub struct SessionRequest {
     pub media: Requested<MediaMode>,
     /// Only nodes of this region may have it.
     pub region: Option<Region>,
+    /// No server may read its media. `false`: the caller does not ask for that.
+    pub end_to_end_encrypted: bool,
 }
 
 /// What UpdateSession changes; `None` leaves a field as it is.

@@ -81,6 +81,8 @@ pub(in crate::store) struct SessionRecord {
     medium: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     region: Option<String>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    end_to_end_encrypted: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     placement: Option<PlacementRecord>,
 }
@@ -113,6 +115,10 @@ fn medium_default() -> String {
 
 fn is_default_medium(name: &String) -> bool {
     name == Medium::default().name()
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 fn generation_default() -> i64 {
@@ -158,6 +164,7 @@ impl From<&Session> for SessionRecord {
             media,
             medium,
             region,
+            end_to_end_encrypted,
             placement,
             participants,
             admitted_users,
@@ -201,6 +208,7 @@ impl From<&Session> for SessionRecord {
             media: media.name().to_owned(),
             medium: medium.name().to_owned(),
             region: region.as_ref().map(ToString::to_string),
+            end_to_end_encrypted: *end_to_end_encrypted,
             placement: placement.as_ref().map(PlacementRecord::from),
         }
     }
@@ -264,6 +272,7 @@ impl TryFrom<SessionRecord> for Session {
             medium: Medium::from_name(&record.medium)
                 .ok_or_else(|| StoreError::corrupt("an unknown medium"))?,
             region: record.region.map(Region::from_stored),
+            end_to_end_encrypted: record.end_to_end_encrypted,
             placement: record.placement.map(PlacementNote::from),
             participants: all(record.participants)?,
             admitted_users: ids(record.admitted_users),

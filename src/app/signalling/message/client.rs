@@ -97,6 +97,7 @@ pub enum ClientType {
     IceCandidate,
     MuteStatus,
     Emoji,
+    Key,
     Ping,
     Join,
     Leave,
@@ -151,6 +152,11 @@ impl ClientMessage {
             ClientType::IceCandidate => parse_relay(RelayKind::IceCandidate, fields),
             ClientType::MuteStatus => parse_relay(RelayKind::MuteStatus, fields),
             ClientType::Emoji => parse_emoji(fields),
+            // Keys are for one participant only.
+            ClientType::Key => {
+                parse_target(&fields)?;
+                parse_relay(RelayKind::Key, fields)
+            }
             ClientType::Ping => Ok(Self::Ping),
             ClientType::Join => Ok(Self::Join),
             ClientType::Leave => Ok(Self::Leave),

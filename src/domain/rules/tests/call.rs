@@ -53,6 +53,7 @@ impl Call {
             max_participants: Requested::explicit(8),
             media: Requested::explicit(media),
             region: None,
+            end_to_end_encrypted: false,
         };
         let created =
             UnplacedSession::new(request, None, Actor::Backend, NOW).place(node("sfu-1"), driver);

@@ -64,6 +64,7 @@ fn session(admission: Admission) -> Session {
         max_participants: Requested::explicit(MAX_PARTICIPANTS),
         media: Requested::default_of(MediaMode::default()),
         region: None,
+        end_to_end_encrypted: false,
     };
     UnplacedSession::new(request, None, Actor::Backend, NOW)
         .place(NodeId::from_stored("sfu-1".into()), Driver::Builtin)

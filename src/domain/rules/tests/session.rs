@@ -39,6 +39,7 @@ fn request(schedule: Schedule) -> SessionRequest {
         max_participants: Requested::default_of(8),
         media: Requested::default_of(MediaMode::default()),
         region: None,
+        end_to_end_encrypted: false,
     }
 }
 
