@@ -127,6 +127,7 @@ mod tests {
     use crate::domain::health::{HealthTimes, ProbeFailure};
     use crate::domain::id::{AppointmentId, Region, UserId};
     use crate::domain::label::Labels;
+    use crate::domain::medium::MediaMode;
     use crate::domain::node::SfuNode;
     use crate::domain::participant::Admission;
     use crate::domain::rules::create::UnplacedSession;
@@ -140,6 +141,7 @@ mod tests {
         let second = Duration::from_secs(1);
         let times = HealthTimes {
             down_after: second,
+            refused_after: second,
             up_after: second,
             flap_window: second,
             up_after_max: second,
