@@ -187,6 +187,7 @@ impl Prober {
 fn failure_of(error: SfuError) -> ProbeFailure {
     match error {
         SfuError::Unavailable(Outage::TimedOut) => ProbeFailure::TimedOut,
+        SfuError::Unavailable(Outage::ConnectionRefused) => ProbeFailure::ConnectionRefused,
         SfuError::Unavailable(Outage::Unreachable | Outage::ConnectionLost) => {
             ProbeFailure::Unreachable
         }

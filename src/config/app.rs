@@ -55,7 +55,7 @@ pub(super) fn read(env: &mut Env<'_>, retry_after: Duration, store_timeout: Dura
             concurrent_max: env.number("SFU_RECONCILE_CONCURRENCY", 16, 1, 1024),
         },
         probes: ProbeConfig {
-            interval: millis(env, "NODE_PROBE_INTERVAL_MS", 2000),
+            interval: millis(env, "NODE_PROBE_INTERVAL_MS", 1000),
             timeout: millis(env, "NODE_PROBE_TIMEOUT_MS", 2000),
             load_interval: Duration::from_secs(env.number("NODE_LOAD_INTERVAL_SECS", 10, 1, 3600)),
         },

@@ -46,10 +46,13 @@ fn read_list(env: &mut Env<'_>) -> Option<Vec<NodeSettings>> {
 }
 
 pub(super) fn read_health(env: &mut Env<'_>) -> HealthTimes {
+    const DAY_SECS: u64 = 24 * 3600;
+    let refused_after_ms = env.number("NODE_REFUSED_AFTER_MS", 1000, 1, DAY_SECS * 1000);
     let mut secs =
-        |setting, default| Duration::from_secs(env.number(setting, default, 1, 24 * 3600));
+        |setting, default| Duration::from_secs(env.number(setting, default, 1, DAY_SECS));
     let times = HealthTimes {
         down_after: secs("NODE_DOWN_AFTER_SECS", 5),
+        refused_after: Duration::from_millis(refused_after_ms),
         up_after: secs("NODE_UP_AFTER_SECS", 10),
         flap_window: secs("NODE_FLAP_WINDOW_SECS", 300),
         up_after_max: secs("NODE_UP_AFTER_MAX_SECS", 120),

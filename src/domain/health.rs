@@ -12,6 +12,8 @@ use super::named::named;
 pub struct HealthTimes {
     /// How long a node may go without a successful probe.
     pub down_after: Duration,
+    /// How long a node's machine may refuse connections to it: its process has ended, so there is no use in waiting longer.
+    pub refused_after: Duration,
     /// How long a node must answer without a failure before it is used again.
     pub up_after: Duration,
     /// A loss within this time of the last one doubles `up_after`.
@@ -26,6 +28,8 @@ pub struct HealthTimes {
 pub enum ProbeFailure {
     /// No connection, or it broke.
     Unreachable,
+    /// Its machine refused the connection: no process listens there.
+    ConnectionRefused,
     /// No answer in time.
     TimedOut,
     /// The node refused the service's key.
@@ -71,11 +75,22 @@ enum State {
     NotProbed,
     Up {
         last_success: Instant,
+        /// The first of the uninterrupted refusals.
+        refused_since: Option<Instant>,
     },
     Down {
         /// The first of the uninterrupted successes.
         steady_since: Option<Instant>,
     },
+}
+
+impl State {
+    fn up(last_success: Instant) -> Self {
+        Self::Up {
+            last_success,
+            refused_since: None,
+        }
+    }
 }
 
 /// What a probe changed.
@@ -160,12 +175,26 @@ impl Health {
             }
             (State::NotProbed, Err(_)) => Some(self.go_down(now, times)),
             (State::Up { .. }, Ok(())) => {
-                self.state = State::Up { last_success: now };
+                self.state = State::up(now);
                 None
             }
-            (State::Up { last_success }, Err(_)) => {
-                let silent = now.saturating_duration_since(last_success);
-                (silent >= times.down_after).then(|| self.go_down(now, times))
+            (
+                State::Up {
+                    last_success,
+                    refused_since,
+                },
+                Err(failure),
+            ) => {
+                let refused_since = (failure == ProbeFailure::ConnectionRefused)
+                    .then(|| refused_since.unwrap_or(now));
+                self.state = State::Up {
+                    last_success,
+                    refused_since,
+                };
+                let for_long = |since, limit| now.saturating_duration_since(since) >= limit;
+                let is_gone = refused_since.is_some_and(|at| for_long(at, times.refused_after));
+                (is_gone || for_long(last_success, times.down_after))
+                    .then(|| self.go_down(now, times))
             }
             (State::Down { .. }, Err(_)) => {
                 self.state = State::Down { steady_since: None };
@@ -186,7 +215,7 @@ impl Health {
     }
 
     fn come_up(&mut self, now: Instant) {
-        self.state = State::Up { last_success: now };
+        self.state = State::up(now);
         self.since = now;
         self.was_up = true;
     }
@@ -214,6 +243,7 @@ mod tests {
 
     const TIMES: HealthTimes = HealthTimes {
         down_after: Duration::from_secs(5),
+        refused_after: Duration::from_secs(2),
         up_after: Duration::from_secs(10),
         flap_window: Duration::from_secs(300),
         up_after_max: Duration::from_secs(60),
@@ -265,6 +295,24 @@ mod tests {
             (health.cause(), health.failure()),
             (HealthCause::Answers, None)
         );
+    }
+
+    #[test]
+    fn a_node_whose_process_has_ended_is_down_sooner() {
+        const REFUSED: Result<(), ProbeFailure> = Err(ProbeFailure::ConnectionRefused);
+        let start = Instant::now();
+        let mut health = Health::new(start, &TIMES);
+        let outcomes = [Ok(()), REFUSED, REFUSED, REFUSED];
+        assert_eq!(
+            probe(&mut health, start, 0, &outcomes),
+            [(3, HealthChange::Down)]
+        );
+        // A process that was started again, or a failure of another kind, begins the time anew.
+        for between in [Ok(()), FAILED] {
+            let mut health = Health::new(start, &TIMES);
+            let outcomes = [Ok(()), REFUSED, REFUSED, between, REFUSED];
+            assert_eq!(probe(&mut health, start, 0, &outcomes), [], "{between:?}");
+        }
     }
 
     #[test]

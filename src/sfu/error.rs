@@ -32,6 +32,9 @@ pub enum Outage {
     /// There is no connection to it.
     #[error("it cannot be reached")]
     Unreachable,
+    /// Its machine refused the connection: no process listens there.
+    #[error("it refuses connections")]
+    ConnectionRefused,
     /// The connection ended before the answer did.
     #[error("its connection was lost")]
     ConnectionLost,

@@ -1,5 +1,7 @@
 //! HTTP to a node: one client per node, answers of a limited size, and errors without URLs.
 
+use std::error::Error as _;
+use std::io;
 use std::time::Duration;
 
 use reqwest::{Client, RequestBuilder, Url, redirect};
@@ -97,9 +99,23 @@ pub(super) async fn send(request: RequestBuilder) -> Result<Answer, SfuError> {
 pub(super) fn outage(error: &reqwest::Error) -> SfuError {
     SfuError::Unavailable(if error.is_timeout() {
         Outage::TimedOut
+    } else if is_refused(error) {
+        Outage::ConnectionRefused
     } else if error.is_connect() {
         Outage::Unreachable
     } else {
         Outage::ConnectionLost
     })
+}
+
+fn is_refused(error: &reqwest::Error) -> bool {
+    let mut source = error.source();
+    while let Some(error) = source {
+        let io = error.downcast_ref::<io::Error>();
+        if io.is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+            return true;
+        }
+        source = error.source();
+    }
+    false
 }

@@ -106,6 +106,7 @@ fn app(stores: Stores) -> App {
     };
     let times = HealthTimes {
         down_after: long,
+        refused_after: long,
         up_after: long,
         flap_window: long,
         up_after_max: long,

@@ -35,6 +35,7 @@ pub(crate) fn on(servers: &[&LiveKitServer]) -> Setup {
         .set("LIVEKIT_CLIENT_DIR", client)
         .set("SFU_RECONCILE_SECS", 3600)
         .set("NODE_DOWN_AFTER_SECS", 3600)
+        .set("NODE_REFUSED_AFTER_MS", 3_600_000)
 }
 
 /// A call that its node carries, and nobody waits for.

@@ -7,6 +7,7 @@ use crate::domain::placement::Verdict;
 
 const TIMES: HealthTimes = HealthTimes {
     down_after: Duration::from_secs(5),
+    refused_after: Duration::from_secs(5),
     up_after: Duration::from_secs(10),
     flap_window: Duration::from_secs(300),
     up_after_max: Duration::from_secs(60),
