@@ -76,7 +76,7 @@ pub enum InvalidWebhook {
     #[error("the webhook is not the node's")]
     Forged,
     /// Its signature is too old, or from the future.
-    #[error("the webhook's signature has expired")]
+    #[error("the webhook's signature has expired, or is not valid yet: compare the clocks")]
     Expired,
     /// The node sent it, but it is not what its kind of node sends.
     #[error("the webhook cannot be read")]

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use crate::app::{Reconciler, WebhookRefused};
 use crate::domain::id::NodeId;
+use crate::sfu::InvalidWebhook;
 
 /// Limits of a node's message.
 #[derive(Debug, Clone, Copy)]
@@ -57,7 +58,11 @@ pub(super) async fn take(
         Err(WebhookRefused::UnknownNode) => StatusCode::NOT_FOUND,
         Err(WebhookRefused::Invalid(error)) => {
             tracing::warn!(node_id = node_id.as_str(), %error, "a webhook was refused");
-            StatusCode::UNAUTHORIZED
+            match error {
+                InvalidWebhook::Forged | InvalidWebhook::Expired => StatusCode::UNAUTHORIZED,
+                // It is the node's own.
+                InvalidWebhook::Malformed => StatusCode::BAD_REQUEST,
+            }
         }
     }
 }

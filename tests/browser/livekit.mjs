@@ -59,6 +59,10 @@ logging: { level: error }
     this.#child = null;
   }
 
+  signal(name) {
+    this.#child?.kill(name);
+  }
+
   /** What the service needs to know of these servers: SFU_NODES_FILE. Their names are sfu-1, sfu-2 and so on. */
   static async nodes(...servers) {
     const [{ home }] = servers;
@@ -78,6 +82,12 @@ logging: { level: error }
       body: JSON.stringify(request),
     });
     return answer.json();
+  }
+
+  /** The rooms that sessions have on it. */
+  async rooms() {
+    const { rooms = [] } = await this.api('ListRooms', {}, { roomList: true });
+    return rooms.filter(({ name }) => name.startsWith('room_'));
   }
 
   /** Who is in the session's room. */

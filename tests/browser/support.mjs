@@ -20,7 +20,7 @@ import { chromium } from 'playwright-core';
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
 const PEERS = path.join(ROOT, '.peers/bin');
-const SERVICE = 'videosession.v1.VideoSessionService';
+const SERVICE = 'VideoSessionService';
 const SECRET = 'browser-tests-internal-secret';
 const JWT_SECRET = 'browser-tests-signing-secret-of-more-than-32-bytes';
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
@@ -128,10 +128,10 @@ export class Service {
     this.#child = null;
   }
 
-  async rpc(method, request) {
+  async rpc(method, request, of = SERVICE) {
     const own = path.join(PEERS, 'grpcurl');
     const args = ['-plaintext', '-import-path', path.join(ROOT, 'proto'), '-proto', 'videosession/v1/video_session.proto'];
-    args.push('-H', `x-internal-secret: ${SECRET}`, '-d', JSON.stringify(request), this.addresses.grpc_addr, `${SERVICE}/${method}`);
+    args.push('-H', `x-internal-secret: ${SECRET}`, '-d', JSON.stringify(request), this.addresses.grpc_addr, `videosession.v1.${of}/${method}`);
     const { stdout } = await promisify(execFile)(existsSync(own) ? own : 'grpcurl', args);
     return JSON.parse(stdout || '{}');
   }
