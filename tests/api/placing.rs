@@ -220,6 +220,46 @@ async fn a_placement_is_explained_with_and_without_a_choice() {
     assert!(!verdicts(&explained).contains(&("d", LacksMedia)));
 }
 
+#[tokio::test]
+async fn a_move_to_a_node_that_cannot_have_the_session_says_why() {
+    let nodes = builtin(&[("a", "eu"), ("b", "us"), ("c", "eu")]);
+    let service = on(&nodes).start().await;
+    let session = created(&mut service.client(), in_region("appointment-1", "eu")).await;
+    assert_eq!(session.sfu_node_id, "a");
+    let drain = v1::DrainNodeRequest {
+        node_id: "c".to_owned(),
+        ..Default::default()
+    };
+    service.nodes().drain_node(drain).await.unwrap();
+    for (target, verdict, said) in [
+        (
+            "b",
+            "other-region",
+            "the SFU node b cannot have the session: it is not in the session's region",
+        ),
+        (
+            "c",
+            "draining",
+            "the SFU node c cannot have the session: it is being drained",
+        ),
+        (
+            "",
+            "",
+            "no SFU node can have the session; ListNodes says why",
+        ),
+    ] {
+        let request = v1::MoveSessionRequest {
+            session_id: session.session_id.clone(),
+            target_node_id: target.to_owned(),
+        };
+        let outcome = service.nodes().move_session(request).await;
+        assert_eq!(outcome.as_ref().unwrap_err().message(), said);
+        let details = refused(outcome, Reason::NoNodeAvailable);
+        let told = ["region", "node_id", "verdict"].map(|key| metadata(&details, key));
+        assert_eq!(told, ["eu", target, verdict]);
+    }
+}
+
 async fn get_by_appointment(client: &mut Client, appointment: &str) -> v1::Session {
     let key = v1::get_session_request::Key::AppointmentId(appointment.to_owned());
     let request = v1::GetSessionRequest { key: Some(key) };
