@@ -338,6 +338,16 @@ async fn nodes_change_while_the_service_runs() {
     assert_eq!(placed, ["b", "b", "c", "c"]);
     let kept = get(&mut client, &first.session_id).await.unwrap();
     assert_eq!(kept.sfu_node_id, "a");
+    let all = service.nodes().list_nodes(v1::ListNodesRequest {}).await;
+    let gone = all.unwrap().into_inner().nodes.pop().unwrap();
+    let expected = v1::SfuNodeStatus {
+        node_id: "a".to_owned(),
+        state: v1::SfuNodeState::Active.into(),
+        health_reason: "not-configured".to_owned(),
+        sessions_scheduled: 1,
+        ..Default::default()
+    };
+    assert_eq!(gone, expected);
     let request = join(&first.session_id, v1::Role::Doctor);
     let joined = client.join_session(request).await.unwrap();
     let expires: Option<Timestamp> = joined.into_inner().expire_time;
