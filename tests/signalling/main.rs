@@ -18,6 +18,7 @@ mod door;
 mod failover;
 mod ice;
 mod instances;
+mod moving;
 mod presence;
 mod proxy;
 mod removal;
