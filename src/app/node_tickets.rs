@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::drivers::Drivers;
 use super::joins::JoinRequest;
+use crate::domain::access::ticket_sequence;
 use crate::domain::error::Error;
 use crate::domain::medium::Medium;
 use crate::domain::session::Session;
@@ -18,7 +19,7 @@ pub(super) struct NodeTickets {
 }
 
 impl NodeTickets {
-    /// The ticket for a participant whose token the session's newest event records. `None` if a ticket would be of no use: the call
+    /// The ticket for a participant whose token the session's next event is to record. `None` if a ticket would be of no use: the call
     /// does not go through the node, the node has no address for participants, or the participant would have to wait.
     ///
     /// # Errors
@@ -38,7 +39,7 @@ impl NodeTickets {
         let admit = Admit {
             user_id: user_id.clone(),
             role: *role,
-            sequence: session.version,
+            sequence: ticket_sequence(session),
             ttl: self.ttl,
         };
         let ticket = driver.issue_ticket(&place.room_name, &admit).await;

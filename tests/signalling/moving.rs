@@ -1,31 +1,36 @@
-//! Calls that move between nodes of different kinds, as the pages hear of it. The LiveKit node is a stub that says yes to everything:
+//! Calls that move between nodes of different kinds, as the pages hear of it, and tickets. The LiveKit node is a stub that says yes to everything:
 //! nobody exchanges media here.
 
 use serde_json::json;
+use video_session::domain::error::Reason;
 use video_session::proto::v1;
 use video_session::proto::v1::{Role, SfuNodeHealth};
 use wiremock::matchers::{any, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use crate::harness::{Setup, create, patiently};
+use crate::harness::{Setup, create, join, metadata, patiently, refused};
 use crate::world::{Page, World, setup};
 
 async fn stub() -> MockServer {
     let server = MockServer::start().await;
+    answer_all(&server).await;
+    server
+}
+
+async fn answer_all(server: &MockServer) {
     let unknown_room = Mock::given(path("/rtc/validate"));
     let refused = unknown_room.respond_with(ResponseTemplate::new(404));
-    refused.mount(&server).await;
+    refused.mount(server).await;
     let room = json!({"sid": "RM_1", "name": "_video-session"});
     let done = Mock::given(any()).respond_with(ResponseTemplate::new(200).set_body_json(room));
-    done.mount(&server).await;
-    server
+    done.mount(server).await;
 }
 
 /// A node for browsers only, which has the first session, and a LiveKit node.
 fn on(server: &MockServer) -> Setup {
     let nodes = format!(
         "[[node]]\nid = \"direct\"\n[[node]]\nid = \"media\"\ndriver = \"livekit\"\napi_url = \"{}\"\n\
-         api_key = \"key\"\napi_secret_env = \"LIVEKIT_SECRET\"\n",
+         url = \"wss://media.test\"\napi_key = \"key\"\napi_secret_env = \"LIVEKIT_SECRET\"\n",
         server.uri()
     );
     let setup = setup().file("nodes.toml", &nodes);
@@ -106,4 +111,40 @@ async fn a_call_of_three_goes_through_the_node_that_it_moves_to() {
     for page in [&mut doctor, &mut patient, &mut guest] {
         told_once(page, "builtin").await;
     }
+}
+
+#[tokio::test]
+async fn a_join_whose_ticket_cannot_be_had_changes_nothing() {
+    let server = stub().await;
+    let request = v1::CreateSessionRequest {
+        media: v1::Media::Sfu.into(),
+        admission: v1::Admission::Open.into(),
+        ..create("appointment-1")
+    };
+    // It counts as up throughout.
+    let setup = on(&server).set("NODE_DOWN_AFTER_SECS", 3600);
+    let mut world = World::with(&setup, request).await;
+    until_up(&world).await;
+    let before = world.session().await;
+    assert_eq!(before.sfu_node_id, "media");
+    let with_ticket = v1::JoinSessionRequest {
+        with_sfu_ticket: true,
+        ..join(&world.session_id, Role::Doctor)
+    };
+    server.reset().await;
+    let outcome = world.client.join_session(with_ticket.clone()).await;
+    let details = refused(outcome, Reason::SfuNodeUnavailable);
+    assert_eq!(metadata(&details, "node_id"), "media");
+    assert_eq!(world.session().await, before);
+    // Who may not join is told so, whether the node answers or not.
+    let stranger = v1::JoinSessionRequest {
+        user_id: "stranger-1".to_owned(),
+        ..with_ticket.clone()
+    };
+    let outcome = world.client.join_session(stranger).await;
+    refused(outcome, Reason::NotAParticipant);
+    answer_all(&server).await;
+    let joined = world.client.join_session(with_ticket).await.unwrap();
+    assert!(!joined.into_inner().sfu.unwrap().ticket.is_empty());
+    assert_eq!(world.session().await.version, before.version + 1);
 }
