@@ -18,6 +18,9 @@ use crate::proto::v1;
 /// The longest deadline of a drain.
 const DEADLINE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 
+/// The reason for the health of a node that this instance's configuration does not have.
+const NOT_CONFIGURED: &str = "not-configured";
+
 #[expect(
     missing_docs,
     clippy::missing_errors_doc,
@@ -167,8 +170,8 @@ fn verdict(verdict: Verdict) -> i32 {
 
 fn node_status(status: NodeStatus) -> v1::SfuNodeStatus {
     let NodeStatus {
+        node_id,
         node,
-        is_configured,
         record,
         health,
         health_since,
@@ -179,15 +182,6 @@ fn node_status(status: NodeStatus) -> v1::SfuNodeStatus {
         node_use,
         empty_by,
     } = status;
-    let SfuNode {
-        node_id,
-        url,
-        driver,
-        region,
-        weight,
-        labels,
-        accepts_sessions,
-    } = node.as_ref().clone();
     let NodeRecord {
         node_id: _,
         state,
@@ -219,15 +213,8 @@ fn node_status(status: NodeStatus) -> v1::SfuNodeStatus {
         NodeHealth::Lost => v1::SfuNodeHealth::Lost,
     };
     let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-    v1::SfuNodeStatus {
+    let status = v1::SfuNodeStatus {
         node_id: node_id.to_string(),
-        url,
-        driver: driver.name().to_owned(),
-        region: region.map_or_else(String::new, |region| region.to_string()),
-        weight: i32::try_from(weight).unwrap_or(i32::MAX),
-        labels: labels.into_iter().collect(),
-        configured: is_configured,
-        accepts_sessions,
         state: state.into(),
         state_time: since.map(timestamp),
         reason,
@@ -235,7 +222,10 @@ fn node_status(status: NodeStatus) -> v1::SfuNodeStatus {
         empty_time: empty_by.map(timestamp),
         health: health.into(),
         health_time: health_since.map(timestamp),
-        health_reason: health_reason(health_cause, failure, &misconfigured),
+        health_reason: match &node {
+            Some(_) => health_reason(health_cause, failure, &misconfigured),
+            None => NOT_CONFIGURED.to_owned(),
+        },
         sessions_live: count(sessions_live),
         sessions_scheduled: count(sessions_scheduled),
         participants: count(participants),
@@ -244,6 +234,33 @@ fn node_status(status: NodeStatus) -> v1::SfuNodeStatus {
             participants: load.participants.into(),
         }),
         events: events.into_iter().map(node_event).collect(),
+        ..v1::SfuNodeStatus::default()
+    };
+    match node {
+        Some(node) => with_configuration(status, node.as_ref().clone()),
+        None => status,
+    }
+}
+
+fn with_configuration(status: v1::SfuNodeStatus, node: SfuNode) -> v1::SfuNodeStatus {
+    let SfuNode {
+        node_id: _,
+        url,
+        driver,
+        region,
+        weight,
+        labels,
+        accepts_sessions,
+    } = node;
+    v1::SfuNodeStatus {
+        url,
+        driver: driver.name().to_owned(),
+        region: region.map_or_else(String::new, |region| region.to_string()),
+        weight: i32::try_from(weight).unwrap_or(i32::MAX),
+        labels: labels.into_iter().collect(),
+        configured: true,
+        accepts_sessions,
+        ..status
     }
 }
 

@@ -41,6 +41,16 @@ pub(super) enum Decision<T> {
     Keep(T),
 }
 
+impl<T> Decision<T> {
+    /// The same decision with another answer.
+    pub(super) fn map<U>(self, answer: impl FnOnce(T) -> U) -> Decision<U> {
+        match self {
+            Self::Commit(change, value) => Decision::Commit(change, answer(value)),
+            Self::Keep(value) => Decision::Keep(answer(value)),
+        }
+    }
+}
+
 impl Decision<Session> {
     /// Commits the change, if there is one, and answers with the resulting session.
     pub(super) fn commit_or_keep(change: Option<Change>, session: &Session) -> Self {

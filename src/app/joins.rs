@@ -49,6 +49,19 @@ pub(super) struct Joins {
 }
 
 impl Joins {
+    /// Checks that the user may join from `valid_from` on, and returns until when, if that is limited.
+    ///
+    /// # Errors
+    /// Those of [`Session::join_deadline`]
+    pub(super) fn permit(
+        &self,
+        request: &JoinRequest,
+        session: &Session,
+        valid_from: Timestamp,
+    ) -> Result<Option<Timestamp>, Error> {
+        session.join_deadline(request.role, &request.user_id, &self.window, valid_from)
+    }
+
     /// Issues a token that is valid from `valid_from` for the usual time, if the user may join then.
     ///
     /// # Errors
@@ -68,7 +81,7 @@ impl Joins {
             with_node_ticket: _,
         } = request;
         let now = self.clock.now();
-        let closes = session.join_deadline(*role, user_id, &self.window, valid_from)?;
+        let closes = self.permit(request, session, valid_from)?;
         let ttl_ends = valid_from.plus_secs(self.token_ttl_secs);
         let expire_time = closes.map_or(ttl_ends, |closes| closes.min(ttl_ends));
         let token = self

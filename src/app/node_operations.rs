@@ -15,7 +15,6 @@ use crate::domain::health::{HealthCause, ProbeFailure};
 use crate::domain::id::NodeId;
 use crate::domain::node::{NodeHealth, NodeUse, SfuNode};
 use crate::domain::node_record::{NodeRecord, NodeState};
-use crate::domain::place::Driver;
 use crate::domain::session::JoinWindow;
 use crate::domain::time::Timestamp;
 use crate::sfu::{NodeLoad, SfuError};
@@ -24,10 +23,10 @@ use crate::store::{Committed, NodeStore};
 /// What operators are told of a node.
 #[derive(Debug, Clone)]
 pub struct NodeStatus {
-    /// The node. One that is no longer configured has only its name and the driver of nodes without one.
-    pub node: Arc<SfuNode>,
-    /// Whether it is configured.
-    pub is_configured: bool,
+    /// Its name.
+    pub node_id: NodeId,
+    /// What the configuration says of it; `None` if this instance's configuration does not have it.
+    pub node: Option<Arc<SfuNode>>,
     /// Its state and newest events.
     pub record: NodeRecord,
     /// Whether it answers.
@@ -85,15 +84,14 @@ impl NodeOperations {
         for view in book.views() {
             let node_id = &view.node.node_id;
             let (record, node_use) = (records.remove(node_id), uses.remove(node_id));
-            statuses.push(self.status(view, true, record, node_use));
+            statuses.push(self.status(node_id.clone(), Some(view), record, node_use));
         }
         let mut others: Vec<NodeId> = records.keys().chain(uses.keys()).cloned().collect();
         others.sort();
         others.dedup();
         for node_id in others {
             let (record, node_use) = (records.remove(&node_id), uses.remove(&node_id));
-            let view = unconfigured(node_id);
-            statuses.push(self.status(&view, false, record, node_use));
+            statuses.push(self.status(node_id, None, record, node_use));
         }
         Ok(statuses)
     }
@@ -235,34 +233,30 @@ impl NodeOperations {
 
     async fn one(&self, actor: &Actor, node_id: &NodeId) -> Result<NodeStatus, Error> {
         let all = self.list(actor).await?;
-        let found = all
-            .into_iter()
-            .find(|status| status.node.node_id == *node_id);
+        let found = all.into_iter().find(|status| status.node_id == *node_id);
         found.ok_or(Error::NodeNotFound)
     }
 
     fn status(
         &self,
-        view: &NodeView,
-        is_configured: bool,
+        node_id: NodeId,
+        view: Option<&NodeView>,
         record: Option<NodeRecord>,
         node_use: Option<NodeUse>,
     ) -> NodeStatus {
-        let node_id = &view.node.node_id;
         let record = record.unwrap_or_else(|| NodeRecord::new(node_id.clone()));
         let node_use = node_use.unwrap_or_else(|| no_use(node_id.clone()));
         let now = self.clock.now();
-        let health = view.probes.as_ref();
-        let answers = self.nodes.answers(node_id);
+        let health = view.and_then(|view| view.probes.as_ref());
+        let answers = self.nodes.answers(&node_id);
         let health_since = health.map(|health| {
             let ago = Instant::now().saturating_duration_since(health.since());
             let ago = i64::try_from(ago.as_millis()).unwrap_or(i64::MAX);
             Timestamp::from_millis(now.as_millis().saturating_sub(ago))
         });
         NodeStatus {
-            node: Arc::clone(&view.node),
-            is_configured,
-            health: view.health,
+            node: view.map(|view| Arc::clone(&view.node)),
+            health: view.map_or(NodeHealth::Unknown, |view| view.health),
             health_since,
             health_cause: health.map(|health| health.cause()),
             failure: health.and_then(|health| health.failure()),
@@ -274,6 +268,7 @@ impl NodeOperations {
             empty_by: empty_by(&record, &node_use, &self.window, now),
             record,
             node_use,
+            node_id,
         }
     }
 }
@@ -281,18 +276,6 @@ impl NodeOperations {
 fn by_id<T>(all: Vec<T>, id: impl Fn(&T) -> &NodeId) -> HashMap<NodeId, T> {
     let pairs = all.into_iter().map(|one| (id(&one).clone(), one));
     pairs.collect()
-}
-
-fn unconfigured(node_id: NodeId) -> NodeView {
-    NodeView {
-        node: Arc::new(SfuNode {
-            accepts_sessions: false,
-            ..SfuNode::new(node_id, String::new(), Driver::default())
-        }),
-        record: None,
-        health: NodeHealth::Unknown,
-        probes: None,
-    }
 }
 
 fn no_use(node_id: NodeId) -> NodeUse {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::drivers::Drivers;
 use super::joins::JoinRequest;
+use crate::domain::access::ticket_sequence;
 use crate::domain::error::Error;
 use crate::domain::medium::Medium;
 use crate::domain::session::Session;
@@ -18,9 +19,9 @@ pub(super) struct NodeTickets {
 }
 
 impl NodeTickets {
-    /// The ticket for a participant whose token the session's newest event records. `None` if a ticket would be of no use: the call
-    /// does not go through the node, the node has no address for participants, the participant would have to wait, or only pages
-    /// can encrypt what they send.
+    /// The ticket for a participant whose token the session's next event is to record. `None` if a ticket would be of no use: the call
+    /// does not go through the node, the node is not configured or has no address for participants, the participant would have to
+    /// wait, or only pages can encrypt what they send.
     ///
     /// # Errors
     /// [`Error::SfuNodeUnavailable`]
@@ -37,12 +38,13 @@ impl NodeTickets {
             return Ok(None);
         }
         let place = &session.place;
-        let driver = self.drivers.of(&place.node_id);
-        let driver = driver.ok_or_else(|| self.unavailable_error(session))?;
+        let Some(driver) = self.drivers.of(&place.node_id) else {
+            return Ok(None);
+        };
         let admit = Admit {
             user_id: user_id.clone(),
             role: *role,
-            sequence: session.version,
+            sequence: ticket_sequence(session),
             ttl: self.ttl,
         };
         let ticket = driver.issue_ticket(&place.room_name, &admit).await;

@@ -9,7 +9,7 @@ use super::clock::Clock;
 use super::joins::{IssuedJoin, JoinRequest, Joins};
 use super::node_tickets::NodeTickets;
 use super::nodes::Nodes;
-use crate::domain::access::permit_service;
+use crate::domain::access::{permit_service, ticket_admits};
 use crate::domain::actor::Actor;
 use crate::domain::change::Change;
 use crate::domain::error::Error;
@@ -118,20 +118,51 @@ impl Sessions {
     /// [`Error::SfuNodeUnavailable`]
     pub async fn join(&self, actor: &Actor, request: &JoinRequest) -> Result<IssuedJoin, Error> {
         permit_service(actor)?;
-        let mut issued = self
-            .changes
-            .change(&request.session_id, |session| {
+        let issued = if request.with_node_ticket {
+            self.join_with_node_ticket(actor, request).await?
+        } else {
+            let joining = self.changes.change(&request.session_id, |session| {
                 let now = self.clock.now();
                 self.joins.decide_join(request, session, actor, now)
-            })
-            .await?;
-        if request.with_node_ticket {
-            // After the commit, so that the ticket names the event that records it. If the node fails, the caller gets neither.
-            let issuing = self.node_tickets.issue(&issued.session, request);
-            issued.node_ticket = issuing.await?;
-        }
+            });
+            joining.await?
+        };
         self.metrics.count_token(request.role.name());
         Ok(issued)
+    }
+
+    /// Asks the node for the ticket before the commit, so that nothing changes if it does not answer. A change of the session that
+    /// came first and invalidates the ticket means to ask again.
+    async fn join_with_node_ticket(
+        &self,
+        actor: &Actor,
+        request: &JoinRequest,
+    ) -> Result<IssuedJoin, Error> {
+        for attempt in 0..self.attempts_max {
+            let asked = self.access.session(&request.session_id).await?;
+            self.joins.permit(request, &asked, self.clock.now())?;
+            let ticket = self.node_tickets.issue(&asked, request).await?;
+            let joining = self.changes.change(&request.session_id, |session| {
+                let now = self.clock.now();
+                let decided = self.joins.decide_join(request, session, actor, now)?;
+                let JoinRequest { role, user_id, .. } = request;
+                let is_of_use =
+                    ticket.is_none() || ticket_admits(&asked, session, *role, user_id, now);
+                Ok(if is_of_use {
+                    decided.map(Some)
+                } else {
+                    Decision::Keep(None)
+                })
+            });
+            if let Some(issued) = joining.await? {
+                return Ok(IssuedJoin {
+                    node_ticket: ticket,
+                    ..issued
+                });
+            }
+            tokio::time::sleep(back_off(attempt)).await;
+        }
+        Err(self.access.contention_error())
     }
 
     /// Reads a session.

@@ -210,6 +210,26 @@ pub fn may_be_in_room(
     }
 }
 
+/// The sequence in a ticket for the session's room that is asked for with this version of the session, before the event that records
+/// it is committed. Removals up to this version do not concern the ticket, and later ones invalidate it.
+pub fn ticket_sequence(asked: &Session) -> i64 {
+    asked.version + 1
+}
+
+/// Whether a ticket that was asked for with one version of a session admits its user in this or a later version.
+pub fn ticket_admits(
+    asked: &Session,
+    session: &Session,
+    role: Role,
+    user_id: &UserId,
+    now: Timestamp,
+) -> bool {
+    let is_same_room = (session.medium, &session.place) == (asked.medium, &asked.place);
+    is_same_room
+        && session.enters_at_once(user_id, role)
+        && permit_entry(session, role, user_id, ticket_sequence(asked), now).is_ok()
+}
+
 /// Allows an actor to disconnect a participant: participants disconnect themselves, and the service disconnects those whose
 /// connection is lost.
 ///

@@ -11,6 +11,7 @@ use std::time::Duration;
 use strum::{EnumDiscriminants, IntoStaticStr, VariantArray};
 
 use super::id::{NodeId, Region, SessionId};
+use super::placement::Verdict;
 use super::role::Role;
 use super::time::Timestamp;
 
@@ -85,6 +86,8 @@ pub enum Error {
     NoNodeAvailable {
         /// The region asked for, if any.
         region: Option<Region>,
+        /// The node asked for, and why it cannot have the session; `None` if the caller left the choice to the service.
+        named: Option<(NodeId, Verdict)>,
     },
     /// No SFU node has this id.
     NodeNotFound,
@@ -364,10 +367,8 @@ impl Error {
             ))
             .with("expected_version", expected)
             .with("stored_version", stored),
-            Self::NoNodeAvailable { region } => {
-                let region = region.as_ref().map_or("", Region::as_str);
-                Text::new("no SFU node can have the session; ListNodes says why")
-                    .with("region", region)
+            Self::NoNodeAvailable { region, named } => {
+                no_node_text(region.as_ref(), named.as_ref())
             }
             Self::NodeNotFound => Text::new("no SFU node has this id"),
             Self::Contention { .. } => {
@@ -419,7 +420,10 @@ impl Error {
                 expected: 1,
                 stored: 2,
             },
-            Reason::NoNodeAvailable => Self::NoNodeAvailable { region: None },
+            Reason::NoNodeAvailable => Self::NoNodeAvailable {
+                region: None,
+                named: None,
+            },
             Reason::NodeNotFound => Self::NodeNotFound,
             Reason::Contention => Self::Contention { retry_after },
             Reason::StoreUnavailable => Self::StoreUnavailable { retry_after },
@@ -432,6 +436,24 @@ impl Error {
             Reason::Internal => Self::Internal,
         }
     }
+}
+
+fn no_node_text(region: Option<&Region>, named: Option<&(NodeId, Verdict)>) -> Text {
+    let (message, node_id, verdict) = match named {
+        Some((node_id, verdict)) => {
+            let why = verdict.text();
+            let message = format!("the SFU node {node_id} cannot have the session: {why}");
+            (message, node_id.as_str(), verdict.name())
+        }
+        None => {
+            let message = "no SFU node can have the session; ListNodes says why".to_owned();
+            (message, "", "")
+        }
+    };
+    Text::new(message)
+        .with("region", region.map_or("", Region::as_str))
+        .with("node_id", node_id)
+        .with("verdict", verdict)
 }
 
 #[cfg(test)]

@@ -229,6 +229,46 @@ async fn a_placement_is_explained_with_and_without_a_choice() {
     assert!(!verdicts(&explained).contains(&("d", LacksMedia)));
 }
 
+#[tokio::test]
+async fn a_move_to_a_node_that_cannot_have_the_session_says_why() {
+    let nodes = builtin(&[("a", "eu"), ("b", "us"), ("c", "eu")]);
+    let service = on(&nodes).start().await;
+    let session = created(&mut service.client(), in_region("appointment-1", "eu")).await;
+    assert_eq!(session.sfu_node_id, "a");
+    let drain = v1::DrainNodeRequest {
+        node_id: "c".to_owned(),
+        ..Default::default()
+    };
+    service.nodes().drain_node(drain).await.unwrap();
+    for (target, verdict, said) in [
+        (
+            "b",
+            "other-region",
+            "the SFU node b cannot have the session: it is not in the session's region",
+        ),
+        (
+            "c",
+            "draining",
+            "the SFU node c cannot have the session: it is being drained",
+        ),
+        (
+            "",
+            "",
+            "no SFU node can have the session; ListNodes says why",
+        ),
+    ] {
+        let request = v1::MoveSessionRequest {
+            session_id: session.session_id.clone(),
+            target_node_id: target.to_owned(),
+        };
+        let outcome = service.nodes().move_session(request).await;
+        assert_eq!(outcome.as_ref().unwrap_err().message(), said);
+        let details = refused(outcome, Reason::NoNodeAvailable);
+        let told = ["region", "node_id", "verdict"].map(|key| metadata(&details, key));
+        assert_eq!(told, ["eu", target, verdict]);
+    }
+}
+
 async fn get_by_appointment(client: &mut Client, appointment: &str) -> v1::Session {
     let key = v1::get_session_request::Key::AppointmentId(appointment.to_owned());
     let request = v1::GetSessionRequest { key: Some(key) };
@@ -307,6 +347,16 @@ async fn nodes_change_while_the_service_runs() {
     assert_eq!(placed, ["b", "b", "c", "c"]);
     let kept = get(&mut client, &first.session_id).await.unwrap();
     assert_eq!(kept.sfu_node_id, "a");
+    let all = service.nodes().list_nodes(v1::ListNodesRequest {}).await;
+    let gone = all.unwrap().into_inner().nodes.pop().unwrap();
+    let expected = v1::SfuNodeStatus {
+        node_id: "a".to_owned(),
+        state: v1::SfuNodeState::Active.into(),
+        health_reason: "not-configured".to_owned(),
+        sessions_scheduled: 1,
+        ..Default::default()
+    };
+    assert_eq!(gone, expected);
     let request = join(&first.session_id, v1::Role::Doctor);
     let joined = client.join_session(request).await.unwrap();
     let expires: Option<Timestamp> = joined.into_inner().expire_time;

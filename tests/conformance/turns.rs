@@ -135,7 +135,10 @@ pub(crate) async fn unusable_turns_are_passed_over(backend: &Backend) {
 
 pub(crate) async fn a_refused_insert_stores_nothing(backend: &Backend) {
     let appointment_id = AppointmentId::parse("refused").unwrap();
-    let error = Error::NoNodeAvailable { region: None };
+    let error = Error::NoNodeAvailable {
+        region: None,
+        named: None,
+    };
     let refuse = NewSession::new(appointment_id.clone(), {
         let error = error.clone();
         move |_| Insert::Refuse(error.clone())

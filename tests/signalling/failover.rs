@@ -136,6 +136,15 @@ async fn health_is(nodes: &mut NodeClient, node_id: &str, health: SfuNodeHealth)
     node_is(nodes, node_id, |node| node.health() == health).await;
 }
 
+/// Waits until a node has these events, and no others: they are recorded some time after what they record.
+async fn history_is(nodes: &mut NodeClient, node_id: &str, types: &[&str]) {
+    node_is(nodes, node_id, |node| {
+        let events = node.events.iter().map(|event| event.r#type.as_str());
+        events.eq(types.iter().copied())
+    })
+    .await;
+}
+
 /// Both pages hear that the call goes another way.
 async fn told(pages: [&mut Page; 2]) -> Value {
     let [first, second] = pages;
@@ -213,9 +222,11 @@ async fn a_call_goes_on_at_another_node_when_its_own_is_killed() {
     })
     .await;
     let mut nodes = stage.world.service.nodes();
-    let lost = node(&mut nodes, NAMES[here]).await;
-    assert_eq!(lost.health(), SfuNodeHealth::Lost);
-    assert_eq!(lost.events.last().unwrap().r#type, "node.lost");
+    node_is(&mut nodes, NAMES[here], |node| {
+        let is_recorded = (node.events.last()).is_some_and(|event| event.r#type == "node.lost");
+        is_recorded && node.health() == SfuNodeHealth::Lost
+    })
+    .await;
     let metrics = stage.world.service.admin("/metrics").await;
     let counted = "sfu_sessions_moved_total{cause=\"node-lost\",to=\"node\"} 2";
     assert!(metrics.contains(counted), "{metrics}");
@@ -262,9 +273,8 @@ async fn a_frozen_node_loses_its_calls_and_their_rooms() {
     let mut nodes = stage.world.service.nodes();
     health_is(&mut nodes, NAMES[here], SfuNodeHealth::Up).await;
     // It is the same process, so nothing was started.
-    let events = node(&mut nodes, NAMES[here]).await.events;
-    let events: Vec<_> = events.iter().map(|event| event.r#type.as_str()).collect();
-    assert_eq!(events, ["node.started", "node.lost", "node.back"]);
+    let history = ["node.started", "node.lost", "node.back"];
+    history_is(&mut nodes, NAMES[here], &history).await;
     doctor.nothing_more().await;
     patient.nothing_more().await;
 }
@@ -507,12 +517,57 @@ async fn a_node_that_one_instance_cannot_reach_is_not_lost() {
     health_is(&mut of_cut_off, "node-a", SfuNodeHealth::Up).await;
     health_is(&mut of_whole, "node-a", SfuNodeHealth::Up).await;
     doctor.nothing_more().await;
-    let events = node(&mut of_whole, "node-a").await.events;
-    let events: Vec<_> = events.iter().map(|event| &*event.r#type).collect();
-    assert_eq!(
-        events,
-        ["node.started", "node.lost", "node.started", "node.back"]
-    );
+    let history = ["node.started", "node.lost", "node.started", "node.back"];
+    history_is(&mut of_whole, "node-a", &history).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs livekit-server and the MongoDB peer; .ci/run installs them"]
+async fn pages_hear_where_their_call_goes_whichever_instance_decides_it() {
+    let peer = MongoPeer::start(0);
+    let server = LiveKitServer::start(Options::default()).await;
+    let url = server.http_url();
+    let nodes = [(NAMES[0], url.as_str()), (NAMES[1], url.as_str())];
+    let (here, there) = (instance(&peer, &nodes).await, instance(&peer, &nodes).await);
+    for service in [&here, &there] {
+        for name in NAMES {
+            health_is(&mut service.nodes(), name, SfuNodeHealth::Up).await;
+        }
+    }
+    let mut client = here.client();
+    let session = created(&mut client, requested(Media::Auto)).await;
+    let mut world = World {
+        session_id: session.session_id.clone(),
+        service: here,
+        client,
+    };
+    let mut doctor = world.admitted(Role::Doctor).await;
+    let ticket = world.ticket(Role::Patient).await;
+    let mut patient = ticket.connect(there.http).await.unwrap();
+    patient.until("existing-participants").await;
+    doctor.expect("user-joined").await;
+    let guest = v1::InviteParticipantRequest {
+        role: Role::Guest.into(),
+        user_id: "guest-1".to_owned(),
+        ..Default::default()
+    };
+    let token = world.invite(guest).await.unwrap().join.unwrap().token;
+    let ticket = world.exchange(&token).await;
+    let mut guest = ticket.connect(there.http).await.unwrap();
+    guest.until("existing-participants").await;
+    for page in [&mut doctor, &mut patient] {
+        let changed = page.until("media-changed").await;
+        is_on_node(&changed, 1, "third-publisher");
+    }
+    for (service, generation) in [(&world.service, 2), (&there, 3)] {
+        let request = v1::MoveSessionRequest {
+            session_id: session.session_id.clone(),
+            target_node_id: String::new(),
+        };
+        service.nodes().move_session(request).await.unwrap();
+        let changed = told([&mut doctor, &mut patient]).await;
+        is_on_node(&changed, generation, "backend");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -14,7 +14,7 @@ use video_session::proto::v1::Role;
 use crate::harness::{create, created, end, join, patiently};
 use crate::livekit::{API_KEY, API_SECRET, LiveKitServer, Options};
 use crate::peers::MongoPeer;
-use crate::sfu_nodes::{call, node, on, present, room, until_present};
+use crate::sfu_nodes::{call, node, on, present, room, rooms, until_present};
 use crate::toxiproxy::{Fault, Toxiproxy};
 use crate::world::{BASE, Ticket, World, fetch, socket};
 
@@ -79,6 +79,22 @@ async fn count(world: &World) -> u64 {
 async fn until_count(world: &World, wanted: u64) {
     patiently(async {
         while count(world).await != wanted {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+}
+
+/// Waits until the service knows which process answers at a node, so that it notices when another one does.
+async fn until_known(world: &World, node_id: &str) {
+    let mut nodes = world.service.nodes();
+    patiently(async {
+        loop {
+            let listed = nodes.list_nodes(v1::ListNodesRequest {}).await;
+            let listed = listed.unwrap().into_inner().nodes;
+            if (listed.iter()).any(|node| node.node_id == node_id && !node.events.is_empty()) {
+                return;
+            }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     })
@@ -271,8 +287,88 @@ async fn a_move_cuts_the_connections_to_the_former_node() {
     let moved = format!("{}_2", room(&world));
     assert!(answer(&mut after).await.contains(&moved));
     until_present(&node(&second), &moved, &["doctor-1"]).await;
-    until_present(&node(&first), &room(&world), &[]).await;
     until_count(&world, 1).await;
+    // Its room is ended there, so nobody with a ticket stays behind.
+    let (node, room) = (node(&first), room(&world));
+    patiently(async {
+        while rooms(&node).await.contains(&room) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+}
+
+/// Otherwise the node cuts them, too, because the service removes participants from its room.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs livekit-server; .ci/run installs it"]
+async fn connections_are_cut_even_if_their_node_does_nothing() {
+    let (first, second) = (server().await, server().await);
+    let setup = on(&[&first, &second]).set("DOOR_SILENCE_SECS", 3600);
+    let mut world = World::with(&setup, call()).await;
+    let (_doctor_page, doctor) = participant(&mut world, Role::Doctor).await;
+    let (_patient_page, patient) = participant(&mut world, Role::Patient).await;
+    let moves = opened(&world, &doctor, 1).await;
+    let removed = opened(&world, &patient, 1).await;
+    until_count(&world, 2).await;
+    first.freeze(true);
+    world.remove("patient-1", false).await;
+    cut(removed).await;
+    until_count(&world, 1).await;
+    let id = world.session_id.clone();
+    let request = v1::MoveSessionRequest {
+        session_id: id.clone(),
+        target_node_id: "sfu-2".to_owned(),
+    };
+    world.service.nodes().move_session(request).await.unwrap();
+    cut(moves).await;
+
+    let patient = world.ticket(Role::Patient).await;
+    let mut patient_page = world.connect(&patient).await;
+    patient_page.until("existing-participants").await;
+    let ends = opened(&world, &doctor, 2).await;
+    let leaves = opened(&world, &patient, 2).await;
+    until_count(&world, 2).await;
+    second.freeze(true);
+    patient_page.ask("leave");
+    cut(leaves).await;
+    until_count(&world, 1).await;
+    end(&mut world.client, &id, "over").await;
+    cut(ends).await;
+    until_count(&world, 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs livekit-server; .ci/run installs it"]
+async fn a_connection_is_cut_when_the_call_goes_back_to_the_browsers() {
+    let server = server().await;
+    let setup = on(&[&server])
+        .set("NODE_PROBE_INTERVAL_MS", 200)
+        .set("NODE_DOWN_AFTER_SECS", 1)
+        .set("DOOR_SILENCE_SECS", 3600);
+    let request = v1::CreateSessionRequest {
+        media: v1::Media::Auto.into(),
+        ..call()
+    };
+    let mut world = World::with(&setup, request).await;
+    let ticket = world.ticket(Role::Doctor).await;
+    let mut doctor = world.connect(&ticket).await;
+    let _patient = world.admitted(Role::Patient).await;
+    let guest = v1::InviteParticipantRequest {
+        role: Role::Guest.into(),
+        user_id: "guest-1".to_owned(),
+        ..Default::default()
+    };
+    let token = world.invite(guest).await.unwrap().join.unwrap().token;
+    let guest = world.exchange(&token).await;
+    let _guest = world.connect(&guest).await;
+    assert_eq!(doctor.until("media-changed").await["media"], "livekit");
+    let opened = opened(&world, &ticket, 1).await;
+    until_count(&world, 1).await;
+    // Its end would end the connection.
+    server.freeze(true);
+    assert_eq!(doctor.until("media-changed").await["media"], "builtin");
+    cut(opened).await;
+    until_count(&world, 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -283,9 +379,10 @@ async fn a_node_that_is_down_or_says_nothing_is_reported_in_time() {
         .set("SFU_CALL_TIMEOUT_MS", 1500)
         .set("SFU_ATTEMPT_TIMEOUT_MS", 700);
     let mut world = World::with(&setup, call()).await;
-    let (_page, ticket) = participant(&mut world, Role::Doctor).await;
+    let (mut page, ticket) = participant(&mut world, Role::Doctor).await;
     // Its room is there, so only the connection itself can fail.
     drop(opened(&world, &ticket, 1).await);
+    until_known(&world, "sfu-1").await;
     for frozen in [true, false] {
         if frozen {
             server.freeze(true);
@@ -300,7 +397,9 @@ async fn a_node_that_is_down_or_says_nothing_is_reported_in_time() {
     }
     until_count(&world, 0).await;
     server.restart().await;
-    let mut opened = opened(&world, &ticket, 1).await;
+    // Started again, it has lost the room, so the call goes on in another one.
+    assert_eq!(page.expect("media-changed").await["generation"], 2);
+    let mut opened = opened(&world, &ticket, 2).await;
     assert!(answer(&mut opened).await.contains(&room(&world)));
 }
 

@@ -99,22 +99,23 @@ pub(super) fn destination(
     target: Option<&NodeId>,
 ) -> Result<Option<(NodeId, Driver)>, Error> {
     let wanted = wanted_by(session);
-    let found = match target {
-        Some(target) if book.view(target).is_none() => return Err(Error::NodeNotFound),
-        Some(target) if *target == session.place.node_id => return Ok(None),
-        Some(target) => {
-            let driver = book.rotation(&wanted).usable_node(target);
-            driver.map(|driver| (target.clone(), driver))
-        }
-        None => {
-            // Nobody asked for a call that leaves the node for the browsers.
-            let needs_pages = session.medium == Medium::Sfu && session.place.driver.serves_pages();
-            choose(book, session, &session.place.node_id)
-                .filter(|(_, driver)| !needs_pages || driver.serves_pages())
-        }
+    let unavailable = |named| Error::NoNodeAvailable {
+        region: wanted.region.clone(),
+        named,
     };
-    let region = wanted.region;
-    found.map(Some).ok_or(Error::NoNodeAvailable { region })
+    let Some(target) = target else {
+        // Nobody asked for a call that leaves the node for the browsers.
+        let needs_pages = session.medium == Medium::Sfu && session.place.driver.serves_pages();
+        let found = choose(book, session, &session.place.node_id)
+            .filter(|(_, driver)| !needs_pages || driver.serves_pages());
+        return found.map(Some).ok_or_else(|| unavailable(None));
+    };
+    match book.rotation(&wanted).judge(target) {
+        None => Err(Error::NodeNotFound),
+        Some(_) if *target == session.place.node_id => Ok(None),
+        Some(Ok(driver)) => Ok(Some((target.clone(), driver))),
+        Some(Err(verdict)) => Err(unavailable(Some((target.clone(), verdict)))),
+    }
 }
 
 #[cfg(test)]
@@ -129,7 +130,9 @@ mod tests {
     use crate::domain::label::Labels;
     use crate::domain::medium::MediaMode;
     use crate::domain::node::SfuNode;
+    use crate::domain::node_record::NodeRecord;
     use crate::domain::participant::Admission;
+    use crate::domain::placement::Verdict;
     use crate::domain::rules::create::UnplacedSession;
     use crate::domain::session::{Requested, Schedule, SessionRequest};
 
@@ -216,8 +219,41 @@ mod tests {
         let refused = destination(&nodes.book(), &session, Some(&id("far")));
         let expected = Error::NoNodeAvailable {
             region: session.region.clone(),
+            named: Some((id("far"), Verdict::OtherRegion)),
         };
         assert_eq!(refused, Err(expected));
+    }
+
+    #[test]
+    fn a_named_node_that_cannot_have_the_session_is_named_with_the_reason() {
+        let nodes = nodes(&[
+            ("here", Driver::LiveKit, ""),
+            ("peers", Driver::Builtin, ""),
+            ("silent", Driver::LiveKit, ""),
+            ("drained", Driver::LiveKit, ""),
+        ]);
+        fail(&nodes, "silent");
+        let drained = NodeRecord::new(id("drained")).drain("", None, Timestamp::MIN);
+        nodes.set_records(vec![drained.expect("changed")], nodes.writes());
+        let session = session(MediaMode::Sfu, Driver::LiveKit, "");
+        for (name, verdict) in [
+            ("peers", Verdict::LacksMedia),
+            ("silent", Verdict::Unreachable),
+            ("drained", Verdict::Draining),
+        ] {
+            let refused = destination(&nodes.book(), &session, Some(&id(name)));
+            let expected = Error::NoNodeAvailable {
+                region: None,
+                named: Some((id(name), verdict)),
+            };
+            assert_eq!(refused, Err(expected));
+        }
+        let nowhere = destination(&nodes.book(), &session, None);
+        let expected = Error::NoNodeAvailable {
+            region: None,
+            named: None,
+        };
+        assert_eq!(nowhere, Err(expected));
     }
 
     #[test]

@@ -269,7 +269,10 @@ impl Nodes {
         }
         let Some((node_id, driver)) = rotation.node_at(0) else {
             let region = wanted.region.clone();
-            return Insert::Refuse(Error::NoNodeAvailable { region });
+            return Insert::Refuse(Error::NoNodeAvailable {
+                region,
+                named: None,
+            });
         };
         // Never needed: a rotation that has a node for one turn has one for each.
         let fallback = (node_id.clone(), driver);

@@ -96,6 +96,26 @@ fn a_new_list_of_nodes_applies_at_once_and_keeps_health() {
 }
 
 #[test]
+fn calls_are_taken_from_a_node_only_if_no_instance_has_reached_it_for_a_while() {
+    let nodes = Nodes::new(vec![node("a"), node("b")], TIMES);
+    let loses_calls = |name: &str| {
+        let book = nodes.book();
+        nodes.is_surely_lost(book.view(&id(name)).expect("it is configured"))
+    };
+    let now = Instant::now();
+    let earlier = now.checked_sub(TIMES.down_after).expect("uptime");
+    nodes.note_probe(&id("a"), FAILED, earlier);
+    nodes.note_probe(&id("b"), FAILED, now);
+    assert!(!loses_calls("a"), "others were not asked yet");
+    nodes.set_lost_of_all(&[vec![id("a"), id("b")]]);
+    assert!(loses_calls("a"));
+    assert!(!loses_calls("b"), "the first probe of this instance");
+    // Another instance reaches it.
+    nodes.set_lost_of_all(&[vec![]]);
+    assert!(!loses_calls("a"));
+}
+
+#[test]
 fn regions_that_do_not_exist_are_not_remembered() {
     let nodes = Nodes::new(vec![node("a")], TIMES);
     let book = nodes.book();

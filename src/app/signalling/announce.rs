@@ -97,12 +97,12 @@ impl Signalling {
             }
             EventKind::MediumChanged { cause, medium: _ } => {
                 let session = session().await?;
-                announce_media(&begin(), &session, *cause, &self.page_media);
+                announce_media(&mut begin(), &session, *cause, &self.page_media);
             }
             EventKind::Moved { cause, .. } => {
                 let session = session().await?;
                 if session.medium == Medium::Sfu {
-                    announce_media(&begin(), &session, *cause, &self.page_media);
+                    announce_media(&mut begin(), &session, *cause, &self.page_media);
                 } else {
                     room.announce_nothing(event.sequence);
                 }
@@ -240,14 +240,15 @@ fn announce_end(announcement: &Announcement<'_>, cause: EndCause, reason: &str) 
     announcement.close(CloseCode::Ended, |_| true);
 }
 
-/// Tells each page the way that the call goes from now on. Waiting pages need it when they are admitted.
+/// Tells each page the way that the call goes from now on, once for a move that also changes the medium. Waiting pages need it when
+/// they are admitted.
 fn announce_media(
-    announcement: &Announcement<'_>,
+    announcement: &mut Announcement<'_>,
     session: &Session,
     cause: MoveCause,
     page_media: &PageMediaSource,
 ) {
-    announcement.send_each(|member| ServerMessage::MediaChanged {
+    announcement.send_media(session.version, |member| ServerMessage::MediaChanged {
         media: page_media.of(session, &member.door),
         cause: cause.name(),
     });

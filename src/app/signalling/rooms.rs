@@ -52,6 +52,7 @@ impl Rooms {
                 user_id: user_id.clone(),
                 role,
                 page_state: None,
+                media_version: 0,
                 queue: queue.clone(),
                 door: Arc::clone(door),
             };

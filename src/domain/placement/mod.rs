@@ -123,6 +123,23 @@ pub enum Verdict {
 named!(Verdict);
 
 impl Verdict {
+    /// What it says of the node, for developers: continues "the node …: ".
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Chosen => "it has the session",
+            Self::NotItsTurn => "it is another node's turn",
+            Self::OtherRegion => "it is not in the session's region",
+            Self::LacksMedia => "it carries no media, and the session is always carried by a node",
+            Self::LacksEncryption => {
+                "it cannot leave media encrypted from browser to browser, as the session needs it"
+            }
+            Self::NotAccepting => "its configuration gives it no new sessions",
+            Self::Draining => "it is being drained",
+            Self::Unreachable => "it does not answer this instance",
+            Self::Lost => "it answers no instance",
+        }
+    }
+
     /// Why a node of the rotation cannot have a session now.
     fn of_state(candidate: &Candidate) -> Option<Self> {
         match (candidate.state, candidate.health) {
@@ -304,11 +321,11 @@ impl Rotation {
         Some((&member.node_id, member.driver))
     }
 
-    /// The driver of a node that can have a session now; `None` if it cannot.
-    pub fn usable_node(&self, node_id: &NodeId) -> Option<Driver> {
+    /// The driver of a node that can have a session now, or why it cannot; `None` if the node is unknown.
+    pub fn judge(&self, node_id: &NodeId) -> Option<Result<Driver, Verdict>> {
         let mut members = self.members.iter();
         let member = members.find(|member| member.node_id == *node_id)?;
-        member.verdict.is_none().then_some(member.driver)
+        Some(member.verdict.map_or(Ok(member.driver), Err))
     }
 
     fn member_at(&self, turn: u64) -> Option<(usize, &Member)> {

@@ -275,7 +275,8 @@ fn the_sessions_of_a_lost_node_are_spread_over_all_others_by_weight() {
     let session_id = SessionId::from_stored("sess_1".into());
     let only_the_lost = |node_id: &NodeId, _| node_id.as_str() == "sfu-1";
     assert_eq!(rotation.node_for_move(&session_id, 2, only_the_lost), None);
-    let driver = |name: &str| rotation.usable_node(&NodeId::from_stored(name.into()));
-    assert_eq!(driver("sfu-2"), Some(Driver::Builtin));
-    assert_eq!((driver("sfu-1"), driver("nobody")), (None, None));
+    let judged = |name: &str| rotation.judge(&NodeId::from_stored(name.into()));
+    assert_eq!(judged("sfu-2"), Some(Ok(Driver::Builtin)));
+    assert_eq!(judged("sfu-1"), Some(Err(Verdict::Lost)));
+    assert_eq!(judged("nobody"), None);
 }

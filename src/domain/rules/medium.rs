@@ -23,7 +23,8 @@ impl Change {
 }
 
 impl Session {
-    fn needs_node(&self) -> bool {
+    /// Whether more participants publish than browsers can serve directly, and the node can carry the call for them.
+    pub(super) fn needs_node(&self) -> bool {
         let publishers =
             (self.admitted_participants()).filter(|other| other.role.may(Action::Publish));
         self.media == MediaMode::Auto

@@ -12,8 +12,8 @@ use crate::domain::session::{Session, SessionState};
 use crate::domain::time::Timestamp;
 
 impl Session {
-    /// Moves the session to another node, with a new room. If the node cannot carry a call that a node carries now, browsers connect
-    /// to each other from then on, unless the backend insists on a node.
+    /// Moves the session to another node, with a new room. The medium changes with it if the new node cannot carry a call that a
+    /// node carries now (unless the backend insists on a node), or can carry one that is too large for browsers.
     ///
     /// # Errors
     /// [`Error::SessionEnded`]; [`Error::NotAllowed`]
@@ -78,6 +78,7 @@ impl Session {
             (MediaMode::Auto, Medium::Sfu) if !self.place.driver.serves_pages() => {
                 Medium::PeerToPeer
             }
+            (MediaMode::Auto, Medium::PeerToPeer) if self.needs_node() => Medium::Sfu,
             (MediaMode::Sfu, Medium::PeerToPeer) if self.place.driver.carries_media() => {
                 Medium::Sfu
             }

@@ -189,6 +189,27 @@ async fn a_node_that_makes_rooms_by_itself_is_refused() {
     }
 }
 
+/// Two instances made the marker at the same moment, and the room of the other one replaced the one that this one was told of.
+#[tokio::test]
+async fn a_marker_that_was_replaced_at_once_is_no_start() {
+    let server = MockServer::start().await;
+    let validate = Mock::given(path("/rtc/validate"));
+    let validate = validate.respond_with(ResponseTemplate::new(404));
+    validate.mount(&server).await;
+    let marker = |sid: &str| {
+        let room = serde_json::json!({"sid": sid, "name": "_video-session"});
+        Mock::given(any()).respond_with(ResponseTemplate::new(200).set_body_json(room))
+    };
+    let first = marker("RM_replaced").up_to_n_times(1);
+    first.mount(&server).await;
+    marker("RM_stays").mount(&server).await;
+    let driver = driver(&server.uri());
+    for _ in 0..2 {
+        let status = driver.check_health().await.unwrap();
+        assert_eq!(status.incarnation.as_deref(), Some("RM_stays"));
+    }
+}
+
 #[test]
 fn an_address_that_cannot_be_meant_is_refused() {
     for url in [

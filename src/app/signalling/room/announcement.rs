@@ -52,13 +52,18 @@ impl Announcement<'_> {
         }
     }
 
-    /// Sends each member that has not seen the event a message of its own.
-    pub(in crate::app::signalling) fn send_each(
-        &self,
+    /// Tells each member that has not seen the event which way the call goes in a version of the session. That version may be newer
+    /// than the event: events up to it tell these members nothing again.
+    pub(in crate::app::signalling) fn send_media(
+        &mut self,
+        version: i64,
         message: impl Fn(&RoomMember) -> ServerMessage,
     ) {
-        for member in self.audience() {
+        let sequence = self.sequence;
+        let members = self.state.members.iter_mut();
+        for member in members.filter(|member| member.is_behind_media(sequence)) {
             member.queue.send(&message(member).into());
+            member.media_version = version;
         }
     }
 

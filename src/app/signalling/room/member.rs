@@ -28,6 +28,8 @@ pub(in crate::app::signalling) struct RoomMember {
     pub(in crate::app::signalling) role: Role,
     /// The page's view of the session; `None` before its initial messages.
     pub(in crate::app::signalling) page_state: Option<PageState>,
+    /// The newest version of the session whose medium was announced to the page; 0 if only its initial messages told it.
+    pub(in crate::app::signalling) media_version: i64,
     pub(in crate::app::signalling) queue: PageQueue,
     /// The path of the door for this participant.
     pub(in crate::app::signalling) door: Arc<str>,
@@ -53,6 +55,11 @@ impl RoomMember {
     pub(in crate::app::signalling) fn is_behind(&self, version: i64) -> bool {
         self.page_state
             .is_some_and(|page_state| page_state.version < version)
+    }
+
+    /// Whether the page has its initial messages, and knows only the medium of an older version than `version`.
+    pub(super) fn is_behind_media(&self, version: i64) -> bool {
+        self.is_behind(version) && self.media_version < version
     }
 }
 

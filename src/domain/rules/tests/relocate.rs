@@ -122,16 +122,47 @@ fn the_medium_follows_what_the_new_node_can_do() {
 }
 
 #[test]
-fn a_call_of_three_between_browsers_uses_the_new_node_with_the_next_who_comes() {
-    let mut call = Call::new(MediaMode::Auto, Driver::Builtin, Admission::Open);
+fn a_call_of_three_between_browsers_goes_through_the_new_node_at_once() {
+    use Driver::{Builtin, LiveKit, OpenVidu};
+    let crowd = [Role::Doctor, Role::Patient, Role::Guest];
+    let with_observer = [Role::Doctor, Role::Patient, Role::Observer];
+    // Asked for, who is there, new node, the medium after the move.
+    for (media, roles, to, after) in [
+        (MediaMode::Auto, crowd, LiveKit, Medium::Sfu),
+        // Pages cannot use it.
+        (MediaMode::Auto, crowd, OpenVidu, Medium::PeerToPeer),
+        (MediaMode::Auto, crowd, Builtin, Medium::PeerToPeer),
+        (MediaMode::Auto, with_observer, LiveKit, Medium::PeerToPeer),
+        (MediaMode::PeerToPeer, crowd, LiveKit, Medium::PeerToPeer),
+    ] {
+        let case = format!("{media:?} {roles:?} {to:?}");
+        let mut call = Call::new(media, Builtin, Admission::Open);
+        for role in roles {
+            call.connect(role);
+        }
+        let change = call.move_to("sfu-2", to, &DRAINED);
+        assert!(!change.takes_from_room(), "{case}");
+        assert_eq!(call.session.medium, after, "{case}");
+        let causes = medium_causes(&change);
+        let expected = usize::from(after == Medium::Sfu);
+        assert_eq!(causes, vec![MoveCause::NodeDrained; expected], "{case}");
+        // The next participant changes nothing more.
+        assert!(medium_causes(&call.connect(Role::Interpreter)).is_empty() || roles != crowd);
+        assert_eq!(call.session.place.generation, 2, "{case}");
+    }
+}
+
+#[test]
+fn a_call_that_fell_back_to_browsers_goes_through_the_next_node() {
+    let mut call = Call::on_livekit(MediaMode::Auto);
     for role in [Role::Doctor, Role::Patient, Role::Guest] {
         call.connect(role);
     }
-    let change = call.move_to("sfu-2", Driver::LiveKit, &DRAINED);
-    assert!(medium_causes(&change).is_empty() && !change.takes_from_room());
-    assert_eq!(call.session.medium, Medium::PeerToPeer);
-    let arrival = call.connect(Role::Interpreter);
-    assert_eq!(medium_causes(&arrival), [MoveCause::ThirdPublisher]);
+    let fallen = call.session.fall_back_to_peers(&LOST, NOW).unwrap();
+    call.take(fallen.unwrap());
+    let change = call.move_to("sfu-2", Driver::LiveKit, &LOST);
+    assert_eq!(medium_causes(&change), [MoveCause::NodeLost]);
+    assert_eq!(call.session.medium, Medium::Sfu);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Who may be in the room of a session.
 
 use super::call::{Call, NOW, bearer, user};
-use crate::domain::access::{RoomAccess, may_be_in_room, room_access};
+use crate::domain::access::{RoomAccess, may_be_in_room, room_access, ticket_admits};
 use crate::domain::actor::{Actor, SystemCause};
 use crate::domain::medium::MediaMode;
 use crate::domain::participant::Admission;
@@ -148,6 +148,37 @@ fn a_ticket_holder_without_a_page_may_be_in_the_room_if_they_need_not_wait() {
         let alone = admission != Admission::WhenHostPresent;
         assert_eq!(may_be(&call, Role::Patient, patient), alone);
     }
+}
+
+#[test]
+fn a_ticket_that_was_asked_for_admits_until_its_user_or_its_room_goes() {
+    let role = Role::Patient;
+    let admits = |asked: &Call, call: &Call| {
+        ticket_admits(&asked.session, &call.session, role, &bearer(role), NOW)
+    };
+    let after = |what: &dyn Fn(&mut Call)| {
+        let mut asked = on_node(Admission::WhenHostPresent);
+        asked.connect(Role::Doctor);
+        // An earlier removal does not count.
+        asked.connect(role);
+        asked.remove(role, false);
+        assert!(admits(&asked, &asked));
+        let mut call = Call {
+            session: asked.session.clone(),
+            types: Vec::new(),
+        };
+        what(&mut call);
+        admits(&asked, &call)
+    };
+    assert!(after(&|call| drop(call.connect(Role::Guest))));
+    assert!(after(&|call| drop(call.remove(Role::Guest, false))));
+    assert!(!after(&|call| drop(call.remove(role, false))));
+    // The host has left, so the patient would wait.
+    assert!(!after(&|call| drop(call.leave(Role::Doctor))));
+    assert!(!after(&|call| {
+        call.move_to("sfu-2", Driver::LiveKit, &Actor::Backend);
+    }));
+    assert!(!after(&|call| drop(call.end())));
 }
 
 #[test]

@@ -29,6 +29,7 @@ fn join(room: &Room, id: u64, name: &str) -> Outbox {
         user_id: user(name),
         role: Role::Patient,
         page_state: None,
+        media_version: 0,
         queue,
         door: "/door".into(),
     });
@@ -66,6 +67,27 @@ fn participant(name: &str, role: Role, status: ParticipantStatus) -> Participant
         connect_time: Timestamp::MIN,
         instance_id: String::new(),
     }
+}
+
+#[test]
+fn a_way_that_a_page_was_told_of_is_not_told_again() {
+    let room = Room::new(session_id());
+    let mut first = join(&room, 1, "a");
+    send_initial(&room, 1, 5, Admitted);
+    let tell = |sequence, version| {
+        let mut announcement = room.announce(sequence);
+        announcement.send_media(version, |_| ServerMessage::Pong);
+    };
+    // The events 6 and 7 were committed together, so the session that is read for the first one has both.
+    tell(6, 7);
+    let mut second = join(&room, 2, "b");
+    send_initial(&room, 2, 6, Admitted);
+    tell(7, 7);
+    // One message is the initial one.
+    assert_eq!(sent(&mut first), ["pong"; 2]);
+    assert_eq!(sent(&mut second), ["pong"; 2], "it knew of 6 only");
+    tell(8, 8);
+    assert_eq!((sent(&mut first).len(), sent(&mut second).len()), (1, 1));
 }
 
 #[test]

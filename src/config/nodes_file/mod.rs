@@ -1,0 +1,126 @@
+//! Reads SFU_NODES_FILE: the SFU nodes with their drivers. docs/sfu.md describes the file.
+
+mod driver;
+mod node;
+mod secret;
+#[cfg(test)]
+mod tests;
+mod text;
+
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+
+use self::node::parse_node;
+use self::text::FileText;
+use crate::domain::id::NodeId;
+use crate::domain::node::SfuNode;
+use crate::domain::place::Driver;
+use crate::sfu::{livekit, openvidu};
+
+/// The largest file that is read, in bytes.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
+/// The most nodes that a file may have.
+const NODES_MAX: usize = 256;
+
+/// A node, and how the service reaches it.
+#[derive(Debug, Clone)]
+pub struct NodeSettings {
+    /// The node.
+    pub node: SfuNode,
+    /// How its driver reaches it.
+    pub driver: DriverSettings,
+}
+
+/// How a driver reaches its node.
+#[derive(Debug, Clone)]
+pub enum DriverSettings {
+    /// There is nothing to reach.
+    Builtin,
+    /// A LiveKit node.
+    LiveKit(livekit::Config),
+    /// An OpenVidu 2 node.
+    OpenVidu(openvidu::Config),
+}
+
+/// Where the nodes are listed; read again when the operator asks for it.
+#[derive(Debug, Clone)]
+pub struct NodesFile {
+    path: PathBuf,
+}
+
+/// Everything that is wrong with a file.
+#[derive(Default)]
+struct Faults(Vec<String>);
+
+impl Faults {
+    fn add(&mut self, node: &str, fault: impl Display) {
+        self.0.push(format!("node {node}: {fault}"));
+    }
+}
+
+impl NodeSettings {
+    /// Whether pages need livekit-client for this node.
+    pub fn needs_livekit_client(&self) -> bool {
+        self.node.driver == Driver::LiveKit
+    }
+}
+
+impl NodesFile {
+    /// The file at `path`.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    /// Reads and checks the whole file. `lookup` reads environment variables that hold secrets.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the file, without its values.
+    pub fn read(
+        &self,
+        lookup: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Vec<NodeSettings>, Vec<String>> {
+        let text = read_text(&self.path).map_err(|fault| vec![fault])?;
+        parse(&text, lookup)
+    }
+}
+
+fn read_text(path: &Path) -> Result<String, String> {
+    let unreadable = |error: std::io::Error| format!("cannot be read: {}", error.kind());
+    let length = std::fs::metadata(path).map_err(unreadable)?.len();
+    if length > FILE_BYTES_MAX {
+        return Err(format!("has more than {FILE_BYTES_MAX} bytes"));
+    }
+    std::fs::read_to_string(path).map_err(unreadable)
+}
+
+fn parse(
+    text: &str,
+    lookup: &dyn Fn(&str) -> Option<String>,
+) -> Result<Vec<NodeSettings>, Vec<String>> {
+    let file = FileText::parse(text).map_err(|fault| vec![fault])?;
+    let mut faults = Faults::default();
+    let mut nodes: Vec<NodeSettings> = Vec::new();
+    if file.node.is_empty() || file.node.len() > NODES_MAX {
+        let fault = format!("must list 1 to {NODES_MAX} nodes, each as [[node]]");
+        faults.0.push(fault);
+    }
+    for (position, entry) in file.node.into_iter().take(NODES_MAX).enumerate() {
+        let name = match NodeId::parse(entry.id.as_str()) {
+            Ok(_) => entry.id.clone(),
+            Err(_) => format!("number {}", position + 1),
+        };
+        let Some(settings) = parse_node(entry, &name, lookup, &mut faults) else {
+            continue;
+        };
+        let is_repeated = (nodes.iter()).any(|other| other.node.node_id == settings.node.node_id);
+        if is_repeated {
+            faults.add(&name, "is listed twice");
+        }
+        nodes.push(settings);
+    }
+    if faults.0.is_empty() {
+        Ok(nodes)
+    } else {
+        Err(faults.0)
+    }
+}
