@@ -167,6 +167,7 @@ impl App {
             Arc::clone(&clock),
             Arc::clone(&metrics),
             config.reconcile,
+            config.moves.overlap_secs,
         ));
         let changes = Arc::new(Changes::new(
             Arc::clone(&access),
@@ -261,6 +262,7 @@ impl App {
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),
             window: config.ending.window,
+            move_overlap_secs: config.moves.overlap_secs,
             times: config.signalling,
             instance_id: instance_id.clone(),
             tasks: tasks.clone(),

@@ -62,6 +62,7 @@ pub(super) fn read(env: &mut Env<'_>, retry_after: Duration, store_timeout: Dura
         moves: MoveConfig {
             retry: millis(env, "NODE_MOVE_RETRY_MS", 1000),
             concurrent_max: env.number("NODE_MOVE_CONCURRENCY", 32, 1, 1024),
+            overlap_secs: env.number("NODE_MOVE_OVERLAP_SECS", 30, 0, 3600),
         },
         upkeep: upkeep::read(env, store_timeout, reconnect_grace),
     }

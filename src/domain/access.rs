@@ -161,6 +161,11 @@ pub fn permit_move(actor: &Actor) -> Result<(), Error> {
 pub enum RoomAccess {
     /// It may.
     Allowed,
+    /// It may stay for a while: the call has left this room, and the page may still wait for media the new way.
+    Lingering {
+        /// Until when.
+        until: Timestamp,
+    },
     /// The user is not in the call.
     NotInCall,
     /// The call does not go through this room, or no longer.
@@ -169,10 +174,18 @@ pub enum RoomAccess {
 
 /// Whether a user's page may exchange media in the room of a generation of the session's place: the user is in the call, and the call
 /// goes through that room.
-pub fn room_access(session: &Session, user_id: &UserId, generation: i64) -> RoomAccess {
+pub fn room_access(
+    session: &Session,
+    user_id: &UserId,
+    generation: i64,
+    overlap_secs: u64,
+    now: Timestamp,
+) -> RoomAccess {
     let mut admitted = session.admitted_participants();
     if session.state == SessionState::Ended || !admitted.any(|other| other.user_id == *user_id) {
         RoomAccess::NotInCall
+    } else if let Some(until) = session.may_linger_until(generation, overlap_secs, now) {
+        RoomAccess::Lingering { until }
     } else if session.medium != Medium::Sfu || session.place.generation != generation {
         RoomAccess::OtherPlace
     } else {
@@ -191,11 +204,21 @@ pub fn may_be_in_room(
     sequence: Option<i64>,
     now: Timestamp,
 ) -> bool {
-    if session.state == SessionState::Ended || session.medium != Medium::Sfu {
+    session.medium == Medium::Sfu && may_be_in_former_room(session, user_id, sequence, now)
+}
+
+/// The same for the room that the call has left, while participants may stay there.
+pub fn may_be_in_former_room(
+    session: &Session,
+    user_id: &UserId,
+    sequence: Option<i64>,
+    now: Timestamp,
+) -> bool {
+    if session.state == SessionState::Ended {
         return false;
     }
     let Some(issued_at) = sequence else {
-        // The service gave nobody this credential.
+        // The service did not issue this credential.
         return false;
     };
     match session.participant(user_id) {

@@ -40,25 +40,29 @@ impl Change {
 
     /// Whether the change takes a participant, or the call, from the session's room.
     pub fn takes_from_room(&self) -> bool {
-        self.concerns_room()
-            && self.events.iter().any(|event| match &event.kind {
-                EventKind::ParticipantLeft { .. }
-                | EventKind::ParticipantRemoved { .. }
-                | EventKind::Ended { .. } => true,
-                EventKind::MediumChanged { medium, .. } => *medium == Medium::PeerToPeer,
-                EventKind::Created { .. }
-                | EventKind::Updated { .. }
-                | EventKind::Joined { .. }
-                | EventKind::Placed { .. }
-                | EventKind::Moved { .. }
-                | EventKind::ParticipantWaiting { .. }
-                | EventKind::ParticipantAdmitted { .. }
-                | EventKind::ParticipantJoined { .. }
-                | EventKind::ParticipantMuted { .. }
-                | EventKind::ParticipantInvited { .. }
-                | EventKind::ParticipantNamed { .. }
-                | EventKind::Unknown { .. } => false,
-            })
+        self.concerns_room() && self.takes_people()
+    }
+
+    /// Whether the change takes a participant from the call, or ends it.
+    pub fn takes_people(&self) -> bool {
+        self.events.iter().any(|event| match &event.kind {
+            EventKind::ParticipantLeft { .. }
+            | EventKind::ParticipantRemoved { .. }
+            | EventKind::Ended { .. } => true,
+            EventKind::Created { .. }
+            | EventKind::Updated { .. }
+            | EventKind::Joined { .. }
+            | EventKind::Placed { .. }
+            | EventKind::Moved { .. }
+            | EventKind::MediumChanged { .. }
+            | EventKind::ParticipantWaiting { .. }
+            | EventKind::ParticipantAdmitted { .. }
+            | EventKind::ParticipantJoined { .. }
+            | EventKind::ParticipantMuted { .. }
+            | EventKind::ParticipantInvited { .. }
+            | EventKind::ParticipantNamed { .. }
+            | EventKind::Unknown { .. } => false,
+        })
     }
 
     /// The rooms that the session left in this change, with their nodes. Those of lost nodes are left out: they are looked at when the
@@ -81,6 +85,19 @@ impl Change {
             } if *cause != MoveCause::NodeLost => {
                 let room_name = Place::room_name_of(session_id, generation - 1);
                 Some((from.clone(), room_name))
+            }
+            // Without a move, the call fell back to the browsers, and its place changed on the same node.
+            EventKind::MediumChanged {
+                medium: Medium::PeerToPeer,
+                cause,
+            } if *cause != MoveCause::NodeLost && self.session.fell_back => {
+                let Place {
+                    node_id,
+                    generation,
+                    ..
+                } = &self.session.place;
+                let room_name = Place::room_name_of(session_id, generation - 1);
+                Some((node_id.clone(), room_name))
             }
             _ => None,
         });

@@ -78,6 +78,7 @@ fn app(stores: Stores) -> App {
         moves: MoveConfig {
             retry: long,
             concurrent_max: 4,
+            overlap_secs: 30,
         },
         reconcile: ReconcileConfig {
             waiting_max: 100,

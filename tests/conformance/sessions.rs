@@ -465,6 +465,8 @@ pub(crate) async fn the_way_of_a_call_reads_back_as_it_was_stored(backend: &Back
             let stored = events.expect("it exists");
             assert_eq!(stored.last(), moved.events.last());
         }
+        let former = session.former_room.as_ref().map(|room| room.generation);
+        assert_eq!(former, (media == MediaMode::Sfu).then_some(2));
         assert_eq!(session.region, created.region);
         assert_eq!((session.media, session.place.generation), (media, 3));
     }

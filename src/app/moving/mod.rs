@@ -35,6 +35,8 @@ pub struct MoveConfig {
     pub retry: Duration,
     /// How many sessions of one node are moved at once.
     pub concurrent_max: usize,
+    /// How long pages may stay in the room of a working node that their call has left: until they have media from the new one.
+    pub overlap_secs: u64,
 }
 
 /// Why the sessions of a node move.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::access::StoreAccess;
 use super::clock::Clock;
 use super::drivers::Drivers;
-use crate::domain::access::{may_be_in_room, permit_service};
+use crate::domain::access::{may_be_in_former_room, may_be_in_room, permit_service};
 use crate::domain::actor::Actor;
 use crate::domain::change::Change;
 use crate::domain::error::Error;
@@ -17,7 +17,7 @@ use crate::domain::id::{NodeId, SessionId, UserId};
 use crate::domain::medium::Medium;
 use crate::domain::place::{Place, RoomOwner};
 use crate::domain::session::{Session, SessionState};
-use crate::sfu::{InvalidWebhook, SfuDriver, SfuError, WebhookKind};
+use crate::sfu::{InvalidWebhook, ParticipantOnNode, SfuDriver, SfuError, WebhookKind};
 use crate::telemetry::metrics::Metrics;
 use queue::{Task, Work, WorkQueue};
 
@@ -68,6 +68,7 @@ pub struct Reconciler {
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     queue: Arc<WorkQueue>,
+    move_overlap_secs: u64,
 }
 
 impl Reconciler {
@@ -77,9 +78,11 @@ impl Reconciler {
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
         config: ReconcileConfig,
+        move_overlap_secs: u64,
     ) -> Self {
         Self {
             queue: Arc::new(WorkQueue::new(config)),
+            move_overlap_secs,
             access,
             drivers,
             clock,
@@ -138,6 +141,12 @@ impl Reconciler {
         for (node_id, room) in change.left_rooms() {
             self.request(&node_id, Task::Room(room));
         }
+        if let Some(former) = &change.session.former_room
+            && change.takes_people()
+        {
+            let room = Place::room_name_of(&change.session.session_id, former.generation);
+            self.request(&former.node_id, Task::Room(room));
+        }
     }
 
     /// Requests work on a node; drops it if too much waits for the node.
@@ -193,7 +202,11 @@ impl Reconciler {
 
     /// Ends a room of a node, unless it is the current one of its session; then reconciles the session.
     async fn end_unless_current(&self, node_id: &NodeId, room: &str) -> Result<(), Error> {
-        let Some(RoomOwner { session_id, .. }) = Place::owner_of_room(room) else {
+        let Some(RoomOwner {
+            session_id,
+            generation,
+        }) = Place::owner_of_room(room)
+        else {
             return Ok(());
         };
         let session = match self.access.session(&session_id).await {
@@ -208,8 +221,18 @@ impl Reconciler {
         let Some(driver) = self.drivers.of(node_id) else {
             return Ok(());
         };
-        let ended = driver.end_room(room).await;
-        ended.map_err(|error| self.node_error(node_id, error))
+        let now = self.clock.now();
+        let lingering = session.may_linger_until(generation, self.move_overlap_secs, now);
+        let outcome = if lingering.is_some() {
+            // A later run ends the room.
+            let removed = self.clear_of_strangers(driver.as_ref(), room, |present| {
+                may_be_in_former_room(&session, &present.user_id, present.sequence, now)
+            });
+            removed.await.map(|_| ())
+        } else {
+            driver.end_room(room).await
+        };
+        outcome.map_err(|error| self.node_error(node_id, error))
     }
 
     async fn reconcile_session(&self, session_id: &SessionId) -> Result<Reconciled, Error> {
@@ -242,19 +265,30 @@ impl Reconciler {
         driver: &dyn SfuDriver,
         session: &Session,
     ) -> Result<Reconciled, SfuError> {
-        let room = &session.place.room_name;
         let now = self.clock.now();
+        let removed = self.clear_of_strangers(driver, &session.place.room_name, |present| {
+            may_be_in_room(session, &present.user_id, present.sequence, now)
+        });
+        Ok(Reconciled {
+            removed: removed.await?,
+            ..Reconciled::nothing(session.place.node_id.clone())
+        })
+    }
+
+    async fn clear_of_strangers(
+        &self,
+        driver: &dyn SfuDriver,
+        room: &str,
+        may_stay: impl Fn(&ParticipantOnNode) -> bool,
+    ) -> Result<Vec<UserId>, SfuError> {
         let mut removed = Vec::new();
         for present in driver.list_participants(room).await? {
-            if !may_be_in_room(session, &present.user_id, present.sequence, now) {
+            if !may_stay(&present) {
                 driver.remove_participant(room, &present.user_id).await?;
                 removed.push(present.user_id);
             }
         }
-        Ok(Reconciled {
-            removed,
-            ..Reconciled::nothing(session.place.node_id.clone())
-        })
+        Ok(removed)
     }
 
     fn node_error(&self, node_id: &NodeId, error: SfuError) -> Error {

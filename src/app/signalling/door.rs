@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use tokio::time::timeout;
 
 use super::{AuthorizedParticipant, Signalling};
 use crate::domain::access::{RoomAccess, room_access};
@@ -61,10 +62,13 @@ impl Signalling {
         generation: i64,
     ) -> Result<DoorPass, DoorClosed> {
         let AuthorizedParticipant { identity, session } = participant;
-        match room_access(&session, &identity.user_id, generation) {
+        match self.room_access(&session, &identity.user_id, generation) {
             RoomAccess::Allowed => {}
             RoomAccess::NotInCall => return Err(DoorClosed::NotInCall),
-            RoomAccess::OtherPlace => return Err(DoorClosed::OtherPlace),
+            // What is connected may stay for a while, but nothing new comes.
+            RoomAccess::Lingering { .. } | RoomAccess::OtherPlace => {
+                return Err(DoorClosed::OtherPlace);
+            }
         }
         let place = &session.place;
         let driver = self.drivers.of(&place.node_id);
@@ -90,6 +94,11 @@ impl Signalling {
             admit,
             access,
         })
+    }
+
+    fn room_access(&self, session: &Session, user_id: &UserId, generation: i64) -> RoomAccess {
+        let now = self.clock.now();
+        room_access(session, user_id, generation, self.move_overlap_secs, now)
     }
 }
 
@@ -133,28 +142,42 @@ impl DoorAccess {
 
     /// Fails when the participant may no longer be connected; `Ok` if the session cannot be followed for a while.
     async fn follow(&mut self) -> Result<(), Revoked> {
-        self.check().await?;
+        let mut remaining = self.check().await?;
         let events = &self.signalling.events;
         let mut events = events.follow(self.session_id.clone(), self.version);
-        while let Some(Ok(event)) = events.next().await {
-            if self.concerns(&event.kind) {
-                self.check().await?;
+        loop {
+            let event = match remaining {
+                Some(remaining) => timeout(remaining, events.next())
+                    .await
+                    .map_err(|_| Revoked)?,
+                None => events.next().await,
+            };
+            let Some(Ok(event)) = event else {
+                return Ok(());
+            };
+            // Each event shortens what remains, so it is counted anew.
+            if remaining.is_some() || self.concerns(&event.kind) {
+                remaining = self.check().await?;
             }
         }
-        Ok(())
     }
 
-    async fn check(&mut self) -> Result<(), Revoked> {
+    /// How long the participant may stay, if that is limited.
+    async fn check(&mut self) -> Result<Option<Duration>, Revoked> {
         match self.signalling.read_session(&self.session_id).await {
             Ok(session) => {
                 self.version = session.version;
-                match room_access(&session, &self.user_id, self.generation) {
-                    RoomAccess::Allowed => Ok(()),
+                let signalling = &self.signalling;
+                match signalling.room_access(&session, &self.user_id, self.generation) {
+                    RoomAccess::Allowed => Ok(None),
+                    RoomAccess::Lingering { until } => {
+                        Ok(Some(until.since(signalling.clock.now())))
+                    }
                     RoomAccess::NotInCall | RoomAccess::OtherPlace => Err(Revoked),
                 }
             }
             Err(Error::SessionNotFound) => Err(Revoked),
-            Err(_) => Ok(()),
+            Err(_) => Ok(None),
         }
     }
 

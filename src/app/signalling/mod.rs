@@ -77,6 +77,8 @@ pub struct Signalling {
     pub(super) metrics: Arc<Metrics>,
     pub(super) window: JoinWindow,
     pub(super) times: SignallingTimes,
+    /// How long pages may stay in the room of a node that their call has left.
+    pub(super) move_overlap_secs: u64,
     /// Identifies this process in the sessions whose participants are connected to it.
     pub(super) instance_id: String,
     /// Disconnects are committed after their connections have ended.

@@ -59,6 +59,7 @@ impl UnplacedSession {
         );
         let session = Session {
             place: Place::first(&self.session_id, node_id, driver),
+            former_room: None,
             session_id: self.session_id,
             appointment_id: self.request.appointment_id,
             incarnation: self.incarnation,
@@ -78,6 +79,7 @@ impl UnplacedSession {
             max_participants: self.request.max_participants.value,
             media: self.request.media.value,
             medium: first_medium(self.request.media.value, driver),
+            fell_back: false,
             region: self.request.region,
             end_to_end_encrypted: self.request.end_to_end_encrypted,
             placement: None,

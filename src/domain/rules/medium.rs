@@ -23,12 +23,14 @@ impl Change {
 }
 
 impl Session {
-    /// Whether more participants publish than browsers can serve directly, and the node can carry the call for them.
+    /// Whether more participants publish than browsers can serve directly, and the node can carry the call for them. A call that fell
+    /// back to the browsers stays there: its node may still be lost.
     pub(super) fn needs_node(&self) -> bool {
         let publishers =
             (self.admitted_participants()).filter(|other| other.role.may(Action::Publish));
         self.media == MediaMode::Auto
             && self.medium == Medium::PeerToPeer
+            && !self.fell_back
             && self.state != SessionState::Ended
             && self.place.driver.serves_pages()
             && publishers.count() > DIRECT_PUBLISHERS_MAX

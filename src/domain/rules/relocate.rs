@@ -6,9 +6,9 @@ use crate::domain::change::Change;
 use crate::domain::error::Error;
 use crate::domain::event::EventKind;
 use crate::domain::id::NodeId;
-use crate::domain::medium::{MediaMode, Medium};
-use crate::domain::place::Driver;
-use crate::domain::session::{Session, SessionState};
+use crate::domain::medium::{MediaMode, Medium, MoveCause};
+use crate::domain::place::{Driver, Place};
+use crate::domain::session::{FormerRoom, Session, SessionState};
 use crate::domain::time::Timestamp;
 
 impl Session {
@@ -47,7 +47,12 @@ impl Session {
                 cause,
             },
         };
-        let moved = self.next_version(actor, now, vec![kind], |session| session.place = place);
+        let former_room = self.former_room_after(cause, now);
+        let moved = self.next_version(actor, now, vec![kind], |session| {
+            session.place = place;
+            session.former_room = former_room;
+            session.fell_back = false;
+        });
         let medium = moved.session.medium_after_move(self.medium);
         if medium == self.medium {
             return Ok(moved);
@@ -56,8 +61,8 @@ impl Session {
         Ok(moved.then(changed))
     }
 
-    /// Lets browsers connect to each other, because no node can carry the call. `None` if they do already, or the backend insists on
-    /// a node.
+    /// Lets browsers connect to each other, because no node can carry the call. The room that they leave is not used again.
+    /// `None` if they do already, or the backend insists on a node.
     ///
     /// # Errors
     /// [`Error::SessionEnded`]; [`Error::NotAllowed`]
@@ -70,7 +75,29 @@ impl Session {
         permit_move(actor)?;
         let is_possible = self.media == MediaMode::Auto && self.medium == Medium::Sfu;
         let cause = actor.move_cause();
-        Ok(is_possible.then(|| self.change_medium(Medium::PeerToPeer, cause, actor, now)))
+        if !is_possible {
+            return Ok(None);
+        }
+        let Place {
+            node_id, driver, ..
+        } = self.place.clone();
+        let place = self.place.next(&self.session_id, node_id, driver);
+        let former_room = self.former_room_after(cause, now);
+        let mut change = self.change_medium(Medium::PeerToPeer, cause, actor, now);
+        change.session.place = place;
+        change.session.former_room = former_room;
+        change.session.fell_back = true;
+        Ok(Some(change))
+    }
+
+    /// The room that a move leaves, unless the call did not go through it, or its node is lost.
+    fn former_room_after(&self, cause: MoveCause, now: Timestamp) -> Option<FormerRoom> {
+        let is_usable = self.medium == Medium::Sfu && cause != MoveCause::NodeLost;
+        is_usable.then(|| FormerRoom {
+            node_id: self.place.node_id.clone(),
+            generation: self.place.generation,
+            leave_time: now,
+        })
     }
 
     fn medium_after_move(&self, before: Medium) -> Medium {

@@ -10,7 +10,7 @@ pub use schedule::{JoinWindow, Schedule};
 
 pub use super::cause::EndCause;
 use super::error::Error;
-use super::id::{AppointmentId, Region, SessionId, UserId};
+use super::id::{AppointmentId, NodeId, Region, SessionId, UserId};
 use super::label::Labels;
 use super::medium::{MediaMode, Medium};
 use super::named::named;
@@ -33,6 +33,17 @@ pub enum SessionState {
     Ended,
 }
 
+/// A room that a call has left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FormerRoom {
+    /// Its node.
+    pub node_id: NodeId,
+    /// The generation of the place that it belonged to.
+    pub generation: i64,
+    /// When the call left it.
+    pub leave_time: Timestamp,
+}
+
 /// A video consultation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
@@ -51,6 +62,8 @@ pub struct Session {
     pub patient_id: UserId,
     /// Its SFU node and room.
     pub place: Place,
+    /// The room that its call left last, if that room's node was working: pages stay there until they have media the new way.
+    pub former_room: Option<FormerRoom>,
     /// Its state.
     pub state: SessionState,
     /// When it was created.
@@ -77,6 +90,8 @@ pub struct Session {
     pub media: MediaMode,
     /// The medium in use.
     pub medium: Medium,
+    /// No node could carry its call any more. It stays between the browsers until the session moves to another place.
+    pub fell_back: bool,
     /// Only nodes of this region may have it.
     pub region: Option<Region>,
     /// No server may read its media: what goes through a node is encrypted from page to page.
@@ -105,6 +120,19 @@ impl Session {
         self.participants
             .iter()
             .find(|participant| participant.user_id == *user_id)
+    }
+
+    /// Until when participants may stay in the room of a former generation: for `overlap_secs` after the call has left it. `None` if that
+    /// time is over, or the room is no former one.
+    pub fn may_linger_until(
+        &self,
+        generation: i64,
+        overlap_secs: u64,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        let former = self.former_room.as_ref()?;
+        let until = former.leave_time.plus_secs(overlap_secs);
+        (former.generation == generation && now < until).then_some(until)
     }
 
     /// The participants in the call.

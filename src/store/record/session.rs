@@ -11,7 +11,7 @@ use crate::domain::medium::{MediaMode, Medium};
 use crate::domain::participant::{Admission, GivenName, Removal};
 use crate::domain::place::{Driver, Place};
 use crate::domain::placement::PlacementNote;
-use crate::domain::session::{Schedule, Session, SessionState};
+use crate::domain::session::{FormerRoom, Schedule, Session, SessionState};
 use crate::domain::time::Timestamp;
 use crate::domain::unknown::UnknownFields;
 use crate::store::StoreError;
@@ -81,10 +81,43 @@ pub(in crate::store) struct SessionRecord {
     medium: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     region: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    former_room: Option<FormerRoomRecord>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    fell_back: bool,
     #[serde(default, skip_serializing_if = "is_false")]
     end_to_end_encrypted: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     placement: Option<PlacementRecord>,
+}
+
+/// A stored former room.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FormerRoomRecord {
+    node_id: String,
+    generation: i64,
+    leave_time_ms: i64,
+}
+
+impl From<&FormerRoom> for FormerRoomRecord {
+    fn from(room: &FormerRoom) -> Self {
+        Self {
+            node_id: room.node_id.to_string(),
+            generation: room.generation,
+            leave_time_ms: room.leave_time.as_millis(),
+        }
+    }
+}
+
+impl From<FormerRoomRecord> for FormerRoom {
+    fn from(record: FormerRoomRecord) -> Self {
+        Self {
+            node_id: NodeId::from_stored(record.node_id),
+            generation: record.generation,
+            leave_time: Timestamp::from_millis(record.leave_time_ms),
+        }
+    }
 }
 
 /// The value for sessions that were stored before waiting rooms existed.
@@ -163,6 +196,8 @@ impl From<&Session> for SessionRecord {
             max_participants,
             media,
             medium,
+            former_room,
+            fell_back,
             region,
             end_to_end_encrypted,
             placement,
@@ -207,6 +242,8 @@ impl From<&Session> for SessionRecord {
             empty_since_ms: empty_since.map(Timestamp::as_millis),
             media: media.name().to_owned(),
             medium: medium.name().to_owned(),
+            former_room: former_room.as_ref().map(FormerRoomRecord::from),
+            fell_back: *fell_back,
             region: region.as_ref().map(ToString::to_string),
             end_to_end_encrypted: *end_to_end_encrypted,
             placement: placement.as_ref().map(PlacementRecord::from),
@@ -271,6 +308,8 @@ impl TryFrom<SessionRecord> for Session {
                 .ok_or_else(|| StoreError::corrupt("an unknown media mode"))?,
             medium: Medium::from_name(&record.medium)
                 .ok_or_else(|| StoreError::corrupt("an unknown medium"))?,
+            former_room: record.former_room.map(FormerRoom::from),
+            fell_back: record.fell_back,
             region: record.region.map(Region::from_stored),
             end_to_end_encrypted: record.end_to_end_encrypted,
             placement: record.placement.map(PlacementNote::from),

@@ -1,6 +1,7 @@
 //! How sessions move to other nodes.
 
 use super::call::{Call, NOW, bearer, medium_causes, node};
+use crate::domain::access::{RoomAccess, room_access};
 use crate::domain::actor::{Actor, SystemCause};
 use crate::domain::error::Reason;
 use crate::domain::event::EventKind;
@@ -209,12 +210,71 @@ fn without_any_node_auto_falls_back_to_peers_and_stays_placed() {
     let fallen = call.session.fall_back_to_peers(&LOST, NOW).unwrap();
     let change = fallen.unwrap();
     assert_eq!(medium_causes(&change), [MoveCause::NodeLost]);
-    assert!(change.takes_from_room() && change.left_rooms().is_empty());
+    // The node is lost, so nothing can be asked of it.
+    assert!(change.left_rooms().is_empty() && change.session.former_room.is_none());
     call.take(change);
     assert_eq!(call.session.medium, Medium::PeerToPeer);
-    assert_eq!(call.session.place, place);
+    assert_eq!(call.session.place.node_id, place.node_id);
+    assert_ne!(call.session.place.room_name, place.room_name);
     let again = call.session.fall_back_to_peers(&LOST, NOW).unwrap();
     assert!(again.is_none());
+}
+
+#[test]
+fn a_call_that_fell_back_stays_between_browsers_until_it_moves() {
+    let mut call = Call::on_livekit(MediaMode::Auto);
+    for role in [Role::Doctor, Role::Patient, Role::Guest] {
+        call.connect(role);
+    }
+    let fallen = call.session.fall_back_to_peers(&DRAINED, NOW).unwrap();
+    let change = fallen.unwrap();
+    assert_eq!(
+        change.left_rooms(),
+        [(
+            node("sfu-1"),
+            Place::room_name_of(&call.session.session_id, 1)
+        )]
+    );
+    call.take(change);
+    // Its node may still be lost or drained.
+    let arrival = call.connect(Role::Interpreter);
+    assert!(medium_causes(&arrival).is_empty());
+    let change = call.move_to("sfu-2", Driver::LiveKit, &Actor::Backend);
+    assert_eq!(medium_causes(&change), [MoveCause::Backend]);
+    assert_eq!(call.session.place.generation, 3);
+}
+
+#[test]
+fn pages_may_stay_in_the_room_of_a_working_node_for_a_while() {
+    const OVERLAP_SECS: u64 = 30;
+    let end = NOW.plus_secs(OVERLAP_SECS);
+    let access = |call: &Call, generation, now| {
+        let user_id = bearer(Role::Doctor);
+        room_access(&call.session, &user_id, generation, OVERLAP_SECS, now)
+    };
+    for (actor, lingers) in [(Actor::Backend, true), (DRAINED, true), (LOST, false)] {
+        let mut call = Call::on_livekit(MediaMode::Sfu);
+        call.connect(Role::Doctor);
+        call.move_to("sfu-2", Driver::LiveKit, &actor);
+        let former = match lingers {
+            true => RoomAccess::Lingering { until: end },
+            false => RoomAccess::OtherPlace,
+        };
+        assert_eq!(access(&call, 1, NOW), former, "{actor:?}");
+        assert_eq!(access(&call, 1, end), RoomAccess::OtherPlace);
+        assert_eq!(access(&call, 2, NOW), RoomAccess::Allowed);
+        // Of two former rooms, the newer.
+        call.move_to("sfu-1", Driver::LiveKit, &actor);
+        assert_eq!(access(&call, 1, NOW), RoomAccess::OtherPlace);
+        assert_eq!(access(&call, 2, NOW), former);
+        assert!(call.leave(Role::Doctor).takes_people());
+        assert_eq!(access(&call, 2, NOW), RoomAccess::NotInCall);
+    }
+    // Between browsers, there was no room to leave.
+    let mut call = Call::on_livekit(MediaMode::PeerToPeer);
+    call.connect(Role::Doctor);
+    call.move_to("sfu-2", Driver::LiveKit, &Actor::Backend);
+    assert_eq!(access(&call, 1, NOW), RoomAccess::OtherPlace);
 }
 
 #[test]
