@@ -114,8 +114,7 @@ export class Connection extends EventTarget {
   handle(message, person) {
     if (message.type === 'key') return this.#keys?.handle(message);
     const [way] = this.#ways.filter(({ medium }) => medium instanceof Mesh).slice(-1);
-    if (way) way.medium.handle(message, person);
-    if (way === this.#newest) return undefined;
+    if (way && (way === this.#newest || this.#isMeantFor(way, message))) return way.medium.handle(message, person);
     this.#early.push({ message, person, at: Date.now() });
     if (this.#early.length > EARLY_MAX) this.#early.shift();
     return undefined;
@@ -163,6 +162,13 @@ export class Connection extends EventTarget {
   #makeKeys() {
     this.#keys = new Keys(this.#page);
     for (const { entry } of this.#people.values()) if (entry) this.#keys.add(entry);
+  }
+
+  /** Whether a message is for a way that we are about to leave, and not for one that we were not told of yet. */
+  #isMeantFor(way, message) {
+    if (message.type !== 'ice-candidate') return way.medium.knows(message);
+    // Candidates follow the offer that they belong to.
+    return !this.#early.some(({ message: early }) => early.sender_id === message.sender_id);
   }
 
   #handleEarly(medium) {

@@ -54,6 +54,10 @@ export class Peer {
     this.#schedule(EXPECT_MS, () => !this.#theirSession && this.offer());
   }
 
+  knows(sdp) {
+    return this.#theirSession !== '' && typeof sdp === 'string' && sessionOf(sdp) === this.#theirSession;
+  }
+
   /** Makes an offer, with new ICE credentials if there is a connection already. */
   offer({ rebuild = false } = {}) {
     return this.#enqueue(async () => {

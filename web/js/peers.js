@@ -84,6 +84,11 @@ export class Mesh extends EventTarget {
     peer?.handle(message);
   }
 
+  /** Whether an offer or answer belongs to a connection that we have. */
+  knows({ sender_id: userId, data }) {
+    return this.#peers.get(userId)?.knows(data?.sdp) ?? false;
+  }
+
   setTrack(kind, track) {
     for (const peer of this.#peers.values()) peer.setTrack(kind, track);
   }
