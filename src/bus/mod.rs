@@ -92,7 +92,7 @@ pub trait Bus: Send + Sync {
     /// Hands a hint to the subscriptions of this instance only, because the others know already.
     fn publish_here(&self, session_id: &SessionId);
 
-    /// Whether messages of other instances arrive, and changes of that. `false` for ever on a bus within one process.
+    /// Whether messages from other instances arrive; notifies of changes. Always `false` within one process.
     fn is_up(&self) -> watch::Receiver<bool>;
 
     /// Whether another instance was heard within the last seconds: then its hints arrive here.

@@ -31,10 +31,10 @@ pub(super) struct Link {
     waiting: Waiting,
 }
 
-/// Why the connection is of no use.
+/// Why the connection failed.
 #[derive(Debug, thiserror::Error)]
-enum Trouble {
-    /// A word of the server's or of the driver's, never an address or a password.
+enum LinkError {
+    /// Redis' error code, or the driver's category, never an address or a password.
     #[error("{}", .0.code().unwrap_or(.0.category()))]
     Redis(#[from] RedisError),
     #[error("no answer in time")]
@@ -46,7 +46,7 @@ enum Trouble {
 }
 
 /// Completes with Redis' answer.
-type Sent = BoxFuture<'static, Result<(), Trouble>>;
+type Sent = BoxFuture<'static, Result<(), LinkError>>;
 
 /// An open connection, subscribed to both channels.
 struct Open {
@@ -74,7 +74,7 @@ impl Link {
         let mut pause = RETRY_MIN;
         while !stop.is_cancelled() {
             let opened = stop.run_until_cancelled(self.open()).await;
-            let trouble = match opened {
+            let error = match opened {
                 None => return,
                 Some(Ok(open)) => {
                     pause = RETRY_MIN;
@@ -86,12 +86,12 @@ impl Link {
                     self.drop_waiting();
                     served.err()
                 }
-                Some(Err(trouble)) => Some(trouble),
+                Some(Err(error)) => Some(error),
             };
-            let Some(trouble) = trouble else { return };
+            let Some(error) = error else { return };
             if !std::mem::replace(&mut was_reported, true) {
                 tracing::error!(
-                    reason = %trouble,
+                    reason = %error,
                     "the bus between instances is down: instances read the store instead"
                 );
             }
@@ -106,12 +106,12 @@ impl Link {
     }
 
     /// Connects, subscribes, and makes sure that messages arrive.
-    async fn open(&self) -> Result<Open, Trouble> {
+    async fn open(&self) -> Result<Open, LinkError> {
         let opening = timeout(2 * self.config.timeout, self.connect());
-        opening.await.map_err(|_| Trouble::Silent)?
+        opening.await.map_err(|_| LinkError::Silent)?
     }
 
-    async fn connect(&self) -> Result<Open, Trouble> {
+    async fn connect(&self) -> Result<Open, LinkError> {
         let closed = Arc::new(Notify::new());
         let hear = {
             let (shared, closed) = (Arc::clone(&self.shared), Arc::clone(&closed));
@@ -145,7 +145,7 @@ impl Link {
     }
 
     /// Sends messages until the connection breaks, or `stop` is cancelled: then sends what is waiting and returns.
-    async fn serve(&mut self, open: Open, stop: &CancellationToken) -> Result<(), Trouble> {
+    async fn serve(&mut self, open: Open, stop: &CancellationToken) -> Result<(), LinkError> {
         let Open { connection, closed } = open;
         let mut closed = std::pin::pin!(closed.notified());
         let mut sending = FuturesUnordered::<Sent>::new();
@@ -155,13 +155,13 @@ impl Link {
         let mut batch = Vec::with_capacity(BATCH_MAX);
         loop {
             tokio::select! {
-                () = &mut closed => return Err(Trouble::Closed),
+                () = &mut closed => return Err(LinkError::Closed),
                 () = stop.cancelled() => break,
                 Some(sent) = sending.next(), if !sending.is_empty() => sent?,
                 beaten = async { beating.as_mut()?.await.err() }, if beating.is_some() => {
                     beating = None;
-                    if let Some(trouble) = beaten {
-                        return Err(trouble);
+                    if let Some(error) = beaten {
+                        return Err(error);
                     }
                 }
                 _ = beats.tick(), if beating.is_none() => {
@@ -224,12 +224,11 @@ impl Link {
         .boxed()
     }
 
-    /// Tells the other instances that this one is there, and finds out whether Redis still sends its messages: it answers with
-    /// the number of subscribers.
+    /// Publishes a heartbeat on both channels; fails if Redis reports no subscriber.
     fn beat(
         &self,
         mut connection: MultiplexedConnection,
-    ) -> impl Future<Output = Result<(), Trouble>> + Send + use<> {
+    ) -> impl Future<Output = Result<(), LinkError>> + Send + use<> {
         let text = wire::beat(&self.shared.instance_id);
         let channels = &self.shared.channels;
         let mut commands = Pipeline::with_capacity(2);
@@ -238,7 +237,7 @@ impl Link {
         async move {
             let heard_by: (u64, u64) = commands.query_async(&mut connection).await?;
             match heard_by {
-                (0, _) | (_, 0) => Err(Trouble::Unsubscribed),
+                (0, _) | (_, 0) => Err(LinkError::Unsubscribed),
                 _ => Ok(()),
             }
         }

@@ -1,7 +1,7 @@
 //! What instances say to each other: JSON, one object per message.
 //!
 //! Fields that this version does not know are ignored, so a later version may add some. What an earlier version would
-//! misunderstand needs another [`VERSION`]: the earlier one then hears nothing of the later one, and reads the store often.
+//! misunderstand needs another [`VERSION`]. Earlier versions then ignore these messages and poll the store.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
