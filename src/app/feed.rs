@@ -14,6 +14,7 @@ use crate::bus::Bus;
 use crate::domain::id::SessionId;
 use crate::domain::page::PAGE_SIZE_MAX;
 use crate::store::{EventFeed, FeedCursor, FeedError, FeedEvent};
+use crate::telemetry::metrics::Metrics;
 
 /// The sessions that this instance follows, and the positions of their followers.
 pub(super) struct Followed {
@@ -119,6 +120,7 @@ pub(super) struct FeedReader {
     pub(super) poll_with_bus: Duration,
     /// Whether the bus hears every other instance that the store knows.
     pub(super) hears_all: watch::Sender<bool>,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 /// Whether hints of all other instances arrive by the bus.
@@ -150,8 +152,14 @@ impl FeedReader {
     /// Notes the other instances that the store knows. One that lives and is not heard on the bus, because it is cut off or has no
     /// bus, changes sessions without a hint.
     pub(super) fn note_instances(&self, others: &[String], dead: &[String]) {
-        let is_heard = |other: &String| dead.contains(other) || self.bus.hears(other);
-        let hears_all = others.iter().all(is_heard);
+        let living: Vec<_> = others
+            .iter()
+            .filter(|other| !dead.contains(other))
+            .collect();
+        let heard = living.iter().filter(|other| self.bus.hears(other)).count();
+        let hears_all = heard == living.len();
+        let heard = i64::try_from(heard).unwrap_or(i64::MAX);
+        self.metrics.bus_instances_heard.set(heard);
         self.hears_all.send_if_modified(|before| {
             let is_new = *before != hears_all;
             *before = hears_all;

@@ -89,6 +89,7 @@ impl Link {
                 Some(Err(error)) => Some(error),
             };
             let Some(error) = error else { return };
+            self.shared.metrics.bus_failures.inc();
             if !std::mem::replace(&mut was_reported, true) {
                 tracing::error!(
                     reason = %error,
