@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use futures::future::{BoxFuture, FutureExt as _};
@@ -45,6 +45,44 @@ enum LinkError {
     Unsubscribed,
 }
 
+/// What is remembered from one connection to the next, until one lasts.
+struct Outage {
+    /// The pause before the next attempt to connect.
+    pause: Duration,
+    is_logged: bool,
+}
+
+impl Outage {
+    /// Logs the first failure only.
+    fn log(&mut self, error: &LinkError) {
+        if !std::mem::replace(&mut self.is_logged, true) {
+            tracing::error!(
+                reason = %error,
+                "the bus between instances is down: instances read the store instead"
+            );
+        }
+    }
+
+    /// A pause, longer each time. Instances that lost the same server do not return all at once.
+    fn next_pause(&mut self, pause_max: Duration) -> Duration {
+        let jittered = self.pause.mul_f64(0.5 + fastrand::f64() / 2.0);
+        self.pause = (2 * self.pause).min(pause_max);
+        jittered
+    }
+
+    /// Ends the outage: a connection lasts.
+    fn end(&mut self) {
+        self.pause = RETRY_MIN;
+        if std::mem::take(&mut self.is_logged) {
+            log_up();
+        }
+    }
+}
+
+fn log_up() {
+    tracing::info!("the bus between instances is up");
+}
+
 /// Completes with Redis' answer.
 type Sent = BoxFuture<'static, Result<(), LinkError>>;
 
@@ -70,18 +108,20 @@ impl Link {
     }
 
     pub(super) async fn run(mut self, stop: CancellationToken) {
-        let mut was_reported = false;
-        let mut pause = RETRY_MIN;
+        let mut outage = Outage {
+            pause: RETRY_MIN,
+            is_logged: false,
+        };
         while !stop.is_cancelled() {
             let opened = stop.run_until_cancelled(self.open()).await;
             let error = match opened {
                 None => return,
                 Some(Ok(open)) => {
-                    pause = RETRY_MIN;
-                    was_reported = false;
                     self.shared.set_up(true);
-                    tracing::info!("the bus between instances is up");
-                    let served = self.serve(open, &stop).await;
+                    if !outage.is_logged {
+                        log_up();
+                    }
+                    let served = self.serve(open, &mut outage, &stop).await;
                     self.shared.set_up(false);
                     self.drop_waiting();
                     served.err()
@@ -90,19 +130,12 @@ impl Link {
             };
             let Some(error) = error else { return };
             self.shared.metrics.bus_failures.inc();
-            if !std::mem::replace(&mut was_reported, true) {
-                tracing::error!(
-                    reason = %error,
-                    "the bus between instances is down: instances read the store instead"
-                );
-            }
-            // Instances that lost the same server do not return all at once.
-            let jittered = pause.mul_f64(0.5 + fastrand::f64() / 2.0);
-            let paused = stop.run_until_cancelled(tokio::time::sleep(jittered));
+            outage.log(&error);
+            let pause = outage.next_pause(self.config.retry_max);
+            let paused = stop.run_until_cancelled(tokio::time::sleep(pause));
             if paused.await.is_none() {
                 return;
             }
-            pause = (2 * pause).min(self.config.retry_max);
         }
     }
 
@@ -145,9 +178,16 @@ impl Link {
         Ok(Open { connection, closed })
     }
 
-    /// Sends messages until the connection breaks, or `stop` is cancelled: then sends what is waiting and returns.
-    async fn serve(&mut self, open: Open, stop: &CancellationToken) -> Result<(), LinkError> {
+    /// Sends messages until the connection breaks, or `stop` is cancelled: then sends what is waiting and returns. Ends the outage
+    /// when the connection has lasted for one interval of heartbeats.
+    async fn serve(
+        &mut self,
+        open: Open,
+        outage: &mut Outage,
+        stop: &CancellationToken,
+    ) -> Result<(), LinkError> {
         let Open { connection, closed } = open;
+        let opened_at = Instant::now();
         let mut closed = std::pin::pin!(closed.notified());
         let mut sending = FuturesUnordered::<Sent>::new();
         let mut beating: Option<Sent> = None;
@@ -166,6 +206,9 @@ impl Link {
                     }
                 }
                 _ = beats.tick(), if beating.is_none() => {
+                    if opened_at.elapsed() >= self.config.ping_interval {
+                        outage.end();
+                    }
                     beating = Some(self.beat(connection.clone()).boxed());
                 }
                 count = self.waiting.recv_many(&mut batch, BATCH_MAX), if sending.len() < BATCHES_MAX => {
