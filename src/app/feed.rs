@@ -9,12 +9,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::bus::Bus;
 use crate::domain::id::SessionId;
 use crate::domain::page::PAGE_SIZE_MAX;
 use crate::store::{EventFeed, FeedCursor, FeedError, FeedEvent};
 use crate::telemetry::metrics::Metrics;
+
+/// The shortest time between two reads of the feed that the bus asks for.
+const READS_APART: Duration = Duration::from_millis(250);
 
 /// The sessions that this instance follows, and the positions of their followers.
 pub(super) struct Followed {
@@ -127,21 +131,23 @@ pub(super) struct FeedReader {
 struct BusCover {
     is_up: watch::Receiver<bool>,
     hears_all: watch::Receiver<bool>,
+    gaps: watch::Receiver<()>,
 }
 
 impl BusCover {
     fn is_complete(&mut self) -> bool {
         // Each must be marked as seen.
+        self.gaps.borrow_and_update();
         let is_up = *self.is_up.borrow_and_update();
         *self.hears_all.borrow_and_update() && is_up
     }
 
-    /// Waits until it may have changed.
+    /// Waits until it may have changed, or hints may have been lost.
     async fn changed(&mut self) {
-        let (is_up, hears_all) = (&mut self.is_up, &mut self.hears_all);
         tokio::select! {
-            Ok(()) = is_up.changed() => {}
-            Ok(()) = hears_all.changed() => {}
+            Ok(()) = self.is_up.changed() => {}
+            Ok(()) = self.hears_all.changed() => {}
+            Ok(()) = self.gaps.changed() => {}
             // A bus within one process never changes.
             else => std::future::pending().await,
         }
@@ -176,6 +182,7 @@ impl FeedReader {
         let mut cover = BusCover {
             is_up: self.bus.is_up(),
             hears_all: self.hears_all.subscribe(),
+            gaps: self.bus.gaps(),
         };
         loop {
             // Its sender lives as long as the application.
@@ -189,6 +196,7 @@ impl FeedReader {
                 } else {
                     self.poll
                 };
+                let read_at = Instant::now();
                 let was_troubled = std::mem::replace(&mut is_troubled, false);
                 let reading = self.read_feed(&mut cursor);
                 let reading = self.recheck_when_slow(reading, was_troubled, &mut is_troubled);
@@ -207,10 +215,11 @@ impl FeedReader {
                     }
                 };
                 if !more {
-                    // Hints were lost when the bus broke, and until it was back: then the feed is read at once.
+                    // Hints were lost when the bus broke, until it was back, and before a gap was announced: then the feed is
+                    // read at once.
                     tokio::select! {
                         () = tokio::time::sleep(poll) => {}
-                        () = cover.changed() => {}
+                        () = cover.changed() => tokio::time::sleep_until(read_at + READS_APART).await,
                     }
                 }
             }

@@ -344,6 +344,37 @@ async fn without_redis(fault: Fault) {
     doctor.until("user-left").await;
 }
 
+/// The other instance hears nothing of a change, and does not notice that the first one was away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the MongoDB peer, Redis and toxiproxy; .ci/run installs them"]
+async fn a_removal_while_redis_is_away_for_a_moment_arrives_when_it_is_back() {
+    let (peer, redis) = (MongoPeer::start(0), RedisServer::start());
+    let way = Toxiproxy::start(&redis.addr()).await;
+    // No cut of this test is long enough for an instance to count as not heard.
+    let on = |redis: &str| {
+        on(&peer, redis)
+            .set("REDIS_PING_MS", 3000)
+            .set("REDIS_TIMEOUT_MS", 20_000)
+    };
+    let away = on(&format!("redis://{}", way.addr));
+    let Two {
+        mut here,
+        there,
+        doctor: _doctor,
+        mut patient,
+    } = two(&away, &on(&redis.url())).await;
+    way.inject(Fault::Cut).await;
+    becomes(&here.service, 0.0).await;
+    here.remove("patient-1", false).await;
+    way.heal(Fault::Cut).await;
+    let healed = Instant::now();
+    patient.until("removed").await;
+    let took = healed.elapsed();
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    let heard = metric(&there, "video_session_bus_instances_heard ").await;
+    assert_eq!(heard, Some(1.0), "the cut was too long for this test");
+}
+
 /// Redis closes each connection soon after it was opened.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs Redis; .ci/run installs it"]

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
@@ -117,6 +118,8 @@ impl Link {
             let error = match opened {
                 None => return,
                 Some(Ok(open)) => {
+                    // Hints were lost until now. The first heartbeat of `serve` says so.
+                    self.shared.begin_epoch();
                     self.shared.set_up(true);
                     if !outage.is_logged {
                         log_up();
@@ -211,6 +214,9 @@ impl Link {
                     }
                     beating = Some(self.beat(connection.clone()).boxed());
                 }
+                () = self.shared.epoch_began.notified(), if beating.is_none() => {
+                    beating = Some(self.beat(connection.clone()).boxed());
+                }
                 count = self.waiting.recv_many(&mut batch, BATCH_MAX), if sending.len() < BATCHES_MAX => {
                     if count == 0 {
                         // The bus is gone.
@@ -273,7 +279,10 @@ impl Link {
         &self,
         mut connection: MultiplexedConnection,
     ) -> impl Future<Output = Result<(), LinkError>> + Send + use<> {
-        let text = wire::beat(&self.shared.instance_id);
+        let text = wire::beat(
+            &self.shared.instance_id,
+            self.shared.epoch.load(Ordering::Relaxed),
+        );
         let channels = &self.shared.channels;
         let mut commands = Pipeline::with_capacity(2);
         commands.cmd("PUBLISH").arg(&channels.own).arg(&text);
