@@ -9,11 +9,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::bus::Bus;
 use crate::domain::id::SessionId;
 use crate::domain::page::PAGE_SIZE_MAX;
 use crate::store::{EventFeed, FeedCursor, FeedError, FeedEvent};
+use crate::telemetry::metrics::Metrics;
+
+/// The shortest time between two reads of the feed that the bus asks for.
+const READS_APART: Duration = Duration::from_millis(250);
 
 /// The sessions that this instance follows, and the positions of their followers.
 pub(super) struct Followed {
@@ -119,27 +124,30 @@ pub(super) struct FeedReader {
     pub(super) poll_with_bus: Duration,
     /// Whether the bus hears every other instance that the store knows.
     pub(super) hears_all: watch::Sender<bool>,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 /// Whether hints of all other instances arrive by the bus.
 struct BusCover {
     is_up: watch::Receiver<bool>,
     hears_all: watch::Receiver<bool>,
+    gaps: watch::Receiver<()>,
 }
 
 impl BusCover {
     fn is_complete(&mut self) -> bool {
         // Each must be marked as seen.
+        self.gaps.borrow_and_update();
         let is_up = *self.is_up.borrow_and_update();
         *self.hears_all.borrow_and_update() && is_up
     }
 
-    /// Waits until it may have changed.
+    /// Waits until it may have changed, or hints may have been lost.
     async fn changed(&mut self) {
-        let (is_up, hears_all) = (&mut self.is_up, &mut self.hears_all);
         tokio::select! {
-            Ok(()) = is_up.changed() => {}
-            Ok(()) = hears_all.changed() => {}
+            Ok(()) = self.is_up.changed() => {}
+            Ok(()) = self.hears_all.changed() => {}
+            Ok(()) = self.gaps.changed() => {}
             // A bus within one process never changes.
             else => std::future::pending().await,
         }
@@ -150,8 +158,14 @@ impl FeedReader {
     /// Notes the other instances that the store knows. One that lives and is not heard on the bus, because it is cut off or has no
     /// bus, changes sessions without a hint.
     pub(super) fn note_instances(&self, others: &[String], dead: &[String]) {
-        let is_heard = |other: &String| dead.contains(other) || self.bus.hears(other);
-        let hears_all = others.iter().all(is_heard);
+        let living: Vec<_> = others
+            .iter()
+            .filter(|other| !dead.contains(other))
+            .collect();
+        let heard = living.iter().filter(|other| self.bus.hears(other)).count();
+        let hears_all = heard == living.len();
+        let heard = i64::try_from(heard).unwrap_or(i64::MAX);
+        self.metrics.bus_instances_heard.set(heard);
         self.hears_all.send_if_modified(|before| {
             let is_new = *before != hears_all;
             *before = hears_all;
@@ -168,6 +182,7 @@ impl FeedReader {
         let mut cover = BusCover {
             is_up: self.bus.is_up(),
             hears_all: self.hears_all.subscribe(),
+            gaps: self.bus.gaps(),
         };
         loop {
             // Its sender lives as long as the application.
@@ -181,6 +196,7 @@ impl FeedReader {
                 } else {
                     self.poll
                 };
+                let read_at = Instant::now();
                 let was_troubled = std::mem::replace(&mut is_troubled, false);
                 let reading = self.read_feed(&mut cursor);
                 let reading = self.recheck_when_slow(reading, was_troubled, &mut is_troubled);
@@ -199,10 +215,11 @@ impl FeedReader {
                     }
                 };
                 if !more {
-                    // Hints were lost when the bus broke, and until it was back: then the feed is read at once.
+                    // Hints were lost when the bus broke, until it was back, and before a gap was announced: then the feed is
+                    // read at once.
                     tokio::select! {
                         () = tokio::time::sleep(poll) => {}
-                        () = cover.changed() => {}
+                        () = cover.changed() => tokio::time::sleep_until(read_at + READS_APART).await,
                     }
                 }
             }

@@ -238,6 +238,7 @@ impl App {
             poll: config.watch.poll,
             poll_with_bus: config.watch.poll_with_bus,
             hears_all: watch::Sender::new(false),
+            metrics: Arc::clone(&metrics),
         };
         let events = Arc::new(Events::new(
             Arc::clone(&access),

@@ -6,8 +6,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::{FutureExt as _, select_all};
 use tokio::net::TcpListener;
-use tokio::task::JoinError;
+use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -67,9 +68,9 @@ pub enum BootError {
     /// The gRPC server failed.
     #[error("the gRPC edge failed")]
     Rpc(#[from] ServeError),
-    /// The admin server failed.
-    #[error("the admin address failed")]
-    Admin(#[source] std::io::Error),
+    /// A server ended, although nothing had told it to.
+    #[error("nothing serves {0} any more")]
+    Ended(&'static str),
     /// The store failed and recovers only with a restart.
     #[error("the store has failed; restart the service")]
     StoreLost,
@@ -242,12 +243,10 @@ impl Service {
         let stop_upkeep = CancellationToken::new();
         let stop_serving = CancellationToken::new();
         app.upkeep.start_tasks(&tasks, &stop_upkeep, &closing);
-        tasks.spawn(web::serve(
-            http,
-            config.web.clone(),
-            Arc::clone(&app.signalling),
-            closing.clone(),
-        ));
+        let serving_http = tasks.spawn({
+            let (config, signalling) = (config.web.clone(), Arc::clone(&app.signalling));
+            web::serve(http, config, signalling, closing.clone()).map(Ok)
+        });
         let web_parts = web::admin::Parts {
             tokens,
             metrics,
@@ -256,28 +255,25 @@ impl Service {
                 limits: config.web.webhooks,
             },
         };
-        tasks.spawn(web::admin::serve(
-            admin,
-            web_parts,
-            config.admin,
-            stop_serving.clone(),
-        ));
+        let serving_admin = tasks
+            .spawn(web::admin::serve(admin, web_parts, config.admin, stop_serving.clone()).map(Ok));
         if let Some(listener) = health_only {
             let (config, health) = (config.rpc.clone(), rpc_parts.health.clone());
             let stop = stop_serving.clone();
             tasks.spawn(async move { rpc::serve_health(listener, &config, health, stop).await });
         }
-        let mut serving = tasks.spawn({
+        let serving_grpc = tasks.spawn({
             let (config, tls) = (config.rpc.clone(), config.tls.clone());
             let stop = stop_serving.clone();
             async move { rpc::serve(grpc, &config, tls.as_ref(), rpc_parts, stop).await }
         });
 
         let outcome = tokio::select! {
-            failed = &mut serving => {
-                failed??;
-                Ok(())
-            }
+            failed = first_end([
+                ("GRPC_ADDR", serving_grpc),
+                ("HTTP_ADDR", serving_http),
+                ("ADMIN_ADDR", serving_admin),
+            ]) => Err(failed),
             () = stores.health.lost() => Err(BootError::StoreLost),
             () = stop => Ok(()),
         };
@@ -319,6 +315,22 @@ fn open_bus(
     Ok(Arc::new(bus))
 }
 
+/// Waits until a server fails, or ends.
+async fn first_end<const N: usize>(
+    servers: [(&'static str, JoinHandle<Result<(), ServeError>>); N],
+) -> BootError {
+    let ends = servers.map(|(setting, serving)| {
+        serving
+            .map(move |end| match end {
+                Ok(Ok(())) => BootError::Ended(setting),
+                Ok(Err(failed)) => failed.into(),
+                Err(panicked) => panicked.into(),
+            })
+            .boxed()
+    });
+    select_all(ends).await.0
+}
+
 async fn finish_calls(tasks: &TaskTracker, app: &App, drain_timeout: Duration) {
     let finished = async {
         tasks.wait().await;
@@ -350,4 +362,54 @@ async fn open_stores(config: &StoreConfig) -> Result<Stores, BootError> {
             Stores::of(Arc::new(store))
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::config::env::Env;
+
+    const SETTINGS: [&str; 3] = ["GRPC_ADDR", "HTTP_ADDR", "ADMIN_ADDR"];
+    const LIMIT: Duration = Duration::from_secs(60);
+
+    fn serving() -> JoinHandle<Result<(), ServeError>> {
+        tokio::spawn(std::future::pending())
+    }
+
+    #[tokio::test]
+    async fn each_server_is_watched_for_its_end_and_for_panics() {
+        for one in SETTINGS {
+            let or = |other: JoinHandle<_>| {
+                let mut other = Some(other);
+                SETTINGS.map(|setting| {
+                    let is_one = setting == one;
+                    let handle = is_one.then(|| other.take()).flatten();
+                    (setting, handle.unwrap_or_else(serving))
+                })
+            };
+            let ended = timeout(LIMIT, first_end(or(tokio::spawn(async { Ok(()) })))).await;
+            assert!(matches!(ended, Ok(BootError::Ended(setting)) if setting == one));
+            let panicking = tokio::spawn(async { panic!("of this test") });
+            let panicked = timeout(LIMIT, first_end(or(panicking))).await;
+            assert!(matches!(panicked, Ok(BootError::Panicked(_))), "{one}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_service_ends_when_its_http_server_ends() {
+        let home = tempfile::tempdir().unwrap();
+        let lookup = |name: &str| match name {
+            "DATA_DIR" => Some(home.path().display().to_string()),
+            "GRPC_ADDR" | "HTTP_ADDR" | "ADMIN_ADDR" => Some("127.0.0.1:0".to_owned()),
+            _ => None,
+        };
+        let config = Config::read(Env::new(&lookup), true).unwrap();
+        let service = Service::start(config).await.unwrap();
+        // All that the server at HTTP_ADDR waits for; the others serve on.
+        service.closing.cancel();
+        let outcome = timeout(LIMIT, service.run(std::future::pending())).await;
+        assert!(matches!(outcome, Ok(Err(BootError::Ended("HTTP_ADDR")))));
+    }
 }

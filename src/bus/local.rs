@@ -88,6 +88,10 @@ impl Bus for LocalBus {
         false
     }
 
+    fn gaps(&self) -> watch::Receiver<()> {
+        watch::Sender::new(()).subscribe()
+    }
+
     fn subscribe_changes(&self, session_id: &SessionId) -> ChangeSubscription {
         let hints = lock(&self.subscribers.changes)
             .entry(session_id.clone())

@@ -6,6 +6,8 @@
 //! - **At most once.** A message can be lost, and it never arrives twice. A lost [`Message::Changed`] costs one poll of the
 //!   store. A lost [`Relay`] is a message that a page repeats or does without, never a removal or an end: those follow from
 //!   the session's events.
+//! - **Gaps are announced.** While [`Bus::is_up`] is true and [`Bus::hears`] an instance, lost hints of that instance are followed
+//!   by a notification of [`Bus::gaps`].
 //! - **By session.** A subscription receives messages of its session only. The bus ignores [`Relay::to`], because it does
 //!   not know where participants are connected. Signalling's rooms say which instances a relay goes to, and filter by target.
 //! - **In order per sender.** A subscription receives the relays of one sender in the order in which they were published.
@@ -92,11 +94,14 @@ pub trait Bus: Send + Sync {
     /// Hands a hint to the subscriptions of this instance only, because the others know already.
     fn publish_here(&self, session_id: &SessionId);
 
-    /// Whether messages of other instances arrive, and changes of that. `false` for ever on a bus within one process.
+    /// Whether messages from other instances arrive; notifies of changes. Always `false` within one process.
     fn is_up(&self) -> watch::Receiver<bool>;
 
     /// Whether another instance was heard within the last seconds: then its hints arrive here.
     fn hears(&self, instance_id: &str) -> bool;
+
+    /// Notifies when another instance is heard whose hints may have been lost until now. Never notifies within one process.
+    fn gaps(&self) -> watch::Receiver<()>;
 
     /// Subscribes to [`Message::Changed`] of a session, from now on.
     fn subscribe_changes(&self, session_id: &SessionId) -> ChangeSubscription;

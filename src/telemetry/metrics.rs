@@ -111,6 +111,10 @@ pub struct Metrics {
     pub bus_sent: Counter,
     /// Messages of other instances that arrived here.
     pub bus_received: Counter,
+    /// Connections to Redis that could not be opened or broke.
+    pub bus_failures: Counter,
+    /// Other instances that the store knows and the bus hears.
+    pub bus_instances_heard: Gauge,
     /// Calls that have begun and not ended, streams included.
     pub rpcs_in_flight: Gauge,
 }
@@ -198,6 +202,18 @@ impl Default for Metrics {
                 "bus_received",
                 "Messages of other instances that arrived here",
                 Counter::default(),
+            ),
+            bus_failures: register(
+                r,
+                "bus_failures",
+                "Connections to Redis that could not be opened or broke",
+                Counter::default(),
+            ),
+            bus_instances_heard: register(
+                r,
+                "bus_instances_heard",
+                "Other instances that share the store and are heard on the bus",
+                Gauge::default(),
             ),
             bus_dropped: register(
                 r,

@@ -437,6 +437,10 @@ impl Bus for Faulty {
         self.bus.hears(instance_id)
     }
 
+    fn gaps(&self) -> watch::Receiver<()> {
+        self.bus.gaps()
+    }
+
     fn subscribe_changes(&self, session_id: &SessionId) -> ChangeSubscription {
         self.bus.subscribe_changes(session_id)
     }

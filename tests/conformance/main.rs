@@ -33,6 +33,9 @@ mod livekit_server;
 mod peers;
 #[path = "../support/redis.rs"]
 mod redis;
+#[expect(dead_code, reason = "the tests of faults use more of it")]
+#[path = "../support/toxiproxy.rs"]
+mod toxiproxy;
 
 /// Every case on every store. A new case needs its line here, or the compiler calls it dead.
 macro_rules! suite {

@@ -16,6 +16,7 @@ use video_session::telemetry::metrics::Metrics;
 
 use crate::buses::{LIMIT, THERE, expect_failures, relay, session, suite};
 use crate::redis::RedisServer;
+use crate::toxiproxy::{Fault, Toxiproxy};
 
 /// One instance's end of the bus.
 struct Instance {
@@ -113,6 +114,10 @@ impl Bus for Between {
 
     fn hears(&self, instance_id: &str) -> bool {
         self.there.bus.hears(instance_id)
+    }
+
+    fn gaps(&self) -> watch::Receiver<()> {
+        self.there.bus.gaps()
     }
 
     fn subscribe_changes(&self, session_id: &SessionId) -> ChangeSubscription {
@@ -283,6 +288,63 @@ async fn the_bus_comes_back_with_redis() {
     assert_eq!(next(&mut late_relays).await, relay(&session(1), "a", 2));
 }
 
+/// Waits until the first heartbeats of one instance have reached another one. Returns the gaps that follow at the latter.
+async fn gaps_between(here: &Instance, there: &Instance) -> watch::Receiver<()> {
+    let mut relays = there.bus.subscribe_relays(&session(1));
+    for n in 0..20 {
+        here.send(&session(1), n, &[THERE]);
+        assert_eq!(next(&mut relays).await, relay(&session(1), "a", n));
+    }
+    there.bus.gaps()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs Redis and toxiproxy; .ci/peers installs them"]
+async fn the_others_learn_that_hints_of_a_broken_connection_were_lost() {
+    for fault in [Fault::Cut, Fault::RequestsVanish] {
+        let server = RedisServer::start();
+        let way = Toxiproxy::start(&server.addr()).await;
+        let away = config(format!("redis://{}", way.addr));
+        let here = Instance::up(&away, "here").await;
+        let there = Instance::up(&config(server.url()), THERE).await;
+        let mut gaps = gaps_between(&here, &there).await;
+        let up = there.bus.is_up();
+        way.inject(fault).await;
+        here.bus.publish(Message::Changed(session(1)));
+        here.becomes(false).await;
+        let lost = ["down", "unanswered"].map(|why| here.dropped(why));
+        assert_eq!(lost.iter().sum::<u64>(), 1, "{fault:?}");
+        assert!(!gaps.has_changed().unwrap(), "not before it is back");
+        way.heal(fault).await;
+        let gap = timeout(LIMIT, gaps.changed()).await;
+        gap.expect("a gap").unwrap();
+        here.becomes(true).await;
+        assert!(!up.has_changed().unwrap(), "its own connection is good");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs Redis; .ci/peers installs it"]
+async fn the_others_learn_that_there_was_no_room_for_a_hint() {
+    let server = RedisServer::start();
+    // No heartbeat comes in time but the one that the lost hint asks for.
+    let config = RedisConfig {
+        queue_max: 1,
+        ping_interval: Duration::from_secs(60),
+        ..config(server.url())
+    };
+    let there = Instance::up(&config, THERE).await;
+    let here = Instance::up(&config, "here").await;
+    let mut gaps = gaps_between(&here, &there).await;
+    let up = here.bus.is_up();
+    while here.dropped("full") == 0 {
+        here.bus.publish(Message::Changed(session(1)));
+    }
+    let gap = timeout(LIMIT, gaps.changed()).await;
+    gap.expect("a gap").unwrap();
+    assert!(!up.has_changed().unwrap(), "the connection is good");
+}
+
 /// A server that takes connections and answers nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs Redis; .ci/peers installs it"]
@@ -341,13 +403,18 @@ async fn a_user_needs_the_channels_and_their_password() {
         Instance::start(&with("other:p%40ss", Some(&pem)), "x"),
         Instance::start(&with("calls:p%40ss", None), "x"),
     ];
-    // Longer than a connection takes.
     let other = Instance::up(&with("calls:p%40ss", Some(&pem)), THERE).await;
     let mut relays = other.bus.subscribe_relays(&session(1));
     good.send(&session(1), 1, &[THERE]);
     assert_eq!(next(&mut relays).await, relay(&session(1), "a", 1));
-    tokio::time::sleep(Duration::from_millis(500)).await;
     for instance in &refused {
+        let refused_again = async {
+            while instance.metric("bus_failures_total ") < 3 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let waited = timeout(LIMIT, refused_again).await;
+        waited.expect("it tries again");
         assert!(!*instance.bus.is_up().borrow());
     }
 }

@@ -54,12 +54,21 @@ async fn becomes(service: &Service, up: f64) {
     .await;
 }
 
-/// Both hear each other, and have found that there is nobody else: from then on, they do not poll.
+/// Waits until each of two instances knows the other one and hears it: from then on, they do not poll.
 async fn connected(services: [&Service; 2]) {
     for service in services {
-        becomes(service, 1.0).await;
+        until_metric(service, "video_session_bus_instances_heard ", 1.0).await;
     }
-    tokio::time::sleep(Duration::from_secs(1)).await;
+}
+
+/// Waits until a metric has at least a value.
+async fn until_metric(service: &Service, name: &str, value: f64) {
+    patiently(async {
+        while metric(service, name).await.unwrap_or(0.0) < value {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
 }
 
 struct Two {
@@ -255,11 +264,23 @@ async fn the_password_of_redis_is_never_logged() {
         let is_down = |line: &str| line.contains("bus between instances is down");
         service.line(is_down).await;
         // Tried again, and not logged again.
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        until_metric(&service, "video_session_bus_failures_total ", 4.0).await;
         let output = service.output();
         assert_eq!(output.matches("bus between instances is down").count(), 1);
         assert!(!output.contains(password) && !output.contains("no-such-host"));
     }
+}
+
+/// Mutes a participant by the backend at one instance. Returns how long it took until the participant's page knew.
+async fn mute(service: &Service, session_id: &str, user_id: &str, page: &mut Page) -> Duration {
+    let started = Instant::now();
+    let request = v1::MuteParticipantRequest {
+        session_id: session_id.to_owned(),
+        user_id: user_id.to_owned(),
+    };
+    service.client().mute_participant(request).await.unwrap();
+    page.until("mute-request").await;
+    started.elapsed()
 }
 
 /// One instance loses Redis, in any way; the other has it.
@@ -295,35 +316,12 @@ async fn without_redis(fault: Fault) {
     );
     // The call goes on, and what the store knows arrives: both ways.
     doctor.send(&json!({"type": "emoji", "data": {"emoji": "lost"}}));
-    let mute = |user_id: &str| v1::MuteParticipantRequest {
-        session_id: here.session_id.clone(),
-        user_id: user_id.to_owned(),
-    };
-    let started = Instant::now();
-    here.service
-        .client()
-        .mute_participant(mute("patient-1"))
-        .await
-        .unwrap();
-    patient.until("mute-request").await;
-    assert!(
-        started.elapsed() < SOON,
-        "{fault:?}: {:?}",
-        started.elapsed()
-    );
+    let session_id = &here.session_id;
+    let took = mute(&here.service, session_id, "patient-1", &mut patient).await;
+    assert!(took < SOON, "{fault:?}: {took:?}");
     // The other instance finds out that it does not hear this one any more.
-    let started = Instant::now();
-    there
-        .client()
-        .mute_participant(mute("doctor-1"))
-        .await
-        .unwrap();
-    doctor.until("mute-request").await;
-    assert!(
-        started.elapsed() < 2 * SOON,
-        "{fault:?}: {:?}",
-        started.elapsed()
-    );
+    let took = mute(&there, session_id, "doctor-1", &mut doctor).await;
+    assert!(took < 2 * SOON, "{fault:?}: {took:?}");
     assert_eq!(
         readiness(&mut there.health_client()).await,
         ServingStatus::Serving
@@ -333,11 +331,78 @@ async fn without_redis(fault: Fault) {
     becomes(&there, 1.0).await;
     hear_each_other_again(&mut doctor, &mut patient).await;
     let said = |what: &str| there.output().matches(what).count();
-    assert_eq!(said("bus between instances is down"), 1, "{fault:?}");
+    patiently(async {
+        while said("bus between instances is up") < 2 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
     assert_eq!(said("bus between instances is up"), 2, "{fault:?}");
+    assert_eq!(said("bus between instances is down"), 1, "{fault:?}");
     here.remove("patient-1", false).await;
     patient.until("removed").await;
     doctor.until("user-left").await;
+}
+
+/// The other instance hears nothing of a change, and does not notice that the first one was away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the MongoDB peer, Redis and toxiproxy; .ci/run installs them"]
+async fn a_removal_while_redis_is_away_for_a_moment_arrives_when_it_is_back() {
+    let (peer, redis) = (MongoPeer::start(0), RedisServer::start());
+    let way = Toxiproxy::start(&redis.addr()).await;
+    // No cut of this test is long enough for an instance to count as not heard.
+    let on = |redis: &str| {
+        on(&peer, redis)
+            .set("REDIS_PING_MS", 3000)
+            .set("REDIS_TIMEOUT_MS", 20_000)
+    };
+    let away = on(&format!("redis://{}", way.addr));
+    let Two {
+        mut here,
+        there,
+        doctor: _doctor,
+        mut patient,
+    } = two(&away, &on(&redis.url())).await;
+    way.inject(Fault::Cut).await;
+    becomes(&here.service, 0.0).await;
+    here.remove("patient-1", false).await;
+    way.heal(Fault::Cut).await;
+    let healed = Instant::now();
+    patient.until("removed").await;
+    let took = healed.elapsed();
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    let heard = metric(&there, "video_session_bus_instances_heard ").await;
+    assert_eq!(heard, Some(1.0), "the cut was too long for this test");
+}
+
+/// Redis closes each connection soon after it was opened.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs Redis; .ci/run installs it"]
+async fn connections_that_do_not_last_are_tried_less_and_less_often_and_logged_once() {
+    let redis = RedisServer::start();
+    let setup = setup()
+        .set("REDIS_URL", redis.url())
+        .set("REDIS_PING_MS", 60_000);
+    let service = setup.start().await;
+    becomes(&service, 1.0).await;
+    let client = ::redis::Client::open(redis.url()).unwrap();
+    let mut closing = client.get_multiplexed_async_connection().await.unwrap();
+    let failures = "video_session_bus_failures_total ";
+    let started = Instant::now();
+    patiently(async {
+        while metric(&service, failures).await.unwrap() < 7.0 {
+            let mut kill = ::redis::cmd("CLIENT");
+            kill.arg(&["KILL", "TYPE", "pubsub"]);
+            let _: u64 = kill.query_async(&mut closing).await.unwrap();
+        }
+    })
+    .await;
+    // Six pauses: half of 50 ms at least, and twice as long each time.
+    let took = started.elapsed();
+    assert!(took > Duration::from_millis(1500), "{took:?}");
+    let output = service.output();
+    assert_eq!(output.matches("bus between instances is down").count(), 1);
+    assert_eq!(output.matches("bus between instances is up").count(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

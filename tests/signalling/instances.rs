@@ -134,12 +134,13 @@ async fn a_guest_who_comes_as_the_doctor_elsewhere_is_one_person() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs the MongoDB peer and toxiproxy; .ci/run installs them"]
 async fn after_an_outage_of_the_store_the_living_do_not_bury_each_other() {
-    let lease = Duration::from_secs(2);
+    const BEAT: Duration = Duration::from_secs(1);
+    let lease = 2 * BEAT;
     let peer = MongoPeer::start(0);
     let way = Toxiproxy::start(&peer.addr.to_string()).await;
     let on_the_way = setup()
         .set("MONGO_URI", format!("mongodb://{}/signalling", way.addr))
-        .set("INSTANCE_BEAT_MS", 200)
+        .set("INSTANCE_BEAT_MS", BEAT.as_millis())
         .set("INSTANCE_LEASE_SECS", lease.as_secs())
         .set("RECONNECT_GRACE_SECS", lease.as_secs());
     let mut here = World::with(&on_the_way, create("appointment-1")).await;
@@ -150,10 +151,11 @@ async fn after_an_outage_of_the_store_the_living_do_not_bury_each_other() {
     patient.until("existing-participants").await;
     doctor.expect("user-joined").await;
     way.inject(Fault::Cut).await;
-    tokio::time::sleep(3 * lease).await;
+    // Longer than the lease.
+    beats([&here.service, &there], "unavailable", 4.0).await;
     way.heal(Fault::Cut).await;
-    // Both have looked for the dead by then.
-    tokio::time::sleep(4 * lease).await;
+    // Both have looked for the dead for longer than the lease.
+    beats([&here.service, &there], "ok", 8.0).await;
     doctor.nothing_more().await;
     patient.nothing_more().await;
     assert_eq!(here.session().await.participants.len(), 2);
@@ -173,6 +175,22 @@ fn with_clock_ahead(setup: Setup, secs: i64) -> Setup {
     setup
         .set("LD_PRELOAD", library.display())
         .set("CLOCK_AHEAD_SECS", secs)
+}
+
+/// Waits until each service has tried so many times to write its heartbeat, with an outcome. It looks for the dead each time that
+/// it has written one.
+async fn beats<const N: usize>(services: [&Service; N], outcome: &str, more: f64) {
+    let tries = format!(
+        "video_session_store_operations_total{{operation=\"beat\",outcome=\"{outcome}\"}} "
+    );
+    let tries = tries.as_str();
+    let wait = async |service| {
+        let before = metric(service, tries).await.unwrap_or(0.0);
+        while metric(service, tries).await.unwrap_or(0.0) < before + more {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    patiently(join_all(services.map(wait))).await;
 }
 
 /// The value of a metric; `None` when it has not been counted yet.
@@ -208,16 +226,7 @@ async fn instances_whose_clocks_differ_leave_each_others_participants_alone() {
         page.until("user-joined").await;
     }
     // Each has looked at the others' marks for more than twice as long as an instance may be silent.
-    let looks = "video_session_store_operations_total{operation=\"beat\",outcome=\"ok\"} ";
-    for service in [&here.service, &ahead, &behind] {
-        let before = metric(service, looks).await.unwrap_or(0.0);
-        patiently(async {
-            while metric(service, looks).await.unwrap_or(0.0) < before + 50.0 {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        })
-        .await;
-    }
+    beats([&here.service, &ahead, &behind], "ok", 50.0).await;
     for page in [&mut doctor, &mut patient, &mut observer] {
         page.nothing_more().await;
     }

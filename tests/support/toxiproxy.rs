@@ -27,6 +27,7 @@ pub(crate) enum Fault {
 pub(crate) struct Toxiproxy {
     /// Where to connect to instead.
     pub(crate) addr: String,
+    upstream: String,
     api: String,
     http: reqwest::Client,
     child: Child,
@@ -46,15 +47,15 @@ impl Toxiproxy {
             .spawn()
             .unwrap_or_else(|error| panic!("{} (.ci/run installs it): {error}", program.display()));
         let mut proxy = Self {
-            addr: String::new(),
+            addr: "127.0.0.1:0".to_owned(),
+            upstream: upstream.to_owned(),
             api: format!("http://127.0.0.1:{port}"),
             http: reqwest::Client::new(),
             child,
         };
-        let wanted = json!({"name": "way", "listen": "127.0.0.1:0", "upstream": upstream});
         let deadline = Instant::now() + Duration::from_secs(30);
         let made = loop {
-            if let Some(made) = proxy.post("/proxies", &wanted).await {
+            if let Some(made) = proxy.open().await {
                 break made;
             }
             assert!(Instant::now() < deadline, "toxiproxy does not answer");
@@ -62,6 +63,12 @@ impl Toxiproxy {
         };
         proxy.addr = made["listen"].as_str().expect("an address").to_owned();
         proxy
+    }
+
+    /// Opens the way. `None` when nobody answers.
+    async fn open(&self) -> Option<Value> {
+        let wanted = json!({"name": "way", "listen": self.addr, "upstream": self.upstream});
+        self.post("/proxies", &wanted).await
     }
 
     /// `None` when nobody answers.
@@ -95,10 +102,19 @@ impl Toxiproxy {
             self.enable(true).await;
             return;
         }
-        let url = format!("{}/proxies/way/toxics/toxic", self.api);
-        let answer = self.http.delete(url).send().await;
-        let answer = answer.expect("toxiproxy answers");
-        assert!(answer.status().is_success(), "{}", answer.status());
+        if fault == Fault::Slow {
+            // toxiproxy may wait for ever when it is to let go of an answer whose client has given up (Shopify/toxiproxy#558).
+            self.delete("/proxies/way").await;
+            self.open().await.expect("toxiproxy answers");
+            return;
+        }
+        self.delete("/proxies/way/toxics/toxic").await;
+    }
+
+    async fn delete(&self, path: &str) {
+        let answer = self.http.delete(format!("{}{path}", self.api)).send();
+        let answer = answer.await.expect("toxiproxy answers");
+        assert!(answer.status().is_success(), "{path}: {}", answer.status());
     }
 
     async fn enable(&self, enabled: bool) {

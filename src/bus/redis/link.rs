@@ -2,7 +2,8 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use futures::future::{BoxFuture, FutureExt as _};
@@ -31,10 +32,10 @@ pub(super) struct Link {
     waiting: Waiting,
 }
 
-/// Why the connection is of no use.
+/// Why the connection failed.
 #[derive(Debug, thiserror::Error)]
-enum Trouble {
-    /// A word of the server's or of the driver's, never an address or a password.
+enum LinkError {
+    /// Redis' error code, or the driver's category, never an address or a password.
     #[error("{}", .0.code().unwrap_or(.0.category()))]
     Redis(#[from] RedisError),
     #[error("no answer in time")]
@@ -45,8 +46,46 @@ enum Trouble {
     Unsubscribed,
 }
 
+/// What is remembered from one connection to the next, until one lasts.
+struct Outage {
+    /// The pause before the next attempt to connect.
+    pause: Duration,
+    is_logged: bool,
+}
+
+impl Outage {
+    /// Logs the first failure only.
+    fn log(&mut self, error: &LinkError) {
+        if !std::mem::replace(&mut self.is_logged, true) {
+            tracing::error!(
+                reason = %error,
+                "the bus between instances is down: instances read the store instead"
+            );
+        }
+    }
+
+    /// A pause, longer each time. Instances that lost the same server do not return all at once.
+    fn next_pause(&mut self, pause_max: Duration) -> Duration {
+        let jittered = self.pause.mul_f64(0.5 + fastrand::f64() / 2.0);
+        self.pause = (2 * self.pause).min(pause_max);
+        jittered
+    }
+
+    /// Ends the outage: a connection lasts.
+    fn end(&mut self) {
+        self.pause = RETRY_MIN;
+        if std::mem::take(&mut self.is_logged) {
+            log_up();
+        }
+    }
+}
+
+fn log_up() {
+    tracing::info!("the bus between instances is up");
+}
+
 /// Completes with Redis' answer.
-type Sent = BoxFuture<'static, Result<(), Trouble>>;
+type Sent = BoxFuture<'static, Result<(), LinkError>>;
 
 /// An open connection, subscribed to both channels.
 struct Open {
@@ -70,48 +109,46 @@ impl Link {
     }
 
     pub(super) async fn run(mut self, stop: CancellationToken) {
-        let mut was_reported = false;
-        let mut pause = RETRY_MIN;
+        let mut outage = Outage {
+            pause: RETRY_MIN,
+            is_logged: false,
+        };
         while !stop.is_cancelled() {
             let opened = stop.run_until_cancelled(self.open()).await;
-            let trouble = match opened {
+            let error = match opened {
                 None => return,
                 Some(Ok(open)) => {
-                    pause = RETRY_MIN;
-                    was_reported = false;
+                    // Hints were lost until now. The first heartbeat of `serve` says so.
+                    self.shared.begin_epoch();
                     self.shared.set_up(true);
-                    tracing::info!("the bus between instances is up");
-                    let served = self.serve(open, &stop).await;
+                    if !outage.is_logged {
+                        log_up();
+                    }
+                    let served = self.serve(open, &mut outage, &stop).await;
                     self.shared.set_up(false);
                     self.drop_waiting();
                     served.err()
                 }
-                Some(Err(trouble)) => Some(trouble),
+                Some(Err(error)) => Some(error),
             };
-            let Some(trouble) = trouble else { return };
-            if !std::mem::replace(&mut was_reported, true) {
-                tracing::error!(
-                    reason = %trouble,
-                    "the bus between instances is down: instances read the store instead"
-                );
-            }
-            // Instances that lost the same server do not return all at once.
-            let jittered = pause.mul_f64(0.5 + fastrand::f64() / 2.0);
-            let paused = stop.run_until_cancelled(tokio::time::sleep(jittered));
+            let Some(error) = error else { return };
+            self.shared.metrics.bus_failures.inc();
+            outage.log(&error);
+            let pause = outage.next_pause(self.config.retry_max);
+            let paused = stop.run_until_cancelled(tokio::time::sleep(pause));
             if paused.await.is_none() {
                 return;
             }
-            pause = (2 * pause).min(self.config.retry_max);
         }
     }
 
     /// Connects, subscribes, and makes sure that messages arrive.
-    async fn open(&self) -> Result<Open, Trouble> {
+    async fn open(&self) -> Result<Open, LinkError> {
         let opening = timeout(2 * self.config.timeout, self.connect());
-        opening.await.map_err(|_| Trouble::Silent)?
+        opening.await.map_err(|_| LinkError::Silent)?
     }
 
-    async fn connect(&self) -> Result<Open, Trouble> {
+    async fn connect(&self) -> Result<Open, LinkError> {
         let closed = Arc::new(Notify::new());
         let hear = {
             let (shared, closed) = (Arc::clone(&self.shared), Arc::clone(&closed));
@@ -144,9 +181,16 @@ impl Link {
         Ok(Open { connection, closed })
     }
 
-    /// Sends messages until the connection breaks, or `stop` is cancelled: then sends what is waiting and returns.
-    async fn serve(&mut self, open: Open, stop: &CancellationToken) -> Result<(), Trouble> {
+    /// Sends messages until the connection breaks, or `stop` is cancelled: then sends what is waiting and returns. Ends the outage
+    /// when the connection has lasted for one interval of heartbeats.
+    async fn serve(
+        &mut self,
+        open: Open,
+        outage: &mut Outage,
+        stop: &CancellationToken,
+    ) -> Result<(), LinkError> {
         let Open { connection, closed } = open;
+        let opened_at = Instant::now();
         let mut closed = std::pin::pin!(closed.notified());
         let mut sending = FuturesUnordered::<Sent>::new();
         let mut beating: Option<Sent> = None;
@@ -155,16 +199,22 @@ impl Link {
         let mut batch = Vec::with_capacity(BATCH_MAX);
         loop {
             tokio::select! {
-                () = &mut closed => return Err(Trouble::Closed),
+                () = &mut closed => return Err(LinkError::Closed),
                 () = stop.cancelled() => break,
                 Some(sent) = sending.next(), if !sending.is_empty() => sent?,
                 beaten = async { beating.as_mut()?.await.err() }, if beating.is_some() => {
                     beating = None;
-                    if let Some(trouble) = beaten {
-                        return Err(trouble);
+                    if let Some(error) = beaten {
+                        return Err(error);
                     }
                 }
                 _ = beats.tick(), if beating.is_none() => {
+                    if opened_at.elapsed() >= self.config.ping_interval {
+                        outage.end();
+                    }
+                    beating = Some(self.beat(connection.clone()).boxed());
+                }
+                () = self.shared.epoch_began.notified(), if beating.is_none() => {
                     beating = Some(self.beat(connection.clone()).boxed());
                 }
                 count = self.waiting.recv_many(&mut batch, BATCH_MAX), if sending.len() < BATCHES_MAX => {
@@ -224,13 +274,15 @@ impl Link {
         .boxed()
     }
 
-    /// Tells the other instances that this one is there, and finds out whether Redis still sends its messages: it answers with
-    /// the number of subscribers.
+    /// Publishes a heartbeat on both channels; fails if Redis reports no subscriber.
     fn beat(
         &self,
         mut connection: MultiplexedConnection,
-    ) -> impl Future<Output = Result<(), Trouble>> + Send + use<> {
-        let text = wire::beat(&self.shared.instance_id);
+    ) -> impl Future<Output = Result<(), LinkError>> + Send + use<> {
+        let text = wire::beat(
+            &self.shared.instance_id,
+            self.shared.epoch.load(Ordering::Relaxed),
+        );
         let channels = &self.shared.channels;
         let mut commands = Pipeline::with_capacity(2);
         commands.cmd("PUBLISH").arg(&channels.own).arg(&text);
@@ -238,7 +290,7 @@ impl Link {
         async move {
             let heard_by: (u64, u64) = commands.query_async(&mut connection).await?;
             match heard_by {
-                (0, _) | (_, 0) => Err(Trouble::Unsubscribed),
+                (0, _) | (_, 0) => Err(LinkError::Unsubscribed),
                 _ => Ok(()),
             }
         }

@@ -3,7 +3,8 @@
 //! Hints go to one channel that all instances hear; each instance has a channel of its own for the relays that others send to its
 //! participants. What this instance publishes reaches its own subscribers directly, and is ignored when Redis sends it back.
 //! While Redis is away, messages to other instances are dropped: relays are worth nothing later, and hints are replaced by
-//! reading the store (`app/feed`).
+//! reading the store (`app/feed`). So that the others do so, heartbeats carry an epoch, which changes with each connection and with
+//! each hint for which there is no room.
 
 mod config;
 mod link;
@@ -14,8 +15,9 @@ mod wire;
 pub use config::{RedisConfig, RedisConfigError};
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::local::LocalBus;
@@ -43,6 +45,12 @@ struct Shared {
     queue: Queue,
     is_up: watch::Sender<bool>,
     others: Others,
+    /// Notifies when another instance begins an epoch.
+    gaps: watch::Sender<()>,
+    /// This instance's epoch: changes when its hints may have been lost.
+    epoch: AtomicU64,
+    /// Asks for a heartbeat at once.
+    epoch_began: Notify,
     metrics: Arc<Metrics>,
 }
 
@@ -118,6 +126,9 @@ impl RedisBus {
             queue,
             is_up: watch::Sender::new(false),
             others: Others::new(config.ping_interval, config.timeout),
+            gaps: watch::Sender::new(()),
+            epoch: AtomicU64::new(0),
+            epoch_began: Notify::new(),
             metrics,
         });
         let link = Link::new(Arc::clone(&shared), client, config.clone(), waiting);
@@ -138,8 +149,15 @@ impl Shared {
         self.metrics.count_bus_dropped(why.name(), count);
     }
 
+    /// Begins an epoch, because hints may have been lost, and asks for the heartbeat that says so.
+    fn begin_epoch(&self) {
+        self.epoch.fetch_add(1, Ordering::Relaxed);
+        self.epoch_began.notify_one();
+    }
+
     /// Queues a message to other instances without waiting.
     fn send(&self, outgoing: Outgoing) {
+        let is_hint = matches!(outgoing, Outgoing::Changed(_));
         let dropped = if *self.is_up.borrow() {
             self.queue.push(outgoing).err().map(|_| Dropped::Full)
         } else {
@@ -147,6 +165,10 @@ impl Shared {
         };
         if let Some(why) = dropped {
             self.count_dropped(why, 1);
+            // What is dropped while Redis is away belongs to the epoch that ends when the connection is open again.
+            if is_hint && why == Dropped::Full {
+                self.begin_epoch();
+            }
         }
     }
 
@@ -159,7 +181,9 @@ impl Shared {
         if heard.from == self.instance_id {
             return;
         }
-        self.others.note(heard.from);
+        if self.others.note(heard.from, heard.epoch) {
+            self.gaps.send_replace(());
+        }
         if heard.relay.is_some() || !heard.changed.is_empty() {
             self.metrics.bus_received.inc();
         }
@@ -210,6 +234,10 @@ impl Bus for RedisBus {
 
     fn hears(&self, instance_id: &str) -> bool {
         self.shared.others.hears(instance_id)
+    }
+
+    fn gaps(&self) -> watch::Receiver<()> {
+        self.shared.gaps.subscribe()
     }
 
     fn subscribe_changes(&self, session_id: &SessionId) -> ChangeSubscription {

@@ -6,7 +6,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::domain::id::SessionId;
 
-/// What a hint counts for, in bytes.
+/// The bytes that a queued hint counts as.
 const HINT_BYTES: usize = 128;
 
 /// A message to other instances.

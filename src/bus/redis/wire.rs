@@ -1,7 +1,7 @@
 //! What instances say to each other: JSON, one object per message.
 //!
 //! Fields that this version does not know are ignored, so a later version may add some. What an earlier version would
-//! misunderstand needs another [`VERSION`]: the earlier one then hears nothing of the later one, and reads the store often.
+//! misunderstand needs another [`VERSION`]. Earlier versions then ignore these messages and poll the store.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -26,6 +26,8 @@ pub(super) struct Heard {
     pub(super) changed: Vec<SessionId>,
     /// A message from one participant to others.
     pub(super) relay: Option<Relay>,
+    /// Of a heartbeat: changes when hints of the instance may have been lost.
+    pub(super) epoch: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -36,6 +38,8 @@ struct Said<'a> {
     changed: &'a [&'a SessionId],
     #[serde(skip_serializing_if = "Option::is_none")]
     relay: Option<SaidRelay<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    epoch: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -56,6 +60,7 @@ struct Read {
     #[serde(default)]
     changed: Vec<String>,
     relay: Option<ReadRelay>,
+    epoch: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -68,14 +73,20 @@ struct ReadRelay {
     payload: Map<String, Value>,
 }
 
-/// A message that only says that the instance is there.
-pub(super) fn beat(instance_id: &str) -> Vec<u8> {
-    write(instance_id, &[], None)
+/// A heartbeat: the instance is there, and its hints arrive without a gap as long as the epoch stays the same.
+pub(super) fn beat(instance_id: &str, epoch: u64) -> Vec<u8> {
+    write(&Said {
+        epoch: Some(epoch),
+        ..Said::by(instance_id)
+    })
 }
 
 /// Hints, at most [`HINTS_MAX`].
 pub(super) fn hints(instance_id: &str, changed: &[&SessionId]) -> Vec<u8> {
-    write(instance_id, changed, None)
+    write(&Said {
+        changed,
+        ..Said::by(instance_id)
+    })
 }
 
 /// A relay.
@@ -96,18 +107,28 @@ pub(super) fn relay(instance_id: &str, relay: &Relay) -> Vec<u8> {
         version: *version,
         payload,
     };
-    write(instance_id, &[], Some(relay))
+    write(&Said {
+        relay: Some(relay),
+        ..Said::by(instance_id)
+    })
 }
 
-fn write(from: &str, changed: &[&SessionId], relay: Option<SaidRelay<'_>>) -> Vec<u8> {
-    let said = Said {
-        v: VERSION,
-        from,
-        changed,
-        relay,
-    };
+impl<'a> Said<'a> {
+    /// A message without content.
+    fn by(instance_id: &'a str) -> Self {
+        Self {
+            v: VERSION,
+            from: instance_id,
+            changed: &[],
+            relay: None,
+            epoch: None,
+        }
+    }
+}
+
+fn write(said: &Said<'_>) -> Vec<u8> {
     // Serializing strings, numbers and JSON values cannot fail.
-    serde_json::to_vec(&said).unwrap_or_default()
+    serde_json::to_vec(said).unwrap_or_default()
 }
 
 /// Parses a message. `None` if it is too large, of another version, or breaks a rule.
@@ -120,6 +141,7 @@ pub(super) fn read(text: &[u8]) -> Option<Heard> {
         from,
         changed,
         relay,
+        epoch,
     } = serde_json::from_slice(text).ok()?;
     let is_valid =
         v == VERSION && (1..=ID_LENGTH_MAX).contains(&from.len()) && changed.len() <= HINTS_MAX;
@@ -135,6 +157,7 @@ pub(super) fn read(text: &[u8]) -> Option<Heard> {
         from,
         changed: changed.ok()?,
         relay,
+        epoch,
     })
 }
 
@@ -187,8 +210,13 @@ mod tests {
             from: "here".into(),
             changed,
             relay,
+            epoch: None,
         };
-        assert_eq!(read(&beat("here")), Some(heard(Vec::new(), None)));
+        let beaten = Heard {
+            epoch: Some(7),
+            ..heard(Vec::new(), None)
+        };
+        assert_eq!(read(&beat("here", 7)), Some(beaten));
         let hint = read(&hints("here", &[&session_id]));
         assert_eq!(hint, Some(heard(vec![session_id], None)));
         for to in [None, Some(UserId::from_stored("b".into()))] {
@@ -215,13 +243,19 @@ mod tests {
             hints("here", &[&session_id]),
             br#"{"v":1,"from":"here","changed":["sess_1"]}"#
         );
-        assert_eq!(beat("here"), br#"{"v":1,"from":"here"}"#);
+        assert_eq!(beat("here", 7), br#"{"v":1,"from":"here","epoch":7}"#);
     }
 
     #[test]
     fn fields_of_a_later_version_are_ignored() {
         let text = br#"{"v":1,"from":"here","news":[1],"changed":["sess_1"]}"#;
         assert!(read(text).is_some());
+    }
+
+    #[test]
+    fn heartbeats_of_an_earlier_version_have_no_epoch() {
+        let heard = read(br#"{"v":1,"from":"here"}"#).unwrap();
+        assert_eq!((heard.from.as_str(), heard.epoch), ("here", None));
     }
 
     #[test]
@@ -242,6 +276,8 @@ mod tests {
             r#"{"v":1,"from":""}"#,
             r#"{"v":1,"from":"here","changed":["a b"]}"#,
             r#"{"v":1,"from":"here","changed":"sess_1"}"#,
+            r#"{"v":1,"from":"here","epoch":-1}"#,
+            r#"{"v":1,"from":"here","epoch":"7"}"#,
             r#"{"v":1,"from":"here"}x"#,
             &many.to_string(),
             &large.to_string(),
