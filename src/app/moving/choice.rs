@@ -127,6 +127,7 @@ mod tests {
     use crate::domain::health::{HealthTimes, ProbeFailure};
     use crate::domain::id::{AppointmentId, Region, UserId};
     use crate::domain::label::Labels;
+    use crate::domain::medium::MediaMode;
     use crate::domain::node::SfuNode;
     use crate::domain::participant::Admission;
     use crate::domain::rules::create::UnplacedSession;
