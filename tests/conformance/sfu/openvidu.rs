@@ -42,6 +42,11 @@ impl Stage for Stub {
         Box::new(())
     }
 
+    async fn join_as_stranger(&self, room: &str) -> Box<dyn Any + Send> {
+        self.connect_stranger(room).await;
+        Box::new(())
+    }
+
     fn with_wrong_secret(&self) -> Arc<dyn SfuDriver> {
         Arc::new(driver(&self.url(), "another secret"))
     }
