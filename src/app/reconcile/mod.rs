@@ -121,7 +121,7 @@ impl Reconciler {
             .map_err(WebhookRefused::Invalid)?;
         match event.kind {
             WebhookKind::ParticipantJoined { .. } | WebhookKind::RoomStarted => {
-                self.request(node_id, Task::Room(event.room));
+                self.request_room(node_id, event.room);
             }
             // The session decides who is in the call, so these change nothing.
             WebhookKind::ParticipantLeft { .. }
@@ -186,11 +186,15 @@ impl Reconciler {
             return Ok(());
         }
         for room in driver.list_rooms().await? {
-            if Place::owner_of_room(&room.name).is_some() {
-                self.request(node_id, Task::Room(room.name));
-            }
+            self.request_room(node_id, room.name);
         }
         Ok(())
+    }
+
+    fn request_room(&self, node_id: &NodeId, room: String) {
+        if Place::owner_of_room(&room).is_some() {
+            self.request(node_id, Task::Room(room));
+        }
     }
 
     /// Ends a room of a node, unless it is the current one of its session; then reconciles the session.

@@ -241,3 +241,17 @@ async fn the_room_that_a_session_left_while_the_node_was_asked_is_not_judged() {
     let nothing = Reconciled::nothing(NodeId::from_stored("there".into()));
     assert_eq!(reconciled.unwrap(), nothing);
 }
+
+#[tokio::test]
+async fn messages_about_the_rooms_of_others_take_no_place_in_the_queue() {
+    let sessions = Arc::<MemorySessions>::default();
+    let reconciler = reconciler(&sessions, Arc::new(Node::default()));
+    let own = session(MediaMode::Sfu, Driver::LiveKit).place.room_name;
+    for room in ["", "a room of another", &own] {
+        let noted = reconciler.note_webhook(&here(), room.as_bytes(), b"");
+        assert_eq!(noted, Ok(()));
+    }
+    assert_eq!(reconciler.metrics.reconciliations_dropped.get(), 0);
+    let (work, _permit) = reconciler.queue.next().await;
+    assert_eq!(work.task, Task::Room(own));
+}
