@@ -61,6 +61,20 @@ impl Change {
             })
     }
 
+    /// Whether the call goes through its node from now on, and did not before.
+    pub fn brings_call_to_node(&self) -> bool {
+        let brings = |event: &Event| {
+            matches!(
+                event.kind,
+                EventKind::MediumChanged {
+                    medium: Medium::Sfu,
+                    ..
+                }
+            )
+        };
+        self.events.iter().any(brings)
+    }
+
     /// The rooms that the session left in this change, with their nodes. Those of lost nodes are left out: they are looked at when the
     /// node answers again. A session that stays on its node leaves a room there that may have been made again since the node started.
     pub fn left_rooms(&self) -> Vec<(NodeId, String)> {
