@@ -193,6 +193,7 @@ fn node_status(status: NodeStatus) -> v1::SfuNodeStatus {
         version: _,
         events,
         unknown_fields: _,
+        is_readable: _,
     } = record;
     let NodeUse {
         node_id: _,

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
@@ -81,6 +81,8 @@ pub(super) struct Changes {
     reconciler: Arc<Reconciler>,
     metrics: Arc<Metrics>,
     config: ContentionConfig,
+    /// A call went over to its node, by a change of this instance.
+    call_on_node: Arc<Notify>,
     /// Commits continue after their callers were cancelled.
     tasks: TaskTracker,
     queues: Arc<Queues>,
@@ -238,9 +240,15 @@ impl Changes {
             reconciler,
             metrics,
             config,
+            call_on_node: Arc::default(),
             tasks,
             queues: Arc::default(),
         }
+    }
+
+    /// Waits until a call goes over to its node, by a change of this instance. For one caller.
+    pub(super) async fn call_on_node(&self) {
+        self.call_on_node.notified().await;
     }
 
     /// Decides over a session as it is stored, and commits the decision. Decides again if another instance's change came first.
@@ -388,6 +396,7 @@ impl Changes {
         let (store, bus) = (Arc::clone(&self.access.sessions), Arc::clone(&self.bus));
         let metrics = Arc::clone(&self.metrics);
         let reconciler = Arc::clone(&self.reconciler);
+        let call_on_node = Arc::clone(&self.call_on_node);
         let (sender, handed_over) = oneshot::channel();
         self.tasks.spawn(async move {
             let queue = &handle.queue;
@@ -408,6 +417,9 @@ impl Changes {
             let committed = store.commit(&change).await;
             if matches!(committed, Ok(Committed::Stored)) {
                 reconciler.note_change(&change);
+                if change.brings_call_to_node() {
+                    call_on_node.notify_one();
+                }
                 bus.publish(Message::Changed(change.session.session_id));
             }
             let lost = matches!(committed, Ok(Committed::Conflict));

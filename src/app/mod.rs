@@ -18,6 +18,8 @@ mod probing;
 mod reconcile;
 mod sessions;
 pub mod signalling;
+#[cfg(test)]
+mod testing;
 mod turns;
 mod unreadable;
 mod upkeep;

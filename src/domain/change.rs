@@ -65,24 +65,38 @@ impl Change {
         })
     }
 
+    /// Whether the call goes through its node from now on, and did not before.
+    pub fn brings_call_to_node(&self) -> bool {
+        let brings = |event: &Event| {
+            matches!(
+                event.kind,
+                EventKind::MediumChanged {
+                    medium: Medium::Sfu,
+                    ..
+                }
+            )
+        };
+        self.events.iter().any(brings)
+    }
+
     /// The rooms that the session left in this change, with their nodes. Those of lost nodes are left out: they are looked at when the
-    /// node answers again.
+    /// node answers again. A session that stays on its node leaves a room there that may have been made again since the node started.
     pub fn left_rooms(&self) -> Vec<(NodeId, String)> {
         let session_id = &self.session.session_id;
         let events = self.events.iter().filter(|_| self.concerns_room());
         let left = events.filter_map(|event| match &event.kind {
             EventKind::Placed {
                 from,
+                to,
                 generation,
                 cause,
-                ..
             }
             | EventKind::Moved {
                 from,
+                to,
                 generation,
                 cause,
-                ..
-            } if *cause != MoveCause::NodeLost => {
+            } if *cause != MoveCause::NodeLost || from == to => {
                 let room_name = Place::room_name_of(session_id, generation - 1);
                 Some((from.clone(), room_name))
             }

@@ -95,6 +95,8 @@ pub struct NodeRecord {
     pub events: Vec<NodeEvent>,
     /// Fields that another version stored.
     pub unknown_fields: UnknownFields,
+    /// Whether this version can read what is stored. If not, the node counts as draining, and its record is never changed.
+    pub is_readable: bool,
 }
 
 impl NodeRecord {
@@ -111,7 +113,24 @@ impl NodeRecord {
             version: 0,
             events: Vec::new(),
             unknown_fields: UnknownFields::default(),
+            is_readable: true,
         }
+    }
+
+    /// Stands for a stored record that cannot be read: it is damaged, or a newer version wrote it. Only who can read it knows whether
+    /// the node may have sessions.
+    pub fn unreadable(node_id: NodeId) -> Self {
+        Self {
+            state: NodeState::Draining,
+            reason: "its record cannot be read by this version".to_owned(),
+            is_readable: false,
+            ..Self::new(node_id)
+        }
+    }
+
+    /// `None` if the record cannot be read, so that nothing is decided over it.
+    fn if_readable(&self) -> Option<&Self> {
+        self.is_readable.then_some(self)
     }
 
     /// The version that must be stored for this one to follow.
@@ -128,6 +147,7 @@ impl NodeRecord {
         deadline_after: Option<Duration>,
         now: Timestamp,
     ) -> Option<Self> {
+        self.if_readable()?;
         let deadline = deadline_after.map(|after| {
             let millis = i64::try_from(after.as_millis()).unwrap_or(i64::MAX);
             Timestamp::from_millis(now.as_millis().saturating_add(millis))
@@ -148,7 +168,7 @@ impl NodeRecord {
 
     /// Its next version: it may have sessions again. `None` if it may already.
     pub fn activate(&self, now: Timestamp) -> Option<Self> {
-        if self.state == NodeState::Active {
+        if self.if_readable()?.state == NodeState::Active {
             return None;
         }
         let mut next = self.clone();
@@ -161,7 +181,7 @@ impl NodeRecord {
 
     /// Its next version: it answers no live instance. `None` if that is known.
     pub fn lose(&self, why: &str, now: Timestamp) -> Option<Self> {
-        if self.lost_since.is_some() {
+        if self.if_readable()?.lost_since.is_some() {
             return None;
         }
         let mut next = self.clone();
@@ -171,7 +191,7 @@ impl NodeRecord {
 
     /// Its next version: it answers again. `None` if that is known.
     pub fn come_back(&self, now: Timestamp) -> Option<Self> {
-        self.lost_since?;
+        self.if_readable()?.lost_since?;
         let mut next = self.clone();
         next.lost_since = None;
         Some(next.with_event(NodeEventKind::Back, NodeActor::System, "", now))
@@ -180,7 +200,7 @@ impl NodeRecord {
     /// Its next version: another process answers than before. `None` if that is known. Of the instances that see it, only the
     /// one that stores this version makes up for the rooms that are gone.
     pub fn start(&self, incarnation: &str, now: Timestamp) -> Option<Self> {
-        if self.incarnation.as_deref() == Some(incarnation) {
+        if self.if_readable()?.incarnation.as_deref() == Some(incarnation) {
             return None;
         }
         let mut next = self.clone();

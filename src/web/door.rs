@@ -1,12 +1,14 @@
 //! The door to SFU nodes: passes a page's signalling on to the node of its session. docs/sfu.md says why.
 
+use std::io;
+
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, Request, State};
 use axum::http::header::{CONNECTION, HeaderValue, UPGRADE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use hyper_util::rt::TokioIo;
-use tokio::io::copy_bidirectional_with_sizes;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, split};
 use tokio_io_timeout::TimeoutStream;
 
 use super::page_error::PageError;
@@ -114,7 +116,7 @@ fn switch_protocols(handshake: HeaderMap) -> Response {
 }
 
 /// Passes bytes both ways, as soon as the page has the answer, until one side ends or the participant may no longer stay.
-fn connect_page(edge: Edge, request: Request, mut node: Box<dyn NodeStream>, access: DoorAccess) {
+fn connect_page(edge: Edge, request: Request, node: Box<dyn NodeStream>, access: DoorAccess) {
     let upgrade = hyper::upgrade::on(request);
     let connections = edge.connections.clone();
     connections.spawn(async move {
@@ -123,21 +125,37 @@ fn connect_page(edge: Edge, request: Request, mut node: Box<dyn NodeStream>, acc
         };
         let _counter = edge.signalling.count_door();
         let door = &edge.config.door;
+        let write_timeout = Some(edge.config.connections.write_timeout);
         let mut page = TimeoutStream::new(TokioIo::new(upgraded));
         page.set_read_timeout(Some(door.silence_max));
-        page.set_write_timeout(Some(edge.config.connections.write_timeout));
-        let mut page = Box::pin(page);
-        let copying = copy_bidirectional_with_sizes(
-            &mut page,
-            &mut node,
-            door.buffer_bytes,
-            door.buffer_bytes,
-        );
-        // The end of one side ends the other: both are dropped.
+        page.set_write_timeout(write_timeout);
+        let mut node = TimeoutStream::new(node);
+        node.set_write_timeout(write_timeout);
+        let (from_page, to_page) = split(Box::pin(page));
+        let (from_node, to_node) = split(Box::pin(node));
+        // The end of one side ends the other: both are dropped, even if the other one says nothing.
         tokio::select! {
-            _ = copying => {}
+            _ = pass_bytes(from_page, to_node, door.buffer_bytes) => {}
+            _ = pass_bytes(from_node, to_page, door.buffer_bytes) => {}
             () = access.revoked() => {}
             () = edge.closing.cancelled() => {}
         }
     });
+}
+
+/// Passes on what comes from one side, until it ends.
+async fn pass_bytes(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    buffer_bytes: usize,
+) -> io::Result<()> {
+    let mut buffer = vec![0; buffer_bytes];
+    loop {
+        let count = from.read(&mut buffer).await?;
+        if count == 0 {
+            return to.shutdown().await;
+        }
+        to.write_all(&buffer[..count]).await?;
+        to.flush().await?;
+    }
 }

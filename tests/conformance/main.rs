@@ -121,6 +121,7 @@ suite! {
     nodes::one_of_racing_saves_is_stored,
     nodes::a_node_keeps_its_newest_events,
     nodes::fields_of_another_version_of_a_node_survive,
+    nodes::an_unreadable_node_gets_no_sessions_and_blocks_no_other,
     nodes::what_is_on_a_node_is_counted,
     nodes::a_session_that_moves_is_found_on_its_new_node,
     presence::overdue_sessions_are_found,

@@ -14,7 +14,7 @@ use video_session::domain::place::Driver;
 use video_session::domain::role::Role;
 use video_session::domain::session::Schedule;
 use video_session::domain::time::Timestamp;
-use video_session::store::{Committed, StoreError, Stores};
+use video_session::store::{Committed, Stores};
 
 use crate::backend::Backend;
 use crate::presence::connect_participant;
@@ -129,8 +129,51 @@ pub(crate) async fn fields_of_another_version_of_a_node_survive(backend: &Backen
     backend
         .set_node_field("sfu-1", "state", json!("from-the-future"))
         .await;
-    let read = backend.stores.nodes.node_records().await;
-    assert!(matches!(read, Err(StoreError::Corrupt { .. })), "{read:?}");
+    let read = backend.stores.nodes.node_records().await.unwrap().remove(0);
+    assert_eq!(read.state, NodeState::Draining);
+}
+
+pub(crate) async fn an_unreadable_node_gets_no_sessions_and_blocks_no_other(backend: &Backend) {
+    let damages = [
+        ("state", json!("from-the-future")),
+        ("version", json!("one")),
+        ("events", json!(7)),
+    ];
+    let read = async || {
+        let read = backend.others.nodes.node_records().await.unwrap();
+        let all = read
+            .into_iter()
+            .map(|record| (record.node_id.to_string(), record));
+        all.collect::<BTreeMap<_, _>>()
+    };
+    let mut good = drained(&NodeRecord::new(id("good")));
+    save(&backend.stores, &good).await;
+    for (field, value) in damages {
+        let stored = NodeRecord::new(id(field)).lose("denied", now());
+        let stored = stored.expect("changed");
+        save(&backend.stores, &stored).await;
+        backend.set_node_field(field, field, value.clone()).await;
+        let unreadable = read().await.remove(field).expect("listed");
+        // Whoever cannot read it cannot know that it may have sessions.
+        assert_eq!(unreadable.state, NodeState::Draining, "{field}");
+        assert_eq!((unreadable.deadline, unreadable.version), (None, 0));
+        // Nothing is decided over it, and nothing is stored over it.
+        let decisions = [
+            unreadable.drain("other", None, now()),
+            unreadable.activate(now()),
+            unreadable.lose("denied", now()),
+            unreadable.come_back(now()),
+            unreadable.start("again", now()),
+        ];
+        assert_eq!(decisions, [const { None }; 5], "{field}");
+        let over = save(&backend.others, &unreadable).await;
+        assert_eq!(over, Committed::Conflict);
+        assert_eq!(backend.node_field(field, field).await, Some(value));
+        // The others go on.
+        good = good.drain(field, None, now()).expect("changed");
+        assert_eq!(save(&backend.others, &good).await, Committed::Stored);
+        assert_eq!(read().await.remove("good"), Some(good.clone()));
+    }
 }
 
 async fn uses(stores: &Stores) -> BTreeMap<String, NodeUse> {

@@ -103,6 +103,27 @@ impl Stage {
         Arc::new(LiveKit::new(&config).unwrap())
     }
 
+    /// Waits until another session has moved, so that what would have moved with it has moved, too: its node is started again.
+    async fn until_sessions_move(&mut self, node: usize) {
+        let mut number = 10;
+        let other = loop {
+            let request = v1::CreateSessionRequest {
+                appointment_id: format!("appointment-{number}"),
+                ..requested(Media::Sfu)
+            };
+            let session = created(&mut self.world.client, request).await;
+            if session.sfu_node_id == NAMES[node] {
+                break session.session_id;
+            }
+            number += 1;
+        };
+        let session_id = std::mem::replace(&mut self.world.session_id, other);
+        let mut page = self.world.admitted(Role::Doctor).await;
+        self.nodes[node].restart().await;
+        is_on_node(&page.expect("media-changed").await, 2, "node-lost");
+        self.world.session_id = session_id;
+    }
+
     async fn rooms(&self, node: usize) -> Vec<String> {
         let rooms = self.driver(node).list_rooms().await.unwrap();
         rooms.into_iter().map(|room| room.name).collect()
@@ -236,10 +257,13 @@ async fn a_call_goes_on_at_another_node_when_its_own_is_killed() {
     stage.nodes[here].restart().await;
     health_is(&mut nodes, NAMES[here], SfuNodeHealth::Up).await;
     report("back, usable", back);
-    doctor.nothing_more().await;
     let status = node(&mut nodes, NAMES[here]).await;
     assert!(status.load.is_some());
     assert_eq!((status.sessions_live, status.sessions_scheduled), (0, 0));
+    stage.until_sessions_move(here).await;
+    assert_eq!(moves_of(&mut stage.world).await, ["session.moved"]);
+    doctor.nothing_more().await;
+    patient.nothing_more().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -383,7 +407,10 @@ async fn a_drain_with_a_deadline_moves_what_is_left() {
         deadline: Some(prost_types::Duration { seconds, nanos: 0 }),
     };
     nodes.drain_node(drain(3600)).await.unwrap();
+    stage.until_sessions_move(1 - here).await;
+    assert!(moves_of(&mut stage.world).await.is_empty(), "not yet");
     doctor.nothing_more().await;
+    patient.nothing_more().await;
     nodes.drain_node(drain(1)).await.unwrap();
     is_on_node(&told([&mut doctor, &mut patient]).await, 2, "node-drained");
     assert_eq!(stage.here().await, 1 - here);

@@ -438,6 +438,23 @@ async fn a_node_that_is_down_or_says_nothing_is_reported_in_time() {
     assert!(answer(&mut opened).await.contains(&room(&world)));
 }
 
+/// Its connection would keep a place of `HTTP_CONNECTIONS_MAX` for as long as the participant stays in the call.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs livekit-server; .ci/run installs it"]
+async fn a_page_that_closes_leaves_nothing_behind_while_its_node_says_nothing() {
+    let server = server().await;
+    let mut world = World::with(&on(&[&server]), call()).await;
+    let (_page, ticket) = participant(&mut world, Role::Doctor).await;
+    let mut opened = opened(&world, &ticket, 1).await;
+    answer(&mut opened).await;
+    until_count(&world, 1).await;
+    server.freeze(true);
+    drop(opened);
+    until_count(&world, 0).await;
+    server.freeze(false);
+    until_present(&node(&server), &room(&world), &[]).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs livekit-server; .ci/run installs it"]
 async fn a_page_that_went_silent_is_cut() {

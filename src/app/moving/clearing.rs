@@ -19,6 +19,8 @@ const PAGE: usize = 100;
 pub(super) struct Outcome {
     pub(super) to_nodes: u64,
     pub(super) to_peers: u64,
+    /// Those that could be moved, but were not.
+    failed: u64,
 }
 
 /// A page of a node's sessions.
@@ -32,6 +34,12 @@ impl Outcome {
     fn add(&mut self, other: Self) {
         self.to_nodes += other.to_nodes;
         self.to_peers += other.to_peers;
+        self.failed += other.failed;
+    }
+
+    /// Whether trying again soon would change nothing, unless other nodes can be used.
+    pub(super) fn is_nothing(&self) -> bool {
+        self.to_nodes + self.to_peers + self.failed == 0
     }
 }
 
@@ -139,7 +147,8 @@ impl Mover {
                 Ok(Some(Goal::Node(..))) => moved.to_nodes += 1,
                 Ok(Some(Goal::Peers)) => moved.to_peers += 1,
                 Err(error @ Error::StoreUnavailable { .. }) => return Err(error),
-                Ok(None) | Err(_) => {}
+                Ok(None) => {}
+                Err(_) => moved.failed += 1,
             }
         }
         Ok(moved)

@@ -4,6 +4,9 @@
 
 mod choice;
 mod clearing;
+mod pauses;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +15,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use tokio::sync::Notify;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::access::StoreAccess;
 use super::changes::{Changes, Decision};
@@ -27,11 +30,13 @@ use crate::domain::session::{Session, SessionState};
 use crate::telemetry::metrics::Metrics;
 use choice::{Goal, destination, moved};
 use clearing::Outcome;
+use pauses::Pauses;
 
 /// Settings of moving sessions.
 #[derive(Debug, Clone, Copy)]
 pub struct MoveConfig {
-    /// How often sessions that could not be moved are tried again, and how often drains are looked at.
+    /// How soon sessions that could not be moved are tried again, and how often drains are looked at. While none can be moved, the
+    /// pause doubles.
     pub retry: Duration,
     /// How many sessions of one node are moved at once.
     pub concurrent_max: usize,
@@ -48,6 +53,15 @@ enum Why {
     Drained,
     /// It was started again, without its rooms: its calls go on in new rooms on it.
     Started,
+}
+
+/// One reading of a node's sessions, which moved those that could be.
+struct Pass {
+    node_id: NodeId,
+    why: Why,
+    began: Instant,
+    /// No session could be moved.
+    is_idle: bool,
 }
 
 /// Moves sessions.
@@ -126,26 +140,44 @@ impl Mover {
 
     /// Moves sessions from the nodes that need it, until it is dropped. The nodes do not wait for each other.
     pub(super) async fn run(&self) {
-        let mut book = self.nodes.watch();
+        let mut books = self.nodes.watch();
+        let mut book = books.borrow_and_update().clone();
         let mut ticks = interval(self.config.retry);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut working = FuturesUnordered::new();
         let mut in_work = HashSet::new();
+        let mut pauses = Pauses::new(self.config.retry);
         loop {
             tokio::select! {
-                Some(node_id) = working.next() => {
+                Some(pass) = working.next() => {
+                    let Pass { node_id, why, began, is_idle } = pass;
                     in_work.remove(&node_id);
-                    // What is left is tried again with the next tick.
-                    continue;
+                    let is_over = !is_idle || pauses.note_idle(node_id, why, began, Instant::now());
+                    // What is left is tried again with a later tick.
+                    if is_over {
+                        continue;
+                    }
                 }
                 _ = ticks.tick() => {}
-                changed = book.changed() => if changed.is_err() {
-                    std::future::pending::<()>().await;
-                },
+                changed = books.changed() => {
+                    if changed.is_err() {
+                        std::future::pending::<()>().await;
+                    }
+                    let next = books.borrow_and_update().clone();
+                    if !next.has_same_candidates(&book) {
+                        pauses.end_all(Instant::now());
+                    }
+                    book = next;
+                }
                 () = self.requested.notified() => {}
+                // If its node cannot carry it, it need not wait for one that can.
+                () = self.changes.call_on_node() => pauses.end_all(Instant::now()),
             }
-            for (node_id, why) in self.due() {
-                if in_work.insert(node_id.clone()) {
+            let due = self.due();
+            pauses.retain(&due);
+            let now = Instant::now();
+            for (node_id, why) in due {
+                if !pauses.is_paused(&node_id, now) && in_work.insert(node_id.clone()) {
                     working.push(self.work_on(node_id, why));
                 }
             }
@@ -181,13 +213,17 @@ impl Mover {
         }
     }
 
-    async fn work_on(&self, node_id: NodeId, why: Why) -> NodeId {
+    async fn work_on(&self, node_id: NodeId, why: Why) -> Pass {
+        let began = Instant::now();
         let moved = match why {
             Why::Lost | Why::Drained => self.clear(&node_id, why).await,
             Why::Started => self.renew(&node_id).await,
         };
         // The store has logged a failure; the next tick repeats the work.
-        if let Ok(Outcome { to_nodes, to_peers }) = moved
+        let is_idle = moved.as_ref().is_ok_and(Outcome::is_nothing);
+        if let Ok(Outcome {
+            to_nodes, to_peers, ..
+        }) = moved
             && to_nodes + to_peers > 0
         {
             let node = node_id.as_str();
@@ -200,7 +236,12 @@ impl Mover {
                 "sessions of an SFU node were moved"
             );
         }
-        node_id
+        Pass {
+            node_id,
+            why,
+            began,
+            is_idle,
+        }
     }
 
     fn count(&self, actor: &Actor, goal: &Goal) {

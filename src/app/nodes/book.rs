@@ -72,9 +72,9 @@ impl NodeBook {
         self.views.iter().find(|view| view.node.node_id == *node_id)
     }
 
-    /// The nodes as candidates for a session, in the order of the configuration.
-    pub fn candidates(&self) -> &[Candidate] {
-        &self.candidates
+    /// Whether every session finds the same nodes in both.
+    pub fn has_same_candidates(&self, other: &Self) -> bool {
+        self.candidates == other.candidates
     }
 
     #[cfg(test)]

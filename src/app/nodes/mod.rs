@@ -240,6 +240,15 @@ impl Nodes {
         if is_same {
             return;
         }
+        for record in records.iter().filter(|record| !record.is_readable) {
+            let known = facts.records.get(&record.node_id);
+            if known.is_none_or(|known| known.is_readable) {
+                tracing::error!(
+                    node = record.node_id.as_str(),
+                    "the record of an SFU node cannot be read; the node counts as draining"
+                );
+            }
+        }
         let records = records.into_iter();
         facts.records = records
             .map(|record| (record.node_id.clone(), Arc::new(record)))

@@ -3,6 +3,8 @@
 //! if one of these fails.
 
 mod queue;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -122,7 +124,7 @@ impl Reconciler {
             .map_err(WebhookRefused::Invalid)?;
         match event.kind {
             WebhookKind::ParticipantJoined { .. } | WebhookKind::RoomStarted => {
-                self.request(node_id, Task::Room(event.room));
+                self.request_room(node_id, event.room);
             }
             // The session decides who is in the call, so these change nothing.
             WebhookKind::ParticipantLeft { .. }
@@ -193,11 +195,15 @@ impl Reconciler {
             return Ok(());
         }
         for room in driver.list_rooms().await? {
-            if Place::owner_of_room(&room.name).is_some() {
-                self.request(node_id, Task::Room(room.name));
-            }
+            self.request_room(node_id, room.name);
         }
         Ok(())
+    }
+
+    fn request_room(&self, node_id: &NodeId, room: String) {
+        if Place::owner_of_room(&room).is_some() {
+            self.request(node_id, Task::Room(room));
+        }
     }
 
     /// Ends a room of a node, unless it is the current one of its session; then reconciles the session.
@@ -216,79 +222,119 @@ impl Reconciler {
             Err(error) => return Err(error),
         };
         if session.place.node_id == *node_id && session.place.room_name == room {
-            return self.settle(&session).await.map(|_| ());
+            return self.settle(session).await.map(|_| ());
         }
         let Some(driver) = self.drivers.of(node_id) else {
             return Ok(());
         };
         let now = self.clock.now();
-        let lingering = session.may_linger_until(generation, self.move_overlap_secs, now);
-        let outcome = if lingering.is_some() {
-            // A later run ends the room.
-            let removed = self.clear_of_strangers(driver.as_ref(), room, |present| {
-                may_be_in_former_room(&session, &present.user_id, present.sequence, now)
-            });
-            removed.await.map(|_| ())
-        } else {
-            driver.end_room(room).await
-        };
-        outcome.map_err(|error| self.node_error(node_id, error))
+        let overlap_secs = self.move_overlap_secs;
+        // While pages may stay there, only strangers go; a later run ends the room.
+        if session
+            .may_linger_until(generation, overlap_secs, now)
+            .is_some()
+        {
+            return self
+                .clear_former_room(node_id, driver.as_ref(), room, &session_id)
+                .await;
+        }
+        let ended = driver.end_room(room).await;
+        ended.map_err(|error| self.node_error(node_id, error))
+    }
+
+    async fn clear_former_room(
+        &self,
+        node_id: &NodeId,
+        driver: &dyn SfuDriver,
+        room: &str,
+        session_id: &SessionId,
+    ) -> Result<(), Error> {
+        let listing = driver.list_participants(room).await;
+        let present = listing.map_err(|error| self.node_error(node_id, error))?;
+        for ParticipantOnNode {
+            user_id, sequence, ..
+        } in present
+        {
+            let session = self.access.session(session_id).await?;
+            if may_be_in_former_room(&session, &user_id, sequence, self.clock.now()) {
+                continue;
+            }
+            let removal = driver.remove_participant(room, &user_id).await;
+            removal.map_err(|error| self.node_error(node_id, error))?;
+            self.metrics.room_strangers_removed.inc();
+        }
+        Ok(())
     }
 
     async fn reconcile_session(&self, session_id: &SessionId) -> Result<Reconciled, Error> {
         let session = self.access.session(session_id).await?;
-        self.settle(&session).await
+        self.settle(session).await
     }
 
-    async fn settle(&self, session: &Session) -> Result<Reconciled, Error> {
-        let place = &session.place;
-        if !place.driver.carries_media() {
-            return Ok(Reconciled::nothing(place.node_id.clone()));
+    /// Makes the session's room agree with the session. A node may take seconds for its answer, so the session is read again after each
+    /// of them: what is decided over an older version could disconnect participants who were admitted meanwhile.
+    async fn settle(&self, mut session: Session) -> Result<Reconciled, Error> {
+        loop {
+            let place = session.place.clone();
+            if !place.driver.carries_media() {
+                return Ok(Reconciled::nothing(place.node_id));
+            }
+            let driver = self
+                .drivers
+                .of(&place.node_id)
+                .ok_or_else(|| self.unavailable_error(&place.node_id))?;
+            // It stays ended.
+            if session.state == SessionState::Ended {
+                return self.end_room(driver.as_ref(), &place).await;
+            }
+            let listing = driver.list_participants(&place.room_name).await;
+            let present = listing.map_err(|error| self.node_error(&place.node_id, error))?;
+            session = self.access.session(&session.session_id).await?;
+            // If it moved meanwhile, it has another room.
+            if session.place != place || session.state == SessionState::Ended {
+                continue;
+            }
+            return match session.medium {
+                Medium::Sfu => {
+                    let driver = driver.as_ref();
+                    self.remove_strangers(driver, session, present).await
+                }
+                Medium::PeerToPeer => self.end_room(driver.as_ref(), &place).await,
+            };
         }
-        let driver = self
-            .drivers
-            .of(&place.node_id)
-            .ok_or_else(|| self.unavailable_error(&place.node_id))?;
-        let settled = if session.state == SessionState::Ended || session.medium != Medium::Sfu {
-            end_room(driver.as_ref(), place).await
-        } else {
-            self.remove_strangers(driver.as_ref(), session).await
-        };
-        let settled = settled.map_err(|error| self.node_error(&place.node_id, error))?;
-        let removed = u64::try_from(settled.removed.len()).unwrap_or(u64::MAX);
-        self.metrics.room_strangers_removed.inc_by(removed);
-        Ok(settled)
+    }
+
+    async fn end_room(&self, driver: &dyn SfuDriver, place: &Place) -> Result<Reconciled, Error> {
+        let ended = driver.end_room(&place.room_name).await;
+        ended.map_err(|error| self.node_error(&place.node_id, error))?;
+        Ok(Reconciled {
+            room_ended: true,
+            ..Reconciled::nothing(place.node_id.clone())
+        })
     }
 
     async fn remove_strangers(
         &self,
         driver: &dyn SfuDriver,
-        session: &Session,
-    ) -> Result<Reconciled, SfuError> {
-        let now = self.clock.now();
-        let removed = self.clear_of_strangers(driver, &session.place.room_name, |present| {
-            may_be_in_room(session, &present.user_id, present.sequence, now)
-        });
-        Ok(Reconciled {
-            removed: removed.await?,
-            ..Reconciled::nothing(session.place.node_id.clone())
-        })
-    }
-
-    async fn clear_of_strangers(
-        &self,
-        driver: &dyn SfuDriver,
-        room: &str,
-        may_stay: impl Fn(&ParticipantOnNode) -> bool,
-    ) -> Result<Vec<UserId>, SfuError> {
-        let mut removed = Vec::new();
-        for present in driver.list_participants(room).await? {
-            if !may_stay(&present) {
-                driver.remove_participant(room, &present.user_id).await?;
-                removed.push(present.user_id);
+        mut session: Session,
+        present: Vec<ParticipantOnNode>,
+    ) -> Result<Reconciled, Error> {
+        let place = session.place.clone();
+        let mut reconciled = Reconciled::nothing(place.node_id.clone());
+        for ParticipantOnNode {
+            user_id, sequence, ..
+        } in present
+        {
+            if may_be_in_room(&session, &user_id, sequence, self.clock.now()) {
+                continue;
             }
+            let removal = driver.remove_participant(&place.room_name, &user_id).await;
+            removal.map_err(|error| self.node_error(&place.node_id, error))?;
+            self.metrics.room_strangers_removed.inc();
+            reconciled.removed.push(user_id);
+            session = self.access.session(&session.session_id).await?;
         }
-        Ok(removed)
+        Ok(reconciled)
     }
 
     fn node_error(&self, node_id: &NodeId, error: SfuError) -> Error {
@@ -302,12 +348,4 @@ impl Reconciler {
             retry_after: self.access.wait.retry_after,
         }
     }
-}
-
-async fn end_room(driver: &dyn SfuDriver, place: &Place) -> Result<Reconciled, SfuError> {
-    driver.end_room(&place.room_name).await?;
-    Ok(Reconciled {
-        room_ended: true,
-        ..Reconciled::nothing(place.node_id.clone())
-    })
 }

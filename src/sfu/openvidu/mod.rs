@@ -10,6 +10,7 @@ mod wire;
 use async_trait::async_trait;
 use reqwest::Method;
 use secrecy::SecretString;
+use serde::de::IgnoredAny;
 use serde_json::json;
 
 use self::client::Client;
@@ -116,13 +117,18 @@ fn role_name(role: Role) -> &'static str {
     }
 }
 
-/// An answer about something that may be absent. OpenVidu's own 404 has an empty body, or JSON if the room is closing.
+/// An answer about something that may be absent.
 fn found(answer: &Answer) -> Result<Option<&Answer>, SfuError> {
     match answer.status {
         _ if answer.is_success() => Ok(Some(answer)),
-        404 => Ok(None),
+        404 if is_own(answer) => Ok(None),
         status => Err(SfuError::of_status(status)),
     }
+}
+
+/// Whether an error is OpenVidu's own: its body is empty, or JSON if the room is closing. A proxy's page says nothing about the node.
+fn is_own(answer: &Answer) -> bool {
+    answer.body.is_empty() || answer.json::<IgnoredAny>().is_ok()
 }
 
 #[async_trait]
@@ -190,8 +196,8 @@ impl SfuDriver for OpenVidu {
         for connection in connections.filter(|connection| connection.is_of(user_id)) {
             let path = ["sessions", room, "connection", &connection.id];
             let answer = self.client.call(Method::DELETE, &path, None).await?;
-            // 400: the room is not there.
-            if answer.status != 400 {
+            let is_room_absent = answer.status == 400 && is_own(&answer);
+            if !is_room_absent {
                 found(&answer)?;
             }
         }

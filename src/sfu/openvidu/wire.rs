@@ -83,9 +83,14 @@ impl Connection {
         ServerData::read(self.server_data.as_deref()?)
     }
 
+    /// The user's identity. A connection that the service did not make has no user: its id stands for one.
+    fn identity(&self) -> String {
+        let data = self.server_data();
+        data.map_or_else(|| self.id.clone(), |data| data.user_id)
+    }
+
     pub(super) fn is_of(&self, user_id: &UserId) -> bool {
-        self.server_data()
-            .is_some_and(|data| data.user_id == user_id.as_str())
+        self.identity() == user_id.as_str()
     }
 
     fn publishes(&self, what: impl Fn(&MediaOptions) -> bool) -> bool {
@@ -95,17 +100,15 @@ impl Connection {
             .any(what)
     }
 
-    /// A connection that the service did not make has no user: its id stands for one, which nobody has.
     pub(super) fn into_plain(self) -> ParticipantOnNode {
-        let data = self.server_data();
         ParticipantOnNode {
+            user_id: UserId::from_stored(self.identity()),
+            sequence: self.server_data().map(|data| data.sequence),
             publishes_audio: self
                 .publishes(|options| options.has_audio && options.audio_active.unwrap_or(true)),
             publishes_video: self
                 .publishes(|options| options.has_video && options.video_active.unwrap_or(true)),
             join_time: self.active_at.map(Timestamp::from_millis),
-            sequence: data.as_ref().map(|data| data.sequence),
-            user_id: UserId::from_stored(data.map_or(self.id, |data| data.user_id)),
         }
     }
 }

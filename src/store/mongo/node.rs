@@ -94,7 +94,7 @@ impl NodeStore for MongoStore {
             futures::TryStreamExt::try_collect::<Vec<_>>(cursor).await
         })
         .await?;
-        found.into_iter().map(read_node).collect()
+        Ok(found.into_iter().filter_map(read_or_set_aside).collect())
     }
 
     async fn node_uses(&self) -> Result<Vec<NodeUse>, StoreError> {
@@ -102,6 +102,9 @@ impl NodeStore for MongoStore {
     }
 
     async fn save_node(&self, record: &NodeRecord) -> Result<Committed, StoreError> {
+        if !record.is_readable {
+            return Ok(Committed::Conflict);
+        }
         let nodes = self.node_collection().await?;
         let document = write_node(record)?;
         let base_version = record.base_version();
@@ -149,6 +152,12 @@ fn write_node(record: &NodeRecord) -> Result<Document, StoreError> {
         );
     }
     Ok(fields)
+}
+
+/// `None` if not even the node's name can be read.
+fn read_or_set_aside(document: Document) -> Option<NodeRecord> {
+    let node_id = NodeId::from_stored(document.get_str("_id").ok()?.to_owned());
+    Some(read_node(document).unwrap_or_else(|_| NodeRecord::unreadable(node_id)))
 }
 
 fn read_node(document: Document) -> Result<NodeRecord, StoreError> {

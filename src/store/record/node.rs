@@ -77,6 +77,8 @@ impl From<&NodeRecord> for NodeRecordRecord {
             events,
             // Merged by the store, because they are in its form.
             unknown_fields: _,
+            // One that is not is never stored.
+            is_readable: _,
         } = record;
         Self {
             node_id: node_id.to_string(),
@@ -134,6 +136,7 @@ impl TryFrom<NodeRecordRecord> for NodeRecord {
                 .filter_map(NodeEventRecord::into_event)
                 .collect(),
             unknown_fields: UnknownFields::default(),
+            is_readable: true,
         })
     }
 }

@@ -32,10 +32,19 @@ impl NodeStore for SqliteStore {
 }
 
 fn node_records(db: &Connection) -> Result<Vec<NodeRecord>, StoreError> {
-    let mut statement = db.prepare_cached("SELECT body FROM nodes ORDER BY node_id LIMIT ?1")?;
+    let mut statement =
+        db.prepare_cached("SELECT body, node_id FROM nodes ORDER BY node_id LIMIT ?1")?;
     let limit = i64::try_from(NODE_RECORDS_MAX).unwrap_or(i64::MAX);
-    let bodies = statement.query_map([limit], super::queries::text)?;
-    bodies.map(|body| parse_node(&body?)).collect()
+    let rows = statement.query_map([limit], |row| {
+        let node_id: String = row.get(1)?;
+        Ok((super::queries::text(row)?, node_id))
+    })?;
+    let read = rows.map(|row| {
+        let (body, node_id) = row?;
+        let unreadable = |_| NodeRecord::unreadable(NodeId::from_stored(node_id));
+        Ok(parse_node(&body).unwrap_or_else(unreadable))
+    });
+    read.collect()
 }
 
 fn parse_node(body: &str) -> Result<NodeRecord, StoreError> {
@@ -71,7 +80,7 @@ fn save_node(db: &Connection, record: &NodeRecord) -> Result<Committed, StoreErr
         .prepare_cached("SELECT version FROM nodes WHERE node_id = ?1")?
         .query_row([record.node_id.as_str()], |row| row.get(0))
         .optional()?;
-    if stored.unwrap_or(0) != record.base_version() {
+    if !record.is_readable || stored.unwrap_or(0) != record.base_version() {
         return Ok(Committed::Conflict);
     }
     db.prepare_cached(

@@ -26,6 +26,7 @@ enum Fault {
     GrantsAll,
     GrantsNothing,
     KeepsRemoved,
+    KeepsStrangers,
     RemovesFromAllRooms,
     DoesNotMute,
     MutesAll,
@@ -116,6 +117,16 @@ impl SfuDriver for Faulty {
     async fn remove_participant(&self, room: &str, user_id: &UserId) -> Result<(), SfuError> {
         match self.fault {
             Fault::KeepsRemoved => return Ok(()),
+            Fault::KeepsStrangers => {
+                let all = self.driver.list_participants(room).await?;
+                let is_stranger = |one: &ParticipantOnNode| one.sequence.is_none();
+                if all
+                    .iter()
+                    .any(|one| one.user_id == *user_id && is_stranger(one))
+                {
+                    return Ok(());
+                }
+            }
             Fault::RemovesFromAllRooms => {
                 for room in self.rooms().await {
                     self.driver.remove_participant(&room, user_id).await?;
@@ -275,6 +286,11 @@ const FAULTS: &[(Fault, &str, Broken)] = &[
         Broken::OthersChanged,
     ),
     (
+        Fault::KeepsStrangers,
+        "a_listed_stranger_can_be_removed",
+        Broken::NotRemoved,
+    ),
+    (
         Fault::DoesNotMute,
         "a_muted_participant_is_silent",
         Broken::NotMuted,
@@ -336,6 +352,10 @@ async fn the_suite_tells_a_secret_that_is_not_checked() {
     impl super::Stage for Careless {
         async fn join(&self, room: &str, ticket: &NodeTicket) -> Box<dyn std::any::Any + Send> {
             self.1.join(room, ticket).await
+        }
+
+        async fn join_as_stranger(&self, room: &str) -> Box<dyn std::any::Any + Send> {
+            self.1.join_as_stranger(room).await
         }
 
         fn with_wrong_secret(&self) -> Arc<dyn SfuDriver> {

@@ -75,6 +75,9 @@ trait Stage: Send + Sync {
     /// A user joins with a ticket, and publishes what they may; they stay until the value is dropped.
     async fn join(&self, room: &str, ticket: &NodeTicket) -> Box<dyn Any + Send>;
 
+    /// Somebody joins a room with a credential that the service did not issue; they stay until the value is dropped.
+    async fn join_as_stranger(&self, room: &str) -> Box<dyn Any + Send>;
+
     /// The same node, spoken to with a wrong secret.
     fn with_wrong_secret(&self) -> Arc<dyn SfuDriver>;
 }
@@ -289,6 +292,32 @@ async fn a_removed_participant_is_gone(tried: &Tried) -> Outcome {
     )
 }
 
+async fn a_listed_stranger_can_be_removed(tried: &Tried) -> Outcome {
+    let (room, Some(stage)) = (new_room(), tried.stage()) else {
+        return Ok(());
+    };
+    let _patient = tried.join(stage, &room, "patient", Role::Patient).await?;
+    let _stranger = stage.join_as_stranger(&room).await;
+    let is_stranger = |one: &&ParticipantOnNode| one.sequence.is_none();
+    tried
+        .until(&room, Broken::StrangeAnswer, |all| {
+            all.iter().any(|one| is_stranger(&one))
+        })
+        .await?;
+    let all = tried.driver.list_participants(&room).await?;
+    for stranger in all.iter().filter(is_stranger) {
+        let removing = tried.driver.remove_participant(&room, &stranger.user_id);
+        removing.await?;
+    }
+    tried
+        .until(&room, Broken::NotRemoved, |all| {
+            !all.iter().any(|one| is_stranger(&one))
+        })
+        .await?;
+    let all = tried.driver.list_participants(&room).await?;
+    ensure(is_in(&all, "patient"), Broken::OthersChanged)
+}
+
 async fn a_muted_participant_is_silent(tried: &Tried) -> Outcome {
     let (room, Some(stage)) = (new_room(), tried.stage()) else {
         return Ok(());
@@ -483,6 +512,7 @@ promises! {
     a_ticket_alone_is_not_a_participant,
     publishing_follows_the_role,
     a_removed_participant_is_gone,
+    a_listed_stranger_can_be_removed,
     a_muted_participant_is_silent,
     an_ended_room_is_gone,
     health_is_told_and_shows_no_restart,

@@ -64,6 +64,20 @@ impl Stage for Model {
         Box::new(())
     }
 
+    async fn join_as_stranger(&self, room: &str) -> Box<dyn Any + Send> {
+        let mut rooms = self.rooms.lock().unwrap();
+        if let Some(participants) = rooms.get_mut(room) {
+            participants.push(ParticipantOnNode {
+                user_id: UserId::from_stored("stranger".to_owned()),
+                sequence: None,
+                join_time: None,
+                publishes_audio: false,
+                publishes_video: false,
+            });
+        }
+        Box::new(())
+    }
+
     fn with_wrong_secret(&self) -> Arc<dyn SfuDriver> {
         Arc::new(Self {
             has_wrong_secret: true,

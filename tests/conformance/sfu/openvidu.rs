@@ -10,7 +10,7 @@ use serde_json::Value;
 use video_session::domain::role::Role;
 use video_session::sfu::openvidu::{Config, OpenVidu};
 use video_session::sfu::{NodeTicket, Outage, SfuDriver, SfuError, WebhookKind};
-use wiremock::matchers::any;
+use wiremock::matchers::{any, method};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::openvidu_stub::{SECRET, Stub};
@@ -39,6 +39,11 @@ pub(super) async fn tried() -> Tried {
 impl Stage for Stub {
     async fn join(&self, _room: &str, ticket: &NodeTicket) -> Box<dyn Any + Send> {
         self.activate(ticket.token.expose_secret());
+        Box::new(())
+    }
+
+    async fn join_as_stranger(&self, room: &str) -> Box<dyn Any + Send> {
+        self.connect_stranger(room).await;
         Box::new(())
     }
 
@@ -151,6 +156,61 @@ async fn errors_come_with_empty_json_and_text_bodies() {
                 .await
                 .is_err()
         );
+    }
+}
+
+/// A proxy's page, or another server at this address, says nothing about what is on the node.
+#[tokio::test]
+async fn only_openvidus_own_answers_say_that_something_is_absent() {
+    let html = "<html>not found</html>";
+    let json = r#"{"status":404,"error":"Not Found"}"#;
+    for (status, body, is_absent) in [
+        (404, "", true),
+        (404, json, true),
+        (404, html, false),
+        (404, "404 page not found", false),
+    ] {
+        let server = MockServer::start().await;
+        let template = ResponseTemplate::new(status).set_body_string(body);
+        Mock::given(any())
+            .respond_with(template)
+            .mount(&server)
+            .await;
+        let driver = driver(&server.uri(), SECRET);
+        let outcomes = [
+            driver.list_participants("r").await.map(|_| ()),
+            driver.remove_participant("r", &user("patient")).await,
+            driver.end_room("r").await,
+        ];
+        let expected = if is_absent {
+            Ok(())
+        } else {
+            Err(SfuError::Unexpected { status })
+        };
+        assert_eq!(outcomes, [expected; 3], "{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_whose_room_vanished_is_removed() {
+    let list = r#"{"content":[{"id":"con_1","status":"active"}]}"#;
+    for (body, is_absent) in [("", true), ("<html>bad request</html>", false)] {
+        let server = MockServer::start().await;
+        for (name, status, body) in [("GET", 200, list), ("DELETE", 400, body)] {
+            let template = ResponseTemplate::new(status).set_body_string(body);
+            Mock::given(method(name))
+                .respond_with(template)
+                .mount(&server)
+                .await;
+        }
+        let driver = driver(&server.uri(), SECRET);
+        let outcome = driver.remove_participant("r", &user("con_1")).await;
+        let expected = if is_absent {
+            Ok(())
+        } else {
+            Err(SfuError::Unexpected { status: 400 })
+        };
+        assert_eq!(outcome, expected, "{body}");
     }
 }
 

@@ -75,6 +75,17 @@ impl Stub {
         requests.iter().map(line).collect()
     }
 
+    /// Another application makes a connection, without the service's data, and its user comes.
+    pub(super) async fn connect_stranger(&self, room: &str) {
+        let url = format!("{}/openvidu/api/sessions/{room}/connection", self.url());
+        let request = reqwest::Client::new()
+            .post(url)
+            .basic_auth("OPENVIDUAPP", Some(SECRET))
+            .json(&json!({"type": "WEBRTC", "data": "another's"}));
+        let made: Value = request.send().await.unwrap().json().await.unwrap();
+        self.activate(made["token"].as_str().unwrap());
+    }
+
     /// The connection whose token this is becomes active, and publishes if its role lets it. The recording has no active
     /// connection: these fields are as OpenVidu documents them.
     pub(super) fn activate(&self, token: &str) {

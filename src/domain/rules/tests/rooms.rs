@@ -248,3 +248,14 @@ fn a_lost_node_is_not_asked_to_end_the_rooms_that_it_lost() {
         assert_eq!(moved.left_rooms().len(), rooms, "{actor:?}");
     }
 }
+
+#[test]
+fn the_former_room_on_a_node_that_was_started_again_ends() {
+    let lost = Actor::System(SystemCause::NodeLost);
+    let mut call = Call::on_livekit(MediaMode::Sfu);
+    call.connect(Role::Doctor);
+    let former = call.session.place.clone();
+    let moved = call.move_to("sfu-1", Driver::LiveKit, &lost);
+    // Somebody may have made it again before the start was noticed.
+    assert_eq!(moved.left_rooms(), [(former.node_id, former.room_name)]);
+}
