@@ -9,8 +9,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{
     Admit, Capabilities, InvalidWebhook, NodeLoad, NodeStatus, NodeTicket, Outage,
-    ParticipantOnNode, RoomOnNode, SfuDriver, SfuError, SignallingAnswer, SignallingRequest,
-    WebhookEvent,
+    ParticipantOnNode, SfuDriver, SfuError, SignallingAnswer, SignallingRequest, WebhookEvent,
 };
 use crate::domain::id::UserId;
 
@@ -94,7 +93,7 @@ impl SfuDriver for Bounded {
         self.run(|| self.driver.issue_ticket(room, admit)).await
     }
 
-    async fn list_rooms(&self) -> Result<Vec<RoomOnNode>, SfuError> {
+    async fn list_rooms(&self) -> Result<Vec<String>, SfuError> {
         self.run(|| self.driver.list_rooms()).await
     }
 

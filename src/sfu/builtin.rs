@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::{
     Admit, Capabilities, InvalidWebhook, NodeLoad, NodeStatus, NodeTicket, ParticipantOnNode,
-    RoomOnNode, SfuDriver, SfuError, SignallingAnswer, SignallingRequest, WebhookEvent,
+    SfuDriver, SfuError, SignallingAnswer, SignallingRequest, WebhookEvent,
 };
 use crate::domain::id::UserId;
 use crate::domain::place::Driver;
@@ -37,7 +37,7 @@ impl SfuDriver for Builtin {
         Ok(None)
     }
 
-    async fn list_rooms(&self) -> Result<Vec<RoomOnNode>, SfuError> {
+    async fn list_rooms(&self) -> Result<Vec<String>, SfuError> {
         Ok(Vec::new())
     }
 

@@ -69,15 +69,6 @@ pub struct NodeTicket {
     pub expire_time: Option<Timestamp>,
 }
 
-/// A room on a node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RoomOnNode {
-    /// Its name.
-    pub name: String,
-    /// How many participants are connected. Nodes may count some seconds late.
-    pub participants: u32,
-}
-
 /// A participant who is connected to a room on a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParticipantOnNode {
@@ -85,12 +76,6 @@ pub struct ParticipantOnNode {
     pub user_id: UserId,
     /// The sequence of the credential that admitted them; `None` if the ticket was not the driver's.
     pub sequence: Option<i64>,
-    /// When they joined.
-    pub join_time: Option<Timestamp>,
-    /// Whether they publish audio that is not muted.
-    pub publishes_audio: bool,
-    /// Whether they publish video that is not muted.
-    pub publishes_video: bool,
 }
 
 /// A healthy node.
@@ -112,8 +97,6 @@ pub struct NodeLoad {
 /// A verified message from a node. It is a hint: it may be lost, come twice, or come late.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebhookEvent {
-    /// The same for a message that comes again, if the kind of node tells.
-    pub id: Option<String>,
     /// The room; empty if it is about none.
     pub room: String,
     /// What happened.
@@ -159,8 +142,8 @@ pub trait SfuDriver: Send + Sync {
     async fn issue_ticket(&self, room: &str, admit: &Admit)
     -> Result<Option<NodeTicket>, SfuError>;
 
-    /// The node's rooms.
-    async fn list_rooms(&self) -> Result<Vec<RoomOnNode>, SfuError>;
+    /// The names of the node's rooms.
+    async fn list_rooms(&self) -> Result<Vec<String>, SfuError>;
 
     /// The participants who are connected to a room; none if the room is not there.
     async fn list_participants(&self, room: &str) -> Result<Vec<ParticipantOnNode>, SfuError>;

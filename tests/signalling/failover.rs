@@ -125,8 +125,7 @@ impl Stage {
     }
 
     async fn rooms(&self, node: usize) -> Vec<String> {
-        let rooms = self.driver(node).list_rooms().await.unwrap();
-        rooms.into_iter().map(|room| room.name).collect()
+        self.driver(node).list_rooms().await.unwrap()
     }
 }
 

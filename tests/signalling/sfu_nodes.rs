@@ -83,6 +83,5 @@ pub(crate) async fn until_present(node: &LiveKit, room: &str, wanted: &[&str]) {
 }
 
 pub(crate) async fn rooms(node: &LiveKit) -> Vec<String> {
-    let rooms = node.list_rooms().await.unwrap();
-    rooms.into_iter().map(|room| room.name).collect()
+    node.list_rooms().await.unwrap()
 }

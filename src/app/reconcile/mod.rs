@@ -195,7 +195,7 @@ impl Reconciler {
             return Ok(());
         }
         for room in driver.list_rooms().await? {
-            self.request_room(node_id, room.name);
+            self.request_room(node_id, room);
         }
         Ok(())
     }
@@ -321,10 +321,7 @@ impl Reconciler {
     ) -> Result<Reconciled, Error> {
         let place = session.place.clone();
         let mut reconciled = Reconciled::nothing(place.node_id.clone());
-        for ParticipantOnNode {
-            user_id, sequence, ..
-        } in present
-        {
+        for ParticipantOnNode { user_id, sequence } in present {
             if may_be_in_room(&session, &user_id, sequence, self.clock.now()) {
                 continue;
             }

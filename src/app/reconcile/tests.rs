@@ -12,8 +12,8 @@ use crate::domain::role::Role;
 use crate::domain::time::Timestamp;
 use crate::sfu::builtin::Builtin;
 use crate::sfu::{
-    Admit, Capabilities, NodeLoad, NodeStatus, NodeTicket, ParticipantOnNode, RoomOnNode,
-    SignallingAnswer, SignallingRequest, WebhookEvent,
+    Admit, Capabilities, NodeLoad, NodeStatus, NodeTicket, ParticipantOnNode, SignallingAnswer,
+    SignallingRequest, WebhookEvent,
 };
 
 type Meanwhile = Box<dyn FnOnce() + Send>;
@@ -34,9 +34,6 @@ impl Node {
         let on_node = |(name, sequence): &(&str, i64)| ParticipantOnNode {
             user_id: UserId::from_stored((*name).to_owned()),
             sequence: Some(*sequence),
-            join_time: None,
-            publishes_audio: false,
-            publishes_video: false,
         };
         Self {
             present: present.iter().map(on_node).collect(),
@@ -72,7 +69,7 @@ impl SfuDriver for Node {
         Ok(None)
     }
 
-    async fn list_rooms(&self) -> Result<Vec<RoomOnNode>, SfuError> {
+    async fn list_rooms(&self) -> Result<Vec<String>, SfuError> {
         Ok(Vec::new())
     }
 
@@ -115,7 +112,6 @@ impl SfuDriver for Node {
     /// The body is the name of a room that has begun.
     fn verify_webhook(&self, raw_body: &[u8], _: &[u8]) -> Result<WebhookEvent, InvalidWebhook> {
         Ok(WebhookEvent {
-            id: None,
             room: String::from_utf8_lossy(raw_body).into_owned(),
             kind: WebhookKind::RoomStarted,
         })

@@ -18,7 +18,7 @@ use self::token::{Grant, Signer, expiry};
 use self::wire::{Nothing, Participant, Participants, Room, Rooms, Track};
 use super::{
     Admit, Capabilities, InvalidWebhook, NodeLoad, NodeStatus, NodeTicket, ParticipantOnNode,
-    RoomOnNode, SfuDriver, SfuError, SignallingAnswer, SignallingRequest, WebhookEvent, wall_clock,
+    SfuDriver, SfuError, SignallingAnswer, SignallingRequest, WebhookEvent, wall_clock,
 };
 use crate::domain::id::{UserId, random_id};
 use crate::domain::place::Driver;
@@ -170,12 +170,9 @@ impl SfuDriver for LiveKit {
         }))
     }
 
-    async fn list_rooms(&self) -> Result<Vec<RoomOnNode>, SfuError> {
-        let plain = |room: Room| RoomOnNode {
-            name: room.name,
-            participants: room.num_participants,
-        };
-        Ok(self.rooms().await?.into_iter().map(plain).collect())
+    async fn list_rooms(&self) -> Result<Vec<String>, SfuError> {
+        let rooms = self.rooms().await?.into_iter();
+        Ok(rooms.map(|room| room.name).collect())
     }
 
     async fn list_participants(&self, room: &str) -> Result<Vec<ParticipantOnNode>, SfuError> {

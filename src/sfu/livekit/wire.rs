@@ -3,7 +3,6 @@
 use serde::Deserialize;
 
 use crate::domain::id::UserId;
-use crate::domain::time::Timestamp;
 use crate::sfu::{Metadata, ParticipantOnNode};
 
 #[derive(Deserialize)]
@@ -36,9 +35,6 @@ pub(super) struct Participant {
     pub(super) kind: String,
     #[serde(default)]
     pub(super) metadata: String,
-    /// Milliseconds, as text.
-    #[serde(default)]
-    joined_at_ms: String,
     #[serde(default)]
     pub(super) tracks: Vec<Track>,
 }
@@ -56,10 +52,6 @@ impl Track {
     pub(super) fn is_audible(&self) -> bool {
         self.kind == "AUDIO" && !self.muted
     }
-
-    fn is_visible(&self) -> bool {
-        self.kind == "VIDEO" && !self.muted
-    }
 }
 
 impl Participant {
@@ -71,9 +63,6 @@ impl Participant {
     pub(super) fn into_plain(self) -> ParticipantOnNode {
         ParticipantOnNode {
             sequence: Metadata::sequence_in(&self.metadata),
-            join_time: self.joined_at_ms.parse().ok().map(Timestamp::from_millis),
-            publishes_audio: self.tracks.iter().any(Track::is_audible),
-            publishes_video: self.tracks.iter().any(Track::is_visible),
             user_id: UserId::from_stored(self.identity),
         }
     }
@@ -82,8 +71,6 @@ impl Participant {
 #[derive(Deserialize)]
 pub(super) struct WebhookBody {
     pub(super) event: String,
-    #[serde(default)]
-    pub(super) id: String,
     pub(super) room: Option<WebhookRoom>,
     pub(super) participant: Option<WebhookParticipant>,
 }

@@ -18,7 +18,7 @@ use self::wire::{Connection, ListOf, NewConnection, ServerData, Session};
 use super::http::Answer;
 use super::{
     Admit, Capabilities, InvalidWebhook, NodeLoad, NodeStatus, NodeTicket, ParticipantOnNode,
-    RoomOnNode, SfuDriver, SfuError, SignallingAnswer, SignallingRequest, WebhookEvent,
+    SfuDriver, SfuError, SignallingAnswer, SignallingRequest, WebhookEvent,
 };
 use crate::domain::id::UserId;
 use crate::domain::place::Driver;
@@ -176,12 +176,9 @@ impl SfuDriver for OpenVidu {
         Err(SfuError::RoomNotFound)
     }
 
-    async fn list_rooms(&self) -> Result<Vec<RoomOnNode>, SfuError> {
-        let plain = |session: Session| RoomOnNode {
-            participants: session.participants(),
-            name: session.id,
-        };
-        Ok(self.sessions().await?.into_iter().map(plain).collect())
+    async fn list_rooms(&self) -> Result<Vec<String>, SfuError> {
+        let sessions = self.sessions().await?.into_iter();
+        Ok(sessions.map(|session| session.id).collect())
     }
 
     async fn list_participants(&self, room: &str) -> Result<Vec<ParticipantOnNode>, SfuError> {

@@ -43,7 +43,6 @@ fn read(raw_body: &[u8]) -> Result<WebhookEvent, InvalidWebhook> {
         _ => WebhookKind::Other,
     };
     Ok(WebhookEvent {
-        id: None,
         room: body.session_id,
         kind,
     })

@@ -3,7 +3,6 @@
 use serde::{Deserialize, Serialize};
 
 use crate::domain::id::UserId;
-use crate::domain::time::Timestamp;
 use crate::sfu::ParticipantOnNode;
 
 #[derive(Deserialize)]
@@ -30,29 +29,8 @@ impl Session {
 pub(super) struct Connection {
     pub(super) id: String,
     status: String,
-    #[serde(rename = "activeAt")]
-    active_at: Option<i64>,
     #[serde(rename = "serverData")]
     server_data: Option<String>,
-    publishers: Option<Vec<Publisher>>,
-}
-
-#[derive(Deserialize)]
-struct Publisher {
-    #[serde(rename = "mediaOptions")]
-    media_options: Option<MediaOptions>,
-}
-
-#[derive(Deserialize)]
-struct MediaOptions {
-    #[serde(rename = "hasAudio", default)]
-    has_audio: bool,
-    #[serde(rename = "hasVideo", default)]
-    has_video: bool,
-    #[serde(rename = "audioActive")]
-    audio_active: Option<bool>,
-    #[serde(rename = "videoActive")]
-    video_active: Option<bool>,
 }
 
 /// A new connection. Its token is a credential.
@@ -93,22 +71,10 @@ impl Connection {
         self.identity() == user_id.as_str()
     }
 
-    fn publishes(&self, what: impl Fn(&MediaOptions) -> bool) -> bool {
-        let publishers = self.publishers.iter().flatten();
-        publishers
-            .filter_map(|publisher| publisher.media_options.as_ref())
-            .any(what)
-    }
-
     pub(super) fn into_plain(self) -> ParticipantOnNode {
         ParticipantOnNode {
             user_id: UserId::from_stored(self.identity()),
             sequence: self.server_data().map(|data| data.sequence),
-            publishes_audio: self
-                .publishes(|options| options.has_audio && options.audio_active.unwrap_or(true)),
-            publishes_video: self
-                .publishes(|options| options.has_video && options.video_active.unwrap_or(true)),
-            join_time: self.active_at.map(Timestamp::from_millis),
         }
     }
 }

@@ -8,8 +8,8 @@ use video_session::domain::id::UserId;
 use video_session::domain::role::Role;
 use video_session::sfu::{
     Admit, Capabilities, InvalidWebhook, NodeLoad, NodeStatus, NodeTicket, Outage,
-    ParticipantOnNode, RoomOnNode, SfuDriver, SfuError, SignallingAnswer, SignallingRequest,
-    WebhookEvent, WebhookKind,
+    ParticipantOnNode, SfuDriver, SfuError, SignallingAnswer, SignallingRequest, WebhookEvent,
+    WebhookKind,
 };
 
 use super::model;
@@ -51,8 +51,7 @@ impl Faulty {
     }
 
     async fn rooms(&self) -> Vec<String> {
-        let rooms = self.driver.list_rooms().await.unwrap();
-        rooms.into_iter().map(|room| room.name).collect()
+        self.driver.list_rooms().await.unwrap()
     }
 }
 
@@ -96,7 +95,7 @@ impl SfuDriver for Faulty {
         ticket
     }
 
-    async fn list_rooms(&self) -> Result<Vec<RoomOnNode>, SfuError> {
+    async fn list_rooms(&self) -> Result<Vec<String>, SfuError> {
         self.driver.list_rooms().await
     }
 
@@ -106,9 +105,6 @@ impl SfuDriver for Faulty {
             all.push(ParticipantOnNode {
                 user_id: UserId::from_stored("stranger".into()),
                 sequence: None,
-                join_time: None,
-                publishes_audio: false,
-                publishes_video: false,
             });
         }
         Ok(all)
@@ -205,7 +201,6 @@ impl SfuDriver for Faulty {
     ) -> Result<WebhookEvent, InvalidWebhook> {
         if self.has(Fault::TakesAnyWebhook) {
             return Ok(WebhookEvent {
-                id: None,
                 room: String::new(),
                 kind: WebhookKind::Other,
             });
@@ -350,7 +345,7 @@ async fn the_suite_tells_a_secret_that_is_not_checked() {
 
     #[async_trait]
     impl super::Stage for Careless {
-        async fn join(&self, room: &str, ticket: &NodeTicket) -> Box<dyn std::any::Any + Send> {
+        async fn join(&self, room: &str, ticket: &NodeTicket) -> Box<dyn super::Joined> {
             self.1.join(room, ticket).await
         }
 

@@ -16,7 +16,7 @@ use video_session::sfu::{NodeTicket, Outage, SfuDriver, SfuError, WebhookKind};
 use wiremock::matchers::any;
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
-use super::{LIMIT, Stage, Tried, admit, is_in, new_room, user};
+use super::{Joined, LIMIT, Stage, Tried, admit, is_in, new_room, user};
 use crate::livekit_server::{API_KEY, API_SECRET, LiveKitServer, Options, Participant};
 
 fn driver(server: &LiveKitServer, secret: &str) -> LiveKit {
@@ -38,9 +38,21 @@ pub(super) async fn tried() -> Tried {
     }
 }
 
+impl Joined for Participant {
+    fn is_heard(&self) -> bool {
+        self.is_seen() && !self.said().iter().any(|said| said == "muted MICROPHONE")
+    }
+
+    /// They publish both, or nothing.
+    fn is_seen(&self) -> bool {
+        let published = |said: &&String| *said == "published";
+        self.said().iter().filter(published).count() == 2
+    }
+}
+
 #[async_trait]
 impl Stage for LiveKitServer {
-    async fn join(&self, _room: &str, ticket: &NodeTicket) -> Box<dyn Any + Send> {
+    async fn join(&self, _room: &str, ticket: &NodeTicket) -> Box<dyn Joined> {
         let participant = Participant::join(&ticket.url, ticket.token.expose_secret());
         until(|| participant.said().iter().any(|said| said == "connected")).await;
         Box::new(participant)
@@ -232,7 +244,7 @@ async fn await_webhook(driver: &LiveKit, hook: &MockServer, room: &str, kind: &W
             let authorization = request.headers["authorization"].as_bytes();
             driver.verify_webhook(&request.body, authorization).unwrap()
         });
-        if events.any(|event| event.room == room && event.kind == *kind && event.id.is_some()) {
+        if events.any(|event| event.room == room && event.kind == *kind) {
             return;
         }
         assert!(Instant::now() < deadline, "no {kind:?}");

@@ -45,8 +45,7 @@ async fn recorded_answers_are_understood() {
     assert_eq!(driver.ensure_room("controls").await, Ok(()));
 
     let (_server, driver) = node(recorded("RoomService/ListRooms", 200)).await;
-    let rooms = driver.list_rooms().await.unwrap();
-    assert_eq!((rooms.len(), rooms[0].name.as_str()), (1, "controls"));
+    assert_eq!(driver.list_rooms().await.unwrap(), ["controls"]);
 
     let (_server, driver) = node(recorded("RoomService/RemoveParticipant", 404)).await;
     assert_eq!(
@@ -74,8 +73,6 @@ async fn recorded_participants_are_read() {
     let all = driver.list_participants("controls").await.unwrap();
     assert_eq!(all[0].user_id, user("doctor"));
     assert_eq!(all[0].sequence, None, "its ticket was not the driver's");
-    assert!(all[0].publishes_audio && all[0].publishes_video);
-    assert_eq!(all[0].join_time.unwrap().as_secs(), 1_795_273_169);
 
     let (_server, driver) = node(recorded("RoomService/ListParticipants", 200)).await;
     assert_eq!(driver.list_participants("nope").await, Ok(Vec::new()));
@@ -93,7 +90,6 @@ async fn recorders_and_those_who_left_are_no_participants() {
     let all = driver.list_participants("r").await.unwrap();
     assert_eq!(all.len(), 1);
     assert_eq!((all[0].user_id.as_str(), all[0].sequence), ("one", Some(9)));
-    assert!(!all[0].publishes_audio && !all[0].publishes_video);
 }
 
 #[tokio::test]

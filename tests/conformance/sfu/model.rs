@@ -10,15 +10,47 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 use video_session::domain::id::UserId;
 use video_session::domain::role::{Action, Role};
-use video_session::domain::time::Timestamp;
 use video_session::sfu::{
     Admit, Capabilities, InvalidWebhook, NodeLoad, NodeStatus, NodeTicket, ParticipantOnNode,
-    RoomOnNode, SfuDriver, SfuError, SignallingAnswer, SignallingRequest, WebhookEvent,
+    SfuDriver, SfuError, SignallingAnswer, SignallingRequest, WebhookEvent,
 };
 
-use super::{Stage, Tried};
+use super::{Joined, Stage, Tried};
 
-type Rooms = BTreeMap<String, Vec<ParticipantOnNode>>;
+type Rooms = BTreeMap<String, Vec<Member>>;
+
+/// A participant, and what they publish.
+#[derive(Clone)]
+struct Member {
+    on_node: ParticipantOnNode,
+    is_heard: bool,
+    is_seen: bool,
+}
+
+/// A user who joined a room.
+struct InRoom {
+    rooms: Arc<Mutex<Rooms>>,
+    room: String,
+    user_id: UserId,
+}
+
+impl InRoom {
+    fn does(&self, what: impl Fn(&Member) -> bool) -> bool {
+        let rooms = self.rooms.lock().unwrap();
+        let mut members = rooms.get(&self.room).into_iter().flatten();
+        members.any(|one| one.on_node.user_id == self.user_id && what(one))
+    }
+}
+
+impl Joined for InRoom {
+    fn is_heard(&self) -> bool {
+        self.does(|one| one.is_heard)
+    }
+
+    fn is_seen(&self) -> bool {
+        self.does(|one| one.is_seen)
+    }
+}
 
 /// The node, and a driver of it.
 #[derive(Clone, Default)]
@@ -47,33 +79,39 @@ pub(super) fn tried() -> Tried {
 
 #[async_trait]
 impl Stage for Model {
-    async fn join(&self, room: &str, ticket: &NodeTicket) -> Box<dyn Any + Send> {
+    async fn join(&self, room: &str, ticket: &NodeTicket) -> Box<dyn Joined> {
         let ticket: Value = serde_json::from_str(ticket.token.expose_secret()).unwrap();
         let role = Role::from_name(ticket["role"].as_str().unwrap()).unwrap();
         let publishes = role.may(Action::Publish);
-        let mut rooms = self.rooms.lock().unwrap();
-        if let Some(participants) = rooms.get_mut(room) {
-            participants.push(ParticipantOnNode {
-                user_id: UserId::from_stored(ticket["user"].as_str().unwrap().to_owned()),
-                sequence: ticket["sequence"].as_i64(),
-                join_time: Some(Timestamp::from_millis(0)),
-                publishes_audio: publishes,
-                publishes_video: publishes,
+        let user_id = UserId::from_stored(ticket["user"].as_str().unwrap().to_owned());
+        if let Some(members) = self.rooms.lock().unwrap().get_mut(room) {
+            members.push(Member {
+                on_node: ParticipantOnNode {
+                    user_id: user_id.clone(),
+                    sequence: ticket["sequence"].as_i64(),
+                },
+                is_heard: publishes,
+                is_seen: publishes,
             });
         }
-        Box::new(())
+        Box::new(InRoom {
+            rooms: Arc::clone(&self.rooms),
+            room: room.to_owned(),
+            user_id,
+        })
     }
 
     async fn join_as_stranger(&self, room: &str) -> Box<dyn Any + Send> {
-        let mut rooms = self.rooms.lock().unwrap();
-        if let Some(participants) = rooms.get_mut(room) {
-            participants.push(ParticipantOnNode {
+        let stranger = Member {
+            on_node: ParticipantOnNode {
                 user_id: UserId::from_stored("stranger".to_owned()),
                 sequence: None,
-                join_time: None,
-                publishes_audio: false,
-                publishes_video: false,
-            });
+            },
+            is_heard: false,
+            is_seen: false,
+        };
+        if let Some(members) = self.rooms.lock().unwrap().get_mut(room) {
+            members.push(stranger);
         }
         Box::new(())
     }
@@ -116,31 +154,28 @@ impl SfuDriver for Model {
         }))
     }
 
-    async fn list_rooms(&self) -> Result<Vec<RoomOnNode>, SfuError> {
-        let rooms = self.rooms()?;
-        let plain = rooms.iter().map(|(name, participants)| RoomOnNode {
-            name: name.clone(),
-            participants: u32::try_from(participants.len()).unwrap(),
-        });
-        Ok(plain.collect())
+    async fn list_rooms(&self) -> Result<Vec<String>, SfuError> {
+        Ok(self.rooms()?.keys().cloned().collect())
     }
 
     async fn list_participants(&self, room: &str) -> Result<Vec<ParticipantOnNode>, SfuError> {
-        Ok(self.rooms()?.get(room).cloned().unwrap_or_default())
+        let rooms = self.rooms()?;
+        let members = rooms.get(room).into_iter().flatten();
+        Ok(members.map(|one| one.on_node.clone()).collect())
     }
 
     async fn remove_participant(&self, room: &str, user_id: &UserId) -> Result<(), SfuError> {
-        if let Some(participants) = self.rooms()?.get_mut(room) {
-            participants.retain(|one| one.user_id != *user_id);
+        if let Some(members) = self.rooms()?.get_mut(room) {
+            members.retain(|one| one.on_node.user_id != *user_id);
         }
         Ok(())
     }
 
     async fn mute_participant(&self, room: &str, user_id: &UserId) -> Result<(), SfuError> {
         let mut rooms = self.rooms()?;
-        let participants = rooms.get_mut(room).into_iter().flatten();
-        for one in participants.filter(|one| one.user_id == *user_id) {
-            one.publishes_audio = false;
+        let members = rooms.get_mut(room).into_iter().flatten();
+        for one in members.filter(|one| one.on_node.user_id == *user_id) {
+            one.is_heard = false;
         }
         Ok(())
     }
@@ -158,10 +193,11 @@ impl SfuDriver for Model {
     }
 
     async fn read_load(&self) -> Result<NodeLoad, SfuError> {
-        let rooms = self.list_rooms().await?;
+        let rooms = self.rooms()?;
+        let participants: usize = rooms.values().map(Vec::len).sum();
         Ok(NodeLoad {
             rooms: u32::try_from(rooms.len()).unwrap(),
-            participants: rooms.iter().map(|room| room.participants).sum(),
+            participants: u32::try_from(participants).unwrap(),
         })
     }
 

@@ -14,7 +14,7 @@ use wiremock::matchers::{any, method};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
 use super::openvidu_stub::{SECRET, Stub};
-use super::{LIMIT, Stage, Tried, admit, new_room, user};
+use super::{Joined, LIMIT, Stage, Tried, admit, new_room, user};
 
 fn driver(url: &str, secret: &str) -> OpenVidu {
     OpenVidu::new(&Config {
@@ -35,11 +35,34 @@ pub(super) async fn tried() -> Tried {
     }
 }
 
+/// A user who joined, by their connection.
+struct InSession {
+    stub: Stub,
+    room: String,
+    connection: String,
+}
+
+impl Joined for InSession {
+    fn is_heard(&self) -> bool {
+        self.stub
+            .publishes(&self.room, &self.connection, "audioActive")
+    }
+
+    fn is_seen(&self) -> bool {
+        self.stub
+            .publishes(&self.room, &self.connection, "videoActive")
+    }
+}
+
 #[async_trait]
 impl Stage for Stub {
-    async fn join(&self, _room: &str, ticket: &NodeTicket) -> Box<dyn Any + Send> {
-        self.activate(ticket.token.expose_secret());
-        Box::new(())
+    async fn join(&self, room: &str, ticket: &NodeTicket) -> Box<dyn Joined> {
+        let connection = self.activate(ticket.token.expose_secret());
+        Box::new(InSession {
+            stub: self.clone(),
+            room: room.to_owned(),
+            connection: connection.unwrap_or_default(),
+        })
     }
 
     async fn join_as_stranger(&self, room: &str) -> Box<dyn Any + Send> {

@@ -87,12 +87,14 @@ impl Stub {
     }
 
     /// The connection whose token this is becomes active, and publishes if its role lets it. The recording has no active
-    /// connection: these fields are as OpenVidu documents them.
-    pub(super) fn activate(&self, token: &str) {
+    /// connection: these fields are as OpenVidu documents them. Answers its id, if it is there.
+    pub(super) fn activate(&self, token: &str) -> Option<String> {
         let mut state = self.state.lock().unwrap();
+        let mut activated = None;
         for session in state.sessions.values_mut() {
             let found = session.connections.values_mut();
             for connection in found.filter(|connection| connection["token"] == token) {
+                activated = connection["id"].as_str().map(str::to_owned);
                 connection["status"] = json!("active");
                 connection["activeAt"] = json!(1_795_272_565_500_i64);
                 connection["token"] = Value::Null;
@@ -111,6 +113,15 @@ impl Stub {
                 }
             }
         }
+        activated
+    }
+
+    /// Whether a connection publishes a stream with this option.
+    pub(super) fn publishes(&self, room: &str, connection: &str, option: &str) -> bool {
+        let state = self.state.lock().unwrap();
+        let session = state.sessions.get(room);
+        let connection = session.and_then(|session| session.connections.get(connection));
+        connection.is_some_and(|one| one["publishers"][0]["mediaOptions"][option] == true)
     }
 }
 
