@@ -189,7 +189,14 @@ fn keys(value: &Value) -> BTreeSet<String> {
 
 #[test]
 fn the_types_and_fields_of_the_servers_messages_are_documented() {
-    let relayed = ["offer", "answer", "ice-candidate", "mute-status", "emoji"];
+    let relayed = [
+        "offer",
+        "answer",
+        "ice-candidate",
+        "mute-status",
+        "emoji",
+        "key",
+    ];
     let mut documented: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for row in table("From the server") {
         for kind in names(&row[0]) {
