@@ -122,7 +122,9 @@ pub(super) struct FeedReader {
     pub(super) poll: Duration,
     /// How often the feed is read while every instance's hints arrive by the bus.
     pub(super) poll_with_bus: Duration,
-    /// Whether the bus hears every other instance that the store knows.
+    /// The other instances that the store knows and that live.
+    pub(super) living: Mutex<Vec<String>>,
+    /// Whether the bus hears all of them.
     pub(super) hears_all: watch::Sender<bool>,
     pub(super) metrics: Arc<Metrics>,
 }
@@ -158,19 +160,30 @@ impl FeedReader {
     /// Notes the other instances that the store knows. One that lives and is not heard on the bus, because it is cut off or has no
     /// bus, changes sessions without a hint.
     pub(super) fn note_instances(&self, others: &[String], dead: &[String]) {
-        let living: Vec<_> = others
-            .iter()
-            .filter(|other| !dead.contains(other))
+        let living: Vec<_> = (others.iter().filter(|other| !dead.contains(other)))
+            .cloned()
             .collect();
         let heard = living.iter().filter(|other| self.bus.hears(other)).count();
         let hears_all = heard == living.len();
         let heard = i64::try_from(heard).unwrap_or(i64::MAX);
         self.metrics.bus_instances_heard.set(heard);
+        *self.lock_living() = living;
         self.hears_all.send_if_modified(|before| {
             let is_new = *before != hears_all;
             *before = hears_all;
             is_new
         });
+    }
+
+    /// Whether the bus hears all of them now: one may fall silent between two looks at the store.
+    fn hears_living(&self) -> bool {
+        let living = self.lock_living();
+        living.iter().all(|other| self.bus.hears(other))
+    }
+
+    fn lock_living(&self) -> MutexGuard<'_, Vec<String>> {
+        // No code panics while it holds this lock.
+        self.living.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notifies the followers on this instance of other instances' changes, until dropped.
@@ -191,7 +204,7 @@ impl FeedReader {
             // Followers recheck once when the store becomes slow or fails: if they did so at every read, they would make it slower.
             let mut is_troubled = false;
             while *any.borrow() {
-                let poll = if cover.is_complete() {
+                let poll = if cover.is_complete() && self.hears_living() {
                     self.poll_with_bus
                 } else {
                     self.poll

@@ -40,7 +40,7 @@ pub use signalling::{Signalling, SignallingTimes};
 pub use unreadable::UnreadableConfig;
 pub use upkeep::{Upkeep, UpkeepConfig};
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -239,6 +239,7 @@ impl App {
             is_shared,
             poll: config.watch.poll,
             poll_with_bus: config.watch.poll_with_bus,
+            living: Mutex::default(),
             hears_all: watch::Sender::new(false),
             metrics: Arc::clone(&metrics),
         };

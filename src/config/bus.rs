@@ -21,8 +21,8 @@ pub(super) fn read(env: &mut Env<'_>) -> Option<RedisConfig> {
         is_valid.then(|| text.to_owned())
     });
     let timeout = millis(env, "REDIS_TIMEOUT_MS", 2000);
-    let ping_interval = millis(env, "REDIS_PING_MS", 1000);
-    let retry_max = millis(env, "REDIS_RETRY_MAX_MS", 2000);
+    let ping_interval = millis(env, "REDIS_PING_MS", 250);
+    let retry_max = millis(env, "REDIS_RETRY_MAX_MS", 1000);
     let queue_max = env.number("REDIS_QUEUE_MAX", 4096, 1, 1_000_000);
     let queue_bytes_max = env.number("REDIS_QUEUE_BYTES_MAX", 16 << 20, 1 << 20, 1 << 30);
     let config = RedisConfig {

@@ -212,6 +212,9 @@ impl Link {
                     if opened_at.elapsed() >= self.config.ping_interval {
                         outage.end();
                     }
+                    if self.shared.others.note_silence() {
+                        self.shared.gaps.send_replace(());
+                    }
                     beating = Some(self.beat(connection.clone()).boxed());
                 }
                 () = self.shared.epoch_began.notified(), if beating.is_none() => {

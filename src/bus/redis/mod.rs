@@ -125,7 +125,7 @@ impl RedisBus {
             channels: Channels::new(&config.channel_prefix, instance_id),
             queue,
             is_up: watch::Sender::new(false),
-            others: Others::new(config.ping_interval, config.timeout),
+            others: Others::new(config.ping_interval),
             gaps: watch::Sender::new(()),
             epoch: AtomicU64::new(0),
             epoch_began: Notify::new(),

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 /// How many instances are remembered: as many as upkeep observes.
 const INSTANCES_MAX: usize = 1000;
+/// An instance is no longer heard when so many of its heartbeats are missing.
+const BEATS_MISSED_MAX: u32 = 3;
 
 /// What was heard of each other instance.
 pub(super) struct Others {
@@ -19,14 +21,16 @@ struct Other {
     heard_at: Instant,
     /// The epoch of its last heartbeat; `None` before the first one, and of an earlier version.
     epoch: Option<u64>,
+    /// Whether its silence was reported.
+    is_silent: bool,
 }
 
 impl Others {
-    /// Instances that say something every `ping_interval`, by a Redis that answers within `timeout`.
-    pub(super) fn new(ping_interval: Duration, timeout: Duration) -> Self {
+    /// Instances that say something every `ping_interval`.
+    pub(super) fn new(ping_interval: Duration) -> Self {
         Self {
             heard: Mutex::default(),
-            silence_max: 2 * ping_interval + timeout,
+            silence_max: BEATS_MISSED_MAX * ping_interval,
         }
     }
 
@@ -51,11 +55,24 @@ impl Others {
         let other = heard.entry(instance_id).or_insert(Other {
             heard_at: now,
             epoch: None,
+            is_silent: false,
         });
         other.heard_at = now;
+        other.is_silent = false;
         let is_gap = epoch.is_some() && epoch != other.epoch;
         other.epoch = epoch.or(other.epoch);
         is_gap
+    }
+
+    /// Whether an instance has fallen silent since the last call: its hints no longer arrive.
+    pub(super) fn note_silence(&self) -> bool {
+        let mut heard = self.lock();
+        let silence_max = self.silence_max;
+        let fallen = heard
+            .values_mut()
+            .filter(|other| !other.is_silent && other.heard_at.elapsed() > silence_max)
+            .map(|other| other.is_silent = true);
+        fallen.count() > 0
     }
 
     pub(super) fn hears(&self, instance_id: &str) -> bool {
@@ -71,18 +88,22 @@ mod tests {
 
     #[test]
     fn an_instance_is_heard_until_it_is_silent() {
-        let others = Others::new(Duration::from_secs(1), Duration::from_secs(1));
+        let others = Others::new(Duration::from_secs(1));
         assert!(!others.hears("a"));
         others.note("a".into(), None);
         assert!(others.hears("a") && !others.hears("b"));
         let silent_since = Instant::now().checked_sub(Duration::from_secs(4));
         others.lock().get_mut("a").unwrap().heard_at = silent_since.unwrap();
         assert!(!others.hears("a"));
+        assert!(others.note_silence());
+        assert!(!others.note_silence(), "once");
+        others.note("a".into(), None);
+        assert!(!others.note_silence());
     }
 
     #[test]
     fn hints_may_be_lost_before_the_first_heartbeat_of_an_epoch() {
-        let others = Others::new(Duration::from_secs(1), Duration::from_secs(1));
+        let others = Others::new(Duration::from_secs(1));
         assert!(!others.note("a".into(), None), "a hint says nothing");
         assert!(others.note("a".into(), Some(1)), "before it was heard");
         assert!(!others.note("a".into(), Some(1)));
@@ -98,7 +119,7 @@ mod tests {
 
     #[test]
     fn silent_instances_make_room_for_others() {
-        let others = Others::new(Duration::from_secs(1), Duration::from_secs(1));
+        let others = Others::new(Duration::from_secs(1));
         for n in 0..=INSTANCES_MAX {
             others.note(n.to_string(), Some(1));
         }
