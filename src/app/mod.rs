@@ -192,6 +192,7 @@ impl App {
             nodes: Arc::clone(&nodes),
             node_tickets: NodeTickets {
                 drivers: Arc::clone(&drivers),
+                nodes: Arc::clone(&nodes),
                 ttl: config.node_ticket_ttl,
                 retry_after: config.store.retry_after,
             },
@@ -262,6 +263,7 @@ impl App {
             bus,
             tokens,
             page_media,
+            nodes: Arc::clone(&nodes),
             drivers: Arc::clone(&drivers),
             clock: Arc::clone(&clock),
             metrics: Arc::clone(&metrics),

@@ -306,7 +306,8 @@ fn empty_by(
         .last_scheduled_end
         .filter(|_| node_use.sessions_without_end == 0)
         .map(|end| end.plus_secs(window.late_secs).max(now));
-    let deadline = record.deadline.map(|deadline| deadline.max(now));
+    // What the deadline did not move stays as long as no other node can have it.
+    let deadline = record.deadline.filter(|deadline| *deadline > now);
     of_schedules.into_iter().chain(deadline).min()
 }
 
@@ -344,5 +345,7 @@ mod tests {
         assert_eq!(by(&draining, &endless), None);
         assert_eq!(by(&deadline, &some), Some(at(30)));
         assert_eq!(by(&deadline, &endless), Some(at(30)));
+        let late = |node_use| empty_by(&deadline, node_use, &window, at(40));
+        assert_eq!((late(&some), late(&endless)), (Some(at(160)), None));
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::drivers::Drivers;
 use super::joins::JoinRequest;
+use super::nodes::Nodes;
 use crate::domain::access::ticket_sequence;
 use crate::domain::error::Error;
 use crate::domain::medium::Medium;
@@ -14,6 +15,7 @@ use crate::sfu::{Admit, NodeTicket, SfuError};
 /// Issues tickets of the nodes.
 pub(super) struct NodeTickets {
     pub(super) drivers: Arc<Drivers>,
+    pub(super) nodes: Arc<Nodes>,
     pub(super) ttl: Duration,
     pub(super) retry_after: Duration,
 }
@@ -41,6 +43,9 @@ impl NodeTickets {
         let Some(driver) = self.drivers.of(&place.node_id) else {
             return Ok(None);
         };
+        if self.nodes.is_refused(&place.node_id) {
+            return Err(self.unavailable_error(session));
+        }
         let admit = Admit {
             user_id: user_id.clone(),
             role: *role,

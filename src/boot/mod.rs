@@ -243,6 +243,8 @@ impl Service {
         let stop_upkeep = CancellationToken::new();
         let stop_serving = CancellationToken::new();
         app.upkeep.start_tasks(&tasks, &stop_upkeep, &closing);
+        // Else the first sessions that need a media server would find none.
+        app.nodes.probed(config.app.probes.timeout).await;
         let serving_http = tasks.spawn({
             let (config, signalling) = (config.web.clone(), Arc::clone(&app.signalling));
             web::serve(http, config, signalling, closing.clone()).map(Ok)

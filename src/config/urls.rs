@@ -25,6 +25,11 @@ pub(super) fn parse_url(text: &str, schemes: &[&str]) -> Option<Url> {
     is_valid.then_some(url)
 }
 
+/// The same without a query or a fragment, in which a secret could stand.
+pub(super) fn parse_bare_url(text: &str, schemes: &[&str]) -> Option<Url> {
+    parse_url(text, schemes).filter(|url| url.query().is_none() && url.fragment().is_none())
+}
+
 fn is_dot_segment(segment: &str) -> bool {
     let segment = segment.to_ascii_lowercase().replace("%2e", ".");
     segment == "." || segment == ".."

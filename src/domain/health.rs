@@ -193,7 +193,9 @@ impl Health {
                 };
                 let for_long = |since, limit| now.saturating_duration_since(since) >= limit;
                 let is_gone = refused_since.is_some_and(|at| for_long(at, times.refused_after));
-                (is_gone || for_long(last_success, times.down_after))
+                // Waiting does not change how a node is set up.
+                let is_unfit = failure == ProbeFailure::Misconfigured;
+                (is_unfit || is_gone || for_long(last_success, times.down_after))
                     .then(|| self.go_down(now, times))
             }
             (State::Down { .. }, Err(_)) => {
@@ -313,6 +315,17 @@ mod tests {
             let outcomes = [Ok(()), REFUSED, REFUSED, between, REFUSED];
             assert_eq!(probe(&mut health, start, 0, &outcomes), [], "{between:?}");
         }
+    }
+
+    #[test]
+    fn a_node_that_is_set_up_wrongly_is_down_at_once() {
+        let start = Instant::now();
+        let mut health = Health::new(start, &TIMES);
+        let outcomes = [Ok(()), Err(ProbeFailure::Misconfigured)];
+        assert_eq!(
+            probe(&mut health, start, 0, &outcomes),
+            [(1, HealthChange::Down)]
+        );
     }
 
     #[test]

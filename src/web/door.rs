@@ -20,8 +20,28 @@ use crate::sfu::{NodeStream, SignallingAnswer, SignallingRequest};
 /// What a LiveKit client asks its server for: the socket, in the newer and the older form, and why that was refused.
 const PATHS: [&str; 4] = ["rtc/v1", "rtc", "rtc/v1/validate", "rtc/validate"];
 
-/// The parameter in which clients bring a node's token. The door replaces it with one of its own.
-const TOKEN_PARAMETER: &str = "access_token";
+/// What LiveKit's client says of itself and of its connection. Everything else stays here: `access_token` is replaced with one of
+/// our own, and `publish` would give the participant a second identity.
+const PARAMETERS: [&str; 18] = [
+    "adaptive_stream",
+    "auto_subscribe",
+    "browser",
+    "browser_version",
+    "client_protocol",
+    "device_model",
+    "disable_ice_lite",
+    "join_request",
+    "network",
+    "os",
+    "os_version",
+    "protocol",
+    "reconnect",
+    "reconnect_reason",
+    "sdk",
+    "sid",
+    "subscriber_allow_pause",
+    "version",
+];
 
 /// `GET /join/{session_id}/sfu/{slot}/{generation}/{*path}`
 pub(super) async fn open(
@@ -89,7 +109,7 @@ async fn pass_on(
     let participant = join::authorize_cookie(edge, &session_id, &slot, &headers).await?;
     let opening = edge.signalling.open_door(participant, generation);
     let pass = opening.await.map_err(Refusal::Door)?;
-    query.retain(|(name, _)| name != TOKEN_PARAMETER);
+    query.retain(|(name, _)| PARAMETERS.contains(&name.as_str()));
     let asked = SignallingRequest {
         path,
         query,

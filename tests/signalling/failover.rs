@@ -471,6 +471,9 @@ async fn a_node_that_makes_rooms_by_itself_is_not_used() {
     };
     let server = LiveKitServer::start(options).await;
     let service = on(&[("node-a", &server.http_url())]).start().await;
+    // Also before anybody has looked.
+    let outcome = service.client().create_session(requested(Media::Sfu)).await;
+    refused(outcome, Reason::NoNodeAvailable);
     let mut nodes = service.nodes();
     node_is(&mut nodes, "node-a", |node| {
         node.health() == SfuNodeHealth::Lost && node.health_reason.contains("auto_create: false")

@@ -215,7 +215,13 @@ async fn what_a_client_brings_as_its_token_is_ignored() {
         assert!(!said.contains("doctor-1") && !said.contains("room_of_another"));
         until_present(&node(&server), &room, &["patient-1"]).await;
     }
-    // As a header, it does not arrive either.
+    // A second identity for the same participant is not given.
+    let path = format!("{}?publish=ghost", door(&ticket, 1, "rtc"));
+    let headers = [("origin", BASE), ("cookie", &*ticket.cookie)];
+    let mut opened = opened_at(&world, &path, &headers).await;
+    assert!(!answer(&mut opened).await.contains("ghost"));
+    until_present(&node(&server), &room, &["patient-1"]).await;
+    // As a header, a token does not arrive either.
     let bearer = format!("Bearer {}", token("doctor-1", &room, API_SECRET));
     let headers = [
         ("origin", BASE),

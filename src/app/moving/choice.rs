@@ -153,11 +153,17 @@ mod tests {
             region: Region::parse(*region).ok(),
             ..SfuNode::new(id(name), String::new(), *driver)
         };
-        Nodes::new(all.iter().map(node).collect(), times)
+        let nodes = Nodes::new(all.iter().map(node).collect(), times);
+        for (name, ..) in all {
+            nodes.note_probe(&id(name), Ok(()), Instant::now());
+        }
+        nodes
     }
 
     fn fail(nodes: &Nodes, name: &str) {
-        nodes.note_probe(&id(name), Err(ProbeFailure::TimedOut), Instant::now());
+        // It needs no time to be believed.
+        let failure = ProbeFailure::Misconfigured;
+        nodes.note_probe(&id(name), Err(failure), Instant::now());
     }
 
     fn session(media: MediaMode, driver: Driver, region: &str) -> Session {

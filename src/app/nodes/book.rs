@@ -97,7 +97,7 @@ impl NodeBook {
             let mut candidates = self.candidates.clone();
             if ignores_health {
                 for candidate in &mut candidates {
-                    candidate.health = NodeHealth::Unknown;
+                    candidate.health = NodeHealth::Up;
                 }
             }
             Arc::new(Rotation::new(&candidates, wanted))

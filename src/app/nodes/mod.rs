@@ -8,7 +8,7 @@ pub use book::{NodeBook, NodeView};
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
@@ -167,6 +167,24 @@ impl Nodes {
             None => {}
         }
         change
+    }
+
+    /// Waits until each node that carries media was probed once, at most for `limit`.
+    pub async fn probed(&self, limit: Duration) {
+        let mut book = self.watch();
+        let all = book.wait_for(|book| {
+            let is_probed = |view: &NodeView| view.probes.as_ref().is_some_and(Health::is_probed);
+            (book.views().iter()).all(|view| !view.node.driver.carries_media() || is_probed(view))
+        });
+        // What was not probed in time gets no media yet.
+        let _ = tokio::time::timeout(limit, all).await;
+    }
+
+    /// Whether a node is set up in a way that the service refuses.
+    pub(super) fn is_refused(&self, node_id: &NodeId) -> bool {
+        let book = self.book();
+        let probes = book.view(node_id).and_then(|view| view.probes.as_ref());
+        probes.and_then(Health::failure) == Some(ProbeFailure::Misconfigured)
     }
 
     /// Keeps how a node's last probe failed.

@@ -28,7 +28,7 @@ pub enum DoorClosed {
     NotInCall,
     /// The call does not go this way, or no longer.
     OtherPlace,
-    /// The node does not answer, or is not known here.
+    /// The node does not answer, is not known here, or is set up in a way that the service refuses.
     NodeUnavailable,
 }
 
@@ -72,6 +72,7 @@ impl Signalling {
         }
         let place = &session.place;
         let driver = self.drivers.of(&place.node_id);
+        let driver = driver.filter(|_| !self.nodes.is_refused(&place.node_id));
         let driver = driver.ok_or(DoorClosed::NodeUnavailable)?;
         let made = driver.ensure_room(&place.room_name).await;
         made.map_err(|error| node_unavailable(&session, error))?;

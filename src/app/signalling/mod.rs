@@ -39,6 +39,7 @@ use super::clock::Clock;
 use super::drivers::Drivers;
 use super::events::Events;
 use super::media::PageMediaSource;
+use super::nodes::Nodes;
 use super::participants::Participants;
 use super::sessions::Sessions;
 use crate::auth::token::Tokens;
@@ -73,6 +74,7 @@ pub struct Signalling {
     pub(super) tokens: Arc<Tokens>,
     pub(super) page_media: Arc<PageMediaSource>,
     pub(super) drivers: Arc<Drivers>,
+    pub(super) nodes: Arc<Nodes>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) window: JoinWindow,

@@ -3,7 +3,7 @@
 use super::secret::{API_SECRET, WEBHOOK_SECRET, read_secret};
 use super::text::NodeText;
 use super::{DriverSettings, Faults};
-use crate::config::urls::parse_url;
+use crate::config::urls::parse_bare_url;
 use crate::domain::place::Driver;
 use crate::sfu::{livekit, openvidu};
 
@@ -73,10 +73,9 @@ fn refuse_webhook_secret(entry: &NodeText, name: &str, faults: &mut Faults) {
 
 fn parse_api_url(entry: &NodeText, name: &str, faults: &mut Faults) -> Option<String> {
     let api_url = entry.api_url.clone();
-    let api_url = api_url.filter(|url| parse_url(url, &["http", "https"]).is_some());
+    let api_url = api_url.filter(|url| parse_bare_url(url, &["http", "https"]).is_some());
     if api_url.is_none() {
-        let fault =
-            "api_url must be set, and begin with http:// or https://, without user and password";
+        let fault = "api_url must be set, and begin with http:// or https://, without user, password, query and fragment";
         faults.add(name, fault);
     }
     api_url

@@ -7,8 +7,13 @@ mod secret;
 mod tests;
 mod text;
 
+use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
+
+use url::Url;
 
 use self::node::parse_node;
 use self::text::FileText;
@@ -86,11 +91,19 @@ impl NodesFile {
 
 fn read_text(path: &Path) -> Result<String, String> {
     let unreadable = |error: std::io::Error| format!("cannot be read: {}", error.kind());
-    let length = std::fs::metadata(path).map_err(unreadable)?.len();
-    if length > FILE_BYTES_MAX {
+    // Opening a pipe would wait for its writer.
+    if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
+        return Err("cannot be read: it is not a file".to_owned());
+    }
+    let mut text = String::new();
+    let mut file = File::open(path)
+        .map_err(unreadable)?
+        .take(FILE_BYTES_MAX + 1);
+    file.read_to_string(&mut text).map_err(unreadable)?;
+    if text.len() as u64 > FILE_BYTES_MAX {
         return Err(format!("has more than {FILE_BYTES_MAX} bytes"));
     }
-    std::fs::read_to_string(path).map_err(unreadable)
+    Ok(text)
 }
 
 fn parse(
@@ -104,19 +117,25 @@ fn parse(
         let fault = format!("must list 1 to {NODES_MAX} nodes, each as [[node]]");
         faults.0.push(fault);
     }
+    let (mut ids, mut servers) = (HashSet::new(), HashMap::new());
     for (position, entry) in file.node.into_iter().take(NODES_MAX).enumerate() {
+        let is_repeated = !ids.insert(entry.id.clone());
         let name = match NodeId::parse(entry.id.as_str()) {
             Ok(_) => entry.id.clone(),
             Err(_) => format!("number {}", position + 1),
         };
-        let Some(settings) = parse_node(entry, &name, lookup, &mut faults) else {
-            continue;
-        };
-        let is_repeated = (nodes.iter()).any(|other| other.node.node_id == settings.node.node_id);
         if is_repeated {
             faults.add(&name, "is listed twice");
         }
-        nodes.push(settings);
+        // Two nodes on one server would end each other's rooms.
+        let server = entry
+            .api_url
+            .as_deref()
+            .and_then(|url| Url::parse(url).ok());
+        if let Some(other) = server.and_then(|server| servers.insert(server, name.clone())) {
+            faults.add(&name, format!("has the api_url of node {other}"));
+        }
+        nodes.extend(parse_node(entry, &name, lookup, &mut faults));
     }
     if faults.0.is_empty() {
         Ok(nodes)

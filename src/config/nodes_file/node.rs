@@ -3,7 +3,7 @@
 use super::driver::parse_driver;
 use super::text::NodeText;
 use super::{Faults, NodeSettings};
-use crate::config::urls::parse_url;
+use crate::config::urls::parse_bare_url;
 use crate::domain::id::{ID_RULE, NodeId, Region};
 use crate::domain::node::{SfuNode, WEIGHT_MAX};
 use crate::domain::place::Driver;
@@ -29,10 +29,9 @@ pub(super) fn parse_node(
     }
     let public = ["ws", "wss", "http", "https"];
     if let Some(url) = &entry.url
-        && parse_url(url, &public).is_none()
+        && parse_bare_url(url, &public).is_none()
     {
-        let fault =
-            "url must begin with ws://, wss://, http:// or https://, without user and password";
+        let fault = "url must begin with ws://, wss://, http:// or https://, without user, password, query and fragment";
         faults.add(name, fault);
     }
     let settings = driver.and_then(|driver| parse_driver(driver, &entry, name, lookup, faults));

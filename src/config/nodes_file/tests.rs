@@ -84,3 +84,41 @@ fn a_secret_in_the_wrong_place_is_not_repeated() {
         "{faults:?}"
     );
 }
+
+#[test]
+fn addresses_hold_no_secret_and_name_one_server_each() {
+    let node = |id: &str, addresses: &str| {
+        format!(
+            "[[node]]\nid = \"{id}\"\ndriver = \"livekit\"\n{addresses}\napi_key = \"k\"\napi_secret_env = \"KEY\"\n"
+        )
+    };
+    for bad in [
+        "api_url = \"http://h:1/?token=top-secret\"",
+        "api_url = \"http://h:1/#top-secret\"",
+        "api_url = \"http://h:1\"\nurl = \"wss://h?access_token=top-secret\"",
+        "api_url = \"http://h:1\"\nurl = \"wss://h#top-secret\"",
+    ] {
+        let faults = read(&node("a", bad)).expect_err(bad).join("\n");
+        assert!(faults.contains("query and fragment"), "{faults}");
+        assert!(!faults.contains("top-secret"), "{faults}");
+    }
+    let first = node("a", "api_url = \"http://h:1\"");
+    let same = node("b", "api_url = \"HTTP://h:1/\"");
+    let faults = read(&format!("{first}{same}")).expect_err("one server");
+    assert_eq!(faults, ["node b: has the api_url of node a"]);
+    let faulty = node("a", "api_url = \"\"");
+    let faults = read(&format!("{first}{faulty}")).expect_err("one id");
+    assert!(
+        faults.contains(&"node a: is listed twice".to_owned()),
+        "{faults:?}"
+    );
+}
+
+#[test]
+fn only_a_file_of_limited_size_is_read() {
+    let lookup = |_: &str| None;
+    for path in ["/dev/zero", "/tmp"] {
+        let faults = NodesFile::new(path).read(&lookup).expect_err(path);
+        assert_eq!(faults, ["cannot be read: it is not a file"], "{path}");
+    }
+}

@@ -114,7 +114,7 @@ pub enum Verdict {
     NotAccepting,
     /// The operator is draining it.
     Draining,
-    /// It did not answer this instance.
+    /// It did not answer this instance, or was not asked yet.
     Unreachable,
     /// It answered no instance.
     Lost,
@@ -145,6 +145,10 @@ impl Verdict {
         match (candidate.state, candidate.health) {
             _ if !candidate.node.accepts_sessions => Some(Self::NotAccepting),
             (NodeState::Draining, _) => Some(Self::Draining),
+            // What carries media must have been found to be right before it gets any.
+            (NodeState::Active, NodeHealth::Unknown) if candidate.capabilities.carries_media => {
+                Some(Self::Unreachable)
+            }
             (NodeState::Active, NodeHealth::Unreachable) => Some(Self::Unreachable),
             (NodeState::Active, NodeHealth::Lost) => Some(Self::Lost),
             (NodeState::Active, NodeHealth::Unknown | NodeHealth::Up) => None,

@@ -80,7 +80,6 @@ fn every_node_has_its_reason() {
     nodes[5].state = NodeState::Draining;
     nodes[6].health = NodeHealth::Unreachable;
     nodes[7].health = NodeHealth::Lost;
-    nodes[8].health = NodeHealth::Unknown;
     let wanted = Wanted {
         needs_media_server: true,
         needs_end_to_end_encryption: true,
@@ -109,6 +108,13 @@ fn every_node_has_its_reason() {
     let after = place(1, &nodes, &wanted);
     assert_eq!(after.chosen.expect("a node").0.as_str(), "sfu-8");
     assert_eq!(after.turn, 5, "the sixth node of the rotation");
+    // A node that was not probed yet may be set up wrongly.
+    nodes[8].health = NodeHealth::Unknown;
+    let after = place(1, &nodes, &wanted);
+    assert_eq!(after.chosen.expect("a node").0.as_str(), "sfu-0");
+    nodes[8].capabilities = Capabilities::default();
+    let after = place(1, &nodes, &wanted_in("eu"));
+    assert_ne!(after.considered[8].1, Verdict::Unreachable);
 }
 
 #[test]
