@@ -554,9 +554,12 @@ async fn a_node_that_one_instance_cannot_reach_is_not_lost() {
 #[ignore = "needs livekit-server and the MongoDB peer; .ci/run installs them"]
 async fn pages_hear_where_their_call_goes_whichever_instance_decides_it() {
     let peer = MongoPeer::start(0);
-    let server = LiveKitServer::start(Options::default()).await;
-    let url = server.http_url();
-    let nodes = [(NAMES[0], url.as_str()), (NAMES[1], url.as_str())];
+    let servers = [
+        LiveKitServer::start(Options::default()).await,
+        LiveKitServer::start(Options::default()).await,
+    ];
+    let urls = servers.each_ref().map(LiveKitServer::http_url);
+    let nodes = [(NAMES[0], urls[0].as_str()), (NAMES[1], urls[1].as_str())];
     let (here, there) = (instance(&peer, &nodes).await, instance(&peer, &nodes).await);
     for service in [&here, &there] {
         for name in NAMES {
@@ -660,7 +663,9 @@ async fn nodes_that_are_added_while_the_service_runs_are_probed() {
     let setup = setup.file("nodes.toml", &text);
     service.signal("HUP");
     health_is(&mut nodes, "node-a", SfuNodeHealth::Up).await;
-    let added = text.clone() + &text.replace("node-a", "node-b");
+    let second = LiveKitServer::start(Options::default()).await;
+    let added = text.replace("node-a", "node-b");
+    let added = text.clone() + &added.replace(&server.http_url(), &second.http_url());
     let _setup = setup.file("nodes.toml", &added);
     service.signal("HUP");
     patiently(async {
