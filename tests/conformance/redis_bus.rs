@@ -313,7 +313,8 @@ async fn the_others_learn_that_hints_of_a_broken_connection_were_lost() {
         here.bus.publish(Message::Changed(session(1)));
         here.becomes(false).await;
         let lost = ["down", "unanswered"].map(|why| here.dropped(why));
-        assert_eq!(lost.iter().sum::<u64>(), 1, "{fault:?}");
+        // The answers to earlier messages may be lost, too.
+        assert!(lost.iter().sum::<u64>() >= 1, "{fault:?}");
         // Once when it falls silent, and once when it is back.
         let gap = timeout(LIMIT, gaps.changed()).await;
         gap.expect("a gap").unwrap();
@@ -366,10 +367,13 @@ async fn publishing_never_waits_for_a_redis_that_hangs() {
     }
     assert!(started.elapsed() < LIMIT, "{:?}", started.elapsed());
     let lost = || ["full", "down", "unanswered"].map(|why| here.dropped(why));
-    assert_eq!(
-        lost().iter().sum::<u64>() + here.metric("bus_sent_total "),
-        50_000
-    );
+    // What waited is counted when it is dropped.
+    let all_counted = async {
+        while lost().iter().sum::<u64>() + here.metric("bus_sent_total ") != 50_000 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(LIMIT, all_counted).await.expect("each is counted");
     server.signal("CONT");
     for instance in [&here, &there] {
         instance.becomes(true).await;
