@@ -41,7 +41,7 @@ pub struct NodeStatus {
     pub misconfigured: String,
     /// What it says that it carries.
     pub load: Option<NodeLoad>,
-    /// What is on it.
+    /// Its live sessions and their participants, from the store.
     pub node_use: NodeUse,
     /// When a draining node will be empty at the latest; `None` if it does not drain, or if that cannot be said.
     pub empty_by: Option<Timestamp>,

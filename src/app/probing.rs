@@ -18,7 +18,7 @@ use crate::sfu::{NodeStatus, Outage, SfuDriver, SfuError};
 
 /// The pause before a probe task that panicked is restarted.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
-/// After a failure, a node is probed this many times as often, so that its loss is known when its time is over.
+/// After a failure, a node is probed this many times as often, so that the loss is noticed soon after its time is over.
 const FAILING_RATE: u32 = 4;
 
 /// Settings of probing.
@@ -55,7 +55,7 @@ struct Memory {
     /// The process whose start is recorded.
     incarnation: Option<String>,
     loaded_at: Option<Instant>,
-    /// Whether rooms may be left from the time when it did not answer.
+    /// Whether a probe has failed since the rooms were last listed: some may be left from before.
     is_back: bool,
 }
 

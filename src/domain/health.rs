@@ -103,7 +103,7 @@ pub enum HealthChange {
 }
 
 impl Health {
-    /// A node that was not probed yet. The first probe decides alone: a node that never answered gets no grace.
+    /// A node that was not probed yet. The first probe decides at once, without `down_after`.
     pub fn new(now: Instant, times: &HealthTimes) -> Self {
         Self {
             state: State::NotProbed,
@@ -170,7 +170,7 @@ impl Health {
         match (self.state, outcome) {
             (State::NotProbed, Ok(())) => {
                 self.come_up(now);
-                // Nothing changes for those who trusted the node before its first probe.
+                // Not a change: nothing was taken from the node before its first probe.
                 None
             }
             (State::NotProbed, Err(_)) => Some(self.go_down(now, times)),

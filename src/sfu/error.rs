@@ -9,7 +9,7 @@ pub enum SfuError {
     /// The node refused our key or secret.
     #[error("the SFU node refused the credentials")]
     Refused,
-    /// The node, or how it was described to us, does not fit: nothing is to be hoped from it before an operator acts.
+    /// The node or its configuration is wrong. Do not retry until an operator changes it.
     #[error("the SFU node is misconfigured: {0}")]
     Misconfigured(&'static str),
     /// The room is not on the node.
@@ -59,7 +59,7 @@ impl SfuError {
         }
     }
 
-    /// What a status means that stands for no answer to the call itself.
+    /// The error for an HTTP status that carries no answer to the call.
     pub(super) fn of_status(status: u16) -> Self {
         match status {
             401 | 403 => Self::Refused,

@@ -8,7 +8,7 @@ use reqwest::{Client, RequestBuilder, Url, redirect};
 
 use super::{Outage, SfuError};
 
-/// The longest answer that is read: the participants of a large room, with all their tracks, are a tenth of it.
+/// The longest answer that is read, in bytes. The participants of a large room, with all their tracks, take a tenth of it.
 const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How long an unused connection is kept.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);

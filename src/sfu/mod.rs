@@ -2,8 +2,8 @@
 //!
 //! A driver promises, and tests/conformance/sfu holds each to it:
 //!
-//! - **Idempotent.** Every call may be repeated. What is absent already counts as removed or ended.
-//! - **By room.** A call about a room never changes another one. Rooms of the caller's are listed, the driver's own are not.
+//! - **Idempotent.** Every call may be repeated. Removing or ending what is absent succeeds.
+//! - **By room.** A call about a room never changes another one. `list_rooms` omits rooms that the driver made for itself.
 //! - **A ticket admits.** Its room is on the node when it is issued. It admits one user with the permissions of one role, and
 //!   never lets them administer the node.
 //! - **Typed errors.** An answer that is not understood is an error, and never counts as done. No error holds text of the node's.
@@ -37,7 +37,7 @@ use crate::domain::time::Timestamp;
 pub struct Capabilities {
     /// Media goes through the node. Otherwise it goes from browser to browser, and the driver's calls do nothing.
     pub carries_media: bool,
-    /// It records.
+    /// The node can record calls.
     pub records: bool,
     /// It mutes participants. Otherwise [`SfuDriver::mute_participant`] does nothing, and only the participant's page mutes.
     pub moderates: bool,
@@ -72,7 +72,7 @@ pub struct NodeTicket {
 /// A participant who is connected to a room on a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParticipantOnNode {
-    /// The identity: the user id. It came from the node and is not checked.
+    /// The user id, as the node reports it; not validated.
     pub user_id: UserId,
     /// The sequence of the credential that admitted them; `None` if the ticket was not the driver's.
     pub sequence: Option<i64>,
@@ -126,7 +126,7 @@ pub enum WebhookKind {
     Other,
 }
 
-/// A node, spoken to in the way of its kind.
+/// Speaks to one node in its protocol.
 #[async_trait]
 pub trait SfuDriver: Send + Sync {
     /// What the node can do.

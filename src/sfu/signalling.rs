@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{Outage, SfuError, http as node_http};
 
-/// The headers that page and node settle their WebSocket with. Nothing else of a page's request reaches the node.
+/// The request headers of the WebSocket handshake. Nothing else of a page's request reaches the node.
 const REQUEST_HEADERS: [HeaderName; 4] = [
     http::header::SEC_WEBSOCKET_KEY,
     http::header::SEC_WEBSOCKET_VERSION,

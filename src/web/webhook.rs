@@ -1,4 +1,4 @@
-//! Messages of SFU nodes. They are hints: a message that is lost, late or repeated changes nothing but the time at which the service looks.
+//! Messages of SFU nodes. They are hints: a message that is lost, late or repeated only changes when the service checks the room.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -356,7 +356,7 @@ async fn without_any_node_a_call_goes_on_between_the_browsers() {
     for name in NAMES {
         health_is(&mut stage.world.service.nodes(), name, SfuNodeHealth::Lost).await;
     }
-    // Who needs no node has no need of one that answers.
+    // Sessions that need no media server are created without any node.
     for (appointment, media) in [
         ("appointment-2", Media::Auto),
         ("appointment-3", Media::PeerToPeer),

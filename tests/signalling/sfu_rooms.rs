@@ -123,7 +123,7 @@ async fn post(world: &World, node_id: &str, authorization: Option<&str>, body: S
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs livekit-server; .ci/run installs it"]
-async fn whoever_was_removed_is_removed_again_at_the_nodes_word() {
+async fn a_webhook_removes_a_participant_who_comes_back() {
     let reserved = TcpListener::bind("127.0.0.1:0").unwrap();
     let admin = reserved.local_addr().unwrap();
     drop(reserved);

@@ -11,10 +11,10 @@ import { Keys, canEncrypt } from './keys.js';
 import { LiveKit } from './livekit.js';
 import { Mesh } from './peers.js';
 
-// A participant of whom we have a picture by the old way, and none by the new one, is shown by the new one after this time.
+// If there is no new picture of a participant by then, switch anyway.
 const PATIENCE_MS = 20_000;
 const LOOK_MS = 500;
-// The others may need longer than we do. Those who cannot tell us that they are done have so long; longer than their patience.
+// How long the old way stays open for others, who may need longer and cannot always report the switch; longer than their patience.
 const LINGER_MS = 30_000;
 // Offers by a way that we were not told of yet.
 const EARLY_MAX = 200;

@@ -2,7 +2,7 @@
 
 // Browsers that cannot tell say only that data arrives; so long after that, the picture should move.
 const DECODE_MS = 500;
-// Taking the element down costs time, of which there is none while the page changes over to the track.
+// Remove the element later, so that the switch to the track is not delayed.
 const AFTERWARDS_MS = 1000;
 
 // A picture that has just begun may falter: wait for as many frames as come in a third of a second.

@@ -74,7 +74,7 @@ pub(super) fn moved(
     Ok(change.with_placement(note))
 }
 
-/// A node for a session, other than `except`; if its pages can use the node that it has, preferably one that they can use, too.
+/// A node for a session, other than `except`. If pages can use the current node, prefers one that pages can use.
 pub(super) fn choose(
     book: &NodeBook,
     session: &Session,
@@ -92,7 +92,7 @@ pub(super) fn choose(
     Some((node_id.clone(), driver))
 }
 
-/// Where the backend's move leads; `None`: the session is there.
+/// The target of MoveSession; `None` if the session is there already.
 pub(super) fn destination(
     book: &NodeBook,
     session: &Session,
@@ -104,7 +104,7 @@ pub(super) fn destination(
         named,
     };
     let Some(target) = target else {
-        // Nobody asked for a call that leaves the node for the browsers.
+        // Without a named target, never move a call from a node to the browsers.
         let needs_pages = session.medium == Medium::Sfu && session.place.driver.serves_pages();
         let found = choose(book, session, &session.place.node_id)
             .filter(|(_, driver)| !needs_pages || driver.serves_pages());

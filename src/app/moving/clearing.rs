@@ -118,7 +118,7 @@ impl Mover {
         });
         let next = last.filter(|_| listed.len() == PAGE);
         let mut read: Vec<_> = listed.into_iter().filter_map(Result::ok).collect();
-        // Who hears and sees nothing comes before those whose call does not need the node.
+        // Calls through the node come first: they are interrupted now.
         read.sort_by_key(|session| session.medium != Medium::Sfu);
         Ok(Page { read, next })
     }
@@ -135,7 +135,7 @@ impl Mover {
     ) -> Result<Outcome, Error> {
         let mut moves = Vec::with_capacity(sessions.len());
         for session in sessions {
-            // What stays costs no write.
+            // Skip sessions that stay.
             if self.goal(session, node_id, why).is_some() {
                 moves.push(self.move_from(session, node_id, why).boxed());
             }

@@ -47,7 +47,7 @@ pub struct MoveConfig {
 /// Why the sessions of a node move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Why {
-    /// The node answers nobody.
+    /// No live instance reaches the node.
     Lost,
     /// Its drain is over.
     Drained,
@@ -72,7 +72,7 @@ pub struct Mover {
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     config: MoveConfig,
-    /// Nodes that were started again, and the session before which their sessions are still to be moved.
+    /// Nodes that were started again, each with a paging cursor: sessions older than it are still to be moved.
     started: Mutex<HashMap<NodeId, Option<SessionId>>>,
     requested: Notify,
 }

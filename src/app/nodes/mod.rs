@@ -41,10 +41,10 @@ pub struct NodeAnswers {
     pub error: Option<SfuError>,
 }
 
-/// What the observed start of a node is.
+/// What a newly seen process of a node means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NodeStart {
-    /// It is known, or another instance takes care of it.
+    /// It is recorded already, by this or another instance.
     Known,
     /// The node is new.
     First,
@@ -329,7 +329,7 @@ impl Nodes {
         self.publish(&facts);
     }
 
-    /// Takes the facts, so that snapshots follow each other in the order of the changes.
+    /// Needs the lock, so that snapshots are published in the order of the changes.
     fn publish(&self, facts: &MutexGuard<'_, Facts>) {
         self.book.send_replace(Arc::new(facts.book()));
     }

@@ -32,7 +32,7 @@ pub struct ReconcileConfig {
     pub concurrent_max: usize,
 }
 
-/// What a node had beyond its session, and lost.
+/// What reconciling removed from a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reconciled {
     /// The node.

@@ -26,7 +26,7 @@ const DOOR_TOKEN_TTL: Duration = Duration::from_secs(60);
 pub enum DoorClosed {
     /// The participant is not in the call.
     NotInCall,
-    /// The call does not go this way, or no longer.
+    /// The call does not use this generation of its place, or no longer.
     OtherPlace,
     /// The node does not answer, is not known here, or is set up in a way that the service refuses.
     NodeUnavailable,
@@ -37,7 +37,7 @@ pub struct DoorPass {
     driver: Arc<dyn SfuDriver>,
     session: Session,
     admit: Admit,
-    /// Whether the participant may stay.
+    /// Completes when the participant may no longer be connected.
     pub access: DoorAccess,
 }
 

@@ -128,7 +128,7 @@ impl Signalling {
             match relays.next().await {
                 Delivery::Relay(relay) => match room.deliver(&relay) {
                     Delivered::Now | Delivered::Early => {}
-                    // As good as a hint, which may have been lost.
+                    // The sender knows a newer version: read the events, since the hint may be lost.
                     Delivered::Ahead => self.bus.publish_here(room.session_id()),
                     Delivered::Dropped => {
                         self.metrics.relays_dropped.inc();

@@ -1,4 +1,4 @@
-//! Reconciles all rooms of the SFU nodes, in case that a request after a commit was lost.
+//! Reconciles all rooms of the SFU nodes, in case a request after a commit was lost.
 
 use futures::future::join_all;
 

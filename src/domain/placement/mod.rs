@@ -96,7 +96,7 @@ impl Wanted {
     }
 }
 
-/// Why a node has the session, or has it not. Stored by name.
+/// Why a node was chosen, or not. Stored by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, IntoStaticStr, EnumString, VariantArray)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Verdict {

@@ -60,7 +60,7 @@ pub struct LiveKit {
 }
 
 impl LiveKit {
-    /// Speaks to the node that `config` describes, once it is asked something.
+    /// A driver for this node. Does not connect yet.
     ///
     /// # Errors
     /// [`SfuError::Misconfigured`]
@@ -131,7 +131,7 @@ impl LiveKit {
     }
 }
 
-/// What is not there needs no removing.
+/// Treats "not found" as success.
 fn absent_is_done(outcome: Result<Nothing, SfuError>) -> Result<(), SfuError> {
     match outcome {
         Ok(Nothing {}) | Err(SfuError::RoomNotFound) => Ok(()),
@@ -226,11 +226,11 @@ impl SfuDriver for LiveKit {
         let ask = || self.make_room(MARKER_ROOM, MARKER_EMPTY_TIMEOUT_SECS);
         let mut marker = ask().await?;
         let checked = || self.checked.lock().unwrap_or_else(PoisonError::into_inner);
-        // The configuration changes with a restart only.
+        // LiveKit reads its configuration at start, so one check per incarnation is enough.
         let is_checked = checked().as_ref() == Some(&marker.sid);
         if !is_checked {
             self.check_unknown_rooms().await?;
-            // Of two instances that make the marker at the same moment, one can be told of a room that the other's replaces.
+            // If two instances make the marker at once, LiveKit may answer one of them with a room that the other call replaces.
             marker = ask().await?;
             *checked() = Some(marker.sid.clone());
         }

@@ -16,7 +16,7 @@ use crate::sfu::{Admit, Metadata};
 pub(super) const CLOCK_SKEW_SECS: u64 = 60;
 /// How long a token for one call of the server API is valid, in seconds.
 const CALL_TOKEN_SECS: u64 = 60;
-/// What those who may publish may publish.
+/// The sources that a publishing role may send.
 const SOURCES: [&str; 4] = ["camera", "microphone", "screen_share", "screen_share_audio"];
 
 /// What a call of the server API needs.
@@ -104,7 +104,7 @@ pub(super) fn expiry(now: Timestamp, ttl: Duration) -> Timestamp {
     now.plus_secs(ttl.as_secs().max(1)).floor_to_secs()
 }
 
-/// What a role may do in a room. What is not granted is denied expressly, because LiveKit's defaults allow it.
+/// What a role may do in a room. Denies explicitly what is not granted, because LiveKit's defaults allow it.
 fn join_grant(room: &str, role: Role) -> Value {
     let mut grant = json!({
         "roomJoin": true,

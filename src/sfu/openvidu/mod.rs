@@ -45,7 +45,7 @@ pub struct OpenVidu {
 }
 
 impl OpenVidu {
-    /// Speaks to the node that `config` describes, once it is asked something.
+    /// A driver for this node. Does not connect yet.
     ///
     /// # Errors
     /// [`SfuError::Misconfigured`]

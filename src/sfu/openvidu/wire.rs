@@ -61,7 +61,7 @@ impl Connection {
         ServerData::read(self.server_data.as_deref()?)
     }
 
-    /// The user's identity. A connection that the service did not make has no user: its id stands for one.
+    /// The user's identity. For a connection that the service did not make, its connection id.
     fn identity(&self) -> String {
         let data = self.server_data();
         data.map_or_else(|| self.id.clone(), |data| data.user_id)

@@ -99,7 +99,7 @@ impl Announcement<'_> {
 }
 
 impl Drop for Announcement<'_> {
-    /// Whoever sent them knew of this event.
+    /// Releases the relays that waited for this event.
     fn drop(&mut self) {
         self.state.release_held();
     }
