@@ -144,7 +144,7 @@ async fn a_redirection_is_not_followed() {
 }
 
 #[tokio::test]
-async fn a_node_that_is_away_is_unreachable() {
+async fn a_node_whose_process_has_ended_refuses_connections() {
     let port = {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         listener.local_addr().unwrap().port()
@@ -152,7 +152,7 @@ async fn a_node_that_is_away_is_unreachable() {
     for driver in drivers(&format!("http://127.0.0.1:{port}")) {
         let bounded = Bounded::new(driver, QUICK);
         let outcomes = every_call(&bounded).await;
-        let expected = Err(SfuError::Unavailable(Outage::Unreachable));
+        let expected = Err(SfuError::Unavailable(Outage::ConnectionRefused));
         assert_eq!(outcomes, vec![expected; outcomes.len()]);
     }
 }
