@@ -13,10 +13,9 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use url::Url;
-
 use self::node::parse_node;
 use self::text::FileText;
+use crate::config::urls::parse_bare_url;
 use crate::domain::id::NodeId;
 use crate::domain::node::SfuNode;
 use crate::domain::place::Driver;
@@ -128,10 +127,8 @@ fn parse(
             faults.add(&name, "is listed twice");
         }
         // Two nodes on one server would end each other's rooms.
-        let server = entry
-            .api_url
-            .as_deref()
-            .and_then(|url| Url::parse(url).ok());
+        let server = entry.api_url.as_deref();
+        let server = server.and_then(|url| parse_bare_url(url, &["http", "https"]));
         if let Some(other) = server.and_then(|server| servers.insert(server, name.clone())) {
             faults.add(&name, format!("has the api_url of node {other}"));
         }
