@@ -106,6 +106,20 @@ impl LiveKitServer {
             .args([signal, &self.child.id().to_string()])
             .status();
         assert!(status.expect("kill runs").success());
+        // A thread that runs on another processor stops a moment later.
+        while frozen && !self.is_stopped() {
+            std::thread::yield_now();
+        }
+    }
+
+    fn is_stopped(&self) -> bool {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id()));
+        let mut tasks = tasks.expect("the server runs").flatten();
+        tasks.all(|task| {
+            let stat = std::fs::read_to_string(task.path().join("stat"));
+            // A thread that has ended meanwhile runs no more.
+            stat.map_or(true, |stat| stat.contains(") T "))
+        })
     }
 
     async fn wait_until_it_answers(&mut self) {
