@@ -37,19 +37,32 @@ async function spyOn(t, session) {
 
 /** What the spy has got of all that is sent, and could make of it. */
 const loot = (page) => page.evaluate(async () => {
-  const sum = { bytes: 0, frames: 0 };
+  const sum = { bytes: 0, received: 0, frames: 0 };
   for (const { trackPublications } of window.room.remoteParticipants.values()) {
     for (const { track } of trackPublications.values()) {
       if (track?.kind !== 'video') continue;
       for (const entry of (await track.getRTCStatsReport()).values()) {
         if (entry.type !== 'inbound-rtp') continue;
         sum.bytes += entry.bytesReceived;
+        sum.received += entry.framesReceived;
         sum.frames += entry.framesDecoded;
       }
     }
   }
   return sum;
 });
+
+/** The spy gets the pictures, and cannot read them. */
+async function seesNothing(t, spy) {
+  await until('the spy has got the pictures', async () => {
+    const { bytes, received } = await loot(spy);
+    return bytes > 100_000 && received > 60;
+  });
+  const { bytes, received, frames } = await loot(spy);
+  t.diagnostic(`the spy made ${frames} frames of ${received} that came with ${bytes} bytes`);
+  // The start of a frame is not encrypted, so a decoder may take one for a picture, of noise.
+  assert.ok(frames * 10 < received, 'the spy sees nothing');
+}
 
 /** The indexes of the keys that a page has sent. */
 const sentIndexes = (page) => page.evaluate(() => [...new Set(window.observed.keys.filter(({ sealed }) => sealed).map(({ sealed }) => sealed.index))]);
@@ -59,7 +72,10 @@ test('two participants see and hear each other, and the node does not', { timeou
   const plain = await service.session({ media: 'MEDIA_SFU' });
   const open = await meet(t, plain);
   const spyOnPlain = await spyOn(t, plain);
-  await until('a spy sees a call that is not encrypted', async () => (await loot(spyOnPlain)).frames > 10);
+  await until('a spy sees a call that is not encrypted', async () => {
+    const { received, frames } = await loot(spyOnPlain);
+    return received > 60 && frames * 2 > received;
+  });
   await Promise.all([spyOnPlain, open.doctor, open.patient].map((page) => page.close()));
 
   const session = await encrypted();
@@ -74,11 +90,7 @@ test('two participants see and hear each other, and the node does not', { timeou
   }
   const tracks = (await server.participants(session)).flatMap(({ tracks: all }) => all ?? []);
   assert.deepEqual([...new Set(tracks.map(({ encryption }) => encryption))], ['GCM'], 'every track is said to be encrypted');
-  const spy = await spyOn(t, session);
-  await until('the spy has got the pictures', async () => (await loot(spy)).bytes > 100_000);
-  const { bytes, frames } = await loot(spy);
-  assert.equal(frames, 0, 'the spy sees nothing');
-  t.diagnostic(`the spy made ${frames} frames of ${bytes} bytes`);
+  await seesNothing(t, await spyOn(t, session));
   await Promise.all([seen(patient), seen(doctor)]);
 });
 
@@ -130,9 +142,7 @@ test('a call between browsers stays encrypted when the third moves it to the nod
   const interpreter = await goIn(await observedDevice(t, PHONE), await session.invite('ROLE_INTERPRETER', 'Ivo'));
   await Promise.all([doctor, patient, interpreter].map((page) => goesThrough(page, server, 120_000)));
   await Promise.all([seen(doctor, { name: 'Rosa Pérez' }), seen(patient, { name: 'Dr. Ana Ruiz' }), seen(doctor, { name: 'Ivo' }), seen(interpreter, { name: 'Rosa Pérez' })]);
-  const spy = await spyOn(t, session);
-  await until('the spy has got the pictures', async () => (await loot(spy)).bytes > 100_000);
-  assert.equal((await loot(spy)).frames, 0, 'the spy sees nothing');
+  await seesNothing(t, await spyOn(t, session));
 });
 
 test('a browser that cannot encrypt says so and sends nothing', async (t) => {
