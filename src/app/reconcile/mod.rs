@@ -143,10 +143,14 @@ impl Reconciler {
         for (node_id, room) in change.left_rooms() {
             self.request(&node_id, Task::Room(room));
         }
-        if let Some(former) = &change.session.former_room
+        let (now, overlap_secs) = (self.clock.now(), self.move_overlap_secs);
+        let session = &change.session;
+        // Later, nobody is there any more.
+        if let Some(former) = &session.former_room
             && change.takes_people()
+            && (session.may_linger_until(former.generation, overlap_secs, now)).is_some()
         {
-            let room = Place::room_name_of(&change.session.session_id, former.generation);
+            let room = Place::room_name_of(&session.session_id, former.generation);
             self.request(&former.node_id, Task::Room(room));
         }
     }
