@@ -19,6 +19,7 @@ use crate::domain::id::{NodeId, SessionId, UserId};
 use crate::domain::medium::Medium;
 use crate::domain::place::{Place, RoomOwner};
 use crate::domain::session::{Session, SessionState};
+use crate::domain::time::Timestamp;
 use crate::sfu::{InvalidWebhook, ParticipantOnNode, SfuDriver, SfuError, WebhookKind};
 use crate::telemetry::metrics::Metrics;
 use queue::{Task, Work, WorkQueue};
@@ -61,6 +62,16 @@ pub enum WebhookRefused {
     UnknownNode,
     /// The node did not send it.
     Invalid(InvalidWebhook),
+}
+
+/// A rule of the domain on who may be in a room.
+type MayStay = fn(&Session, &UserId, Option<i64>, Timestamp) -> bool;
+
+/// A room on a node.
+struct Room<'a> {
+    node_id: &'a NodeId,
+    driver: &'a dyn SfuDriver,
+    name: &'a str,
 }
 
 /// Makes SFU nodes agree with the sessions.
@@ -255,19 +266,14 @@ impl Reconciler {
     ) -> Result<(), Error> {
         let listing = driver.list_participants(room).await;
         let present = listing.map_err(|error| self.node_error(node_id, error))?;
-        for ParticipantOnNode {
-            user_id, sequence, ..
-        } in present
-        {
-            let session = self.access.session(session_id).await?;
-            if may_be_in_former_room(&session, &user_id, sequence, self.clock.now()) {
-                continue;
-            }
-            let removal = driver.remove_participant(room, &user_id).await;
-            removal.map_err(|error| self.node_error(node_id, error))?;
-            self.metrics.room_strangers_removed.inc();
-        }
-        Ok(())
+        let session = self.access.session(session_id).await?;
+        let room = Room {
+            node_id,
+            driver,
+            name: room,
+        };
+        let removing = self.remove_strangers(room, session, present, may_be_in_former_room);
+        removing.await.map(|_| ())
     }
 
     async fn reconcile_session(&self, session_id: &SessionId) -> Result<Reconciled, Error> {
@@ -300,8 +306,16 @@ impl Reconciler {
             }
             return match session.medium {
                 Medium::Sfu => {
-                    let driver = driver.as_ref();
-                    self.remove_strangers(driver, session, present).await
+                    let room = Room {
+                        node_id: &place.node_id,
+                        driver: driver.as_ref(),
+                        name: &place.room_name,
+                    };
+                    let removing = self.remove_strangers(room, session, present, may_be_in_room);
+                    Ok(Reconciled {
+                        removed: removing.await?,
+                        ..Reconciled::nothing(place.node_id.clone())
+                    })
                 }
                 Medium::PeerToPeer => self.end_room(driver.as_ref(), &place).await,
             };
@@ -317,25 +331,26 @@ impl Reconciler {
         })
     }
 
+    /// Removes from a room who may not be there, and returns whom it removed. The session was read after `present`.
     async fn remove_strangers(
         &self,
-        driver: &dyn SfuDriver,
+        room: Room<'_>,
         mut session: Session,
         present: Vec<ParticipantOnNode>,
-    ) -> Result<Reconciled, Error> {
-        let place = session.place.clone();
-        let mut reconciled = Reconciled::nothing(place.node_id.clone());
+        may_stay: MayStay,
+    ) -> Result<Vec<UserId>, Error> {
+        let mut removed = Vec::new();
         for ParticipantOnNode { user_id, sequence } in present {
-            if may_be_in_room(&session, &user_id, sequence, self.clock.now()) {
+            if may_stay(&session, &user_id, sequence, self.clock.now()) {
                 continue;
             }
-            let removal = driver.remove_participant(&place.room_name, &user_id).await;
-            removal.map_err(|error| self.node_error(&place.node_id, error))?;
+            let removal = room.driver.remove_participant(room.name, &user_id).await;
+            removal.map_err(|error| self.node_error(room.node_id, error))?;
             self.metrics.room_strangers_removed.inc();
-            reconciled.removed.push(user_id);
+            removed.push(user_id);
             session = self.access.session(&session.session_id).await?;
         }
-        Ok(reconciled)
+        Ok(removed)
     }
 
     fn node_error(&self, node_id: &NodeId, error: SfuError) -> Error {
