@@ -1,18 +1,49 @@
 //! Compiles the protos without protoc, keeps the descriptors for reflection and for the tests that walk the API, and lists the
 //! methods for src/rpc/adapter.rs.
 
-use prost::Message as _;
 use prost_types::{FileDescriptorSet, MethodDescriptorProto, ServiceDescriptorProto};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
     // The page is embedded, and cargo does not notice a new file in it, such as another language.
     println!("cargo:rerun-if-changed=web");
-    let descriptors = protox::compile(["videosession/v1/video_session.proto"], ["proto"])?;
+    let mut compiler = protox::Compiler::new(["proto"])?;
+    compiler
+        .include_imports(true)
+        .include_source_info(true)
+        .open_file("videosession/v1/video_session.proto")?;
     let out_dir = std::path::PathBuf::from(std::env::var("OUT_DIR")?);
-    std::fs::write(out_dir.join("descriptors.bin"), descriptors.encode_to_vec())?;
+    // The encoded set keeps the annotations of src/rest; the decoded one has no place for them.
+    std::fs::write(
+        out_dir.join("descriptors.bin"),
+        compiler.encode_file_descriptor_set(),
+    )?;
+    let descriptors = compiler.file_descriptor_set();
+    unpack_api_page(&out_dir.join("swagger-ui"))?;
     std::fs::write(out_dir.join("adapter.rs"), adapter(&descriptors))?;
     tonic_prost_build::configure().compile_fds(descriptors)?;
+    Ok(())
+}
+
+/// The files of Swagger UI that src/rest/page.rs serves.
+const API_PAGE_FILES: [&str; 2] = ["swagger-ui.css", "swagger-ui-bundle.js"];
+
+fn unpack_api_page(to: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> {
+    let packed = std::io::Cursor::new(utoipa_swagger_ui_vendored::SWAGGER_UI_VENDORED);
+    let mut archive = zip::ZipArchive::new(packed)?;
+    std::fs::create_dir_all(to)?;
+    for index in 0..archive.len() {
+        let mut file = archive.by_index(index)?;
+        let name = file
+            .name()
+            .rsplit('/')
+            .next()
+            .unwrap_or_default()
+            .to_owned();
+        if API_PAGE_FILES.contains(&name.as_str()) && file.name().contains("/dist/") {
+            std::io::copy(&mut file, &mut std::fs::File::create(to.join(name))?)?;
+        }
+    }
     Ok(())
 }
 

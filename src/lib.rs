@@ -14,6 +14,7 @@ pub mod domain;
 pub mod net;
 pub mod proto;
 pub mod readiness;
+pub mod rest;
 pub mod rpc;
 pub mod sfu;
 pub mod store;

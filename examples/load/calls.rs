@@ -5,6 +5,9 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::ValueEnum;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
@@ -34,6 +37,10 @@ pub(crate) enum Call {
     Join,
     /// Every caller joins the same session.
     JoinOne,
+    /// With JSON, over HTTP/1.1.
+    JsonCreate,
+    /// With JSON, over HTTP/1.1.
+    JsonJoin,
 }
 
 impl Call {
@@ -44,6 +51,8 @@ impl Call {
             Self::Create => "CreateSession",
             Self::Join => "JoinSession",
             Self::JoinOne => "JoinSession, all of one session",
+            Self::JsonCreate => "CreateSession, JSON",
+            Self::JsonJoin => "JoinSession, JSON",
         }
     }
 }
@@ -108,13 +117,21 @@ impl Interceptor for WithSecret {
 
 pub(crate) type Api = VideoSessionServiceClient<InterceptedService<Channel, WithSecret>>;
 
-/// A few connections to one server.
+/// Connections to one server.
 pub(crate) struct Clients {
     apis: Vec<Api>,
+    /// The JSON edge's address, and its clients' shared connections.
+    json: Option<(String, reqwest::Client)>,
+}
+
+/// What one caller calls with.
+pub(crate) struct Caller {
+    api: Api,
+    json: Option<(String, reqwest::Client)>,
 }
 
 impl Clients {
-    pub(crate) async fn connect(addr: &str) -> Outcome<Self> {
+    pub(crate) async fn connect(addr: &str, json_addr: Option<&str>) -> Outcome<Self> {
         let secret = WithSecret(MetadataValue::from_static(INTERNAL_SECRET));
         let mut apis = Vec::new();
         for _ in 0..CONNECTIONS {
@@ -127,17 +144,46 @@ impl Clients {
                 secret.clone(),
             ));
         }
-        Ok(Self { apis })
+        let client = reqwest::Client::builder().tcp_nodelay(true).build()?;
+        Ok(Self {
+            apis,
+            json: json_addr.map(|addr| (format!("http://{addr}/v1/sessions"), client)),
+        })
     }
 
-    /// The connection of a caller.
-    pub(crate) fn of(&self, caller: usize) -> Api {
-        self.apis[caller % self.apis.len()].clone()
+    /// The connections of a caller.
+    pub(crate) fn of(&self, caller: usize) -> Caller {
+        Caller {
+            api: self.apis[caller % self.apis.len()].clone(),
+            json: self.json.clone(),
+        }
+    }
+}
+
+impl Caller {
+    async fn post(&self, path: &str, body: &Value) -> Result<Value, Status> {
+        let (base, client) = self
+            .json
+            .as_ref()
+            .ok_or_else(|| Status::internal("no JSON here"))?;
+        let failed = |error: reqwest::Error| Status::internal(error.to_string());
+        let request = client
+            .post(format!("{base}{path}"))
+            .header("x-internal-secret", INTERNAL_SECRET)
+            .json(body);
+        let answer = request.send().await.map_err(failed)?;
+        let answer = answer.error_for_status().map_err(failed)?;
+        answer.json().await.map_err(failed)
     }
 }
 
 /// Makes a call of a kind, to a session picked at random where it needs one.
-pub(crate) async fn make(api: &mut Api, call: Call, known: &Arc<Vec<Known>>) -> Result<(), Status> {
+pub(crate) async fn make(
+    caller: &mut Caller,
+    call: Call,
+    known: &Arc<Vec<Known>>,
+) -> Result<(), Status> {
+    let api = &mut caller.api;
     let pick =
         || fastrand::choice(known.iter()).ok_or_else(|| Status::internal("no session known"));
     match call {
@@ -168,7 +214,39 @@ pub(crate) async fn make(api: &mut Api, call: Call, known: &Arc<Vec<Known>>) -> 
             let answer = api.join_session(request).await?;
             check(!answer.get_ref().token.is_empty())
         }
+        Call::JsonCreate => {
+            let answer = caller.post("", &json_create_request()).await?;
+            check(answer["created"] == true)
+        }
+        Call::JsonJoin => {
+            let session = pick()?;
+            let request = json!({
+                "role": "ROLE_DOCTOR",
+                "userId": doctor_id(session.doctor),
+                "displayName": "Dr. Ada Example",
+            });
+            let path = format!("/{}:join", session.session_id);
+            let answer = caller.post(&path, &request).await?;
+            check(answer["token"].is_string())
+        }
     }
+}
+
+/// What [`create_request`] asks for.
+fn json_create_request() -> Value {
+    let draft = Draft::new();
+    let time = |secs: i64| {
+        let time = OffsetDateTime::from_unix_timestamp(secs).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        time.format(&Rfc3339).unwrap_or_default()
+    };
+    json!({
+        "appointmentId": draft.appointment_id,
+        "doctorId": doctor_id(draft.doctor),
+        "patientId": draft.patient_id,
+        "scheduledStartTime": time(draft.start_secs),
+        "scheduledEndTime": time(draft.end_secs),
+        "labels": labels(),
+    })
 }
 
 fn create_request() -> v1::CreateSessionRequest {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use crate::Outcome;
-use crate::calls::{Call, Clients, Known, make};
+use crate::calls::{Call, Caller, Clients, Known, make};
 use crate::process::{Activity, Memory, activity, cpu_secs, memory};
 
 /// A server under load.
@@ -86,9 +86,9 @@ pub(crate) async fn slice(
     };
     let tasks: Vec<_> = (0..callers)
         .map(|caller| {
-            let api = target.clients.of(caller);
+            let caller = target.clients.of(caller);
             let known = Arc::clone(&target.known);
-            tokio::spawn(call_again_and_again(api, call, known, window))
+            tokio::spawn(call_again_and_again(caller, call, known, window))
         })
         .collect();
     sleep_until(window.begin).await;
@@ -110,7 +110,7 @@ pub(crate) async fn slice(
 }
 
 async fn call_again_and_again(
-    mut api: crate::calls::Api,
+    mut caller: Caller,
     call: Call,
     known: Arc<Vec<Known>>,
     window: Window,
@@ -121,7 +121,7 @@ async fn call_again_and_again(
         if started >= window.end {
             return tally;
         }
-        let outcome = make(&mut api, call, &known).await;
+        let outcome = make(&mut caller, call, &known).await;
         let ended = Instant::now();
         match outcome {
             Ok(()) if window.begin <= ended && ended < window.end => {

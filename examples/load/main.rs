@@ -47,7 +47,7 @@ struct Args {
     #[arg(long, value_delimiter = ',', default_values_t = [1, 64, 512])]
     callers: Vec<usize>,
     /// Which calls, beside the echo.
-    #[arg(long, value_enum, value_delimiter = ',', default_values = ["get", "create", "join", "join-one"])]
+    #[arg(long, value_enum, value_delimiter = ',', default_values = ["get", "create", "join", "join-one", "json-create", "json-join"])]
     calls: Vec<Call>,
     /// How long each row is measured.
     #[arg(long, default_value_t = 5)]
@@ -227,7 +227,7 @@ async fn target(
     peer: Option<&Server>,
 ) -> Outcome<Target> {
     Ok(Target {
-        clients: Clients::connect(&server.addr).await?,
+        clients: Clients::connect(&server.addr, server.json_addr.as_deref()).await?,
         known: Arc::new(known),
         server_pid: server.pid(),
         peer_pid: peer.map(Server::pid),
@@ -274,7 +274,7 @@ async fn measure(
     };
     let echo_server = start_echo()?;
     let echo = Target {
-        clients: Clients::connect(&echo_server.addr).await?,
+        clients: Clients::connect(&echo_server.addr, None).await?,
         known: Arc::clone(&first.target.known),
         server_pid: echo_server.pid(),
         peer_pid: None,

@@ -26,6 +26,8 @@ const START_LIMIT: Duration = Duration::from_secs(30);
 pub(crate) struct Server {
     child: Child,
     pub(crate) addr: String,
+    /// The JSON edge's, if it has one.
+    pub(crate) json_addr: Option<String>,
     /// From the spawn to the first answer that it is ready.
     pub(crate) ready_after: Duration,
 }
@@ -94,6 +96,7 @@ fn start_telling(mut command: Command) -> Outcome<Server> {
     Ok(Server {
         child,
         addr,
+        json_addr: None,
         ready_after: started.elapsed(),
     })
 }
@@ -109,6 +112,7 @@ pub(crate) async fn start_service(backend: &Backend, scratch: &Path) -> Outcome<
         .env("GRPC_ADDR", "127.0.0.1:0")
         .env("ADMIN_ADDR", "127.0.0.1:0")
         .env("HTTP_ADDR", "127.0.0.1:0")
+        .env("REST_ADDR", "127.0.0.1:0")
         .env("INTERNAL_SECRET", INTERNAL_SECRET)
         .env("VIDEO_JWT_SECRET", "load-9d0b7c62f1a84b3e95c8d7e6f5a4b3c2")
         .env("CLIENT_BASE_URL", CLIENT_BASE_URL)
@@ -129,6 +133,7 @@ pub(crate) async fn start_service(backend: &Backend, scratch: &Path) -> Outcome<
     let mut server = Server {
         child: command.spawn()?,
         addr: String::new(),
+        json_addr: None,
         ready_after: Duration::ZERO,
     };
     while !is_ready(&mut server, log.path()).await? {
@@ -150,14 +155,11 @@ async fn is_ready(server: &mut Server, log: &Path) -> Outcome<bool> {
     }
     if server.addr.is_empty() {
         let log = std::fs::read_to_string(log)?;
-        let addr = log
-            .split_once("\"grpc_addr\":\"")
-            .and_then(|(_, rest)| rest.split_once('"'))
-            .map(|(addr, _)| addr.to_owned());
-        let Some(addr) = addr else {
+        let Some(addr) = logged(&log, "grpc_addr") else {
             return Ok(false);
         };
         server.addr = addr;
+        server.json_addr = logged(&log, "rest_addr");
     }
     let endpoint = Endpoint::from_shared(format!("http://{}", server.addr))?;
     let Ok(channel) = endpoint.connect().await else {
@@ -167,6 +169,13 @@ async fn is_ready(server: &mut Server, log: &Path) -> Outcome<bool> {
     let service = SERVICE_NAME.to_owned();
     let answer = health.check(HealthCheckRequest { service }).await?;
     Ok(answer.get_ref().status() == ServingStatus::Serving)
+}
+
+/// The value of a field of the log's first line that has it.
+fn logged(log: &str, field: &str) -> Option<String> {
+    let (_, rest) = log.split_once(&format!("\"{field}\":\""))?;
+    let (value, _) = rest.split_once('"')?;
+    Some(value.to_owned())
 }
 
 /// Beside this program: target/release/examples/load goes with target/release/video-session.

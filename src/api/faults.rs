@@ -1,5 +1,6 @@
 //! Collects the faults of a request.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ pub(super) struct Faults(Vec<Violation>);
 impl Faults {
     pub(super) fn add(&mut self, field: &'static str, description: impl Into<String>) {
         self.0.push(Violation {
-            field,
+            field: Cow::Borrowed(field),
             description: description.into(),
         });
     }

@@ -25,7 +25,8 @@ use crate::config::{Config, StoreConfig};
 use crate::domain::error::Error;
 use crate::domain::id::random_id;
 use crate::readiness::{Readiness, ReadinessState};
-use crate::rpc::{self, Health, ServeError};
+use crate::rest::{self, DescriptorsError};
+use crate::rpc::{self, Calls, Health, ServeError};
 use crate::store::mongo::{self, MongoStore};
 use crate::store::observed::ObservedStore;
 use crate::store::sqlite::{OpenError, SqliteStore};
@@ -68,6 +69,9 @@ pub enum BootError {
     /// The gRPC server failed.
     #[error("the gRPC edge failed")]
     Rpc(#[from] ServeError),
+    /// The JSON edge cannot be set up.
+    #[error(transparent)]
+    Rest(#[from] DescriptorsError),
     /// A server ended, although nothing had told it to.
     #[error("nothing serves {0} any more")]
     Ended(&'static str),
@@ -90,6 +94,8 @@ pub struct Addresses {
     pub http: SocketAddr,
     /// HEALTH_ADDR
     pub health: Option<SocketAddr>,
+    /// REST_ADDR
+    pub rest: Option<SocketAddr>,
 }
 
 /// A service that listens but does not serve yet.
@@ -99,11 +105,13 @@ pub struct Service {
     admin: TcpListener,
     http: TcpListener,
     health_only: Option<TcpListener>,
+    rest: Option<(TcpListener, rest::Router)>,
     app: Arc<App>,
     stores: Stores,
     tokens: Arc<Tokens>,
     metrics: Arc<Metrics>,
-    rpc_parts: rpc::Parts,
+    calls: Calls,
+    health: Health,
     readiness: ReadinessState,
     /// Cancelled when streams must end.
     closing: CancellationToken,
@@ -126,10 +134,8 @@ impl Service {
         let grpc = bind("GRPC_ADDR", config.grpc_addr).await?;
         let admin = bind("ADMIN_ADDR", config.admin_addr).await?;
         let http = bind("HTTP_ADDR", config.http_addr).await?;
-        let health_only = match config.health_addr {
-            Some(addr) => Some(bind("HEALTH_ADDR", addr).await?),
-            None => None,
-        };
+        let health_only = bind_optional("HEALTH_ADDR", config.health_addr).await?;
+        let rest = bind_optional("REST_ADDR", config.rest_addr).await?;
         let metrics = Arc::new(Metrics::default());
         let tokens = Arc::new(Tokens::new(&config.tokens)?);
         let stores = open_stores(&config.store).await?;
@@ -173,8 +179,16 @@ impl Service {
         let rpc_parts = rpc::Parts {
             api: Api::new(Arc::clone(&app), config.api.clone()),
             secrets: Arc::new(secrets),
-            health,
+            health: health.clone(),
             metrics: Arc::clone(&metrics),
+        };
+        let calls = Calls::new(&config.rpc, rpc_parts)?;
+        let rest = match rest {
+            Some(listener) => {
+                let router = rest::router(config.rest.clone(), calls.clone())?;
+                Some((listener, router))
+            }
+            None => None,
         };
         Ok(Self {
             config,
@@ -182,11 +196,13 @@ impl Service {
             admin,
             http,
             health_only,
+            rest,
             app,
             stores,
             tokens,
             metrics,
-            rpc_parts,
+            calls,
+            health,
             readiness,
             closing,
             bus_tasks,
@@ -199,11 +215,13 @@ impl Service {
     /// If the system does not return an address.
     pub fn addresses(&self) -> std::io::Result<Addresses> {
         let health = self.health_only.as_ref().map(TcpListener::local_addr);
+        let rest = self.rest.as_ref().map(|(rest, _)| rest.local_addr());
         Ok(Addresses {
             grpc: self.grpc.local_addr()?,
             admin: self.admin.local_addr()?,
             http: self.http.local_addr()?,
             health: health.transpose()?,
+            rest: rest.transpose()?,
         })
     }
 
@@ -230,11 +248,13 @@ impl Service {
             admin,
             http,
             health_only,
+            rest,
             app,
             stores,
             tokens,
             metrics,
-            rpc_parts,
+            calls,
+            health,
             readiness,
             closing,
             bus_tasks,
@@ -260,22 +280,28 @@ impl Service {
         let serving_admin = tasks
             .spawn(web::admin::serve(admin, web_parts, config.admin, stop_serving.clone()).map(Ok));
         if let Some(listener) = health_only {
-            let (config, health) = (config.rpc.clone(), rpc_parts.health.clone());
+            let config = config.rpc.clone();
             let stop = stop_serving.clone();
             tasks.spawn(async move { rpc::serve_health(listener, &config, health, stop).await });
+        }
+        let mut servers = vec![("HTTP_ADDR", serving_http), ("ADMIN_ADDR", serving_admin)];
+        if let Some((listener, router)) = rest {
+            let (config, tls) = (config.rpc.clone(), config.tls.clone());
+            let stop = stop_serving.clone();
+            let serving = tasks.spawn(async move {
+                rpc::serve_http(listener, &config, tls.as_ref(), router, stop).await
+            });
+            servers.push(("REST_ADDR", serving));
         }
         let serving_grpc = tasks.spawn({
             let (config, tls) = (config.rpc.clone(), config.tls.clone());
             let stop = stop_serving.clone();
-            async move { rpc::serve(grpc, &config, tls.as_ref(), rpc_parts, stop).await }
+            async move { rpc::serve(grpc, &config, tls.as_ref(), calls, stop).await }
         });
+        servers.push(("GRPC_ADDR", serving_grpc));
 
         let outcome = tokio::select! {
-            failed = first_end([
-                ("GRPC_ADDR", serving_grpc),
-                ("HTTP_ADDR", serving_http),
-                ("ADMIN_ADDR", serving_admin),
-            ]) => Err(failed),
+            failed = first_end(servers) => Err(failed),
             () = stores.health.lost() => Err(BootError::StoreLost),
             () = stop => Ok(()),
         };
@@ -318,10 +344,8 @@ fn open_bus(
 }
 
 /// Waits until a server fails, or ends.
-async fn first_end<const N: usize>(
-    servers: [(&'static str, JoinHandle<Result<(), ServeError>>); N],
-) -> BootError {
-    let ends = servers.map(|(setting, serving)| {
+async fn first_end(servers: Vec<(&'static str, JoinHandle<Result<(), ServeError>>)>) -> BootError {
+    let ends = servers.into_iter().map(|(setting, serving)| {
         serving
             .map(move |end| match end {
                 Ok(Ok(())) => BootError::Ended(setting),
@@ -351,6 +375,16 @@ async fn bind(setting: &'static str, addr: SocketAddr) -> Result<TcpListener, Bo
             addr,
             source,
         })
+}
+
+async fn bind_optional(
+    setting: &'static str,
+    addr: Option<SocketAddr>,
+) -> Result<Option<TcpListener>, BootError> {
+    match addr {
+        Some(addr) => bind(setting, addr).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 async fn open_stores(config: &StoreConfig) -> Result<Stores, BootError> {
@@ -385,11 +419,12 @@ mod tests {
         for one in SETTINGS {
             let or = |other: JoinHandle<_>| {
                 let mut other = Some(other);
-                SETTINGS.map(|setting| {
+                let servers = SETTINGS.map(|setting| {
                     let is_one = setting == one;
                     let handle = is_one.then(|| other.take()).flatten();
                     (setting, handle.unwrap_or_else(serving))
-                })
+                });
+                Vec::from(servers)
             };
             let ended = timeout(LIMIT, first_end(or(tokio::spawn(async { Ok(()) })))).await;
             assert!(matches!(ended, Ok(BootError::Ended(setting)) if setting == one));
@@ -404,7 +439,9 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let lookup = |name: &str| match name {
             "DATA_DIR" => Some(home.path().display().to_string()),
-            "GRPC_ADDR" | "HTTP_ADDR" | "ADMIN_ADDR" => Some("127.0.0.1:0".to_owned()),
+            "GRPC_ADDR" | "HTTP_ADDR" | "ADMIN_ADDR" | "REST_ADDR" => {
+                Some("127.0.0.1:0".to_owned())
+            }
             _ => None,
         };
         let config = Config::read(Env::new(&lookup), true).unwrap();

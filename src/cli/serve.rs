@@ -1,12 +1,11 @@
 //! Runs the service until the system asks it to stop.
 
 use std::io::Write as _;
-use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use secrecy::ExposeSecret as _;
 use tokio::signal::unix::{SignalKind, signal};
-use video_session::boot::{NodeReloader, Service};
+use video_session::boot::{Addresses, NodeReloader, Service};
 use video_session::config::Config;
 use video_session::domain::id::random_id;
 use video_session::rpc::SERVICE_NAME;
@@ -52,7 +51,8 @@ pub(super) fn run(config: Config, is_demo: bool) -> ExitCode {
 
 /// Every connection needs a file descriptor, and default limits are low.
 fn raise_file_limit(config: &Config) {
-    let grpc_listeners = 1 + usize::from(config.health_addr.is_some());
+    let optional = [config.health_addr, config.rest_addr];
+    let grpc_listeners = 1 + optional.iter().flatten().count();
     let wanted = config.web.connections.connections_max
         + grpc_listeners * config.rpc.connections_max
         + config.admin.connections_max;
@@ -89,6 +89,7 @@ async fn serve(config: Config, is_demo: bool) -> Result<(), Box<dyn std::error::
         admin_addr = %addresses.admin,
         http_addr = %addresses.http,
         health_addr = addresses.health.map(tracing::field::display),
+        rest_addr = addresses.rest.map(tracing::field::display),
         "listening"
     );
     if let Some(header) = dev_header {
@@ -96,7 +97,7 @@ async fn serve(config: Config, is_demo: bool) -> Result<(), Box<dyn std::error::
         let next_steps = if is_demo {
             demo::create_session(service.app(), &links).await?
         } else {
-            example_commands(addresses.grpc, &header)
+            example_commands(&addresses, &header)
         };
         // Standard output may be closed; ignore the failure.
         let _ = writeln!(std::io::stdout(), "{next_steps}");
@@ -140,7 +141,8 @@ fn secret_header(config: &Config) -> String {
 }
 
 /// Two commands that each work by themselves: the one that joins also creates the session, which is safe to repeat.
-fn example_commands(addr: SocketAddr, header: &str) -> String {
+fn example_commands(addresses: &Addresses, header: &str) -> String {
+    let addr = addresses.grpc;
     let appointment_id = format!("appointment-{}", &random_id()[..8]);
     let call = format!("grpcurl -plaintext -H {header}");
     let create = format!(
@@ -150,5 +152,9 @@ fn example_commands(addr: SocketAddr, header: &str) -> String {
     let join = format!(
         "{call} -d \"{{\\\"session_id\\\":\\\"{session_id}\\\",\\\"role\\\":\\\"ROLE_DOCTOR\\\",\\\"user_id\\\":\\\"doctor-1\\\"}}\" {addr} {SERVICE_NAME}/JoinSession"
     );
-    format!("\nCreate a session:\n\n{create}\n\nJoin it as its doctor:\n\n{join}\n")
+    let page = addresses
+        .rest
+        .map(|rest| format!("\nOr try every call in a browser: http://{rest}/docs\n"))
+        .unwrap_or_default();
+    format!("\nCreate a session:\n\n{create}\n\nJoin it as its doctor:\n\n{join}\n{page}")
 }

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use super::env::{Env, Fault};
 
 const GRPC_ADDR_DEFAULT: &str = "0.0.0.0:50051";
+const REST_ADDR_OF_DEV: &str = "127.0.0.1:4080";
 
 /// Where a probe reaches health.
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +38,8 @@ pub(super) struct Addresses {
     pub(super) http: Option<SocketAddr>,
     /// The address for health only, if set.
     pub(super) health: Option<SocketAddr>,
+    /// The address of the JSON edge, if it is on.
+    pub(super) rest: Option<SocketAddr>,
 }
 
 pub(super) fn read(env: &mut Env<'_>, dev: bool) -> Addresses {
@@ -45,6 +48,7 @@ pub(super) fn read(env: &mut Env<'_>, dev: bool) -> Addresses {
         admin: address(env, "ADMIN_ADDR", "127.0.0.1:9464", dev),
         http: address(env, "HTTP_ADDR", "0.0.0.0:4000", dev),
         health: health_address(env, dev),
+        rest: rest_address(env, dev),
     };
     report_overlaps(
         env,
@@ -53,6 +57,7 @@ pub(super) fn read(env: &mut Env<'_>, dev: bool) -> Addresses {
             ("ADMIN_ADDR", addresses.admin),
             ("HTTP_ADDR", addresses.http),
             ("HEALTH_ADDR", addresses.health),
+            ("REST_ADDR", addresses.rest),
         ],
     );
     addresses
@@ -71,10 +76,26 @@ fn address(
 
 fn health_address(env: &mut Env<'_>, dev: bool) -> Option<SocketAddr> {
     let text = env.optional("HEALTH_ADDR")?;
+    optional_address(env, "HEALTH_ADDR", &text, dev)
+}
+
+/// The JSON edge is off unless its address is set; `--dev` shows everything.
+fn rest_address(env: &mut Env<'_>, dev: bool) -> Option<SocketAddr> {
+    let text = env.optional("REST_ADDR");
+    let text = text.or_else(|| dev.then(|| REST_ADDR_OF_DEV.to_owned()))?;
+    optional_address(env, "REST_ADDR", &text, dev)
+}
+
+fn optional_address(
+    env: &mut Env<'_>,
+    setting: &'static str,
+    text: &str,
+    dev: bool,
+) -> Option<SocketAddr> {
     let addr = text.parse().ok();
     if addr.is_none() {
         env.report_fault(
-            "HEALTH_ADDR",
+            setting,
             "must be an address and a port, as in 0.0.0.0:50052",
         );
     }

@@ -9,6 +9,7 @@ pub mod env;
 mod ice;
 mod nodes;
 mod nodes_file;
+mod rest;
 mod rpc;
 mod secrets;
 mod sfu;
@@ -58,6 +59,8 @@ pub struct Config {
     pub http_addr: SocketAddr,
     /// The address for health only, in plain text, if set.
     pub health_addr: Option<SocketAddr>,
+    /// The address of the JSON edge, if it is on.
+    pub rest_addr: Option<SocketAddr>,
     /// The store.
     pub store: StoreConfig,
     /// The bus between instances, if there is one.
@@ -84,6 +87,8 @@ pub struct Config {
     pub api: crate::api::Config,
     /// The gRPC edge.
     pub rpc: crate::rpc::Config,
+    /// The JSON edge.
+    pub rest: crate::rest::Config,
     /// Connection limits of the admin address.
     pub admin: crate::web::ConnectionLimits,
     /// The edge for browsers.
@@ -122,6 +127,7 @@ pub fn read(env: &mut Env<'_>, dev: bool) -> Option<Config> {
         admin: admin_addr,
         http,
         health,
+        rest: rest_addr,
     } = addresses::read(env, dev);
     let Secrets {
         current,
@@ -144,6 +150,7 @@ pub fn read(env: &mut Env<'_>, dev: bool) -> Option<Config> {
     let dev_port = http.filter(|_| dev).map(|addr| addr.port());
     let api = api::read(env, dev_port, &mut warnings);
     let rpc = rpc::read(env, retry_after);
+    let rest = rest::read(env);
     let links = api.as_ref().map(|api| api.links.clone());
     let web = web::read(env, links, dev_port);
     if let (Some(nodes), Some(web)) = (&nodes, &web) {
@@ -165,6 +172,7 @@ pub fn read(env: &mut Env<'_>, dev: bool) -> Option<Config> {
         admin_addr: admin_addr?,
         http_addr: http?,
         health_addr: health,
+        rest_addr,
         store,
         redis,
         internal_secret: current?,
@@ -178,6 +186,7 @@ pub fn read(env: &mut Env<'_>, dev: bool) -> Option<Config> {
         app,
         api: api?,
         rpc,
+        rest: rest?,
         admin: admin?,
         web: web?,
         ice: ice?,

@@ -43,6 +43,16 @@ pub(super) fn parse_origin(text: &str) -> Option<String> {
     (has_nothing_more && has_no_slash).then(|| url.origin().ascii_serialization())
 }
 
+/// What [`exact_origins`] reads.
+pub(super) const ORIGINS_RULE: &str =
+    "must be origins, as in https://portal.example.com, separated by commas; no wildcards";
+
+/// Origins that a browser's Origin header is compared with as a whole.
+pub(super) fn exact_origins(text: &str) -> Option<Vec<String>> {
+    let exact = |origin: &str| parse_origin(origin).filter(|_| !origin.contains('*'));
+    list_entries(text).map(exact).collect()
+}
+
 /// Parses an origin and a path; returns the origin in the form of browsers, and no slash at the end.
 pub(super) fn parse_base_url(text: &str) -> Option<String> {
     let url = parse_url(text, &["http", "https"])?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::env::Env;
-use super::urls::{list_entries, parse_origin};
+use super::urls::{ORIGINS_RULE, exact_origins, list_entries, parse_origin};
 use crate::api::links::Links;
 use crate::web::{Config, ConnectionLimits, DoorConfig, LingerLimits, SocketConfig, WebhookLimits};
 
@@ -21,16 +21,7 @@ pub(super) fn read(
     links: Option<Links>,
     dev_port: Option<u16>,
 ) -> Option<Config> {
-    let allowed_origins = env.parse(
-        "HTTP_ALLOWED_ORIGINS",
-        "",
-        "must be origins, as in https://portal.example.com, separated by commas; no wildcards",
-        |text| {
-            // The browser's Origin is compared as a whole.
-            let exact = |origin: &str| parse_origin(origin).filter(|_| !origin.contains('*'));
-            list_entries(text).map(exact).collect::<Option<Vec<_>>>()
-        },
-    );
+    let allowed_origins = env.parse("HTTP_ALLOWED_ORIGINS", "", ORIGINS_RULE, exact_origins);
     let dev_origins = dev_port.map(|port| {
         ["localhost", "127.0.0.1", "[::1]"].map(|host| format!("http://{host}:{port}"))
     });

@@ -6,6 +6,7 @@
 
 #![warn(clippy::wildcard_enum_match_arm)]
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use strum::{EnumDiscriminants, IntoStaticStr, VariantArray};
@@ -19,7 +20,7 @@ use super::time::Timestamp;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
     /// The field's path, in proto names.
-    pub field: &'static str,
+    pub field: Cow<'static, str>,
     /// What is wrong with it; never repeats the value.
     pub description: String,
 }
@@ -236,7 +237,7 @@ impl Error {
     /// A validation error of a single field.
     pub fn field(field: &'static str, description: impl Into<String>) -> Self {
         Self::Validation(vec![Violation {
-            field,
+            field: Cow::Borrowed(field),
             description: description.into(),
         }])
     }

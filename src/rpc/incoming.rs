@@ -31,11 +31,21 @@ const ACCEPTED_MAX: usize = 128;
 /// How long untrusted connections may take to close once the service stops. They may never acknowledge the shutdown.
 const UNTRUSTED_GRACE: Duration = Duration::from_secs(1);
 
+/// What a listener's clients may speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Protocols {
+    /// HTTP/2 only, as gRPC does.
+    Http2,
+    /// HTTP/1.1, too.
+    Any,
+}
+
 /// A listener's connections, until `stop` is cancelled.
 pub(super) fn accept(
     listener: TcpListener,
     config: &Config,
     tls: Option<TlsAcceptor>,
+    protocols: Protocols,
     stop: &CancellationToken,
 ) -> impl Stream<Item = io::Result<Connection>> + use<> {
     let (accepted, incoming) = mpsc::channel(ACCEPTED_MAX);
@@ -43,6 +53,7 @@ pub(super) fn accept(
         ConnectionTable::new(config.connections_max, config.connections_per_address_max);
     let acceptor = Acceptor {
         tls,
+        protocols,
         hello_timeout: config.hello_timeout,
         accepted,
         stop: stop.clone(),
@@ -60,6 +71,7 @@ pub(super) fn accept(
 #[derive(Clone)]
 struct Acceptor {
     tls: Option<TlsAcceptor>,
+    protocols: Protocols,
     hello_timeout: Duration,
     accepted: mpsc::Sender<io::Result<Connection>>,
     stop: CancellationToken,
@@ -111,7 +123,8 @@ impl Acceptor {
     }
 
     async fn pass_to_server(&self, socket: Socket, permit: ConnectionPermit, deadline: Instant) {
-        let connection = Connection::new(socket, permit, deadline, self.stop.clone());
+        let handshake = Handshake::new(self.protocols);
+        let connection = Connection::new(socket, handshake, permit, deadline, self.stop.clone());
         // Fails once the service stops.
         let _ = self.accepted.send(Ok(connection)).await;
     }
@@ -134,6 +147,7 @@ pub(super) struct Connection {
 impl Connection {
     fn new(
         socket: Socket,
+        handshake: Handshake,
         permit: ConnectionPermit,
         deadline: Instant,
         stop: CancellationToken,
@@ -149,7 +163,7 @@ impl Connection {
         Self {
             socket,
             permit,
-            handshake: Some(Handshake::default()),
+            handshake: Some(handshake),
             end: Some(Box::pin(end)),
         }
     }
@@ -189,39 +203,74 @@ impl Connection {
     }
 }
 
-/// The progress of the handshake: 24 bytes of preface, then a SETTINGS frame.
-#[derive(Debug, Default)]
+/// The progress of the handshake. For HTTP/2, it is 24 bytes of preface and a SETTINGS frame; for HTTP/1.1, the head of the first
+/// request.
+#[derive(Debug)]
 struct Handshake {
+    protocols: Protocols,
     bytes_read: usize,
     frame_header: [u8; FRAME_HEADER_BYTES],
+    /// Once the bytes differ from HTTP/2's preface: how much of the end of a head the last ones are.
+    head_end: Option<usize>,
 }
 
-const PREFACE_BYTES: usize = 24;
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const PREFACE_BYTES: usize = PREFACE.len();
+const HEAD_END: &[u8] = b"\r\n\r\n";
 const FRAME_HEADER_BYTES: usize = 9;
 const SETTINGS_TYPE: u8 = 4;
 
 impl Handshake {
-    /// Takes the next bytes read; returns whether the handshake is finished. HTTP/2's code checks the contents.
+    fn new(protocols: Protocols) -> Self {
+        Self {
+            protocols,
+            bytes_read: 0,
+            frame_header: [0; FRAME_HEADER_BYTES],
+            head_end: None,
+        }
+    }
+
+    /// Takes the next bytes read; returns whether the handshake is finished. HTTP's code checks the contents.
     fn read(&mut self, bytes: &[u8]) -> io::Result<bool> {
-        const HEADER_END: usize = PREFACE_BYTES + FRAME_HEADER_BYTES;
         for byte in bytes {
-            if (PREFACE_BYTES..HEADER_END).contains(&self.bytes_read) {
-                self.frame_header[self.bytes_read - PREFACE_BYTES] = *byte;
-            }
-            self.bytes_read += 1;
-            if self.bytes_read < HEADER_END {
-                continue;
-            }
-            let [high, middle, low, frame_type, ..] = self.frame_header;
-            if frame_type != SETTINGS_TYPE {
-                return Err(io::ErrorKind::InvalidData.into());
-            }
-            let payload_bytes = u32::from_be_bytes([0, high, middle, low]);
-            if self.bytes_read - HEADER_END >= payload_bytes as usize {
+            if self.read_byte(*byte)? {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    fn read_byte(&mut self, byte: u8) -> io::Result<bool> {
+        const HEADER_END: usize = PREFACE_BYTES + FRAME_HEADER_BYTES;
+        if self.protocols == Protocols::Any {
+            if PREFACE
+                .get(self.bytes_read)
+                .is_some_and(|next| *next != byte)
+            {
+                self.head_end.get_or_insert(0);
+            }
+            if let Some(matched) = &mut self.head_end {
+                self.bytes_read += 1;
+                *matched = match HEAD_END.get(*matched) {
+                    Some(next) if *next == byte => *matched + 1,
+                    _ => usize::from(HEAD_END.first() == Some(&byte)),
+                };
+                return Ok(*matched == HEAD_END.len());
+            }
+        }
+        if (PREFACE_BYTES..HEADER_END).contains(&self.bytes_read) {
+            self.frame_header[self.bytes_read - PREFACE_BYTES] = byte;
+        }
+        self.bytes_read += 1;
+        if self.bytes_read < HEADER_END {
+            return Ok(false);
+        }
+        let [high, middle, low, frame_type, ..] = self.frame_header;
+        if frame_type != SETTINGS_TYPE {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let payload_bytes = u32::from_be_bytes([0, high, middle, low]);
+        Ok(self.bytes_read - HEADER_END >= payload_bytes as usize)
     }
 }
 
@@ -291,8 +340,12 @@ mod tests {
     use super::*;
 
     /// The bytes until the handshake is finished, read in pieces of that size.
-    fn finished_after(sent: &[u8], piece: usize) -> io::Result<Option<usize>> {
-        let mut handshake = Handshake::default();
+    fn finished_after(
+        protocols: Protocols,
+        sent: &[u8],
+        piece: usize,
+    ) -> io::Result<Option<usize>> {
+        let mut handshake = Handshake::new(protocols);
         let mut read = 0;
         for bytes in sent.chunks(piece) {
             read += bytes.len();
@@ -305,18 +358,32 @@ mod tests {
 
     #[test]
     fn a_handshake_ends_with_its_first_settings() {
-        let preface = [b'x'; PREFACE_BYTES];
-        let empty = [&preface[..], &[0, 0, 0, 4, 0, 0, 0, 0, 0]].concat();
-        let one = [&preface[..], &[0, 0, 6, 4, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6]].concat();
-        for sent in [empty, one] {
-            assert_eq!(finished_after(&sent, 1).expect("good"), Some(sent.len()));
-            assert_eq!(finished_after(&sent, 100).expect("good"), Some(sent.len()));
-            assert_eq!(
-                finished_after(&sent[..sent.len() - 1], 7).expect("good"),
-                None
-            );
+        let empty = [PREFACE, &[0, 0, 0, 4, 0, 0, 0, 0, 0]].concat();
+        let one = [PREFACE, &[0, 0, 6, 4, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6]].concat();
+        let ping = [PREFACE, &[0, 0, 8, 6, 0, 0, 0, 0, 0]].concat();
+        for protocols in [Protocols::Http2, Protocols::Any] {
+            for sent in [&empty, &one] {
+                let finished = |sent, piece| finished_after(protocols, sent, piece).expect("good");
+                assert_eq!(finished(sent, 1), Some(sent.len()));
+                assert_eq!(finished(sent, 100), Some(sent.len()));
+                assert_eq!(finished(&sent[..sent.len() - 1], 7), None);
+            }
+            assert!(finished_after(protocols, &ping, 1).is_err());
         }
-        let ping = [&preface[..], &[0, 0, 8, 6, 0, 0, 0, 0, 0]].concat();
-        assert!(finished_after(&ping, 1).is_err());
+    }
+
+    #[test]
+    fn a_handshake_of_http_1_ends_with_the_head_of_the_first_request() {
+        let finished =
+            |sent: &[u8], piece| finished_after(Protocols::Any, sent, piece).expect("good");
+        for request in [
+            "GET / HTTP/1.1\r\nhost: a\r\n\r\n",
+            "PRI / HTTP/1.1\r\nhost: a\r\r\n\r\n",
+            "POST / HTTP/1.1\r\n\r\n",
+        ] {
+            let request = request.as_bytes();
+            assert_eq!(finished(request, 1), Some(request.len()));
+            assert_eq!(finished(&request[..request.len() - 1], 3), None);
+        }
     }
 }

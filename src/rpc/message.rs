@@ -22,7 +22,31 @@ use crate::api::error::{CallError, CallFault};
 use crate::domain::error::Error;
 
 /// The bytes before a message: whether it is compressed, and its length.
-const FRAME_HEADER_BYTES: usize = 5;
+pub(super) const FRAME_HEADER_BYTES: usize = 5;
+
+/// How the body of a call that another edge makes becomes the method's message. The call carries it as an extension.
+#[derive(Clone)]
+pub struct Transcode(Arc<TranscodeBody>);
+
+type TranscodeBody = dyn Fn(&[u8]) -> Result<Vec<u8>, CallError> + Send + Sync;
+
+impl Transcode {
+    /// Reads a message with `transcode`.
+    pub fn new(
+        transcode: impl Fn(&[u8]) -> Result<Vec<u8>, CallError> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(transcode))
+    }
+
+    /// The message, framed as gRPC frames it.
+    fn frame(&self, body: &[u8], message_bytes_max: usize) -> Result<Vec<u8>, CallError> {
+        let message = (self.0)(body)?;
+        let length = u32::try_from(message.len()).ok();
+        let length = length.filter(|_| message.len() <= message_bytes_max);
+        let length = length.ok_or(CallFault::MessageTooLarge)?.to_be_bytes();
+        Ok([&[0], &length[..], &message].concat())
+    }
+}
 
 #[derive(Clone)]
 pub(super) struct MessageFirst {
@@ -71,7 +95,8 @@ impl Middleware for MessageFirst {
         let mut next = std::mem::replace(next, other);
         Box::pin(async move {
             let (parts, body) = request.into_parts();
-            match messages.receive_body(body).await {
+            let transcode = parts.extensions.get::<Transcode>();
+            match messages.receive_body(body, transcode).await {
                 Ok(message) => {
                     let body = Body::new(Full::from(message));
                     next.call(Request::from_parts(parts, body)).await
@@ -99,8 +124,21 @@ struct Pending {
 }
 
 impl PendingMessages {
-    async fn receive_body(&self, body: Body) -> Result<Vec<u8>, CallError> {
-        let mut message = pin!(read_body(body, self.message_bytes_max));
+    async fn receive_body(
+        &self,
+        body: Body,
+        transcode: Option<&Transcode>,
+    ) -> Result<Vec<u8>, CallError> {
+        let is_framed = transcode.is_none();
+        let body = self.receive_bytes(body, is_framed).await?;
+        match transcode {
+            Some(transcode) => transcode.frame(&body, self.message_bytes_max),
+            None => Ok(body),
+        }
+    }
+
+    async fn receive_bytes(&self, body: Body, is_framed: bool) -> Result<Vec<u8>, CallError> {
+        let mut message = pin!(read_body(body, is_framed, self.message_bytes_max));
         if let Poll::Ready(message) = futures::poll!(message.as_mut()) {
             return message;
         }
@@ -149,7 +187,11 @@ impl Drop for PendingCall<'_> {
 }
 
 /// Reads a call's body to its end.
-async fn read_body(mut body: Body, message_bytes_max: usize) -> Result<Vec<u8>, CallError> {
+async fn read_body(
+    mut body: Body,
+    is_framed: bool,
+    message_bytes_max: usize,
+) -> Result<Vec<u8>, CallError> {
     let mut bytes = Vec::new();
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else {
@@ -159,9 +201,13 @@ async fn read_body(mut body: Body, message_bytes_max: usize) -> Result<Vec<u8>, 
         if let Some(data) = frame.data_ref() {
             bytes.extend_from_slice(data);
         }
-        let announced = announced_bytes(&bytes).unwrap_or(0);
-        let arrived = bytes.len().saturating_sub(FRAME_HEADER_BYTES);
-        if announced.max(arrived) > message_bytes_max {
+        let size = if is_framed {
+            let arrived = bytes.len().saturating_sub(FRAME_HEADER_BYTES);
+            announced_bytes(&bytes).unwrap_or(0).max(arrived)
+        } else {
+            bytes.len()
+        };
+        if size > message_bytes_max {
             return Err(CallFault::MessageTooLarge.into());
         }
     }

@@ -1,6 +1,7 @@
 //! The gRPC edge: layers in order around [`Api`], and errors as statuses.
 
 mod adapter;
+mod calls;
 mod connections;
 mod deadline;
 mod details;
@@ -16,7 +17,10 @@ mod status;
 mod tls;
 mod trace_context;
 
+pub use calls::{Answer, Call, Calls, EncodedStatus};
 pub use health::Health;
+pub use message::Transcode;
+pub use secret_check::SECRET_HEADER;
 pub use status::code_of;
 pub use tls::{Tls, TlsError};
 
@@ -32,10 +36,8 @@ use tonic_health::pb::health_server::HealthServer;
 use crate::api::Api;
 use crate::auth::secret::InternalSecrets;
 use crate::proto;
-use crate::proto::v1::sfu_node_service_server::SfuNodeServiceServer;
-use crate::proto::v1::video_session_service_server::VideoSessionServiceServer;
 use crate::telemetry::metrics::Metrics;
-use adapter::Adapter;
+use incoming::Protocols;
 use middleware::Around;
 
 /// The full name of the API's main service; its health is the instance's readiness.
@@ -112,38 +114,35 @@ pub async fn serve(
     listener: TcpListener,
     config: &Config,
     tls: Option<&Tls>,
-    parts: Parts,
+    calls: Calls,
     stop: CancellationToken,
 ) -> Result<(), ServeError> {
-    let Parts {
-        api,
-        secrets,
-        health,
-        metrics,
-    } = parts;
-    let adapter = Adapter(api);
-    let sessions = VideoSessionServiceServer::new(adapter.clone())
-        .max_decoding_message_size(config.message_bytes_max);
-    let nodes =
-        SfuNodeServiceServer::new(adapter).max_decoding_message_size(config.message_bytes_max);
-    let mut routes = Routes::new(sessions)
-        .add_service(nodes)
-        .add_service(health_server(health));
-    if config.reflection {
-        routes = add_reflection(routes, config.message_bytes_max)?;
-    }
-    let acceptor = tls.map(Tls::acceptor).transpose()?;
-    let connections = incoming::accept(listener, config, acceptor, &stop);
-    // Outermost first: observe, add details to errors, enforce deadlines, check the secret, receive the message, limit the
-    // calls in flight.
+    let acceptor = tls.map(|tls| tls.acceptor(Protocols::Http2)).transpose()?;
+    let connections = incoming::accept(listener, config, acceptor, Protocols::Http2, &stop);
     base_server(config)
-        .layer(Around(observe::Observe::new(Arc::clone(&metrics))))
-        .layer(Around(details::Details))
-        .layer(Around(deadline::Deadline))
-        .layer(Around(secret_check::SecretCheck::new(secrets, metrics)))
-        .layer(Around(message::MessageFirst::new(config)))
-        .layer(Around(in_flight::InFlight::new(config)))
-        .add_routes(routes)
+        .layer(calls.layers)
+        .add_routes(calls.routes)
+        .serve_with_incoming_shutdown(connections, stop.cancelled())
+        .await
+        .map_err(ServeError::Server)
+}
+
+/// Serves `routes` over HTTP/1.1 and HTTP/2 until `stop` is cancelled, with the limits of gRPC's listener.
+///
+/// # Errors
+/// See [`ServeError`].
+pub async fn serve_http(
+    listener: TcpListener,
+    config: &Config,
+    tls: Option<&Tls>,
+    routes: impl Into<Routes>,
+    stop: CancellationToken,
+) -> Result<(), ServeError> {
+    let acceptor = tls.map(|tls| tls.acceptor(Protocols::Any)).transpose()?;
+    let connections = incoming::accept(listener, config, acceptor, Protocols::Any, &stop);
+    base_server(config)
+        .accept_http1(true)
+        .add_routes(routes.into())
         .serve_with_incoming_shutdown(connections, stop.cancelled())
         .await
         .map_err(ServeError::Server)
@@ -159,7 +158,7 @@ pub async fn serve_health(
     health: Health,
     stop: CancellationToken,
 ) -> Result<(), ServeError> {
-    let connections = incoming::accept(listener, config, None, &stop);
+    let connections = incoming::accept(listener, config, None, Protocols::Http2, &stop);
     base_server(config)
         .layer(Around(deadline::Deadline))
         .layer(Around(message::MessageFirst::new(config)))

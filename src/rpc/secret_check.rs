@@ -13,7 +13,7 @@ use crate::auth::secret::{AcceptedSecret, InternalSecrets, SecretError};
 use crate::telemetry::metrics::Metrics;
 
 /// The metadata that carries the secret.
-const SECRET_HEADER: &str = "x-internal-secret";
+pub const SECRET_HEADER: &str = "x-internal-secret";
 
 #[derive(Clone)]
 pub(super) struct SecretCheck {

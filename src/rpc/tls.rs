@@ -9,8 +9,12 @@ use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
 use tokio_rustls::TlsAcceptor;
 
+use super::incoming::Protocols;
+
 /// HTTP/2, in ALPN.
 const ALPN_H2: &[u8] = b"h2";
+/// HTTP/1.1, in ALPN.
+const ALPN_HTTP1: &[u8] = b"http/1.1";
 
 /// The PEM files' contents.
 #[derive(Clone)]
@@ -43,11 +47,11 @@ impl Tls {
     /// # Errors
     /// [`TlsError`]
     pub fn check(&self) -> Result<(), TlsError> {
-        self.acceptor().map(|_| ())
+        self.acceptor(Protocols::Any).map(|_| ())
     }
 
     /// Performs the TLS handshake of accepted connections.
-    pub(super) fn acceptor(&self) -> Result<TlsAcceptor, TlsError> {
+    pub(super) fn acceptor(&self, protocols: Protocols) -> Result<TlsAcceptor, TlsError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()?;
@@ -67,6 +71,9 @@ impl Tls {
         let key = PrivateKeyDer::from_pem_slice(&self.key)?;
         let mut config = builder.with_single_cert(certificates(&self.certificate)?, key)?;
         config.alpn_protocols.push(ALPN_H2.into());
+        if protocols == Protocols::Any {
+            config.alpn_protocols.push(ALPN_HTTP1.into());
+        }
         Ok(TlsAcceptor::from(Arc::new(config)))
     }
 }

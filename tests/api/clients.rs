@@ -167,7 +167,8 @@ async fn the_commands_that_dev_prints_work_as_they_are() {
     let setup = Setup::bare(&["--dev"])
         .set("GRPC_ADDR", "127.0.0.1:0")
         .set("ADMIN_ADDR", "127.0.0.1:0")
-        .set("HTTP_ADDR", "127.0.0.1:0");
+        .set("HTTP_ADDR", "127.0.0.1:0")
+        .set("REST_ADDR", "127.0.0.1:0");
     let service = setup.start().await;
     let last = |line: &str| line.starts_with("grpcurl") && line.ends_with("JoinSession");
     service.line(last).await;

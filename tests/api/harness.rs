@@ -151,6 +151,7 @@ impl Setup {
             admin: address(&line, "admin_addr").unwrap(),
             http: address(&line, "http_addr").unwrap(),
             health: address(&line, "health_addr"),
+            rest: address(&line, "rest_addr"),
             process,
         }
     }
@@ -254,6 +255,7 @@ pub(crate) struct Service {
     pub(crate) admin: SocketAddr,
     pub(crate) http: SocketAddr,
     pub(crate) health: Option<SocketAddr>,
+    pub(crate) rest: Option<SocketAddr>,
 }
 
 impl std::ops::Deref for Service {

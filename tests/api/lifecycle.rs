@@ -111,9 +111,15 @@ async fn dev_prints_two_complete_commands_and_stays_on_this_machine() {
     let setup = Setup::bare(&["--dev"])
         .set("GRPC_ADDR", "0.0.0.0:0")
         .set("ADMIN_ADDR", "0.0.0.0:0")
-        .set("HTTP_ADDR", "0.0.0.0:0");
+        .set("HTTP_ADDR", "0.0.0.0:0")
+        .set("REST_ADDR", "0.0.0.0:0");
     let service = setup.start().await;
-    let addrs = [service.grpc, service.admin, service.http];
+    let addrs = [
+        service.grpc,
+        service.admin,
+        service.http,
+        service.rest.unwrap(),
+    ];
     assert!(addrs.iter().all(|addr| addr.ip().is_loopback()));
     service
         .line(|line| line.contains("not for production"))
@@ -141,7 +147,7 @@ async fn dev_prints_two_complete_commands_and_stays_on_this_machine() {
 
 #[tokio::test]
 async fn dev_needs_no_settings_at_all_and_stops_at_once() {
-    let setup = ["GRPC_ADDR", "ADMIN_ADDR", "HTTP_ADDR"]
+    let setup = ["GRPC_ADDR", "ADMIN_ADDR", "HTTP_ADDR", "REST_ADDR"]
         .into_iter()
         .fold(Setup::bare(&["--dev"]), |setup, addr| {
             setup.set(addr, "127.0.0.1:0")

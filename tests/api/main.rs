@@ -17,6 +17,7 @@ mod lifecycle;
 mod methods;
 mod nodes;
 mod placing;
+mod rest;
 mod secrecy;
 mod sessions;
 mod telemetry;

@@ -89,6 +89,51 @@ async fn with_mutual_tls_a_client_shows_a_certificate_of_the_right_ca() {
     assert!(call(&service, showing(&servers)).await.is_err());
 }
 
+/// The JSON edge has the same certificates, and HTTP/1.1 beside HTTP/2.
+#[tokio::test]
+async fn json_is_served_with_the_same_certificates() {
+    let (servers, clients) = (ca(), ca());
+    let setup = setup(&servers)
+        .file("clients.pem", &clients.pem())
+        .set("TLS_CLIENT_CA_FILE", "clients.pem")
+        .set("REST_ADDR", "127.0.0.1:0");
+    let service = setup.start().await;
+    let rest = service.rest.unwrap();
+    let trusted = reqwest::Certificate::from_pem(servers.pem().as_bytes()).unwrap();
+    let builder = || {
+        reqwest::Client::builder()
+            .tls_certs_only([trusted.clone()])
+            .resolve("video.example", rest)
+    };
+    let send = async |client: reqwest::Client| {
+        let url = format!("https://video.example:{}/v1/sessions", rest.port());
+        client
+            .get(url)
+            .header("x-internal-secret", SECRET)
+            .send()
+            .await
+    };
+    let identity = |ca: &Ca| {
+        let (certificate, key) = signed_by(ca, "backend.example");
+        reqwest::Identity::from_pem(format!("{certificate}{key}").as_bytes()).unwrap()
+    };
+    let showing = builder().identity(identity(&clients));
+    let answer = send(showing.build().unwrap()).await.unwrap();
+    assert_eq!(
+        (answer.status(), answer.version()),
+        (reqwest::StatusCode::OK, reqwest::Version::HTTP_2)
+    );
+    let showing = builder().identity(identity(&clients)).http1_only();
+    let answer = send(showing.build().unwrap()).await.unwrap();
+    assert_eq!(
+        (answer.status(), answer.version()),
+        (reqwest::StatusCode::OK, reqwest::Version::HTTP_11)
+    );
+    assert!(send(builder().build().unwrap()).await.is_err());
+    let other = builder().identity(identity(&servers));
+    assert!(send(other.build().unwrap()).await.is_err());
+}
+
 /// A client below HTTP/2.
 fn tls_client(ca: &Ca) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();

@@ -26,7 +26,8 @@ def generate_stubs() -> None:
     well_known = pathlib.Path(grpc_tools.__file__).parent / "_proto"
     protos = HERE.parent.parent / "proto"
     args = ["protoc", f"-I{protos}", f"-I{HERE}", f"-I{well_known}", f"--python_out={out}", f"--grpc_python_out={out}"]
-    assert protoc.main([*args, "videosession/v1/video_session.proto", "google_rpc.proto"]) == 0
+    annotations = [f"google/api/{name}.proto" for name in ("annotations", "field_behavior", "http")]
+    assert protoc.main([*args, "videosession/v1/video_session.proto", "google_rpc.proto", *annotations]) == 0
     sys.path.insert(0, out)
 
 

@@ -486,7 +486,7 @@ async fn whoever_is_no_proxy_is_not_believed() {
 
 #[tokio::test]
 async fn the_demonstration_prints_two_links_that_work() {
-    let demo = ["GRPC_ADDR", "ADMIN_ADDR", "HTTP_ADDR"]
+    let demo = ["GRPC_ADDR", "ADMIN_ADDR", "HTTP_ADDR", "REST_ADDR"]
         .into_iter()
         .fold(crate::harness::Setup::bare(&["demo"]), |setup, addr| {
             setup.set(addr, "127.0.0.1:0")

@@ -1,0 +1,29 @@
+//! Settings of the JSON edge.
+
+use std::time::Duration;
+
+use http::HeaderValue;
+
+use super::env::Env;
+use super::urls::{ORIGINS_RULE, exact_origins};
+use crate::rest::Config;
+
+pub(super) fn read(env: &mut Env<'_>) -> Option<Config> {
+    let ignore_unknown_fields = env.parse(
+        "REST_IGNORE_UNKNOWN_FIELDS",
+        "false",
+        "must be true or false",
+        |text| text.parse().ok(),
+    );
+    let cors_origins = env.parse("REST_CORS_ORIGINS", "", ORIGINS_RULE, |text| {
+        let origins = exact_origins(text)?.into_iter();
+        let values = origins.map(|origin| HeaderValue::from_str(&origin).ok());
+        values.collect::<Option<Vec<_>>>()
+    });
+    let keepalive_secs = env.number("REST_EVENTS_KEEPALIVE_SECS", 15, 1, 3600);
+    Some(Config {
+        ignore_unknown_fields: ignore_unknown_fields?,
+        cors_origins: cors_origins?,
+        events_keepalive: Duration::from_secs(keepalive_secs),
+    })
+}
