@@ -11,6 +11,7 @@ pub mod boot;
 pub mod bus;
 pub mod config;
 pub mod domain;
+pub mod legacy;
 pub mod net;
 pub mod proto;
 pub mod readiness;

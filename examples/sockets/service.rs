@@ -88,6 +88,9 @@ impl Server {
             .env("HTTP_CONNECTIONS_PER_ADDRESS", "1000000")
             .env("WS_MESSAGES_PER_SECOND", "10000")
             .env("WS_MESSAGES_BURST", "100000")
+            // These pages read nothing, and so answer no ping, while thousands of others connect.
+            .env("WS_PING_SECS", "60")
+            .env("WS_SILENCE_SECS", "300")
             .envs(settings.iter().map(|(name, value)| (name, value)))
             .stdout(std::fs::File::create(&log)?)
             .spawn()?;

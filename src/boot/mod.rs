@@ -24,6 +24,7 @@ use crate::bus::redis::{RedisBus, RedisConfig, RedisConfigError};
 use crate::config::{Config, StoreConfig};
 use crate::domain::error::Error;
 use crate::domain::id::random_id;
+use crate::legacy;
 use crate::readiness::{Readiness, ReadinessState};
 use crate::rest::{self, DescriptorsError};
 use crate::rpc::{self, Calls, Health, ServeError};
@@ -96,6 +97,8 @@ pub struct Addresses {
     pub health: Option<SocketAddr>,
     /// REST_ADDR
     pub rest: Option<SocketAddr>,
+    /// LEGACY_ADDR
+    pub legacy: Option<SocketAddr>,
 }
 
 /// A service that listens but does not serve yet.
@@ -105,7 +108,8 @@ pub struct Service {
     admin: TcpListener,
     http: TcpListener,
     health_only: Option<TcpListener>,
-    rest: Option<(TcpListener, rest::Router)>,
+    /// Further HTTP servers, each with its setting.
+    http_apis: Vec<HttpApi>,
     app: Arc<App>,
     stores: Stores,
     tokens: Arc<Tokens>,
@@ -116,6 +120,13 @@ pub struct Service {
     /// Cancelled when streams must end.
     closing: CancellationToken,
     bus_tasks: BusTasks,
+}
+
+/// A server of an API over HTTP.
+struct HttpApi {
+    setting: &'static str,
+    listener: TcpListener,
+    router: rest::Router,
 }
 
 /// The bus between instances stops after everything that publishes on it.
@@ -136,6 +147,7 @@ impl Service {
         let http = bind("HTTP_ADDR", config.http_addr).await?;
         let health_only = bind_optional("HEALTH_ADDR", config.health_addr).await?;
         let rest = bind_optional("REST_ADDR", config.rest_addr).await?;
+        let legacy = bind_optional("LEGACY_ADDR", config.legacy_addr).await?;
         let metrics = Arc::new(Metrics::default());
         let tokens = Arc::new(Tokens::new(&config.tokens)?);
         let stores = open_stores(&config.store).await?;
@@ -183,20 +195,14 @@ impl Service {
             metrics: Arc::clone(&metrics),
         };
         let calls = Calls::new(&config.rpc, rpc_parts)?;
-        let rest = match rest {
-            Some(listener) => {
-                let router = rest::router(config.rest.clone(), calls.clone())?;
-                Some((listener, router))
-            }
-            None => None,
-        };
+        let http_apis = http_apis(&config, rest, legacy, &calls, &metrics)?;
         Ok(Self {
             config,
             grpc,
             admin,
             http,
             health_only,
-            rest,
+            http_apis,
             app,
             stores,
             tokens,
@@ -215,13 +221,18 @@ impl Service {
     /// If the system does not return an address.
     pub fn addresses(&self) -> std::io::Result<Addresses> {
         let health = self.health_only.as_ref().map(TcpListener::local_addr);
-        let rest = self.rest.as_ref().map(|(rest, _)| rest.local_addr());
+        let address = |setting| {
+            let mut apis = self.http_apis.iter();
+            let api = apis.find(|api| api.setting == setting);
+            api.map(|api| api.listener.local_addr()).transpose()
+        };
         Ok(Addresses {
             grpc: self.grpc.local_addr()?,
             admin: self.admin.local_addr()?,
             http: self.http.local_addr()?,
             health: health.transpose()?,
-            rest: rest.transpose()?,
+            rest: address("REST_ADDR")?,
+            legacy: address("LEGACY_ADDR")?,
         })
     }
 
@@ -248,7 +259,7 @@ impl Service {
             admin,
             http,
             health_only,
-            rest,
+            http_apis,
             app,
             stores,
             tokens,
@@ -285,13 +296,13 @@ impl Service {
             tasks.spawn(async move { rpc::serve_health(listener, &config, health, stop).await });
         }
         let mut servers = vec![("HTTP_ADDR", serving_http), ("ADMIN_ADDR", serving_admin)];
-        if let Some((listener, router)) = rest {
+        for api in http_apis {
             let (config, tls) = (config.rpc.clone(), config.tls.clone());
             let stop = stop_serving.clone();
             let serving = tasks.spawn(async move {
-                rpc::serve_http(listener, &config, tls.as_ref(), router, stop).await
+                rpc::serve_http(api.listener, &config, tls.as_ref(), api.router, stop).await
             });
-            servers.push(("REST_ADDR", serving));
+            servers.push((api.setting, serving));
         }
         let serving_grpc = tasks.spawn({
             let (config, tls) = (config.rpc.clone(), config.tls.clone());
@@ -341,6 +352,33 @@ fn open_bus(
     let (bus, link) = RedisBus::new(config, instance_id, Arc::clone(metrics))?;
     tasks.tasks.spawn(link.run(tasks.stop.clone()));
     Ok(Arc::new(bus))
+}
+
+/// The servers of those APIs over HTTP that have a listener.
+fn http_apis(
+    config: &Config,
+    rest: Option<TcpListener>,
+    legacy: Option<TcpListener>,
+    calls: &Calls,
+    metrics: &Arc<Metrics>,
+) -> Result<Vec<HttpApi>, DescriptorsError> {
+    let mut apis = Vec::new();
+    if let Some(listener) = rest {
+        apis.push(HttpApi {
+            setting: "REST_ADDR",
+            listener,
+            router: rest::router(config.rest.clone(), calls.clone())?,
+        });
+    }
+    if let Some(listener) = legacy {
+        let (calls, links) = (calls.clone(), config.api.links.clone());
+        apis.push(HttpApi {
+            setting: "LEGACY_ADDR",
+            listener,
+            router: legacy::router(&config.legacy_apis, calls, links, Arc::clone(metrics)),
+        });
+    }
+    Ok(apis)
 }
 
 /// Waits until a server fails, or ends.

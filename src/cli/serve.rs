@@ -51,7 +51,7 @@ pub(super) fn run(config: Config, is_demo: bool) -> ExitCode {
 
 /// Every connection needs a file descriptor, and default limits are low.
 fn raise_file_limit(config: &Config) {
-    let optional = [config.health_addr, config.rest_addr];
+    let optional = [config.health_addr, config.rest_addr, config.legacy_addr];
     let grpc_listeners = 1 + optional.iter().flatten().count();
     let wanted = config.web.connections.connections_max
         + grpc_listeners * config.rpc.connections_max
@@ -90,6 +90,7 @@ async fn serve(config: Config, is_demo: bool) -> Result<(), Box<dyn std::error::
         http_addr = %addresses.http,
         health_addr = addresses.health.map(tracing::field::display),
         rest_addr = addresses.rest.map(tracing::field::display),
+        legacy_addr = addresses.legacy.map(tracing::field::display),
         "listening"
     );
     if let Some(header) = dev_header {

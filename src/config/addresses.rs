@@ -40,6 +40,8 @@ pub(super) struct Addresses {
     pub(super) health: Option<SocketAddr>,
     /// The address of the JSON edge, if it is on.
     pub(super) rest: Option<SocketAddr>,
+    /// The address of the older services' APIs, if it is set.
+    pub(super) legacy: Option<SocketAddr>,
 }
 
 pub(super) fn read(env: &mut Env<'_>, dev: bool) -> Addresses {
@@ -49,6 +51,7 @@ pub(super) fn read(env: &mut Env<'_>, dev: bool) -> Addresses {
         http: address(env, "HTTP_ADDR", "0.0.0.0:4000", dev),
         health: health_address(env, dev),
         rest: rest_address(env, dev),
+        legacy: legacy_address(env, dev),
     };
     report_overlaps(
         env,
@@ -58,6 +61,7 @@ pub(super) fn read(env: &mut Env<'_>, dev: bool) -> Addresses {
             ("HTTP_ADDR", addresses.http),
             ("HEALTH_ADDR", addresses.health),
             ("REST_ADDR", addresses.rest),
+            ("LEGACY_ADDR", addresses.legacy),
         ],
     );
     addresses
@@ -84,6 +88,11 @@ fn rest_address(env: &mut Env<'_>, dev: bool) -> Option<SocketAddr> {
     let text = env.optional("REST_ADDR");
     let text = text.or_else(|| dev.then(|| REST_ADDR_OF_DEV.to_owned()))?;
     optional_address(env, "REST_ADDR", &text, dev)
+}
+
+fn legacy_address(env: &mut Env<'_>, dev: bool) -> Option<SocketAddr> {
+    let text = env.optional("LEGACY_ADDR")?;
+    optional_address(env, "LEGACY_ADDR", &text, dev)
 }
 
 fn optional_address(

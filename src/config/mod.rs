@@ -7,6 +7,7 @@ mod app;
 mod bus;
 pub mod env;
 mod ice;
+mod legacy;
 mod nodes;
 mod nodes_file;
 mod rest;
@@ -31,6 +32,7 @@ use crate::app::media::IceConfig;
 use crate::auth::token;
 use crate::bus::redis::RedisConfig;
 use crate::domain::health::HealthTimes;
+use crate::legacy::LegacyApi;
 use crate::rpc::Tls;
 use crate::sfu::bounded::Limits;
 use addresses::Addresses;
@@ -61,6 +63,8 @@ pub struct Config {
     pub health_addr: Option<SocketAddr>,
     /// The address of the JSON edge, if it is on.
     pub rest_addr: Option<SocketAddr>,
+    /// The address of the older services' APIs, if it is set.
+    pub legacy_addr: Option<SocketAddr>,
     /// The store.
     pub store: StoreConfig,
     /// The bus between instances, if there is one.
@@ -89,6 +93,8 @@ pub struct Config {
     pub rpc: crate::rpc::Config,
     /// The JSON edge.
     pub rest: crate::rest::Config,
+    /// The older services' APIs that are served.
+    pub legacy_apis: Vec<LegacyApi>,
     /// Connection limits of the admin address.
     pub admin: crate::web::ConnectionLimits,
     /// The edge for browsers.
@@ -128,6 +134,7 @@ pub fn read(env: &mut Env<'_>, dev: bool) -> Option<Config> {
         http,
         health,
         rest: rest_addr,
+        legacy: legacy_addr,
     } = addresses::read(env, dev);
     let Secrets {
         current,
@@ -151,6 +158,7 @@ pub fn read(env: &mut Env<'_>, dev: bool) -> Option<Config> {
     let api = api::read(env, dev_port, &mut warnings);
     let rpc = rpc::read(env, retry_after);
     let rest = rest::read(env);
+    let legacy_apis = legacy::read(env, legacy_addr);
     let links = api.as_ref().map(|api| api.links.clone());
     let web = web::read(env, links, dev_port);
     if let (Some(nodes), Some(web)) = (&nodes, &web) {
@@ -173,6 +181,7 @@ pub fn read(env: &mut Env<'_>, dev: bool) -> Option<Config> {
         http_addr: http?,
         health_addr: health,
         rest_addr,
+        legacy_addr,
         store,
         redis,
         internal_secret: current?,
@@ -187,6 +196,7 @@ pub fn read(env: &mut Env<'_>, dev: bool) -> Option<Config> {
         api: api?,
         rpc,
         rest: rest?,
+        legacy_apis: legacy_apis?,
         admin: admin?,
         web: web?,
         ice: ice?,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
+use super::SECS_MAX;
 use super::env::Env;
 use super::urls::{ORIGINS_RULE, exact_origins};
 use crate::rest::Config;
@@ -20,10 +21,12 @@ pub(super) fn read(env: &mut Env<'_>) -> Option<Config> {
         let values = origins.map(|origin| HeaderValue::from_str(&origin).ok());
         values.collect::<Option<Vec<_>>>()
     });
+    let age_max_secs = env.number("REST_EVENTS_AGE_MAX_SECS", 1800, 1, SECS_MAX);
     let keepalive_secs = env.number("REST_EVENTS_KEEPALIVE_SECS", 15, 1, 3600);
     Some(Config {
         ignore_unknown_fields: ignore_unknown_fields?,
         cors_origins: cors_origins?,
         events_keepalive: Duration::from_secs(keepalive_secs),
+        events_age_max: Duration::from_secs(age_max_secs),
     })
 }

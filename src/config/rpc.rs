@@ -32,6 +32,7 @@ pub(super) fn read(env: &mut Env<'_>, retry_after: Duration) -> Config {
         connections_per_address_max: env.number("GRPC_CONNECTIONS_PER_ADDRESS", 1024, 1, 1_000_000),
         streams_per_connection_max: env.number("GRPC_STREAMS_PER_CONNECTION_MAX", 256, 1, 100_000),
         keepalive: Duration::from_secs(env.number("GRPC_KEEPALIVE_SECS", 30, 1, 3600)),
+        http1_idle_timeout: Duration::from_secs(env.number("REST_IDLE_TIMEOUT_SECS", 75, 1, 3600)),
         retry_after,
     }
 }

@@ -1,7 +1,5 @@
 //! Writes answers and errors as JSON.
 
-use std::time::Duration;
-
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -13,7 +11,7 @@ use crate::domain::error::Reason;
 use crate::rpc::EncodedStatus;
 
 /// The HTTP status of each code of google/rpc/code.proto, as that file lists them.
-pub(super) const HTTP_STATUSES: [StatusCode; 17] = [
+const HTTP_STATUSES: [StatusCode; 17] = [
     StatusCode::OK,
     // CANCELLED: the caller has gone, so nobody reads it.
     StatusCode::BAD_REQUEST,
@@ -61,8 +59,8 @@ impl Errors {
     /// An error as a response. `has_precondition`: whether the request had If-Match.
     pub(super) fn response(&self, error: &EncodedStatus, has_precondition: bool) -> Response {
         let mut headers = HeaderMap::new();
-        if let Some(retry_after) = error.retry_after {
-            headers.insert(RETRY_AFTER, HeaderValue::from(whole_secs(retry_after)));
+        if let Some(secs) = retry_after_secs(error) {
+            headers.insert(RETRY_AFTER, HeaderValue::from(secs));
         }
         let status = http_status(error, has_precondition);
         if status == StatusCode::UNAUTHORIZED {
@@ -72,13 +70,15 @@ impl Errors {
     }
 }
 
-/// Retry-After has whole seconds; trying earlier is what it is to prevent.
-fn whole_secs(time: Duration) -> u64 {
-    time.as_secs() + u64::from(time.subsec_nanos() > 0)
+/// The value of Retry-After. It has whole seconds; trying earlier is what it is to prevent.
+pub fn retry_after_secs(error: &EncodedStatus) -> Option<u64> {
+    let time = error.retry_after()?;
+    Some(time.as_secs() + u64::from(time.subsec_nanos() > 0))
 }
 
-fn http_status(error: &EncodedStatus, has_precondition: bool) -> StatusCode {
-    let reason = error.reason.as_deref().unwrap_or_default();
+/// The HTTP status of an error. `has_precondition`: whether the request had If-Match.
+pub fn http_status(error: &EncodedStatus, has_precondition: bool) -> StatusCode {
+    let reason = error.reason();
     if reason == CallFault::MessageTooLarge.as_str() {
         return StatusCode::PAYLOAD_TOO_LARGE;
     }

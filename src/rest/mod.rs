@@ -9,6 +9,7 @@ mod page;
 mod request;
 mod routes;
 
+pub use answer::{http_status, retry_after_secs};
 pub use axum::Router;
 
 use std::sync::Arc;
@@ -17,7 +18,6 @@ use std::time::Duration;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::get;
-use futures::StreamExt as _;
 use http::header::{
     ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_MATCH,
     RETRY_AFTER,
@@ -53,6 +53,8 @@ pub struct Config {
     pub cors_origins: Vec<HeaderValue>,
     /// How often a stream without events sends a comment.
     pub events_keepalive: Duration,
+    /// How long a stream lasts; its client connects again.
+    pub events_age_max: Duration,
 }
 
 /// The descriptions of the API's messages cannot be used.
@@ -93,10 +95,11 @@ pub fn router(config: Config, calls: Calls) -> Result<Router, DescriptorsError> 
         std::future::ready((headers, description.to_string()))
     });
     let router = Router::new()
-        .fallback(call)
-        .with_state(edge)
         .route("/openapi.json", described)
-        .merge(page::routes());
+        .merge(page::routes())
+        .method_not_allowed_fallback(refuse_verb_of_file)
+        .fallback(call)
+        .with_state(edge);
     Ok(match cors {
         Some(cors) => router.layer(cors),
         None => router,
@@ -125,17 +128,13 @@ async fn call(State(edge): State<Edge>, request: Request) -> Response {
             let route = Arc::clone(route);
             edge.call(route, variables, request).await
         }
-        Found::OtherVerbs(verbs) => {
-            let mut response = edge.refuse(CallFault::MethodUnknown);
-            *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-            let verbs: Vec<_> = verbs.iter().map(Method::as_str).collect();
-            if let Ok(allowed) = HeaderValue::from_str(&verbs.join(", ")) {
-                response.headers_mut().insert(ALLOW, allowed);
-            }
-            response
-        }
+        Found::OtherVerbs(verbs) => edge.refuse_verb(&verbs),
         Found::Nothing => edge.refuse(CallFault::MethodUnknown),
     }
+}
+
+async fn refuse_verb_of_file(State(edge): State<Edge>) -> Response {
+    edge.refuse_verb(&[Method::GET, Method::HEAD])
 }
 
 impl Edge {
@@ -150,21 +149,18 @@ impl Edge {
             transcode: Transcode::new(move |body| head.message(body)),
             body,
         };
-        match self.calls.make(call).await {
-            Err(error) => self.errors.response(&error, has_precondition),
-            Ok(mut answer) => {
-                let output = route.method.output();
-                if route.method.is_server_streaming() {
-                    let keepalive = self.config.events_keepalive;
-                    return events::response(output, answer, self.errors.clone(), keepalive);
-                }
-                match answer.next().await {
-                    Some(Ok(encoded)) => answer::response(&output, &encoded)
-                        .unwrap_or_else(|| self.refuse(Error::Internal)),
-                    Some(Err(error)) => self.errors.response(&error, has_precondition),
-                    None => self.refuse(Error::Internal),
-                }
+        let output = route.method.output();
+        if route.method.is_server_streaming() {
+            return match self.calls.make(call).await {
+                Ok(items) => events::response(output, items, self.errors.clone(), &self.config),
+                Err(error) => self.errors.response(&error, has_precondition),
+            };
+        }
+        match self.calls.make_unary(call).await {
+            Ok(encoded) => {
+                answer::response(&output, &encoded).unwrap_or_else(|| self.refuse(Error::Internal))
             }
+            Err(error) => self.errors.response(&error, has_precondition),
         }
     }
 
@@ -173,14 +169,26 @@ impl Edge {
             route: Arc::clone(route),
             variables,
             query: parts.uri.query().unwrap_or_default().to_owned(),
-            if_match: parts.headers.get(IF_MATCH).cloned(),
+            if_match: parts.headers.get_all(IF_MATCH).iter().cloned().collect(),
             last_event_id: parts.headers.get(LAST_EVENT_ID).cloned(),
-            is_compressed: parts
-                .headers
-                .get(CONTENT_ENCODING)
-                .is_some_and(|encoding| encoding != "identity"),
+            is_compressed: parts.headers.get(CONTENT_ENCODING).is_some_and(|encoding| {
+                !matches!(
+                    encoding.as_bytes().to_ascii_lowercase().as_slice(),
+                    b"" | b"identity"
+                )
+            }),
             ignore_unknown_fields: self.config.ignore_unknown_fields,
         }
+    }
+
+    fn refuse_verb(&self, allowed: &[Method]) -> Response {
+        let mut response = self.refuse(CallFault::MethodUnknown);
+        *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+        let allowed: Vec<_> = allowed.iter().map(Method::as_str).collect();
+        if let Ok(allowed) = HeaderValue::from_str(&allowed.join(", ")) {
+            response.headers_mut().insert(ALLOW, allowed);
+        }
+        response
     }
 
     fn refuse(&self, error: impl Into<CallError>) -> Response {

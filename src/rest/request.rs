@@ -16,7 +16,7 @@ use crate::api::error::{CallError, CallFault};
 use crate::domain::error::{Error, Violation};
 
 /// The field that If-Match sets.
-const VERSION_FIELD: &str = "expected_version";
+pub(super) const VERSION_FIELD: &str = "expected_version";
 
 /// A request, but for its body.
 pub(super) struct Head {
@@ -26,8 +26,8 @@ pub(super) struct Head {
     pub(super) variables: Variables,
     /// The query.
     pub(super) query: String,
-    /// The header If-Match: an entity tag of an answer.
-    pub(super) if_match: Option<HeaderValue>,
+    /// The headers If-Match: entity tags of answers.
+    pub(super) if_match: Vec<HeaderValue>,
     /// The header Last-Event-ID: the id of an event of a stream.
     pub(super) last_event_id: Option<HeaderValue>,
     /// Whether the body is compressed.
@@ -51,12 +51,7 @@ impl Head {
         let mut fields = self.body_fields(body, &input)?;
         let mut faults = Vec::new();
         if self.route.has_body {
-            if !self.query.is_empty() {
-                faults.push(violation(
-                    "query",
-                    "is not used by this method; its fields go into the body",
-                ));
-            }
+            self.refuse_query(&mut faults);
         } else {
             self.add_query(&input, &mut fields, &mut faults);
         }
@@ -70,24 +65,15 @@ impl Head {
                 &mut faults,
             );
         }
-        if let Some(tag) = self.header(&input, VERSION_FIELD, self.if_match.as_ref()) {
-            let version = tag.trim_matches('"');
-            // `*` is met by every session that there is.
-            if version != "*" {
-                set_once(
-                    &input,
-                    &mut fields,
-                    VERSION_FIELD,
-                    version,
-                    "is in If-Match, with another value",
-                    &mut faults,
-                );
-            }
-        }
+        self.add_version(&input, &mut fields, &mut faults);
         // What a client has received is newer than where its first request began.
-        if let Some(id) = self.header(&input, RESUME_FIELD, self.last_event_id.as_ref()) {
-            remove(&input, &mut fields, RESUME_FIELD);
-            set_once(&input, &mut fields, RESUME_FIELD, &id, "", &mut faults);
+        if let Some(id) = &self.last_event_id
+            && let Some(field) = input.get_field_by_name(RESUME_FIELD)
+        {
+            fields.remove(field.name());
+            // What is not text is no number either, and refused as one.
+            let id = id.to_str().unwrap_or("?").to_owned();
+            fields.insert(field.json_name().to_owned(), Value::String(id));
         }
         if !faults.is_empty() {
             return Err(faults);
@@ -95,16 +81,48 @@ impl Head {
         message(input, Value::Object(fields), self.ignore_unknown_fields)
     }
 
-    /// A header that sets a field of this request.
-    fn header(
+    /// Sets the version that the headers If-Match name. `*` is met by every session that there is.
+    fn add_version(
         &self,
         input: &MessageDescriptor,
-        field: &str,
-        value: Option<&HeaderValue>,
-    ) -> Option<String> {
-        input.get_field_by_name(field)?;
-        // What is not text is no number either, and refused as one.
-        value.map(|value| value.to_str().unwrap_or("?").trim().to_owned())
+        fields: &mut Map<String, Value>,
+        faults: &mut Vec<Violation>,
+    ) {
+        if self.if_match.is_empty() {
+            return;
+        }
+        if input.get_field_by_name(VERSION_FIELD).is_none() {
+            faults.push(violation("if-match", "is not used by this method"));
+            return;
+        }
+        let text = self
+            .if_match
+            .iter()
+            .map(|value| value.to_str().unwrap_or_default());
+        let tags: Vec<_> = text
+            .flat_map(|text| text.split(','))
+            .map(str::trim)
+            .collect();
+        match tags[..] {
+            ["*"] => {}
+            [tag] => match version(tag) {
+                Some(version) => {
+                    let otherwise = "is in If-Match, with another value";
+                    set_once(input, fields, VERSION_FIELD, version, otherwise, faults);
+                }
+                None => faults.push(violation("if-match", TAG_RULE)),
+            },
+            _ => faults.push(violation("if-match", TAG_RULE)),
+        }
+    }
+
+    fn refuse_query(&self, faults: &mut Vec<Violation>) {
+        if self.ignore_unknown_fields {
+            return;
+        }
+        let names = parse(self.query.as_bytes()).map(|(name, _)| shown(&name));
+        let rule = "is not a parameter of this method; its fields go into the body";
+        faults.extend(names.map(|name| violation(name, rule)));
     }
 
     fn body_fields(
@@ -128,8 +146,9 @@ impl Head {
         let mut faults = Vec::new();
         check_names(input, &fields, "", self.ignore_unknown_fields, &mut faults);
         if faults.is_empty() {
-            Ok(fields)
+            Ok(with_masks(input, fields))
         } else {
+            faults.truncate(FAULTS_MAX);
             Err(faults)
         }
     }
@@ -180,6 +199,17 @@ fn field(message: &MessageDescriptor, name: &str) -> Option<FieldDescriptor> {
         .or_else(|| message.get_field_by_name(name))
 }
 
+/// What If-Match must be.
+const TAG_RULE: &str = "must be * or the ETag of one answer, as in \"7\"";
+
+/// The version in an entity tag. A proxy that compresses answers makes tags weak; the version is the same.
+fn version(tag: &str) -> Option<&str> {
+    let quoted = tag.strip_prefix("W/").unwrap_or(tag);
+    let version = quoted.strip_prefix('"')?.strip_suffix('"')?;
+    let is_number = !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then_some(version)
+}
+
 /// Sets a text field; whoever gives the value again must give the same.
 fn set_once(
     input: &MessageDescriptor,
@@ -193,9 +223,11 @@ fn set_once(
         return;
     };
     for name in [field.name(), field.json_name()] {
-        let given = fields.remove(name).map(|given| match given {
-            Value::String(text) => text,
-            number => number.to_string(),
+        let given = fields.remove(name).and_then(|given| match given {
+            // Not given.
+            Value::Null => None,
+            Value::String(text) => Some(text),
+            number => Some(number.to_string()),
         });
         if given.is_some_and(|given| given != value) {
             faults.push(violation(field.name().to_owned(), otherwise));
@@ -208,13 +240,24 @@ fn set_once(
     );
 }
 
-fn remove(input: &MessageDescriptor, fields: &mut Map<String, Value>, name: &str) {
-    if let Some(field) = input.get_field_by_name(name) {
-        fields.remove(field.name());
-        fields.remove(field.json_name());
+/// Writes the names in field masks as JSON has them; requests may use either spelling.
+fn with_masks(input: &MessageDescriptor, mut fields: Map<String, Value>) -> Map<String, Value> {
+    for (name, value) in &mut fields {
+        let kind = field(input, name).map(|field| field.kind());
+        let is_mask = matches!(kind, Some(Kind::Message(kind)) if kind.full_name() == "google.protobuf.FieldMask");
+        if let (true, Value::String(mask)) = (is_mask, value) {
+            let names = mask.split(',').map(|name| match field(input, name.trim()) {
+                Some(field) => field.json_name().to_owned(),
+                None => name.trim().to_owned(),
+            });
+            *mask = names.collect::<Vec<_>>().join(",");
+        }
     }
+    fields
 }
 
+/// How many faults an error lists that names make which do not exist.
+const FAULTS_MAX: usize = 20;
 /// The longest name that an error repeats.
 const NAME_CHARS_MAX: usize = 64;
 

@@ -116,10 +116,15 @@ impl Template {
 
     /// The values of the variables if `path` fits.
     fn values(&self, path: &str) -> Option<Variables> {
-        let path = match &self.suffix {
-            Some(suffix) => path.strip_suffix(suffix.as_str())?.strip_suffix(':')?,
-            None => path,
-        };
+        match &self.suffix {
+            Some(suffix) => {
+                self.values_of_stem(path.strip_suffix(suffix.as_str())?.strip_suffix(':')?)
+            }
+            None => self.values_of_stem(path),
+        }
+    }
+
+    fn values_of_stem(&self, path: &str) -> Option<Variables> {
         let mut given = path.strip_prefix('/')?.split('/');
         let mut values = Variables::new();
         for segment in &self.segments {
@@ -149,12 +154,8 @@ pub(super) fn routes(pool: &DescriptorPool) -> Vec<Arc<Route>> {
     let methods = pool
         .services()
         .flat_map(|service| service.methods().collect::<Vec<_>>());
-    let mut routes: Vec<_> = methods
-        .flat_map(|method| routes_of(pool, &method))
-        .collect();
-    // An id may contain a colon: `/v1/sessions/{session_id}` would fit everything that has a suffix.
-    routes.sort_by_key(|route| route.template.suffix.is_none());
-    routes.into_iter().map(Arc::new).collect()
+    let routes = methods.flat_map(|method| routes_of(pool, &method));
+    routes.map(Arc::new).collect()
 }
 
 fn routes_of(pool: &DescriptorPool, method: &MethodDescriptor) -> Vec<Route> {
@@ -203,17 +204,27 @@ fn text_of(rule: &DynamicMessage, field: &str) -> Option<String> {
     value.as_str().map(ToOwned::to_owned)
 }
 
-/// The route that a request means.
+/// The route that a request means. Where methods have suffixes, what follows a colon is one: an id has `%3A` there.
 pub(super) fn find<'a>(routes: &'a [Arc<Route>], verb: &Method, path: &str) -> Found<'a> {
+    let stem = path.rsplit_once(':').map(|(stem, _)| stem);
+    let has_suffix = routes.iter().map(|route| &route.template).any(|template| {
+        template.suffix.is_some()
+            && stem.is_some_and(|stem| template.values_of_stem(stem).is_some())
+    });
     let mut others = Vec::new();
     for route in routes {
+        if has_suffix && route.template.suffix.is_none() {
+            continue;
+        }
         let Some(variables) = route.template.values(path) else {
             continue;
         };
         if route.verb == *verb {
             return Found::Route(route, variables);
         }
-        others.push(route.verb.clone());
+        if !others.contains(&route.verb) {
+            others.push(route.verb.clone());
+        }
     }
     if others.is_empty() {
         Found::Nothing

@@ -15,7 +15,7 @@ use prost::bytes::{Buf as _, Bytes, BytesMut};
 use tonic::body::Body;
 use tonic::service::Routes;
 use tonic::{Code, Status};
-use tonic_types::{StatusExt as _, pb};
+use tonic_types::{ErrorDetails, StatusExt as _, pb};
 use tower::layer::util::{Identity, Stack};
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, ServiceBuilder, ServiceExt as _};
@@ -31,6 +31,7 @@ use super::secret_check::SecretCheck;
 use super::status::status;
 use super::{Config, Parts, ServeError, add_reflection, health_server};
 use crate::api::error::CallError;
+use crate::domain::error::Error;
 use crate::proto::v1::sfu_node_service_server::SfuNodeServiceServer;
 use crate::proto::v1::video_session_service_server::VideoSessionServiceServer;
 
@@ -77,12 +78,37 @@ pub type Answer = BoxStream<'static, Result<Bytes, EncodedStatus>>;
 pub struct EncodedStatus {
     /// The code's number, as in google/rpc/code.proto.
     pub code: i32,
-    /// The reason of its google.rpc.ErrorInfo.
-    pub reason: Option<String>,
-    /// The delay of its google.rpc.RetryInfo.
-    pub retry_after: Option<Duration>,
+    /// The message, for developers.
+    pub message: String,
     /// The whole `google.rpc.Status`, encoded.
     pub encoded: Vec<u8>,
+    details: Box<ErrorDetails>,
+}
+
+impl EncodedStatus {
+    /// The reason of its google.rpc.ErrorInfo; empty if it has none.
+    pub fn reason(&self) -> &str {
+        let info = self.details.error_info();
+        info.map_or("", |info| &info.reason)
+    }
+
+    /// A value of the metadata of its google.rpc.ErrorInfo.
+    pub fn metadata(&self, key: &str) -> Option<&str> {
+        let info = self.details.error_info()?;
+        info.metadata.get(key).map(String::as_str)
+    }
+
+    /// The fields of its google.rpc.BadRequest, each with what is wrong with it.
+    pub fn violations(&self) -> impl Iterator<Item = (&str, &str)> {
+        let faults = self.details.bad_request().into_iter();
+        let faults = faults.flat_map(|bad| &bad.field_violations);
+        faults.map(|fault| (fault.field.as_str(), fault.description.as_str()))
+    }
+
+    /// The delay of its google.rpc.RetryInfo.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.details.retry_info()?.retry_delay
+    }
 }
 
 impl Calls {
@@ -125,6 +151,24 @@ impl Calls {
             routes,
             within: BoxCloneSyncService::new(within),
         })
+    }
+
+    /// Makes a call with one answer.
+    ///
+    /// # Errors
+    /// The call's.
+    pub async fn make_unary<B>(&self, call: Call<B>) -> Result<Bytes, EncodedStatus>
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let mut answer = self.make(call).await?;
+        let mut message = None;
+        // To its end: the status comes last, and whoever does not wait for it has cancelled the call.
+        while let Some(next) = answer.next().await {
+            message = Some(next?);
+        }
+        message.ok_or_else(|| CallError::from(Error::Internal).into())
     }
 
     /// Makes a call.
@@ -216,7 +260,6 @@ impl Frames {
 
 impl From<Status> for EncodedStatus {
     fn from(status: Status) -> Self {
-        let details = status.get_error_details();
         let encoded = if status.details().is_empty() {
             let bare = pb::Status {
                 code: status.code().into(),
@@ -229,9 +272,9 @@ impl From<Status> for EncodedStatus {
         };
         Self {
             code: status.code().into(),
-            reason: details.error_info().map(|info| info.reason.clone()),
-            retry_after: details.retry_info().and_then(|info| info.retry_delay),
+            message: status.message().to_owned(),
             encoded,
+            details: Box::new(status.get_error_details()),
         }
     }
 }

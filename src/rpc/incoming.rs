@@ -210,13 +210,12 @@ struct Handshake {
     protocols: Protocols,
     bytes_read: usize,
     frame_header: [u8; FRAME_HEADER_BYTES],
-    /// Once the bytes differ from HTTP/2's preface: how much of the end of a head the last ones are.
-    head_end: Option<usize>,
+    /// Of HTTP/1.1, once the bytes differ from HTTP/2's preface.
+    head: Option<Head>,
 }
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const PREFACE_BYTES: usize = PREFACE.len();
-const HEAD_END: &[u8] = b"\r\n\r\n";
 const FRAME_HEADER_BYTES: usize = 9;
 const SETTINGS_TYPE: u8 = 4;
 
@@ -226,7 +225,7 @@ impl Handshake {
             protocols,
             bytes_read: 0,
             frame_header: [0; FRAME_HEADER_BYTES],
-            head_end: None,
+            head: None,
         }
     }
 
@@ -243,19 +242,12 @@ impl Handshake {
     fn read_byte(&mut self, byte: u8) -> io::Result<bool> {
         const HEADER_END: usize = PREFACE_BYTES + FRAME_HEADER_BYTES;
         if self.protocols == Protocols::Any {
-            if PREFACE
-                .get(self.bytes_read)
-                .is_some_and(|next| *next != byte)
-            {
-                self.head_end.get_or_insert(0);
+            let expected = PREFACE.get(self.bytes_read);
+            if expected.is_some_and(|expected| *expected != byte) {
+                self.head.get_or_insert_default();
             }
-            if let Some(matched) = &mut self.head_end {
-                self.bytes_read += 1;
-                *matched = match HEAD_END.get(*matched) {
-                    Some(next) if *next == byte => *matched + 1,
-                    _ => usize::from(HEAD_END.first() == Some(&byte)),
-                };
-                return Ok(*matched == HEAD_END.len());
+            if let Some(head) = &mut self.head {
+                return Ok(head.ends_with(byte));
             }
         }
         if (PREFACE_BYTES..HEADER_END).contains(&self.bytes_read) {
@@ -271,6 +263,33 @@ impl Handshake {
         }
         let payload_bytes = u32::from_be_bytes([0, high, middle, low]);
         Ok(self.bytes_read - HEADER_END >= payload_bytes as usize)
+    }
+}
+
+/// The head of a request, line by line.
+#[derive(Debug, Default)]
+struct Head {
+    /// Empty lines before it do not count.
+    has_begun: bool,
+    line_has_text: bool,
+}
+
+impl Head {
+    /// Whether the head ends with this byte: the end of an empty line.
+    fn ends_with(&mut self, byte: u8) -> bool {
+        match byte {
+            b'\n' => {
+                let ends = self.has_begun && !self.line_has_text;
+                self.line_has_text = false;
+                ends
+            }
+            b'\r' => false,
+            _ => {
+                self.has_begun = true;
+                self.line_has_text = true;
+                false
+            }
+        }
     }
 }
 
@@ -378,7 +397,9 @@ mod tests {
             |sent: &[u8], piece| finished_after(Protocols::Any, sent, piece).expect("good");
         for request in [
             "GET / HTTP/1.1\r\nhost: a\r\n\r\n",
-            "PRI / HTTP/1.1\r\nhost: a\r\r\n\r\n",
+            "PRI / HTTP/1.1\r\nhost: a\r\n\r\n",
+            "\r\n\r\nGET / HTTP/1.1\r\nhost: a\r\n\r\n",
+            "GET / HTTP/1.1\nhost: a\n\n",
             "POST / HTTP/1.1\r\n\r\n",
         ] {
             let request = request.as_bytes();

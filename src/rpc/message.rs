@@ -195,6 +195,9 @@ async fn read_body(
     let mut bytes = Vec::new();
     while let Some(frame) = body.frame().await {
         let Ok(frame) = frame else {
+            if !is_framed {
+                return Err(CallFault::MessageMalformed.into());
+            }
             // The stream broke. HTTP/2 drops the call, or else the timeout ends it.
             return future::pending().await;
         };

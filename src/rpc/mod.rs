@@ -6,6 +6,7 @@ mod connections;
 mod deadline;
 mod details;
 mod health;
+mod http;
 mod in_flight;
 mod incoming;
 mod message;
@@ -24,14 +25,20 @@ pub use secret_check::SECRET_HEADER;
 pub use status::code_of;
 pub use tls::{Tls, TlsError};
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use prost::bytes::Bytes;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic_health::pb::health_server::HealthServer;
+use tower::{BoxError, Service};
 
 use crate::api::Api;
 use crate::auth::secret::InternalSecrets;
@@ -72,6 +79,8 @@ pub struct Config {
     pub streams_per_connection_max: u32,
     /// How often an idle connection is pinged, and how long it may take to answer.
     pub keepalive: Duration,
+    /// How long a connection of HTTP/1.1 may be without a request, and the head of a further request may take.
+    pub http1_idle_timeout: Duration,
     /// The age at which a connection's client is asked to open another, so that clients find new instances. Its calls finish
     /// first. `None`: no limit.
     pub connection_age_max: Option<Duration>,
@@ -127,25 +136,30 @@ pub async fn serve(
         .map_err(ServeError::Server)
 }
 
-/// Serves `routes` over HTTP/1.1 and HTTP/2 until `stop` is cancelled, with the limits of gRPC's listener.
+/// Serves `service` over HTTP/1.1 and HTTP/2 until `stop` is cancelled, with the limits of gRPC's listener.
 ///
 /// # Errors
 /// See [`ServeError`].
-pub async fn serve_http(
+pub async fn serve_http<S, B>(
     listener: TcpListener,
     config: &Config,
     tls: Option<&Tls>,
-    routes: impl Into<Routes>,
+    service: S,
     stop: CancellationToken,
-) -> Result<(), ServeError> {
+) -> Result<(), ServeError>
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
     let acceptor = tls.map(|tls| tls.acceptor(Protocols::Any)).transpose()?;
     let connections = incoming::accept(listener, config, acceptor, Protocols::Any, &stop);
-    base_server(config)
-        .accept_http1(true)
-        .add_routes(routes.into())
-        .serve_with_incoming_shutdown(connections, stop.cancelled())
-        .await
-        .map_err(ServeError::Server)
+    http::serve(connections, config, service, stop).await;
+    Ok(())
 }
 
 /// Serves only health, in plain text, for probes without TLS.

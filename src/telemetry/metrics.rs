@@ -24,6 +24,12 @@ struct RpcLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LegacyLabels {
+    api: &'static str,
+    route: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct MethodLabel {
     method: &'static str,
 }
@@ -77,6 +83,7 @@ struct MoveLabels {
 pub struct Metrics {
     registry: Registry,
     rpcs: Family<RpcLabels, Counter>,
+    legacy_calls: Family<LegacyLabels, Counter>,
     rpc_seconds: Family<MethodLabel, Histogram>,
     store_operations: Family<OperationLabels, Counter>,
     store_seconds: Family<OperationLabel, Histogram>,
@@ -155,6 +162,12 @@ impl Default for Metrics {
                 r,
                 "rpcs",
                 "Finished calls, by method and gRPC code",
+                Family::default(),
+            ),
+            legacy_calls: register(
+                r,
+                "legacy_calls",
+                "Calls of the older services' APIs, by API and route",
                 Family::default(),
             ),
             rpc_seconds: register_latency(
@@ -323,6 +336,12 @@ impl Metrics {
         self.rpc_seconds
             .get_or_create(&MethodLabel { method })
             .observe(took.as_secs_f64());
+    }
+
+    /// Counts a call of an older service's API.
+    pub fn count_legacy_call(&self, api: &'static str, route: &'static str) {
+        let labels = LegacyLabels { api, route };
+        self.legacy_calls.get_or_create(&labels).inc();
     }
 
     /// Records a finished store operation.

@@ -152,6 +152,7 @@ impl Setup {
             http: address(&line, "http_addr").unwrap(),
             health: address(&line, "health_addr"),
             rest: address(&line, "rest_addr"),
+            legacy: address(&line, "legacy_addr"),
             process,
         }
     }
@@ -256,6 +257,7 @@ pub(crate) struct Service {
     pub(crate) http: SocketAddr,
     pub(crate) health: Option<SocketAddr>,
     pub(crate) rest: Option<SocketAddr>,
+    pub(crate) legacy: Option<SocketAddr>,
 }
 
 impl std::ops::Deref for Service {

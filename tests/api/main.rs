@@ -13,6 +13,7 @@ mod clients;
 mod events;
 mod harness;
 mod health;
+mod legacy;
 mod lifecycle;
 mod methods;
 mod nodes;

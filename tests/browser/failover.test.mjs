@@ -97,10 +97,10 @@ test('without any node, a call goes on between the browsers', { timeout: 300_000
 test('media goes on while the instance that passes on the signalling is gone', { timeout: 300_000 }, async (t) => {
   const call = await callOnFirst(t);
   const since = await Promise.all(call.both.map(now));
-  await service.stop('SIGKILL');
+  await Promise.all([service.stop('SIGKILL'), service.other?.stop('SIGKILL')]);
   for (const page of call.both) await visible(page, 'lost');
   await Promise.all(call.both.map((page) => seen(page)));
-  await service.run();
+  await Promise.all([service.run(), service.other?.run()]);
   for (const page of call.both) await hidden(page, 'lost');
   await Promise.all(call.both.map((page) => seen(page)));
   for (const page of call.both) await goesThrough(page, first);

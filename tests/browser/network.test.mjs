@@ -83,7 +83,7 @@ test('a service that stays away: the page gives up and says what to do, and goes
   await at.clock.install();
   const patient = await goIn(at, await session.patient());
   await screen(patient, 'waiting');
-  await own.stop();
+  await Promise.all([own.stop(), own.other?.stop()]);
   await visible(patient, 'waiting-lost');
   // Two minutes, in leaps of the page's clock.
   await until('it gives up', async () => {
@@ -92,7 +92,7 @@ test('a service that stays away: the page gives up and says what to do, and goes
   }, 60_000);
   await ended(patient, 'gave-up');
   assert.match(await patient.getByTestId('end-todo').textContent(), /Wi-Fi|mobile data/);
-  await own.run();
+  await Promise.all([own.run(), own.other?.run()]);
   await click(patient, 'again');
   await screen(patient, 'waiting');
 });
@@ -113,11 +113,11 @@ test('the service restarts in the middle, and media goes on', async (t) => {
   const own = await Service.start();
   const { doctor, patient } = await meet(t, chromium, await own.session());
   for (const signal of ['SIGTERM', 'SIGKILL']) {
-    await own.stop(signal);
+    await Promise.all([own.stop(signal), own.other?.stop(signal)]);
     await Promise.all([visible(doctor, 'lost'), visible(patient, 'lost')]);
     await seen(patient);
     await visible(patient, 'lost');
-    await own.run();
+    await Promise.all([own.run(), own.other?.run()]);
     const started = Date.now();
     await Promise.all([hidden(doctor, 'lost'), hidden(patient, 'lost')]);
     t.diagnostic(`${signal}: both back ${Date.now() - started} ms after the start`);

@@ -21,7 +21,7 @@ import { chromium } from 'playwright-core';
 const ROOT = path.resolve(import.meta.dirname, '../..');
 const PEERS = path.join(ROOT, '.peers/bin');
 const SERVICE = 'VideoSessionService';
-const SECRET = 'browser-tests-internal-secret';
+export const SECRET = 'browser-tests-internal-secret';
 const JWT_SECRET = 'browser-tests-signing-secret-of-more-than-32-bytes';
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 /** Where screenshots go; nowhere if not set. */

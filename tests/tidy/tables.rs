@@ -104,6 +104,7 @@ fn the_metrics_table_lists_every_metric() {
     metrics.set_bus_up(true);
     metrics.count_bus_dropped("down", 1);
     metrics.count_move("backend", "node");
+    metrics.count_legacy_call("sessions", "GET /health");
     let existing: BTreeSet<String> = metrics
         .encode()
         .lines()

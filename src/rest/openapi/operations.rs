@@ -5,7 +5,8 @@ use std::sync::{Arc, LazyLock};
 use prost_reflect::FieldDescriptor;
 use serde_json::{Map, Value, json};
 
-use super::schemas::{Schemas, reference};
+use super::schemas::{Schemas, Writer, reference};
+use crate::rest::request::VERSION_FIELD;
 use crate::rest::routes::Route;
 
 /// A request of each method.
@@ -51,7 +52,10 @@ fn operation(route: &Route, schemas: &mut Schemas) -> Value {
                 .map(|field| parameter(route, field, "query", schemas)),
         );
     }
-    let answer = schemas.answer(&method.output());
+    parameters.extend(header_parameters(route));
+    let output = method.output();
+    let has_session = output.get_field_by_name("session").is_some();
+    let answer = schemas.answer(&output);
     let kind = if method.is_server_streaming() {
         "text/event-stream"
     } else {
@@ -70,10 +74,20 @@ fn operation(route: &Route, schemas: &mut Schemas) -> Value {
             },
             "default": {
                 "description": "An error.",
+                "headers": {"Retry-After": {
+                    "description": "When to try again, in seconds, if that can help.",
+                    "schema": {"type": "integer"},
+                }},
                 "content": {"application/json": {"schema": reference("Status")}},
             },
         },
     });
+    if has_session {
+        operation["responses"]["200"]["headers"] = json!({"ETag": {
+            "description": "The session's version, for If-Match.",
+            "schema": {"type": "string"},
+        }});
+    }
     if route.has_body {
         let schema = schemas.body(&input, &free);
         let mut content = json!({"schema": schema});
@@ -86,6 +100,31 @@ fn operation(route: &Route, schemas: &mut Schemas) -> Value {
         });
     }
     operation
+}
+
+/// What headers set fields of the request.
+fn header_parameters(route: &Route) -> Vec<Value> {
+    let input = route.input();
+    let parameter = |name: &str, description: &str| {
+        json!({
+            "name": name,
+            "in": "header",
+            "required": false,
+            "description": description,
+            "schema": {"type": "string"},
+        })
+    };
+    let mut parameters = Vec::new();
+    if input.get_field_by_name(VERSION_FIELD).is_some() {
+        let text = "The ETag of an answer: refused with 412 unless it is the session's version.";
+        parameters.push(parameter("If-Match", text));
+    }
+    if route.method.is_server_streaming() {
+        let text = "The id of the last event that was received. The stream goes on after it. The \
+            API page shows nothing of a stream, because it waits for its end.";
+        parameters.push(parameter("Last-Event-ID", text));
+    }
+    parameters
 }
 
 /// The method's name; a further route to it is named after what is in its path.
@@ -112,7 +151,7 @@ fn parameter(route: &Route, field: &FieldDescriptor, place: &str, schemas: &mut 
         "in": place,
         "required": place == "path" || schemas.is_required(field),
         "description": text,
-        "schema": schemas.field(field),
+        "schema": schemas.field(field, Writer::Caller),
     });
     let example = example(route.method.name()).and_then(|example| example.get(field.json_name()));
     if let Some(example) = example {

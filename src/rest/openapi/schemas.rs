@@ -14,6 +14,15 @@ use crate::api::error::{CallError, ErrorDescription};
 const FIELD_BEHAVIOR: &str = "google.api.field_behavior";
 const REQUIRED: i32 = 2;
 
+/// Who writes what a schema describes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Writer {
+    /// A caller of this version.
+    Caller,
+    /// The service, in this version or a later one, which may have further names in its enums.
+    Service,
+}
+
 /// The schemas that were needed so far.
 pub(super) struct Schemas {
     /// By name.
@@ -45,7 +54,8 @@ impl Schemas {
             self.all.insert(name.clone(), Value::Null);
             // Clients must tolerate fields of later versions, so the object is open.
             let is_written = |field: &FieldDescriptor| !field.supports_presence();
-            let schema = self.object(message, message.fields(), is_written, self.text(message));
+            let text = self.text(message);
+            let schema = self.object(message, message.fields(), is_written, text, Writer::Service);
             self.all.insert(name.clone(), schema);
         }
         reference(&name)
@@ -61,7 +71,8 @@ impl Schemas {
         let text = self.text(message);
         let behavior = self.behavior.clone();
         let must_be_set = |field: &FieldDescriptor| is_required(behavior.as_ref(), field);
-        let mut schema = self.object(message, fields.iter().cloned(), must_be_set, text);
+        let fields = fields.iter().cloned();
+        let mut schema = self.object(message, fields, must_be_set, text, Writer::Caller);
         schema["additionalProperties"] = Value::Bool(false);
         self.all.insert(name.clone(), schema);
         reference(&name)
@@ -82,11 +93,12 @@ impl Schemas {
         fields: impl Iterator<Item = FieldDescriptor>,
         is_required: impl Fn(&FieldDescriptor) -> bool,
         text: String,
+        writer: Writer,
     ) -> Value {
         let mut properties = Map::new();
         let mut required = Vec::new();
         for field in fields {
-            let mut schema = self.field(&field);
+            let mut schema = self.field(&field, writer);
             let text = self.comment(message.parent_file().name(), field.path());
             schema["description"] = text.into();
             properties.insert(field.json_name().to_owned(), schema);
@@ -106,11 +118,11 @@ impl Schemas {
     }
 
     /// The schema of a field, without its comment.
-    pub(super) fn field(&mut self, field: &FieldDescriptor) -> Value {
+    pub(super) fn field(&mut self, field: &FieldDescriptor, writer: Writer) -> Value {
         if field.is_map() {
             return json!({"type": "object", "additionalProperties": {"type": "string"}});
         }
-        let one = self.value(&field.kind());
+        let one = self.value(&field.kind(), writer);
         if field.is_list() {
             json!({"type": "array", "items": one})
         } else {
@@ -118,23 +130,26 @@ impl Schemas {
         }
     }
 
-    fn value(&mut self, kind: &Kind) -> Value {
+    fn value(&mut self, kind: &Kind, writer: Writer) -> Value {
         match kind {
             Kind::String => json!({"type": "string"}),
             Kind::Bool => json!({"type": "boolean"}),
             Kind::Bytes => json!({"type": "string", "contentEncoding": "base64"}),
             Kind::Double | Kind::Float => json!({"type": "number"}),
             Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 => {
-                json!({"type": "string", "format": "int64", "pattern": "^-?[0-9]{1,18}$"})
+                json!({"type": "string", "format": "int64", "pattern": "^-?[0-9]{1,19}$"})
             }
             Kind::Uint64 | Kind::Fixed64 => {
-                json!({"type": "string", "format": "uint64", "pattern": "^[0-9]{1,18}$"})
+                json!({"type": "string", "format": "uint64", "pattern": "^[0-9]{1,20}$"})
             }
             Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 => {
                 json!({"type": "integer", "format": "int32", "minimum": i32::MIN, "maximum": i32::MAX})
             }
             Kind::Uint32 | Kind::Fixed32 => {
                 json!({"type": "integer", "minimum": 0, "maximum": u32::MAX})
+            }
+            Kind::Enum(values) if writer == Writer::Service => {
+                json!({"anyOf": [self.names(values), {"type": ["string", "integer"]}]})
             }
             Kind::Enum(values) => self.names(values),
             Kind::Message(message) => match message.full_name() {
@@ -189,13 +204,18 @@ impl Schemas {
                         "required": ["@type"],
                         "properties": {
                             "@type": {"type": "string", "description": "type.googleapis.com/google.rpc.ErrorInfo, .BadRequest, .RetryInfo or .PreconditionFailure. Ignore others."},
-                            "reason": {"type": "string", "enum": reasons, "description": "Of an ErrorInfo: for programs."},
+                            "reason": {"anyOf": [{"enum": reasons}, {"type": "string"}], "description": "Of an ErrorInfo: for programs. Later versions may have others."},
                             "domain": {"type": "string", "description": "Of an ErrorInfo."},
                             "metadata": {"type": "object", "additionalProperties": {"type": "string"}, "description": "Of an ErrorInfo: the variable parts of the message."},
+                            "violations": {
+                                "type": "array",
+                                "description": "Of a PreconditionFailure.",
+                                "items": {"type": "object", "properties": {"type": {"type": "string"}, "subject": {"type": "string"}, "description": {"type": "string"}}},
+                            },
                             "fieldViolations": {
                                 "type": "array",
                                 "description": "Of a BadRequest: each faulty field, by its name in the proto.",
-                                "items": {"type": "object", "properties": {"field": {"type": "string"}, "description": {"type": "string"}}},
+                                "items": {"type": "object", "properties": {"field": {"type": "string"}, "description": {"type": "string"}, "reason": {"type": "string"}}},
                             },
                             "retryDelay": {"type": "string", "description": "Of a RetryInfo, as in 1s."},
                         },

@@ -126,6 +126,11 @@ async fn half_sent_requests_end_in_time() {
     let answer = answered(connect(rest, &head).await).await;
     assert!(answer.starts_with("HTTP/1.1 504"), "{answer}");
     assert!(answer.contains("REQUEST_INCOMPLETE"), "{answer}");
+    // What can never be complete is refused without waiting.
+    let mut connection = connect(rest, &head).await;
+    connection.shutdown().await.unwrap();
+    let answer = answered(connection).await;
+    assert!(!answer.contains("REQUEST_INCOMPLETE"), "{answer}");
 }
 
 /// A proxy and the service must not disagree about where a request ends.

@@ -152,8 +152,8 @@ async fn the_description_has_every_message_and_reason() {
             .unwrap()
             .contains("MEDIA_AUTO")
     );
-    let reasons =
-        &schemas["Status"]["properties"]["details"]["items"]["properties"]["reason"]["enum"];
+    let reasons = &schemas["Status"]["properties"]["details"]["items"]["properties"]["reason"]["anyOf"]
+        [0]["enum"];
     let reasons = reasons.as_array().unwrap();
     for reason in ["VALIDATION_FAILED", "SECRET_MISSING", "NO_NODE_AVAILABLE"] {
         assert!(reasons.contains(&reason.into()), "{reason}");

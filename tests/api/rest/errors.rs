@@ -146,7 +146,7 @@ async fn parameters_are_checked_like_fields() {
         .await;
     assert_eq!(
         field_names(&got.refused(400, Reason::Validation)),
-        ["query"]
+        ["reason"]
     );
     let got = backend.send("GET", &path, "{}").await;
     assert_eq!(field_names(&got.refused(400, Reason::Validation)), ["body"]);
@@ -196,6 +196,20 @@ async fn what_does_not_exist_is_told_from_what_is_asked_wrongly() {
     allowed.sort_unstable();
     assert_eq!(allowed, ["GET", "POST"]);
     got.refused(405, CallFault::MethodUnknown);
+    for (verb, path) in [
+        ("GET", "/v1/sessions/sess_1:join"),
+        ("PATCH", "/v1/sessions/sess_1:join"),
+    ] {
+        let got = backend.send(verb, path, "").await;
+        assert_eq!(got.headers["allow"], "POST");
+        got.refused(405, CallFault::MethodUnknown);
+    }
+    let got = backend.send("POST", "/v1/sessions/sess_1:vanish", "").await;
+    got.refused(404, CallFault::MethodUnknown);
+    for file in ["/openapi.json", "/docs"] {
+        let got = backend.send("POST", file, "").await;
+        got.refused(405, CallFault::MethodUnknown);
+    }
     let unknown = backend.get("/v1/sessions/sess_unknown").await;
     unknown.refused(404, Reason::SessionNotFound);
     let compressed = backend.with("content-encoding", "gzip");
@@ -225,4 +239,23 @@ async fn the_secret_is_checked_before_the_body_is_read() {
             .await;
         got.refused(401, CallFault::SecretInvalid);
     }
+}
+
+#[tokio::test]
+async fn a_passed_deadline_is_an_error_like_others() {
+    let service = setup().start().await;
+    let backend = Backend::of(&service);
+    let mut passed = 0;
+    for _ in 0..100 {
+        let hurried = backend.with("grpc-timeout", "1n");
+        let got = hurried.post("/v1/sessions", &create("appointment-1")).await;
+        // The answer may be there at once.
+        if got.status != 200 {
+            got.refused(504, CallFault::DeadlineExceeded);
+            passed += 1;
+        }
+    }
+    assert!(passed > 0);
+    let patient = backend.with("grpc-timeout", "60S");
+    patient.get("/v1/nodes").await.ok();
 }

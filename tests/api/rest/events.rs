@@ -45,8 +45,12 @@ impl Events {
                     let (name, value) = line.split_once(':').unwrap();
                     (name.to_owned(), value.trim().to_owned())
                 });
-                let event = lines.collect();
+                let event: Event = lines.collect();
                 self.text = rest.to_owned();
+                // When to connect again is said first.
+                if matches!(&event[..], [(name, _)] if name == "retry") {
+                    continue;
+                }
                 return Some(event);
             }
             let bytes = patiently(self.answer.next()).await?.unwrap();

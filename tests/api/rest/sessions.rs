@@ -109,10 +109,33 @@ async fn an_update_with_if_match_needs_that_version() {
         .await;
     let faults = both.refused(400, Reason::Validation);
     assert_eq!(faults[0].0, "expected_version");
-    let broken = update(&backend.with("if-match", "W/\"x\""), "west").await;
-    let faults = broken.refused(400, Reason::Validation);
-    assert_eq!(faults[0].0, "expected_version");
-    let mask = json!({"updateMask": "labels,doctorId", "doctorId": "doctor-2"}).to_string();
+    for broken in [
+        "W/\"x\"",
+        "3",
+        "\"3",
+        "\"*\"",
+        "\"3\", \"4\"",
+        "",
+        "*, \"3\"",
+    ] {
+        let got = update(&backend.with("if-match", broken), "west").await;
+        let faults = got.refused(400, Reason::Validation);
+        assert_eq!(faults[0].0, "if-match", "{broken}");
+    }
+    let twice = backend.with("if-match", "\"3\"").with("if-match", "\"99\"");
+    update(&twice, "west")
+        .await
+        .refused(400, Reason::Validation);
+    let weak = update(&backend.with("if-match", "W/\"3\""), "west")
+        .await
+        .ok();
+    assert_eq!(weak.headers["etag"], "\"4\"");
+    let elsewhere = backend.with("if-match", "\"4\"");
+    let got = elsewhere.send("POST", &format!("{path}:end"), "").await;
+    assert_eq!(got.refused(400, Reason::Validation)[0].0, "if-match");
+    let nulls = json!({"sessionId": null, "expectedVersion": null, "labels": {"clinic": "east"}});
+    elsewhere.send("PATCH", &path, nulls.to_string()).await.ok();
+    let mask = json!({"updateMask": "labels, doctor_id", "doctorId": "doctor-2"}).to_string();
     let masked = backend.send("PATCH", &path, mask).await.ok();
     assert_eq!(masked.json["session"]["doctorId"], "doctor-2");
     assert_eq!(masked.json["session"]["labels"], json!({}));
@@ -222,4 +245,23 @@ async fn the_edge_is_off_unless_it_has_an_address() {
         .await
         .unwrap();
     assert_eq!(answer.status(), 404);
+}
+
+#[tokio::test]
+async fn calls_are_counted_and_logged_as_over_grpc() {
+    let service = setup().start().await;
+    let backend = Backend::of(&service);
+    backend.get("/v1/nodes").await.ok();
+    backend.get("/v1/sessions/sess_unknown").await;
+    let metrics = service.admin("/metrics").await;
+    for (method, code) in [
+        ("SfuNodeService/ListNodes", "OK"),
+        ("VideoSessionService/GetSession", "NOT_FOUND"),
+    ] {
+        let line = format!(
+            "video_session_rpcs_total{{method=\"/videosession.v1.{method}\",code=\"{code}\"}} 1\n"
+        );
+        assert!(metrics.contains(&line), "{line}{metrics}");
+    }
+    assert!(!metrics.contains("CANCELLED"), "{metrics}");
 }

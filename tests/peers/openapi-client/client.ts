@@ -16,8 +16,7 @@ const created = await api.POST('/v1/sessions', {
 });
 const session: components['schemas']['Session'] | undefined = created.data?.session;
 check(session !== undefined, 'a session');
-const state: 'SESSION_STATE_CREATED' | string = session.state;
-check(state === 'SESSION_STATE_CREATED', state);
+check(session.state === 'SESSION_STATE_CREATED', `${session.state}`);
 
 const path = { session_id: session.sessionId };
 const joined = await api.POST('/v1/sessions/{session_id}:join', {
