@@ -101,8 +101,8 @@ impl CallFault {
             Self::DeadlineExceeded => {
                 "the call's deadline has passed; the change may or may not have been made"
             }
-            Self::SecretMissing => "the metadata x-internal-secret is missing",
-            Self::SecretInvalid => "the metadata x-internal-secret is wrong",
+            Self::SecretMissing => "the internal secret is missing: send it as x-internal-secret",
+            Self::SecretInvalid => "the internal secret is wrong, or there is more than one",
         }
     }
 }

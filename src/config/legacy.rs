@@ -22,5 +22,8 @@ pub(super) fn read(env: &mut Env<'_>, addr: Option<SocketAddr>) -> Option<Vec<Le
     if !apis.is_empty() && addr.is_none() && env.optional("LEGACY_ADDR").is_none() {
         env.report_fault("LEGACY_ADDR", "must be set when LEGACY_APIS is");
     }
+    if apis.is_empty() && addr.is_some() {
+        env.report_fault("LEGACY_APIS", "must be set when LEGACY_ADDR is");
+    }
     Some(apis)
 }

@@ -46,7 +46,12 @@ pub fn router(apis: &[LegacyApi], calls: Calls, links: Links, metrics: Arc<Metri
     let routes = apis.iter().map(|api| match api {
         LegacyApi::Sessions => sessions::routes(),
     });
-    routes.fold(Router::new(), Router::merge).with_state(edge)
+    let router = routes.fold(Router::new(), Router::merge).with_state(edge);
+    router
+        .method_not_allowed_fallback(|| async {
+            message(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed")
+        })
+        .fallback(|| async { message(StatusCode::NOT_FOUND, "Not found") })
 }
 
 impl Edge {

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use prost::Message as _;
-use serde_json::{Value, json};
+use serde_json::{Number, Value, json};
 
 use super::{Answer, Edge, LegacyApi, answer, message, with_retry};
 use crate::api::error::{CallError, CallFault};
@@ -135,20 +135,34 @@ fn object(body: &[u8]) -> Result<Value, CallError> {
     if body.is_empty() {
         return Ok(json!({}));
     }
-    let value = serde_json::from_slice(body).ok().filter(Value::is_object);
-    value.ok_or_else(|| Error::field("body", "must be a JSON object").into())
+    let value: Value =
+        serde_json::from_slice(body).map_err(|_| Error::field("body", "is not valid JSON"))?;
+    if value.is_object() {
+        Ok(value)
+    } else {
+        Err(Error::field("body", "must be a JSON object").into())
+    }
 }
 
 /// An id. Callers may give the document that the id belongs to: it has it as `user._id`, `user` or `_id`.
 fn id(value: &Value) -> String {
     match value {
         Value::String(text) => text.trim().to_owned(),
-        Value::Number(number) => number.to_string(),
+        Value::Number(number) => number_text(number),
         Value::Object(document) => {
             let inner = document.get("user").or_else(|| document.get("_id"));
             inner.map(id).unwrap_or_default()
         }
         Value::Null | Value::Bool(_) | Value::Array(_) => String::new(),
+    }
+}
+
+/// A number as JavaScript writes it: 900.0 is 900.
+fn number_text(number: &Number) -> String {
+    let text = number.to_string();
+    match text.strip_suffix(".0") {
+        Some(whole) => whole.to_owned(),
+        None => text,
     }
 }
 
@@ -183,7 +197,15 @@ fn refused(error: &EncodedStatus, missing: &str, failed: &str) -> Answer {
         let text = format!("User does not match {role} for this session");
         return message(StatusCode::FORBIDDEN, &text);
     }
-    let status = http_status(error, false);
+    if is(Reason::JoinTooEarly) {
+        return message(StatusCode::FORBIDDEN, &error.message);
+    }
+    let status = if is(Reason::NoNodeAvailable) {
+        // The caller can do nothing about it but to wait.
+        StatusCode::SERVICE_UNAVAILABLE
+    } else {
+        http_status(error, false)
+    };
     let told = match status {
         StatusCode::CONFLICT | StatusCode::FORBIDDEN => message(status, &error.message),
         _ => answer(status, json!({"message": failed, "error": error.message})),
@@ -201,6 +223,8 @@ mod tests {
             (json!("a"), "a"),
             (json!(" a "), "a"),
             (json!(7), "7"),
+            (json!(900.0), "900"),
+            (json!(1e3), "1000"),
             (json!({"_id": "a"}), "a"),
             (json!({"_id": "doctor-1", "user": "a"}), "a"),
             (

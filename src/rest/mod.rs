@@ -30,7 +30,7 @@ use tower_http::cors::CorsLayer;
 use crate::api::error::{CallError, CallFault};
 use crate::domain::error::Error;
 use crate::proto;
-use crate::rpc::{Call, Calls, SECRET_HEADER, Transcode};
+use crate::rpc::{Call, Calls, SECRET_HEADER, TIMEOUT_HEADER, Transcode};
 use answer::Errors;
 use request::Head;
 use routes::{Found, Route, Variables, find};
@@ -38,7 +38,7 @@ use routes::{Found, Route, Variables, find};
 /// Metadata of gRPC that callers may use here, too.
 const METADATA: [HeaderName; 4] = [
     HeaderName::from_static(SECRET_HEADER),
-    HeaderName::from_static("grpc-timeout"),
+    HeaderName::from_static(TIMEOUT_HEADER),
     HeaderName::from_static("traceparent"),
     HeaderName::from_static("tracestate"),
 ];
@@ -170,6 +170,7 @@ impl Edge {
             variables,
             query: parts.uri.query().unwrap_or_default().to_owned(),
             if_match: parts.headers.get_all(IF_MATCH).iter().cloned().collect(),
+            timeout: parts.headers.get(TIMEOUT_HEADER).cloned(),
             last_event_id: parts.headers.get(LAST_EVENT_ID).cloned(),
             is_compressed: parts.headers.get(CONTENT_ENCODING).is_some_and(|encoding| {
                 !matches!(

@@ -30,6 +30,8 @@ pub(super) struct Head {
     pub(super) if_match: Vec<HeaderValue>,
     /// The header Last-Event-ID: the id of an event of a stream.
     pub(super) last_event_id: Option<HeaderValue>,
+    /// The header grpc-timeout, which another layer enforces if it can be read.
+    pub(super) timeout: Option<HeaderValue>,
     /// Whether the body is compressed.
     pub(super) is_compressed: bool,
     /// Whether fields that the message does not have are left out.
@@ -66,6 +68,9 @@ impl Head {
             );
         }
         self.add_version(&input, &mut fields, &mut faults);
+        if !self.timeout.as_ref().is_none_or(is_timeout) {
+            faults.push(violation("grpc-timeout", TIMEOUT_RULE));
+        }
         // What a client has received is newer than where its first request began.
         if let Some(id) = &self.last_event_id
             && let Some(field) = input.get_field_by_name(RESUME_FIELD)
@@ -197,6 +202,17 @@ fn field(message: &MessageDescriptor, name: &str) -> Option<FieldDescriptor> {
     message
         .get_field_by_json_name(name)
         .or_else(|| message.get_field_by_name(name))
+}
+
+/// What grpc-timeout must be.
+const TIMEOUT_RULE: &str = "must be up to 8 digits and a unit (H, M, S, m, u or n), as in 5S";
+
+fn is_timeout(value: &HeaderValue) -> bool {
+    let Some((unit, digits)) = value.as_bytes().split_last() else {
+        return false;
+    };
+    let are_digits = digits.iter().all(u8::is_ascii_digit);
+    are_digits && (1..=8).contains(&digits.len()) && b"HMSmun".contains(unit)
 }
 
 /// What If-Match must be.
@@ -345,10 +361,9 @@ fn rule_of(field: &FieldDescriptor) -> String {
         Kind::String => "a string".to_owned(),
         Kind::Bool => "true or false".to_owned(),
         Kind::Enum(values) => {
-            let names: Vec<_> = values
-                .values()
-                .map(|value| value.name().to_owned())
-                .collect();
+            // The first one means that none is set.
+            let names = values.values().filter(|value| value.number() != 0);
+            let names: Vec<_> = names.map(|value| value.name().to_owned()).collect();
             format!("one of {}", names.join(", "))
         }
         Kind::Message(message) => match message.full_name() {

@@ -16,7 +16,7 @@ use super::status::status_before_handler;
 use crate::api::error::CallFault;
 
 /// The metadata that carries the deadline, as the remaining time.
-const TIMEOUT_HEADER: &str = "grpc-timeout";
+pub const TIMEOUT_HEADER: &str = "grpc-timeout";
 /// How much earlier than tonic this layer ends a call: two timers due at the same time may fire in either order.
 const HEAD_START: Duration = Duration::from_millis(5);
 /// The most digits of a timeout.

@@ -34,8 +34,10 @@ fn operation(route: &Route, schemas: &mut Schemas) -> Value {
     let method = &route.method;
     let input = route.input();
     let text = schemas.comment(method.parent_file().name(), method.path());
-    let summary = text.split_terminator(". ").next().unwrap_or_default();
-    let summary = summary.split('\n').next().unwrap_or_default();
+    let paragraph = text.split("\n\n").next().unwrap_or_default();
+    let paragraph = paragraph.replace('\n', " ");
+    let summary = paragraph.split(". ").next().unwrap_or_default();
+    let summary = summary.trim_end_matches('.');
     let variables: Vec<_> = route.template.variables().collect();
     let free: Vec<_> = input
         .fields()

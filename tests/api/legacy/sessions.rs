@@ -6,6 +6,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
+use video_session::proto::v1;
 
 use crate::harness::{SECRET, Service, Setup, end, jwt_part, patiently};
 
@@ -306,6 +307,49 @@ async fn line_10_an_old_address_of_the_page_leads_to_the_page() {
 }
 
 #[tokio::test]
+async fn what_the_older_service_did_not_know_is_told_in_its_way() {
+    let service = setup().start().await;
+    let backend = Backend::of(&service);
+    let id = backend.created("appointment-1").await;
+    let mut client = service.client();
+    let removal = v1::RemoveParticipantRequest {
+        session_id: id.clone(),
+        user_id: "patient-1".to_owned(),
+        keep_out: true,
+    };
+    client.remove_participant(removal).await.unwrap();
+    let (status, told) = backend.join(&id, who("patient", "patient-1")).await;
+    assert_eq!(status, 403);
+    assert!(
+        told["message"].as_str().unwrap().contains("removed"),
+        "{told}"
+    );
+
+    let far = std::time::SystemTime::now() + std::time::Duration::from_secs(86_400);
+    let update = v1::UpdateSessionRequest {
+        session_id: id.clone(),
+        scheduled_start_time: Some(far.into()),
+        ..Default::default()
+    };
+    client.update_session(update).await.unwrap();
+    let (status, told) = backend.join(&id, who("doctor", "doctor-1")).await;
+    assert_eq!(status, 403);
+    assert!(
+        told["message"].as_str().unwrap().contains("opens"),
+        "{told}"
+    );
+
+    let drain = v1::DrainNodeRequest {
+        node_id: "sfu-1".to_owned(),
+        ..Default::default()
+    };
+    service.nodes().drain_node(drain).await.unwrap();
+    let (status, told) = backend.create(appointment("appointment-2")).await;
+    assert_eq!(status, 503);
+    assert_eq!(told["message"], "Failed to create session");
+}
+
+#[tokio::test]
 async fn line_17_sessions_are_kept_over_a_restart() {
     let setup = setup();
     let service = setup.start().await;
@@ -364,10 +408,10 @@ async fn calls_are_counted_and_no_secret_is_shown_anywhere() {
     let (_, refused) = backend.create(appointment("appointment-2")).await;
     assert!(!refused.to_string().contains("needle"));
     let debug = format!("{}/debug/secret", backend.base);
-    assert_eq!(
-        backend.client.get(debug).send().await.unwrap().status(),
-        404
-    );
+    let gone = backend.client.get(debug).send().await.unwrap();
+    assert_eq!(gone.status(), 404);
+    let told: Value = gone.json().await.unwrap();
+    assert_eq!(told, json!({"message": "Not found"}));
 
     let metrics = service.admin("/metrics").await;
     for (route, calls) in [

@@ -10,7 +10,7 @@ use crate::harness::{SECRET, Service, patiently, tool};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 /// How long schemathesis may try requests; it ends earlier if it runs out of ideas.
-const TRYING_SECS: u64 = 40;
+const TRYING_SECS: u64 = 30;
 
 fn file(path: &str) -> String {
     format!("{ROOT}/{path}")
