@@ -6,7 +6,7 @@ import { DESKTOP, PHONE, device, goIn, screen, seen, until } from './support.mjs
 
 /** Keeps the page's peer connections, what the policy forbade it, and when media came. */
 const OBSERVED = `{
-  window.observed = { connections: [], violations: [], frames: [], changes: [], closes: [], losses: [], connectedAt: 0, keys: [] };
+  window.observed = { connections: [], violations: [], frames: [], changes: [], losses: [], connectedAt: 0, keys: [] };
   document.addEventListener('securitypolicyviolation', ({ violatedDirective, blockedURI }) => observed.violations.push(violatedDirective + ' ' + blockedURI));
   window.RTCPeerConnection = class extends RTCPeerConnection {
     constructor(...given) {
@@ -14,7 +14,7 @@ const OBSERVED = `{
       observed.connections.push(this);
     }
     close() {
-      observed.closes.push(performance.timeOrigin + performance.now());
+      this.closedAt ??= performance.timeOrigin + performance.now();
       super.close();
     }
   };
