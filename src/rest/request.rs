@@ -81,6 +81,7 @@ impl Head {
             fields.insert(field.json_name().to_owned(), Value::String(id));
         }
         if !faults.is_empty() {
+            faults.truncate(FAULTS_MAX);
             return Err(faults);
         }
         message(input, Value::Object(fields), self.ignore_unknown_fields)
@@ -272,7 +273,7 @@ fn with_masks(input: &MessageDescriptor, mut fields: Map<String, Value>) -> Map<
     fields
 }
 
-/// How many faults an error lists that names make which do not exist.
+/// How many faults an error lists at most.
 const FAULTS_MAX: usize = 20;
 /// The longest name that an error repeats.
 const NAME_CHARS_MAX: usize = 64;

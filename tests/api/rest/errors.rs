@@ -132,6 +132,10 @@ async fn parameters_are_checked_like_fields() {
         assert_eq!(faults[0].0, field);
         assert!(faults[0].1.starts_with(rule), "{faults:?}");
     }
+    let many = backend
+        .get(&format!("/v1/sessions?{}", "x&".repeat(1000)))
+        .await;
+    assert_eq!(many.refused(400, Reason::Validation).len(), 20);
     let id = backend.create("appointment-1").await;
     let path = format!("/v1/sessions/{id}");
     let got = backend
