@@ -1,5 +1,6 @@
 //! Assembles the service and shuts it down. The only file that names concrete stores and buses.
 
+mod http_apis;
 mod nodes;
 
 use std::net::SocketAddr;
@@ -24,9 +25,8 @@ use crate::bus::redis::{RedisBus, RedisConfig, RedisConfigError};
 use crate::config::{Config, StoreConfig};
 use crate::domain::error::Error;
 use crate::domain::id::random_id;
-use crate::legacy;
 use crate::readiness::{Readiness, ReadinessState};
-use crate::rest::{self, DescriptorsError};
+use crate::rest::DescriptorsError;
 use crate::rpc::{self, Calls, Health, ServeError};
 use crate::store::mongo::{self, MongoStore};
 use crate::store::observed::ObservedStore;
@@ -34,6 +34,7 @@ use crate::store::sqlite::{OpenError, SqliteStore};
 use crate::store::{StoreError, Stores};
 use crate::telemetry::metrics::Metrics;
 use crate::web;
+use http_apis::{HttpApi, http_apis};
 use nodes::make_drivers;
 
 pub use nodes::{NodeReloader, ReloadError, UnusableNode};
@@ -120,13 +121,6 @@ pub struct Service {
     /// Cancelled when streams must end.
     closing: CancellationToken,
     bus_tasks: BusTasks,
-}
-
-/// A server of an API over HTTP.
-struct HttpApi {
-    setting: &'static str,
-    listener: TcpListener,
-    router: rest::Router,
 }
 
 /// The bus between instances stops after everything that publishes on it.
@@ -352,33 +346,6 @@ fn open_bus(
     let (bus, link) = RedisBus::new(config, instance_id, Arc::clone(metrics))?;
     tasks.tasks.spawn(link.run(tasks.stop.clone()));
     Ok(Arc::new(bus))
-}
-
-/// The servers of those APIs over HTTP that have a listener.
-fn http_apis(
-    config: &Config,
-    rest: Option<TcpListener>,
-    legacy: Option<TcpListener>,
-    calls: &Calls,
-    metrics: &Arc<Metrics>,
-) -> Result<Vec<HttpApi>, DescriptorsError> {
-    let mut apis = Vec::new();
-    if let Some(listener) = rest {
-        apis.push(HttpApi {
-            setting: "REST_ADDR",
-            listener,
-            router: rest::router(config.rest.clone(), calls.clone())?,
-        });
-    }
-    if let Some(listener) = legacy {
-        let (calls, links) = (calls.clone(), config.api.links.clone());
-        apis.push(HttpApi {
-            setting: "LEGACY_ADDR",
-            listener,
-            router: legacy::router(&config.legacy_apis, calls, links, Arc::clone(metrics)),
-        });
-    }
-    Ok(apis)
 }
 
 /// Waits until a server fails, or ends.

@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
-use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, SerializeOptions, Value};
+use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, SerializeOptions};
 
 use crate::api::error::CallFault;
 use crate::domain::error::Reason;
@@ -53,7 +53,9 @@ impl Errors {
 
     /// An error as JSON.
     pub(super) fn json(&self, error: &EncodedStatus) -> Vec<u8> {
-        json(&self.status, &error.encoded).unwrap_or_else(|| b"{}".to_vec())
+        let status = decode(&self.status, &error.encoded);
+        let json = status.and_then(|status| write(&status));
+        json.unwrap_or_else(|| b"{}".to_vec())
     }
 
     /// An error as a response. `has_precondition`: whether the request had If-Match.
@@ -96,11 +98,7 @@ pub fn http_status(error: &EncodedStatus, has_precondition: bool) -> StatusCode 
     status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-/// A message as JSON; `None` if the bytes are not that message.
-pub(super) fn json(message: &MessageDescriptor, encoded: &[u8]) -> Option<Vec<u8>> {
-    write(&decode(message, encoded)?)
-}
-
+/// `None` if the bytes are not that message.
 fn decode(message: &MessageDescriptor, encoded: &[u8]) -> Option<DynamicMessage> {
     DynamicMessage::decode(message.clone(), encoded).ok()
 }
@@ -141,13 +139,14 @@ fn session_version(message: &DynamicMessage) -> Option<i64> {
     version.as_i64()
 }
 
-/// The sequence of the event that an item of a stream carries.
-pub(super) fn event_sequence(message: &MessageDescriptor, encoded: &[u8]) -> Option<i64> {
+/// An item of a stream as JSON, with the sequence of the event that it carries.
+pub(super) fn item(message: &MessageDescriptor, encoded: &[u8]) -> Option<(Option<i64>, Vec<u8>)> {
     let message = decode(message, encoded)?;
+    Some((event_sequence(&message), write(&message)?))
+}
+
+fn event_sequence(message: &DynamicMessage) -> Option<i64> {
     let event = message.get_field_by_name("event")?;
     let sequence = event.as_message()?.get_field_by_name("sequence")?;
-    match &*sequence {
-        Value::I64(sequence) => Some(*sequence),
-        _ => None,
-    }
+    sequence.as_i64()
 }

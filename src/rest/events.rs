@@ -47,11 +47,12 @@ pub(super) fn response(
 }
 
 fn item_event(item: &MessageDescriptor, encoded: &[u8]) -> Event {
-    let mut event = Event::default();
-    if let Some(sequence) = answer::event_sequence(item, encoded) {
-        event = event.id(sequence.to_string());
+    let (sequence, json) = answer::item(item, encoded).unwrap_or_default();
+    let event = Event::default().data(text(json));
+    match sequence {
+        Some(sequence) => event.id(sequence.to_string()),
+        None => event,
     }
-    event.data(text(answer::json(item, encoded).unwrap_or_default()))
 }
 
 fn error_event(errors: &Errors, error: &EncodedStatus) -> Event {

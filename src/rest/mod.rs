@@ -171,7 +171,11 @@ impl Edge {
             query: parts.uri.query().unwrap_or_default().to_owned(),
             if_match: parts.headers.get_all(IF_MATCH).iter().cloned().collect(),
             timeout: parts.headers.get(TIMEOUT_HEADER).cloned(),
-            last_event_id: parts.headers.get(LAST_EVENT_ID).cloned(),
+            last_event_id: parts
+                .headers
+                .get(LAST_EVENT_ID)
+                .filter(|_| route.method.is_server_streaming())
+                .cloned(),
             is_compressed: parts.headers.get(CONTENT_ENCODING).is_some_and(|encoding| {
                 !matches!(
                     encoding.as_bytes().to_ascii_lowercase().as_slice(),

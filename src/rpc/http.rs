@@ -23,21 +23,35 @@ use super::incoming::Connection;
 /// The size limit of a request's head.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 
-/// Serves `connections` until they end, then lets requests in progress finish.
-pub(super) async fn serve<S, B>(
-    connections: impl Stream<Item = std::io::Result<Connection>>,
-    config: &Config,
-    service: S,
-    stop: CancellationToken,
-) where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+/// The body of an answer.
+pub trait HttpBody: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static {}
+
+impl<B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static> HttpBody for B {}
+
+/// What answers requests.
+pub trait HttpService<B: HttpBody>:
+    Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send>
+    + Clone
+    + Send
+    + 'static
+{
+}
+
+impl<S, B: HttpBody> HttpService<B> for S where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send>
         + Clone
         + Send
-        + 'static,
-    S::Future: Send,
-    B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
+        + 'static
 {
+}
+
+/// Serves `connections` until they end, then lets requests in progress finish.
+pub(super) async fn serve<B: HttpBody>(
+    connections: impl Stream<Item = std::io::Result<Connection>>,
+    config: &Config,
+    service: impl HttpService<B>,
+    stop: CancellationToken,
+) {
     let serving = TaskTracker::new();
     let mut connections = pin!(connections);
     while let Some(connection) = connections.next().await {
@@ -50,20 +64,12 @@ pub(super) async fn serve<S, B>(
     serving.wait().await;
 }
 
-async fn serve_one<S, B>(
+async fn serve_one<B: HttpBody>(
     connection: Connection,
     config: Config,
-    service: S,
+    service: impl HttpService<B>,
     stop: CancellationToken,
-) where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
-        + Clone
-        + Send
-        + 'static,
-    S::Future: Send,
-    B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
-{
+) {
     let peer = connection.connect_info();
     let mut stream = TimeoutStream::new(connection);
     // HTTP/1.1 has no pings: this finds clients that take nothing any more.

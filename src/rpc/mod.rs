@@ -21,25 +21,20 @@ mod trace_context;
 pub use calls::{Answer, Call, Calls, EncodedStatus};
 pub use deadline::TIMEOUT_HEADER;
 pub use health::Health;
+pub use http::{HttpBody, HttpService};
 pub use message::Transcode;
 pub use secret_check::SECRET_HEADER;
 pub use status::code_of;
 pub use tls::{Tls, TlsError};
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::http::{Request, Response};
-use http_body::Body;
-use hyper::body::Incoming;
-use prost::bytes::Bytes;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic_health::pb::health_server::HealthServer;
-use tower::{BoxError, Service};
 
 use crate::api::Api;
 use crate::auth::secret::InternalSecrets;
@@ -141,22 +136,13 @@ pub async fn serve(
 ///
 /// # Errors
 /// See [`ServeError`].
-pub async fn serve_http<S, B>(
+pub async fn serve_http<B: HttpBody>(
     listener: TcpListener,
     config: &Config,
     tls: Option<&Tls>,
-    service: S,
+    service: impl HttpService<B>,
     stop: CancellationToken,
-) -> Result<(), ServeError>
-where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
-        + Clone
-        + Send
-        + 'static,
-    S::Future: Send,
-    B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
-{
+) -> Result<(), ServeError> {
     let acceptor = tls.map(|tls| tls.acceptor(Protocols::Any)).transpose()?;
     let connections = incoming::accept(listener, config, acceptor, Protocols::Any, &stop);
     http::serve(connections, config, service, stop).await;

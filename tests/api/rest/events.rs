@@ -99,6 +99,13 @@ async fn a_watch_tells_what_was_and_what_comes_and_resumes() {
     assert_eq!(value(&third, "id"), "3");
     assert_eq!(data(&third)["event"]["type"], "session.ended");
 
+    // Only streams are resumed.
+    let listed = resuming
+        .get(&format!("/v1/sessions/{id}/events"))
+        .await
+        .ok();
+    assert_eq!(listed.json["events"][0]["sequence"], "1");
+
     let broken = backend.with("last-event-id", "x").get(&path).await;
     let faults = broken.refused(400, Reason::Validation);
     assert_eq!(faults[0].0, "after_sequence");
@@ -129,5 +136,15 @@ async fn a_quiet_watch_sends_comments_and_a_drain_ends_it_with_a_hint() {
         detail(&status, "ErrorInfo").unwrap()["reason"],
         "SHUTTING_DOWN"
     );
+    assert_eq!(events.next().await, None);
+}
+
+#[tokio::test]
+async fn a_stream_ends_without_an_error_when_it_is_old() {
+    let service = setup().set("REST_EVENTS_AGE_MAX_SECS", "1").start().await;
+    let backend = Backend::of(&service);
+    let id = backend.create("appointment-1").await;
+    let mut events = Events::open(&backend, &format!("/v1/sessions/{id}:watch")).await;
+    assert_eq!(value(&events.next().await.unwrap(), "id"), "1");
     assert_eq!(events.next().await, None);
 }
