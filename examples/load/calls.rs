@@ -264,6 +264,8 @@ fn create_request() -> v1::CreateSessionRequest {
         media: 0,
         region: String::new(),
         end_to_end_encrypted: false,
+        empty_timeout: None,
+        open_to_guests: false,
     }
 }
 

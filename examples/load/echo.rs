@@ -70,6 +70,8 @@ fn session() -> v1::Session {
         medium: v1::Medium::PeerToPeer.into(),
         region: String::new(),
         end_to_end_encrypted: false,
+        empty_timeout: None,
+        open_to_guests: false,
         participants: Vec::new(),
     }
 }

@@ -140,6 +140,8 @@ async fn insert(store: &impl SessionStore) -> Outcome<Known> {
         media: Requested::default_of(MediaMode::default()),
         region: None,
         end_to_end_encrypted: false,
+        empty_timeout_secs: None,
+        open_to_guests: false,
     };
     let new = NewSession::new(request.appointment_id.clone(), move |latest| {
         let request = request.clone();

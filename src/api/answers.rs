@@ -130,6 +130,8 @@ pub(super) fn session(session: Session, links: &Links) -> v1::Session {
         fell_back: _,
         region,
         end_to_end_encrypted,
+        empty_timeout_secs,
+        open_to_guests,
         placement: _,
         participants,
         admitted_users: _,
@@ -137,6 +139,7 @@ pub(super) fn session(session: Session, links: &Links) -> v1::Session {
         removals: _,
         given_names: _,
         empty_since: _,
+        empty_deadline: _,
         unknown_fields: _,
     } = session;
     let admission = match admission {
@@ -173,6 +176,11 @@ pub(super) fn session(session: Session, links: &Links) -> v1::Session {
         medium: medium(medium_in_use),
         region: region.map(|region| region.to_string()).unwrap_or_default(),
         end_to_end_encrypted,
+        empty_timeout: empty_timeout_secs.map(|secs| prost_types::Duration {
+            seconds: i64::try_from(secs).unwrap_or(i64::MAX),
+            nanos: 0,
+        }),
+        open_to_guests,
         participants: participants.into_iter().map(participant).collect(),
     }
 }

@@ -82,6 +82,25 @@ impl Faults {
         parsed
     }
 
+    /// Parses a time span of whole seconds that may be missing.
+    pub(super) fn whole_secs(
+        &mut self,
+        field: &'static str,
+        span: Option<prost_types::Duration>,
+        max_secs: u64,
+    ) -> Option<u64> {
+        let prost_types::Duration { seconds, nanos } = span?;
+        let secs = u64::try_from(seconds).ok();
+        let parsed = secs.filter(|secs| nanos == 0 && *secs <= max_secs);
+        if parsed.is_none() {
+            self.add(
+                field,
+                format!("must be 0 to {max_secs} s, in whole seconds"),
+            );
+        }
+        parsed
+    }
+
     pub(super) fn text(&mut self, field: &'static str, text: String) -> String {
         if let Some(fault) = text_fault(&text) {
             self.add(field, fault);

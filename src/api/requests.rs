@@ -14,6 +14,9 @@ use crate::domain::role::Role;
 use crate::domain::session::{Requested, Schedule, SessionRequest, SessionState, SessionUpdate};
 use crate::proto::v1;
 
+/// The longest time that a session may be empty: 7 days.
+const EMPTY_TIMEOUT_SECS_MAX: u64 = 604_800;
+
 pub(super) fn parse_create(
     request: v1::CreateSessionRequest,
     participants_max: u16,
@@ -30,6 +33,8 @@ pub(super) fn parse_create(
         media,
         region,
         end_to_end_encrypted,
+        empty_timeout,
+        open_to_guests,
     } = request;
     let mut faults = Faults::default();
     let appointment_id = faults.required("appointment_id", appointment_id, AppointmentId::parse);
@@ -70,6 +75,8 @@ pub(super) fn parse_create(
     };
     let media = parse_media(&mut faults, media);
     let region = faults.optional("region", region, Region::parse);
+    let empty_timeout_secs =
+        faults.whole_secs("empty_timeout", empty_timeout, EMPTY_TIMEOUT_SECS_MAX);
     let request = (|| {
         Some(SessionRequest {
             appointment_id: appointment_id?,
@@ -82,6 +89,8 @@ pub(super) fn parse_create(
             media: media?,
             region,
             end_to_end_encrypted,
+            empty_timeout_secs,
+            open_to_guests,
         })
     })();
     faults.finish(request)

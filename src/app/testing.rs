@@ -21,7 +21,9 @@ use crate::domain::place::Driver;
 use crate::domain::rules::create::UnplacedSession;
 use crate::domain::session::{Requested, Schedule, Session, SessionRequest, SessionState};
 use crate::domain::time::Timestamp;
-use crate::store::{Committed, Inserted, ListedSession, NewSession, SessionStore, StoreError};
+use crate::store::{
+    Committed, Inserted, ListedSession, NewSession, OverdueBounds, SessionStore, StoreError,
+};
 use crate::telemetry::metrics::Metrics;
 
 /// A store of sessions, without their events.
@@ -104,8 +106,7 @@ impl SessionStore for MemorySessions {
 
     async fn overdue_sessions(
         &self,
-        _: Timestamp,
-        _: Option<Timestamp>,
+        _: OverdueBounds,
         _: usize,
     ) -> Result<Vec<SessionId>, StoreError> {
         unreachable!("no test asks for them")
@@ -142,6 +143,8 @@ pub(super) fn session(media: MediaMode, driver: Driver) -> Session {
         media: Requested::explicit(media),
         region: None,
         end_to_end_encrypted: false,
+        empty_timeout_secs: None,
+        open_to_guests: false,
     };
     let unplaced = UnplacedSession::new(request, None, Actor::Backend, Timestamp::MIN);
     let here = NodeId::from_stored("here".into());

@@ -39,7 +39,7 @@ pub(super) fn http_apis(
         apis.push(HttpApi {
             setting: "LEGACY_ADDR",
             listener,
-            router: legacy::router(&config.legacy_apis, calls, links, Arc::clone(metrics)),
+            router: legacy::router(&config.legacy, calls, links, Arc::clone(metrics)),
         });
     }
     Ok(apis)

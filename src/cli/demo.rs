@@ -31,6 +31,8 @@ pub(super) async fn create_session(app: &App, links: &Links) -> Result<String, D
         media: Requested::default_of(MediaMode::default()),
         region: None,
         end_to_end_encrypted: false,
+        empty_timeout_secs: None,
+        open_to_guests: false,
     };
     let session_id = app
         .sessions

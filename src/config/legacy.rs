@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use strum::VariantNames as _;
 
 use super::env::Env;
-use super::urls::list_entries;
-use crate::legacy::LegacyApi;
+use super::urls::{ORIGINS_RULE, list_entries, origin_headers};
+use crate::legacy::{Config, LegacyApi};
 
 /// Which APIs are served, and where; none by default.
-pub(super) fn read(env: &mut Env<'_>, addr: Option<SocketAddr>) -> Option<Vec<LegacyApi>> {
+pub(super) fn read(env: &mut Env<'_>, addr: Option<SocketAddr>) -> Option<Config> {
     let rule = format!(
         "must be names separated by commas, of {}",
         LegacyApi::VARIANTS.join(", ")
@@ -25,5 +25,6 @@ pub(super) fn read(env: &mut Env<'_>, addr: Option<SocketAddr>) -> Option<Vec<Le
     if apis.is_empty() && addr.is_some() {
         env.report_fault("LEGACY_APIS", "must be set when LEGACY_ADDR is");
     }
-    Some(apis)
+    let cors_origins = env.parse("LEGACY_CORS_ORIGINS", "", ORIGINS_RULE, origin_headers)?;
+    Some(Config { apis, cors_origins })
 }

@@ -32,7 +32,7 @@ use crate::app::media::IceConfig;
 use crate::auth::token;
 use crate::bus::redis::RedisConfig;
 use crate::domain::health::HealthTimes;
-use crate::legacy::LegacyApi;
+use crate::legacy::Config as LegacyConfig;
 use crate::rpc::Tls;
 use crate::sfu::bounded::Limits;
 use addresses::Addresses;
@@ -94,7 +94,7 @@ pub struct Config {
     /// The JSON edge.
     pub rest: crate::rest::Config,
     /// The older services' APIs that are served.
-    pub legacy_apis: Vec<LegacyApi>,
+    pub legacy: LegacyConfig,
     /// Connection limits of the admin address.
     pub admin: crate::web::ConnectionLimits,
     /// The edge for browsers.
@@ -158,7 +158,7 @@ pub fn read(env: &mut Env<'_>, dev: bool) -> Option<Config> {
     let api = api::read(env, dev_port, &mut warnings);
     let rpc = rpc::read(env, retry_after);
     let rest = rest::read(env);
-    let legacy_apis = legacy::read(env, legacy_addr);
+    let legacy = legacy::read(env, legacy_addr);
     let links = api.as_ref().map(|api| api.links.clone());
     let web = web::read(env, links, dev_port);
     if let (Some(nodes), Some(web)) = (&nodes, &web) {
@@ -196,7 +196,7 @@ pub fn read(env: &mut Env<'_>, dev: bool) -> Option<Config> {
         api: api?,
         rpc,
         rest: rest?,
-        legacy_apis: legacy_apis?,
+        legacy: legacy?,
         admin: admin?,
         web: web?,
         ice: ice?,

@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use http::HeaderValue;
-
 use super::SECS_MAX;
 use super::env::Env;
-use super::urls::{ORIGINS_RULE, exact_origins};
+use super::urls::{ORIGINS_RULE, origin_headers};
 use crate::rest::Config;
 
 pub(super) fn read(env: &mut Env<'_>) -> Option<Config> {
@@ -16,11 +14,7 @@ pub(super) fn read(env: &mut Env<'_>) -> Option<Config> {
         "must be true or false",
         |text| text.parse().ok(),
     );
-    let cors_origins = env.parse("REST_CORS_ORIGINS", "", ORIGINS_RULE, |text| {
-        let origins = exact_origins(text)?.into_iter();
-        let values = origins.map(|origin| HeaderValue::from_str(&origin).ok());
-        values.collect::<Option<Vec<_>>>()
-    });
+    let cors_origins = env.parse("REST_CORS_ORIGINS", "", ORIGINS_RULE, origin_headers);
     let age_max_secs = env.number("REST_EVENTS_AGE_MAX_SECS", 1800, 1, SECS_MAX);
     let keepalive_secs = env.number("REST_EVENTS_KEEPALIVE_SECS", 15, 1, 3600);
     Some(Config {

@@ -1,5 +1,6 @@
 //! Parses URLs in settings. Browsers compare origins letter by letter, so origins are normalized to the form that they send.
 
+use http::HeaderValue;
 use url::{Host, Url};
 
 /// The entries of a list, separated by commas or, as in a CSP source list, by spaces.
@@ -51,6 +52,13 @@ pub(super) const ORIGINS_RULE: &str =
 pub(super) fn exact_origins(text: &str) -> Option<Vec<String>> {
     let exact = |origin: &str| parse_origin(origin).filter(|_| !origin.contains('*'));
     list_entries(text).map(exact).collect()
+}
+
+/// Origins as [`exact_origins`] reads them, each as the value of an `Origin` header.
+pub(super) fn origin_headers(text: &str) -> Option<Vec<HeaderValue>> {
+    let origins = exact_origins(text)?.into_iter();
+    let values = origins.map(|origin| HeaderValue::from_str(&origin).ok());
+    values.collect()
 }
 
 /// Parses an origin and a path; returns the origin in the form of browsers, and no slash at the end.

@@ -13,7 +13,7 @@ use super::session::{Session, SessionState};
 use super::time::Timestamp;
 
 /// Allows a user to take a role in a session if the session stores the user for that role, or has an invitation for it that has
-/// not expired, and if the user was not removed for good.
+/// not expired, or is open to guests and that is the role, and if the user was not removed for good.
 ///
 /// # Errors
 /// [`Error::NotAParticipant`]; [`Error::ParticipantRemoved`]
@@ -26,6 +26,7 @@ pub fn permit_join(
     let expected = match role {
         Role::Doctor => *user_id == session.doctor_id,
         Role::Patient => *user_id == session.patient_id,
+        Role::Guest if session.open_to_guests => true,
         Role::Guest | Role::Interpreter | Role::Observer => session
             .invites
             .iter()

@@ -3,21 +3,28 @@
 
 mod sessions;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::Request;
-use axum::http::header::{CACHE_CONTROL, RETRY_AFTER};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::routing::MethodRouter;
+use http_body::Body as HttpBody;
 use prost::Message;
+use prost::bytes::Bytes;
 use serde_json::{Value, json};
 use strum::{EnumString, IntoStaticStr, VariantNames};
+use tower::BoxError;
+use tower_http::cors::CorsLayer;
 
 use crate::api::error::CallError;
 use crate::api::links::Links;
 use crate::domain::error::Error;
 use crate::rest::retry_after_secs;
-use crate::rpc::{Call, Calls, EncodedStatus, SECRET_HEADER, Transcode};
+use crate::rpc::{AdmittedByEdge, Call, Calls, EncodedStatus, SECRET_HEADER, Transcode};
 use crate::telemetry::metrics::Metrics;
 
 /// An older service's API.
@@ -28,6 +35,15 @@ pub enum LegacyApi {
     Sessions,
 }
 
+/// Settings of the older services' APIs.
+#[derive(Debug, Clone, Default)]
+pub struct Config {
+    /// The APIs that are served. Where two have the same route, the first one here answers.
+    pub apis: Vec<LegacyApi>,
+    /// The origins whose pages may call, with credentials; each as browsers send it.
+    pub cors_origins: Vec<HeaderValue>,
+}
+
 /// What the adapters share.
 #[derive(Clone)]
 struct Edge {
@@ -36,22 +52,54 @@ struct Edge {
     metrics: Arc<Metrics>,
 }
 
+/// The routes of an adapter.
+type Routes = Vec<(&'static str, MethodRouter)>;
+
 /// The routes of the older services' APIs.
-pub fn router(apis: &[LegacyApi], calls: Calls, links: Links, metrics: Arc<Metrics>) -> Router {
+pub fn router(config: &Config, calls: Calls, links: Links, metrics: Arc<Metrics>) -> Router {
     let edge = Edge {
         calls,
         links,
         metrics,
     };
-    let routes = apis.iter().map(|api| match api {
-        LegacyApi::Sessions => sessions::routes(),
-    });
-    let router = routes.fold(Router::new(), Router::merge).with_state(edge);
-    router
+    let mut router = Router::new();
+    let mut taken = HashSet::new();
+    for api in &config.apis {
+        let routes = match api {
+            LegacyApi::Sessions => sessions::routes(&edge),
+        };
+        for (path, methods) in routes {
+            if taken.insert(path) {
+                router = router.route(path, methods);
+            }
+        }
+    }
+    let router = router
         .method_not_allowed_fallback(|| async {
             message(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed")
         })
-        .fallback(|| async { message(StatusCode::NOT_FOUND, "Not found") })
+        .fallback(|| async { message(StatusCode::NOT_FOUND, "Not found") });
+    match cors(config) {
+        Some(cors) => router.layer(cors),
+        None => router,
+    }
+}
+
+fn cors(config: &Config) -> Option<CorsLayer> {
+    if config.cors_origins.is_empty() {
+        return None;
+    }
+    let cors = CorsLayer::new()
+        .allow_origin(config.cors_origins.clone())
+        .allow_credentials(true)
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers([
+            AUTHORIZATION,
+            CONTENT_TYPE,
+            HeaderName::from_static(SECRET_HEADER),
+        ])
+        .expose_headers([RETRY_AFTER]);
+    Some(cors)
 }
 
 impl Edge {
@@ -72,13 +120,42 @@ impl Edge {
         for secret in parts.headers.get_all(SECRET_HEADER) {
             headers.append(SECRET_HEADER, secret.clone());
         }
-        let call = Call {
+        self.call(Call {
             path,
             headers,
             extensions: parts.extensions,
             transcode: Transcode::new(read),
             body,
-        };
+        })
+        .await
+    }
+
+    /// Makes a call for a caller whom the adapter has admitted by its own rule, and who needs no secret. `extensions` are those of
+    /// the caller's request.
+    async fn make_admitted<T: Message + Default>(
+        &self,
+        path: &'static str,
+        mut extensions: Extensions,
+        message: &impl Message,
+    ) -> Result<T, EncodedStatus> {
+        extensions.insert(AdmittedByEdge);
+        let encoded = message.encode_to_vec();
+        self.call(Call {
+            path,
+            headers: HeaderMap::new(),
+            extensions,
+            transcode: Transcode::new(move |_| Ok(encoded.clone())),
+            body: Body::empty(),
+        })
+        .await
+    }
+
+    async fn call<T, B>(&self, call: Call<B>) -> Result<T, EncodedStatus>
+    where
+        T: Message + Default,
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
         let encoded = self.calls.make_unary(call).await?;
         T::decode(encoded).map_err(|_| CallError::from(Error::Internal).into())
     }

@@ -1,15 +1,15 @@
 //! The API of the Telemedicine Video Call Service: a session for an appointment, and a link to join it. docs/legacy/sessions.md says
 //! what is the same and what is not.
 
+use axum::Json;
 use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Redirect, Response};
-use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::routing::{MethodRouter, get, post};
 use prost::Message as _;
 use serde_json::{Number, Value, json};
 
-use super::{Answer, Edge, LegacyApi, answer, message, with_retry};
+use super::{Answer, Edge, LegacyApi, Routes, answer, message, with_retry};
 use crate::api::error::{CallError, CallFault};
 use crate::domain::error::{Error, Reason};
 use crate::domain::id::SessionId;
@@ -34,12 +34,14 @@ const JOIN_FAILED: &str = "Failed to generate join URL";
 /// The description of a field that is not set, as `api` writes it.
 const IS_REQUIRED: &str = "is required";
 
-pub(super) fn routes() -> Router<Edge> {
-    Router::new()
-        .route("/health", get(health))
-        .route("/sessions", post(create))
-        .route("/sessions/{session_id}/join", post(join))
-        .route("/join/{session_id}", get(page))
+pub(super) fn routes(edge: &Edge) -> Routes {
+    let with_edge = |methods: MethodRouter<Edge>| methods.with_state(edge.clone());
+    vec![
+        ("/health", with_edge(get(health))),
+        ("/sessions", with_edge(post(create))),
+        ("/sessions/{session_id}/join", with_edge(post(join))),
+        ("/join/{session_id}", with_edge(get(page))),
+    ]
 }
 
 async fn health(State(edge): State<Edge>) -> Json<Value> {

@@ -23,7 +23,7 @@ pub use deadline::TIMEOUT_HEADER;
 pub use health::Health;
 pub use http::{HttpBody, HttpService};
 pub use message::Transcode;
-pub use secret_check::SECRET_HEADER;
+pub use secret_check::{AdmittedByEdge, SECRET_HEADER};
 pub use status::code_of;
 pub use tls::{Tls, TlsError};
 

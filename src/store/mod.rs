@@ -19,7 +19,8 @@ pub use health::StoreHealth;
 pub use instance::{Heartbeat, InstanceStore};
 pub use node::{NODE_RECORDS_MAX, NodeStore};
 pub use session::{
-    AtTurn, Committed, Insert, Inserted, ListedSession, NewSession, SessionStore, UnreadableSession,
+    AtTurn, Committed, Insert, Inserted, ListedSession, NewSession, OverdueBounds, SessionStore,
+    UnreadableSession,
 };
 
 /// The ports of one store.

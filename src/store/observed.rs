@@ -8,7 +8,8 @@ use async_trait::async_trait;
 
 use super::{
     Committed, EventFeed, FeedCursor, FeedError, FeedPage, Heartbeat, Inserted, InstanceStore,
-    ListedSession, NewSession, NodeStore, SessionStore, StoreError, StoreHealth, Stores,
+    ListedSession, NewSession, NodeStore, OverdueBounds, SessionStore, StoreError, StoreHealth,
+    Stores,
 };
 use crate::domain::change::Change;
 use crate::domain::event::Event;
@@ -131,15 +132,12 @@ impl SessionStore for ObservedStore {
 
     async fn overdue_sessions(
         &self,
-        ends_before: Timestamp,
-        empty_before: Option<Timestamp>,
+        bounds: OverdueBounds,
         limit: usize,
     ) -> Result<Vec<SessionId>, StoreError> {
         self.observe(
             "overdue",
-            self.inner
-                .sessions
-                .overdue_sessions(ends_before, empty_before, limit),
+            self.inner.sessions.overdue_sessions(bounds, limit),
         )
         .await
     }

@@ -125,6 +125,17 @@ pub enum Committed {
     Conflict,
 }
 
+/// Which sessions are overdue: those that one of the bounds is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OverdueBounds {
+    /// Scheduled to end before this.
+    pub ends_before: Timestamp,
+    /// Without participants since before this; `None`: such sessions are not overdue.
+    pub empty_before: Option<Timestamp>,
+    /// Empty, with a deadline of their own before this.
+    pub empty_deadline_before: Timestamp,
+}
+
 /// Stores sessions and their events.
 ///
 /// A write that answers `Ok` is durable: it survives the loss of the process and, on MongoDB, of a minority of the
@@ -163,12 +174,10 @@ pub trait SessionStore: Send + Sync {
     /// How many sessions are in each state.
     async fn count_by_state(&self) -> Result<HashMap<SessionState, u64>, StoreError>;
 
-    /// Live sessions that are overdue: scheduled to end before `ends_before`, or without participants since before
-    /// `empty_before`. At most `limit`, in no order.
+    /// Live sessions that are overdue. At most `limit`, in no order.
     async fn overdue_sessions(
         &self,
-        ends_before: Timestamp,
-        empty_before: Option<Timestamp>,
+        bounds: OverdueBounds,
         limit: usize,
     ) -> Result<Vec<SessionId>, StoreError>;
 }

@@ -70,6 +70,8 @@ fn issue(tokens: &Tokens) -> String {
         media: Requested::default_of(MediaMode::default()),
         region: None,
         end_to_end_encrypted: false,
+        empty_timeout_secs: None,
+        open_to_guests: false,
     };
     let now = SystemClock.now();
     let placed = UnplacedSession::new(request, None, Actor::Backend, now)

@@ -71,6 +71,11 @@ async fn every_fault_of_a_create_is_named_at_once() {
         media: 9,
         region: bad_id(),
         end_to_end_encrypted: false,
+        empty_timeout: Some(prost_types::Duration {
+            seconds: 1,
+            nanos: 1,
+        }),
+        open_to_guests: false,
     };
     assert_eq!(
         faults(client.create_session(request).await),
@@ -84,7 +89,8 @@ async fn every_fault_of_a_create_is_named_at_once() {
             "admission",
             "max_participants",
             "media",
-            "region"
+            "region",
+            "empty_timeout"
         ]
     );
 }

@@ -224,7 +224,7 @@ pub(crate) fn observed() -> Backend {
 mod only_embedded {
     use super::*;
     use crate::feed::Reader;
-    use crate::sample::{commit, end, insert, join, request};
+    use crate::sample::{commit, end, insert, join, request, scheduled_to_end_before};
     use video_session::domain::id::AppointmentId;
     use video_session::domain::participant::Admission;
     use video_session::domain::place::Driver;
@@ -232,7 +232,9 @@ mod only_embedded {
     use video_session::domain::time::Timestamp;
     use video_session::domain::unknown::UnknownFields;
     use video_session::store::sqlite::OpenError;
-    use video_session::store::{Committed, FeedCursor, Heartbeat, StoreError, StoreHealth as _};
+    use video_session::store::{
+        Committed, FeedCursor, Heartbeat, OverdueBounds, StoreError, StoreHealth as _,
+    };
 
     #[tokio::test]
     async fn a_reopened_store_has_what_was_stored() {
@@ -349,7 +351,7 @@ mod only_embedded {
             assert_eq!(names, ["session.created", "session.joined"]);
             let at = Timestamp::from_millis;
             let over = store
-                .overdue_sessions(at(1_730_000_600_001), None, 10)
+                .overdue_sessions(scheduled_to_end_before(at(1_730_000_600_001)), 10)
                 .await;
             assert_eq!(
                 over.unwrap(),
@@ -456,6 +458,32 @@ mod only_embedded {
         let change = insert(stores.sessions.as_ref(), "appt-3").await;
         let node_id = change.session.place.node_id;
         assert_eq!(node_id.as_str(), "sfu-3", "the rotation goes on");
+    }
+
+    /// A file as the version before own empty timeouts wrote it.
+    const SCHEMA_4: &str = include_str!("../fixtures/schema_4.sql");
+
+    #[tokio::test]
+    async fn a_file_of_the_fourth_schema_is_brought_up_to_date() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = rusqlite::Connection::open(dir.path().join("video-session.db")).unwrap();
+        db.execute_batch(SCHEMA_4).unwrap();
+        drop(db);
+        // The second time, there is nothing left to do.
+        for _ in 0..2 {
+            let store = open(dir.path());
+            let id = SessionId::from_stored("sess_0192a0b1c2d37e4f8a5b6c7d8e9f0a1b".to_owned());
+            let session = store.get(&id).await.unwrap().expect("it was stored");
+            assert_eq!(session.empty_timeout_secs, None);
+            assert!(!session.open_to_guests);
+            let bounds = OverdueBounds {
+                ends_before: Timestamp::from_millis(0),
+                empty_before: None,
+                empty_deadline_before: Timestamp::MAX,
+            };
+            assert_eq!(store.overdue_sessions(bounds, 10).await.unwrap(), []);
+            store.close().await;
+        }
     }
 
     #[tokio::test]

@@ -125,6 +125,7 @@ suite! {
     nodes::what_is_on_a_node_is_counted,
     nodes::a_session_that_moves_is_found_on_its_new_node,
     presence::overdue_sessions_are_found,
+    presence::sessions_past_their_own_empty_timeout_are_found,
     presence::one_who_waits_is_let_in,
     unreadable::an_unreadable_session_is_named,
     unreadable::an_unreadable_event_is_named,

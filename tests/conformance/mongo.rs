@@ -22,7 +22,9 @@ use video_session::store::{
 use crate::backend::{Backend, Raw};
 use crate::events::history;
 use crate::peers::MongoPeer;
-use crate::sample::{commit, end, insert, join, new_session, request, unplaced};
+use crate::sample::{
+    commit, end, insert, join, new_session, request, scheduled_to_end_before, unplaced,
+};
 
 /// Long enough for a machine under load: these tests are not about time.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -494,7 +496,7 @@ async fn a_document_that_cannot_be_changed_is_named_and_foreign_ones_take_no_pla
             sessions.insert_one(foreign).await.unwrap();
         }
         let overdue = store
-            .overdue_sessions(crate::sample::now(), None, 1)
+            .overdue_sessions(scheduled_to_end_before(crate::sample::now()), 1)
             .await
             .unwrap();
         assert_eq!(overdue, [session.session_id]);

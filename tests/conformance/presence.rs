@@ -14,11 +14,14 @@ use video_session::domain::session::{
     EndCause, Requested, Schedule, Session, SessionState, SessionUpdate,
 };
 use video_session::domain::time::Timestamp;
-use video_session::store::Committed;
+use video_session::store::{Committed, OverdueBounds};
 
 use crate::backend::Backend;
 use crate::instances::ids;
-use crate::sample::{commit, end, insert, join, now, request, stored, unplaced, update, user};
+use crate::sample::{
+    commit, end, insert, join, now, request, scheduled_to_end_before, stored, unplaced, update,
+    user,
+};
 
 const MANY: usize = 1000;
 
@@ -272,11 +275,11 @@ pub(crate) async fn overdue_sessions_are_found(backend: &Backend) {
         stored(store, unplaced(asked, None)).await.session
     };
     let overdue = async |ends_before: i64, empty_before: Option<Timestamp>| {
-        let found = backend
-            .other
-            .overdue_sessions(at(ends_before), empty_before, MANY)
-            .await
-            .unwrap();
+        let bounds = OverdueBounds {
+            empty_before,
+            ..scheduled_to_end_before(at(ends_before))
+        };
+        let found = backend.other.overdue_sessions(bounds, MANY).await.unwrap();
         let distinct: BTreeSet<_> = found.iter().cloned().collect();
         assert_eq!(distinct.len(), found.len(), "each session once");
         distinct
@@ -291,7 +294,7 @@ pub(crate) async fn overdue_sessions_are_found(backend: &Backend) {
     assert_eq!(overdue(9999, None).await, ids([&early, &late]));
     assert_eq!(
         store
-            .overdue_sessions(at(9999), None, 1)
+            .overdue_sessions(scheduled_to_end_before(at(9999)), 1)
             .await
             .unwrap()
             .len(),
@@ -336,6 +339,43 @@ pub(crate) async fn overdue_sessions_are_found(backend: &Backend) {
     empty = commit(store, &disconnect_participant(&empty, "patient-1", "one")).await;
     commit(store, &end(&empty, "")).await;
     assert_eq!(overdue(0, Some(Timestamp::MAX)).await, BTreeSet::new());
+}
+
+pub(crate) async fn sessions_past_their_own_empty_timeout_are_found(backend: &Backend) {
+    let store = backend.store.as_ref();
+    let overdue = async |empty_deadline_before: Timestamp| {
+        let bounds = OverdueBounds {
+            ends_before: Timestamp::from_millis(0),
+            // The service's own timeout does not count for them.
+            empty_before: Some(Timestamp::MAX),
+            empty_deadline_before,
+        };
+        backend.other.overdue_sessions(bounds, MANY).await.unwrap()
+    };
+    let mut asked = request("own-timeout");
+    asked.empty_timeout_secs = Some(60);
+    asked.open_to_guests = true;
+    let mut session = stored(store, unplaced(asked, None)).await.session;
+    let read = backend.other.get(&session.session_id).await.unwrap();
+    assert_eq!(read.as_ref(), Some(&session));
+    let comes = |session: &Session| connect_participant(session, "anybody", Role::Guest, "one");
+    let leaves = |session: &Session| disconnect_participant(session, "anybody", "one");
+
+    session = commit(store, &comes(&session)).await;
+    assert_eq!(overdue(Timestamp::MAX).await, []);
+    session = commit(store, &leaves(&session)).await;
+    let deadline = session.empty_deadline.expect("it is empty");
+    assert_eq!(overdue(deadline).await, [], "before, not at");
+    let after = Timestamp::from_millis(deadline.as_millis() + 1);
+    assert_eq!(overdue(after).await, [session.session_id.clone()]);
+    let read = backend.other.get(&session.session_id).await.unwrap();
+    assert_eq!(read.as_ref(), Some(&session));
+
+    session = commit(store, &comes(&session)).await;
+    assert_eq!(overdue(Timestamp::MAX).await, []);
+    session = commit(store, &leaves(&session)).await;
+    commit(store, &end(&session, "")).await;
+    assert_eq!(overdue(Timestamp::MAX).await, []);
 }
 
 pub(crate) async fn one_who_waits_is_let_in(backend: &Backend) {

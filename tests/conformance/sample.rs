@@ -17,7 +17,9 @@ use video_session::domain::role::Role;
 use video_session::domain::rules::create::UnplacedSession;
 use video_session::domain::session::{Requested, Schedule, Session, SessionRequest, SessionUpdate};
 use video_session::domain::time::Timestamp;
-use video_session::store::{AtTurn, Committed, Insert, Inserted, NewSession, SessionStore};
+use video_session::store::{
+    AtTurn, Committed, Insert, Inserted, NewSession, OverdueBounds, SessionStore,
+};
 
 pub(crate) fn user(name: &str) -> UserId {
     UserId::parse(name).expect("a good id")
@@ -56,6 +58,17 @@ pub(crate) fn request(appointment: &str) -> SessionRequest {
         media: Requested::default_of(MediaMode::default()),
         region: None,
         end_to_end_encrypted: false,
+        empty_timeout_secs: None,
+        open_to_guests: false,
+    }
+}
+
+/// The bounds of sessions that were scheduled to end before a time.
+pub(crate) fn scheduled_to_end_before(time: Timestamp) -> OverdueBounds {
+    OverdueBounds {
+        ends_before: time,
+        empty_before: None,
+        empty_deadline_before: Timestamp::from_millis(0),
     }
 }
 

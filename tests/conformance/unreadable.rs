@@ -11,7 +11,9 @@ use video_session::domain::time::Timestamp;
 use video_session::store::StoreError;
 
 use crate::backend::Backend;
-use crate::sample::{commit, insert, join, request, stored, unplaced, user};
+use crate::sample::{
+    commit, insert, join, request, scheduled_to_end_before, stored, unplaced, user,
+};
 
 /// The session that an error names.
 fn named(error: &StoreError) -> Option<&SessionId> {
@@ -148,7 +150,7 @@ pub(crate) async fn filters_find_unreadable_sessions(backend: &Backend) {
         .set_field(&session.session_id, "labels", json!(7))
         .await;
     let overdue = store
-        .overdue_sessions(Timestamp::from_millis(2000), None, 10)
+        .overdue_sessions(scheduled_to_end_before(Timestamp::from_millis(2000)), 10)
         .await;
     assert_eq!(overdue.unwrap(), [session.session_id]);
 }

@@ -215,6 +215,30 @@ async fn a_session_ends_with_its_window() {
 }
 
 #[tokio::test]
+async fn a_session_may_say_itself_for_how_long_it_may_be_empty() {
+    for empty_secs in [0, 1] {
+        let setup = setup().set("OVERDUE_INTERVAL_MS", 50);
+        let request = v1::CreateSessionRequest {
+            empty_timeout: Some(prost_types::Duration {
+                seconds: empty_secs,
+                nanos: 0,
+            }),
+            ..create("appointment-1")
+        };
+        let mut world = World::with(&setup, request.clone()).await;
+        let session = world.session().await;
+        assert_eq!(session.empty_timeout, request.empty_timeout);
+        let (doctor, patient) = world.couple().await;
+        patient.ask("leave");
+        doctor.ask("leave");
+        let session = world
+            .until(|session| session.state() == SessionState::Ended)
+            .await;
+        assert_eq!(session.end_cause(), EndCause::Empty);
+    }
+}
+
+#[tokio::test]
 async fn a_session_that_everybody_left_ends_when_it_was_empty_for_long_enough() {
     let setup = setup()
         .set("EMPTY_TIMEOUT_SECS", 1)

@@ -178,6 +178,8 @@ mod tests {
             media: Requested::explicit(media),
             region: Region::parse(region).ok(),
             end_to_end_encrypted: false,
+            empty_timeout_secs: None,
+            open_to_guests: false,
         };
         let unplaced = UnplacedSession::new(request, None, Actor::Backend, Timestamp::MIN);
         unplaced.place(id("here"), driver).session

@@ -9,7 +9,7 @@ use crate::app::unreadable::UnreadablePart;
 use crate::domain::error::Error;
 use crate::domain::id::SessionId;
 use crate::domain::page::PAGE_SIZE_MAX;
-use crate::store::StoreError;
+use crate::store::{OverdueBounds, StoreError};
 
 /// The maximum number of sessions set aside that are tried again per run.
 const RETRIES: usize = 10;
@@ -31,17 +31,20 @@ impl Upkeep {
     /// [`Error::StoreUnavailable`]; the next run finds what is left.
     async fn end_overdue_sessions(&self) -> Result<(), Error> {
         let now = self.clock.now();
-        let ends_before = now.minus_secs(self.ending.window.late_secs);
-        let empty_before = self
-            .ending
-            .empty_timeout
-            .map(|timeout| now.minus_secs(timeout.as_secs()));
+        let bounds = OverdueBounds {
+            ends_before: now.minus_secs(self.ending.window.late_secs),
+            empty_before: self
+                .ending
+                .empty_timeout
+                .map(|timeout| now.minus_secs(timeout.as_secs())),
+            empty_deadline_before: now,
+        };
         // Finds a full batch even if many of the sessions found are set aside.
         let limit = SESSIONS_PER_RUN_MAX + self.access.unreadable.len();
         let overdue = self
             .access
             .sessions
-            .overdue_sessions(ends_before, empty_before, limit)
+            .overdue_sessions(bounds, limit)
             .await
             .map_err(|error| self.access.error(&error))?;
         let mut unended = Vec::new();

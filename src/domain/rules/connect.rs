@@ -95,7 +95,7 @@ impl Session {
             .collect();
         let change = self.next_version(actor, now, kinds, |session| {
             session.state = SessionState::Active;
-            session.empty_since = None;
+            (session.empty_since, session.empty_deadline) = (None, None);
             session
                 .participants
                 .retain(|participant| participant.user_id != user_id);
@@ -186,9 +186,10 @@ impl Session {
             return Ok(None);
         };
         let kind = left_event(participant, actor.leave_cause());
-        Ok(Some(self.next_version(actor, now, vec![kind], |session| {
+        let left = self.next_version(actor, now, vec![kind], |session| {
             session.remove_participants_where(now, |participant| participant.user_id == *user_id);
-        })))
+        });
+        Ok(Some(left.with_end_if_deserted(now)))
     }
 
     pub(super) fn set_admitted(&mut self, user_id: &UserId) {
@@ -220,7 +221,10 @@ impl Session {
         self.participants.retain(|participant| !gone(participant));
         // A session that never had a participant does not count as left.
         if self.participants.is_empty() && before > 0 {
-            self.empty_since = Some(now);
+            match self.empty_timeout_secs {
+                Some(secs) => self.empty_deadline = Some(now.plus_secs(secs)),
+                None => self.empty_since = Some(now),
+            }
         }
     }
 }

@@ -82,6 +82,8 @@ impl UnplacedSession {
             fell_back: false,
             region: self.request.region,
             end_to_end_encrypted: self.request.end_to_end_encrypted,
+            empty_timeout_secs: self.request.empty_timeout_secs,
+            open_to_guests: self.request.open_to_guests,
             placement: None,
             participants: Vec::new(),
             admitted_users: Vec::new(),
@@ -89,6 +91,7 @@ impl UnplacedSession {
             removals: Vec::new(),
             given_names: Vec::new(),
             empty_since: None,
+            empty_deadline: None,
             unknown_fields: UnknownFields::default(),
         };
         Change {
@@ -130,6 +133,15 @@ impl Session {
             (
                 "end_to_end_encrypted",
                 request.end_to_end_encrypted && !self.end_to_end_encrypted,
+            ),
+            (
+                "empty_timeout",
+                request.empty_timeout_secs.is_some()
+                    && request.empty_timeout_secs != self.empty_timeout_secs,
+            ),
+            (
+                "open_to_guests",
+                request.open_to_guests && !self.open_to_guests,
             ),
         ];
         let fields: Vec<_> = differs

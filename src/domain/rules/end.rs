@@ -13,6 +13,21 @@ use crate::domain::role::Action;
 use crate::domain::session::{JoinWindow, Session, SessionState};
 use crate::domain::time::Timestamp;
 
+impl Change {
+    /// Ends the session as well if this change leaves it empty and it may not be empty at all.
+    #[must_use]
+    pub(super) fn with_end_if_deserted(self, now: Timestamp) -> Self {
+        let is_deserted = self.session.empty_deadline.is_some()
+            && self.session.empty_timeout_secs == Some(0)
+            && self.session.state != SessionState::Ended;
+        if !is_deserted {
+            return self;
+        }
+        let ended = (self.session).ended(None, &Actor::System(SystemCause::Empty), now);
+        self.then(ended)
+    }
+}
+
 impl Session {
     /// Ends the session; `None` if it has ended already. Without a `reason`, the cause's text is stored.
     ///
@@ -28,6 +43,10 @@ impl Session {
             return Ok(None);
         }
         permit(self, actor, Action::EndSession)?;
+        Ok(Some(self.ended(reason, actor, now)))
+    }
+
+    fn ended(&self, reason: Option<String>, actor: &Actor, now: Timestamp) -> Change {
         let cause = actor.end_cause();
         let reason = reason.unwrap_or_else(|| cause.reason().to_owned());
         let mut kinds: Vec<_> = self
@@ -39,13 +58,13 @@ impl Session {
             cause,
             reason: reason.clone(),
         });
-        Ok(Some(self.next_version(actor, now, kinds, |session| {
+        self.next_version(actor, now, kinds, |session| {
             session.participants.clear();
             session.state = SessionState::Ended;
             session.end_time = Some(session.update_time);
             session.end_cause = Some(cause);
             session.end_reason = reason;
-        })))
+        })
     }
 
     /// Why the service must end the session now; `None` if it must not.
@@ -60,7 +79,8 @@ impl Session {
             .empty_since
             .zip(empty_timeout)
             .is_some_and(|(since, timeout)| since.plus_secs(timeout.as_secs()) < now);
-        match (window_closed, empty_too_long) {
+        let deadline_passed = self.empty_deadline.is_some_and(|deadline| deadline < now);
+        match (window_closed, empty_too_long || deadline_passed) {
             (true, _) => Some(SystemCause::TimeOver),
             (false, true) => Some(SystemCause::Empty),
             (false, false) => None,

@@ -40,9 +40,10 @@ impl Session {
         }];
         let participant = self.participant(user_id);
         kinds.extend(participant.map(|participant| left_event(participant, LeaveCause::Removed)));
-        Ok(Some(self.next_version(actor, now, kinds, |session| {
+        let removed = self.next_version(actor, now, kinds, |session| {
             session.revoke_access(user_id, self.version + 1, keep_out, now);
-        })))
+        });
+        Ok(Some(removed.with_end_if_deserted(now)))
     }
 
     /// Revokes an invitation and removes its participant. `None` if it is revoked already.
@@ -79,6 +80,8 @@ impl Session {
             keep_out,
         });
         if self.removals.len() > REMOVALS_MAX {
+            // Otherwise guests whose removals are forgotten could come back.
+            self.open_to_guests = false;
             // There always is one: fewer users may join than there are removals.
             let unneeded =
                 (self.removals.iter()).position(|removal| !self.is_entitled(&removal.user_id));

@@ -96,6 +96,11 @@ pub struct Session {
     pub region: Option<Region>,
     /// No server may read its media: what goes through a node is encrypted from page to page.
     pub end_to_end_encrypted: bool,
+    /// How long it may be empty, after participants were in it, before it ends; `None`: as long as the service's setting says.
+    pub empty_timeout_secs: Option<u64>,
+    /// Any user may join as guest. Ends with the removal that is one too many to be remembered
+    /// ([`REMOVALS_MAX`](super::participant::REMOVALS_MAX)).
+    pub open_to_guests: bool,
     /// The decision that gave it its place; `None` if there was no choice.
     pub placement: Option<PlacementNote>,
     /// The connected participants.
@@ -108,8 +113,11 @@ pub struct Session {
     pub removals: Vec<Removal>,
     /// Names that participants chose, because their links have none.
     pub given_names: Vec<GivenName>,
-    /// When the last participant left; unset while any is connected, and before the first connects.
+    /// When the last participant left; unset while any is connected, before the first connects, and if the session has an
+    /// `empty_deadline` instead.
     pub empty_since: Option<Timestamp>,
+    /// When it ends if nobody connects; only of an empty session with its own `empty_timeout_secs`.
+    pub empty_deadline: Option<Timestamp>,
     /// Fields that another version stored.
     pub unknown_fields: UnknownFields,
 }
@@ -205,9 +213,9 @@ impl Session {
             .any(|removal| removal.user_id == *user_id && removal.keep_out)
     }
 
-    /// Whether the user can be removed: they have a role or are connected.
+    /// Whether the user can be removed: they have a role, are connected or may join as guest.
     pub(super) fn is_removable(&self, user_id: &UserId) -> bool {
-        self.is_entitled(user_id) || self.participant(user_id).is_some()
+        self.open_to_guests || self.is_entitled(user_id) || self.participant(user_id).is_some()
     }
 }
 

@@ -61,6 +61,10 @@ pub struct SessionRequest {
     pub region: Option<Region>,
     /// No server may read its media. `false`: the caller does not ask for that.
     pub end_to_end_encrypted: bool,
+    /// How long it may be empty, after participants were in it, before it ends. `None`: the caller does not say.
+    pub empty_timeout_secs: Option<u64>,
+    /// Any user may join as guest. `false`: the caller does not ask for that.
+    pub open_to_guests: bool,
 }
 
 /// What UpdateSession changes; `None` leaves a field as it is.

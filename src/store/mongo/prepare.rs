@@ -78,6 +78,7 @@ impl MongoStore {
             index(doc! {"state": 1, "_id": -1}, None),
             index(doc! {"state": 1, "scheduled_end_time_ms": 1}, None),
             index(doc! {"state": 1, "empty_since_ms": 1}, None),
+            index(doc! {"state": 1, "empty_deadline_ms": 1}, None),
             index(doc! {"participants.instance_id": 1}, None),
             // Includes the version, so that the feed does not read documents that it has seen.
             index(

@@ -14,10 +14,10 @@ use crate::domain::event::Event;
 use crate::domain::id::{AppointmentId, SessionId};
 use crate::domain::page::SessionQuery;
 use crate::domain::session::{Session, SessionState};
-use crate::domain::time::Timestamp;
 use crate::store::record::EventRecord;
 use crate::store::{
-    AtTurn, Committed, Insert, Inserted, ListedSession, NewSession, SessionStore, StoreError,
+    AtTurn, Committed, Insert, Inserted, ListedSession, NewSession, OverdueBounds, SessionStore,
+    StoreError,
 };
 
 /// The id of a rotation's counter. Former versions had only the default rotation's.
@@ -281,11 +281,18 @@ impl SessionStore for MongoStore {
 
     async fn overdue_sessions(
         &self,
-        ends_before: Timestamp,
-        empty_before: Option<Timestamp>,
+        bounds: OverdueBounds,
         limit: usize,
     ) -> Result<Vec<SessionId>, StoreError> {
-        let mut over = vec![doc! {"scheduled_end_time_ms": {"$lt": ends_before.as_millis()}}];
+        let OverdueBounds {
+            ends_before,
+            empty_before,
+            empty_deadline_before,
+        } = bounds;
+        let mut over = vec![
+            doc! {"scheduled_end_time_ms": {"$lt": ends_before.as_millis()}},
+            doc! {"empty_deadline_ms": {"$lt": empty_deadline_before.as_millis()}},
+        ];
         if let Some(empty_before) = empty_before {
             over.push(doc! {"empty_since_ms": {"$lt": empty_before.as_millis()}});
         }

@@ -88,6 +88,12 @@ pub(in crate::store) struct SessionRecord {
     #[serde(default, skip_serializing_if = "is_false")]
     end_to_end_encrypted: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    empty_timeout_secs: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    empty_deadline_ms: Option<i64>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    open_to_guests: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     placement: Option<PlacementRecord>,
 }
 
@@ -200,6 +206,8 @@ impl From<&Session> for SessionRecord {
             fell_back,
             region,
             end_to_end_encrypted,
+            empty_timeout_secs,
+            open_to_guests,
             placement,
             participants,
             admitted_users,
@@ -207,6 +215,7 @@ impl From<&Session> for SessionRecord {
             removals,
             given_names,
             empty_since,
+            empty_deadline,
             // Merged by the store, because they are in its form.
             unknown_fields: _,
         } = session;
@@ -246,6 +255,9 @@ impl From<&Session> for SessionRecord {
             fell_back: *fell_back,
             region: region.as_ref().map(ToString::to_string),
             end_to_end_encrypted: *end_to_end_encrypted,
+            empty_timeout_secs: *empty_timeout_secs,
+            empty_deadline_ms: empty_deadline.map(Timestamp::as_millis),
+            open_to_guests: *open_to_guests,
             placement: placement.as_ref().map(PlacementRecord::from),
         }
     }
@@ -312,6 +324,8 @@ impl TryFrom<SessionRecord> for Session {
             fell_back: record.fell_back,
             region: record.region.map(Region::from_stored),
             end_to_end_encrypted: record.end_to_end_encrypted,
+            empty_timeout_secs: record.empty_timeout_secs,
+            open_to_guests: record.open_to_guests,
             placement: record.placement.map(PlacementNote::from),
             participants: all(record.participants)?,
             admitted_users: ids(record.admitted_users),
@@ -322,6 +336,7 @@ impl TryFrom<SessionRecord> for Session {
                 .map(GivenName::from)
                 .collect(),
             empty_since: record.empty_since_ms.map(Timestamp::from_millis),
+            empty_deadline: record.empty_deadline_ms.map(Timestamp::from_millis),
             unknown_fields: UnknownFields::default(),
         })
     }

@@ -15,7 +15,8 @@ use crate::domain::session::{Session, SessionState};
 use crate::domain::time::Timestamp;
 use crate::store::record::EventRecord;
 use crate::store::{
-    Committed, Insert, Inserted, ListedSession, NewSession, StoreError, UnreadableSession,
+    Committed, Insert, Inserted, ListedSession, NewSession, OverdueBounds, StoreError,
+    UnreadableSession,
 };
 
 /// The generation of a place that the session has not left.
@@ -143,7 +144,7 @@ fn update_session(db: &Connection, change: &Change) -> Result<Option<i64>, Store
     } else {
         db.prepare_cached(
             "UPDATE sessions SET version = ?2, body = ?3, doctor_id = ?4, state = ?5, scheduled_end_ms = ?6, \
-             empty_since_ms = ?7 WHERE n = ?1",
+             empty_since_ms = ?7, empty_deadline_ms = ?8 WHERE n = ?1",
         )?
         .execute(params![
             n,
@@ -153,6 +154,7 @@ fn update_session(db: &Connection, change: &Change) -> Result<Option<i64>, Store
             session.state.name(),
             session.schedule.end.map(Timestamp::as_millis),
             session.empty_since.map(Timestamp::as_millis),
+            session.empty_deadline.map(Timestamp::as_millis),
         ])?;
         if session.place.generation > FIRST_GENERATION {
             db.prepare_cached("UPDATE sessions SET sfu_node_id = ?2 WHERE n = ?1")?
@@ -175,8 +177,7 @@ fn insert_events(db: &Connection, session: i64, events: &[Event]) -> Result<(), 
 
 pub(super) fn overdue_sessions(
     db: &Connection,
-    ends_before: Timestamp,
-    empty_before: Option<Timestamp>,
+    bounds: OverdueBounds,
     limit: usize,
 ) -> Result<Vec<SessionId>, StoreError> {
     // The conditions repeat those of the partial indexes, without which SQLite would not use them.
@@ -184,11 +185,19 @@ pub(super) fn overdue_sessions(
         "SELECT session_id FROM sessions \
          WHERE scheduled_end_ms IS NOT NULL AND state <> 'ended' AND scheduled_end_ms < ?1 \
          UNION SELECT session_id FROM sessions \
-         WHERE empty_since_ms IS NOT NULL AND state <> 'ended' AND empty_since_ms < ?2 LIMIT ?3",
+         WHERE empty_since_ms IS NOT NULL AND state <> 'ended' AND empty_since_ms < ?2 \
+         UNION SELECT session_id FROM sessions \
+         WHERE empty_deadline_ms IS NOT NULL AND state <> 'ended' AND empty_deadline_ms < ?3 LIMIT ?4",
     )?;
+    let OverdueBounds {
+        ends_before,
+        empty_before,
+        empty_deadline_before,
+    } = bounds;
     let values = params![
         ends_before.as_millis(),
         empty_before.map(Timestamp::as_millis),
+        empty_deadline_before.as_millis(),
         i64::try_from(limit).unwrap_or(i64::MAX),
     ];
     let ids = statement.query_map(values, text)?;

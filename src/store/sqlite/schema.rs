@@ -88,6 +88,11 @@ const MIGRATIONS: &[&str] = &[
     ALTER TABLE instances ADD COLUMN lost_nodes TEXT; -- ids as JSON; NULL: the instance observes no nodes
     CREATE INDEX sessions_on_node ON sessions (sfu_node_id, state, scheduled_end_ms) WHERE state <> 'ended';
 ",
+    "
+    ALTER TABLE sessions ADD COLUMN empty_deadline_ms INTEGER;
+    CREATE INDEX sessions_by_empty_deadline ON sessions (empty_deadline_ms)
+        WHERE empty_deadline_ms IS NOT NULL AND state <> 'ended';
+",
 ];
 
 /// How long a connection waits for another's lock: only checkpoints and openings hold a blocking one.

@@ -10,8 +10,9 @@ use crate::domain::event::Event;
 use crate::domain::id::{AppointmentId, SessionId};
 use crate::domain::page::SessionQuery;
 use crate::domain::session::{Session, SessionState};
-use crate::domain::time::Timestamp;
-use crate::store::{Committed, Inserted, ListedSession, NewSession, SessionStore, StoreError};
+use crate::store::{
+    Committed, Inserted, ListedSession, NewSession, OverdueBounds, SessionStore, StoreError,
+};
 
 #[async_trait]
 impl SessionStore for SqliteStore {
@@ -68,12 +69,11 @@ impl SessionStore for SqliteStore {
 
     async fn overdue_sessions(
         &self,
-        ends_before: Timestamp,
-        empty_before: Option<Timestamp>,
+        bounds: OverdueBounds,
         limit: usize,
     ) -> Result<Vec<SessionId>, StoreError> {
         self.readers
-            .read(move |db| queries::overdue_sessions(db, ends_before, empty_before, limit))
+            .read(move |db| queries::overdue_sessions(db, bounds, limit))
             .await
     }
 }

@@ -54,6 +54,8 @@ impl Call {
             media: Requested::explicit(media),
             region: None,
             end_to_end_encrypted: false,
+            empty_timeout_secs: None,
+            open_to_guests: false,
         };
         let created =
             UnplacedSession::new(request, None, Actor::Backend, NOW).place(node("sfu-1"), driver);

@@ -27,14 +27,14 @@ const ALWAYS_OPEN: JoinWindow = JoinWindow {
     early_secs: 0,
     late_secs: 0,
 };
-const NOW: Timestamp = Timestamp::MIN;
+pub(super) const NOW: Timestamp = Timestamp::MIN;
 /// Two users who may be the doctor, the patient, and three users who may be invited.
 const USERS: [&str; 6] = [
     "doctor-1", "doctor-2", "patient", "guest-1", "guest-2", "guest-3",
 ];
 const MAX_PARTICIPANTS: u16 = 3;
 
-fn user(name: &str) -> UserId {
+pub(super) fn user(name: &str) -> UserId {
     UserId::from_stored(name.to_owned())
 }
 
@@ -54,7 +54,14 @@ fn patient_acting(name: &str) -> Actor {
 }
 
 fn session(admission: Admission) -> Session {
-    let request = SessionRequest {
+    session_of(admission, |_| ())
+}
+
+pub(super) fn session_of(
+    admission: Admission,
+    change: impl FnOnce(&mut SessionRequest),
+) -> Session {
+    let mut request = SessionRequest {
         appointment_id: AppointmentId::from_stored("appointment".into()),
         doctor_id: user("doctor-1"),
         patient_id: user("patient"),
@@ -65,7 +72,10 @@ fn session(admission: Admission) -> Session {
         media: Requested::default_of(MediaMode::default()),
         region: None,
         end_to_end_encrypted: false,
+        empty_timeout_secs: None,
+        open_to_guests: false,
     };
+    change(&mut request);
     UnplacedSession::new(request, None, Actor::Backend, NOW)
         .place(NodeId::from_stored("sfu-1".into()), Driver::Builtin)
         .session
@@ -378,7 +388,7 @@ proptest! {
     }
 }
 
-fn connect_request(name: &str, role: Role) -> ConnectRequest {
+pub(super) fn connect_request(name: &str, role: Role) -> ConnectRequest {
     ConnectRequest {
         user_id: user(name),
         role,

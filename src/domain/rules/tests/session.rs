@@ -40,6 +40,8 @@ fn request(schedule: Schedule) -> SessionRequest {
         media: Requested::default_of(MediaMode::default()),
         region: None,
         end_to_end_encrypted: false,
+        empty_timeout_secs: None,
+        open_to_guests: false,
     }
 }
 
