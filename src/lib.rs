@@ -13,6 +13,7 @@ pub mod config;
 pub mod domain;
 pub mod legacy;
 pub mod net;
+pub mod participant_socket;
 pub mod proto;
 pub mod readiness;
 pub mod rest;

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
+use crate::app::App;
 use crate::config::Config;
 use crate::legacy;
 use crate::rest::{self, DescriptorsError};
@@ -24,7 +26,9 @@ pub(super) fn http_apis(
     rest: Option<TcpListener>,
     legacy: Option<TcpListener>,
     calls: &Calls,
+    app: &App,
     metrics: &Arc<Metrics>,
+    closing: &CancellationToken,
 ) -> Result<Vec<HttpApi>, DescriptorsError> {
     let mut apis = Vec::new();
     if let Some(listener) = rest {
@@ -35,11 +39,17 @@ pub(super) fn http_apis(
         });
     }
     if let Some(listener) = legacy {
-        let (calls, links) = (calls.clone(), config.api.links.clone());
+        let parts = legacy::Parts {
+            calls: calls.clone(),
+            links: config.api.links.clone(),
+            signalling: Arc::clone(&app.signalling),
+            metrics: Arc::clone(metrics),
+            closing: closing.clone(),
+        };
         apis.push(HttpApi {
             setting: "LEGACY_ADDR",
             listener,
-            router: legacy::router(&config.legacy, calls, links, Arc::clone(metrics)),
+            router: legacy::router(&config.legacy, parts),
         });
     }
     Ok(apis)

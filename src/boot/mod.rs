@@ -189,7 +189,7 @@ impl Service {
             metrics: Arc::clone(&metrics),
         };
         let calls = Calls::new(&config.rpc, rpc_parts)?;
-        let http_apis = http_apis(&config, rest, legacy, &calls, &metrics)?;
+        let http_apis = http_apis(&config, rest, legacy, &calls, &app, &metrics, &closing)?;
         Ok(Self {
             config,
             grpc,

@@ -76,6 +76,8 @@ pub enum RelayKind {
     MuteStatus,
     Emoji,
     Key,
+    Join,
+    Leave,
 }
 
 impl RelayKind {

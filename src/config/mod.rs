@@ -158,12 +158,12 @@ pub fn read(env: &mut Env<'_>, dev: bool) -> Option<Config> {
     let api = api::read(env, dev_port, &mut warnings);
     let rpc = rpc::read(env, retry_after);
     let rest = rest::read(env);
-    let legacy = legacy::read(env, legacy_addr);
     let links = api.as_ref().map(|api| api.links.clone());
     let web = web::read(env, links, dev_port);
     if let (Some(nodes), Some(web)) = (&nodes, &web) {
         check_livekit_client(env, nodes, web);
     }
+    let legacy = legacy::read(env, legacy_addr, web.as_ref());
     let admin = web.as_ref().map(|web| web::read_admin_limits(env, web));
     let ice = ice::read(env);
     let tls = rpc::read_tls(env);

@@ -9,7 +9,8 @@ use ipnet::IpNet;
 use super::env::Env;
 use super::urls::{ORIGINS_RULE, exact_origins, list_entries, parse_origin};
 use crate::api::links::Links;
-use crate::web::{Config, ConnectionLimits, DoorConfig, LingerLimits, SocketConfig, WebhookLimits};
+use crate::participant_socket::Config as SocketConfig;
+use crate::web::{Config, ConnectionLimits, DoorConfig, LingerLimits, WebhookLimits};
 
 fn secs(env: &mut Env<'_>, setting: &'static str, default: u64, most: u64) -> Duration {
     Duration::from_secs(env.number(setting, default, 1, most))

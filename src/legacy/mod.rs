@@ -1,6 +1,7 @@
 //! The APIs of older services, for their clients until these have moved: one file or folder for each. An adapter translates. Its
 //! requests become calls of today's API ([`Calls`]) with all their checks and limits, and the answers become what its clients know.
 
+mod rooms;
 mod sessions;
 
 use std::collections::HashSet;
@@ -17,15 +18,20 @@ use prost::Message;
 use prost::bytes::Bytes;
 use serde_json::{Value, json};
 use strum::{EnumString, IntoStaticStr, VariantNames};
+use tokio_util::sync::CancellationToken;
 use tower::BoxError;
 use tower_http::cors::CorsLayer;
 
 use crate::api::error::CallError;
 use crate::api::links::Links;
+use crate::app::signalling::Signalling;
 use crate::domain::error::Error;
 use crate::rest::retry_after_secs;
 use crate::rpc::{AdmittedByEdge, Call, Calls, EncodedStatus, SECRET_HEADER, Transcode};
 use crate::telemetry::metrics::Metrics;
+use rooms::Guests;
+
+pub use rooms::Config as RoomsConfig;
 
 /// An older service's API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr, VariantNames)]
@@ -33,15 +39,33 @@ use crate::telemetry::metrics::Metrics;
 pub enum LegacyApi {
     /// Sessions of appointments, behind `X-Internal-Secret`.
     Sessions,
+    /// Rooms for guests without accounts.
+    Rooms,
 }
 
 /// Settings of the older services' APIs.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Config {
     /// The APIs that are served. Where two have the same route, the first one here answers.
     pub apis: Vec<LegacyApi>,
     /// The origins whose pages may call, with credentials; each as browsers send it.
     pub cors_origins: Vec<HeaderValue>,
+    /// The rooms.
+    pub rooms: RoomsConfig,
+}
+
+/// What the adapters are made of.
+pub struct Parts {
+    /// Makes calls of today's API.
+    pub calls: Calls,
+    /// Addresses for browsers.
+    pub links: Links,
+    /// Connects guests of rooms.
+    pub signalling: Arc<Signalling>,
+    /// Counts calls.
+    pub metrics: Arc<Metrics>,
+    /// Cancelled when connections must end.
+    pub closing: CancellationToken,
 }
 
 /// What the adapters share.
@@ -56,7 +80,18 @@ struct Edge {
 type Routes = Vec<(&'static str, MethodRouter)>;
 
 /// The routes of the older services' APIs.
-pub fn router(config: &Config, calls: Calls, links: Links, metrics: Arc<Metrics>) -> Router {
+pub fn router(config: &Config, parts: Parts) -> Router {
+    let Parts {
+        calls,
+        links,
+        signalling,
+        metrics,
+        closing,
+    } = parts;
+    let guests = Guests {
+        signalling,
+        closing,
+    };
     let edge = Edge {
         calls,
         links,
@@ -67,6 +102,7 @@ pub fn router(config: &Config, calls: Calls, links: Links, metrics: Arc<Metrics>
     for api in &config.apis {
         let routes = match api {
             LegacyApi::Sessions => sessions::routes(&edge),
+            LegacyApi::Rooms => rooms::routes(&edge, &guests, &config.rooms),
         };
         for (path, methods) in routes {
             if taken.insert(path) {

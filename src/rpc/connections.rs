@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use crate::net::client_network_of;
+
 /// How long an untrusted connection may take to its first call before it is closed ahead of those with a call.
 const FIRST_CALL_TIME: Duration = Duration::from_secs(1);
 
@@ -53,12 +55,14 @@ struct Rank {
     number: u64,
 }
 
-/// The connection that a call arrived on.
+/// The connection that a call arrived on; among the extensions of requests.
 #[derive(Clone)]
-pub(super) struct Peer(Arc<PeerState>);
+pub struct Peer(Arc<PeerState>);
 
 struct PeerState {
     connections: Arc<ConnectionTable>,
+    ip: IpAddr,
+    /// What counts as one client.
     address: IpAddr,
     number: u64,
     has_called: AtomicBool,
@@ -81,10 +85,11 @@ impl ConnectionTable {
         })
     }
 
-    /// A permit for a connection from `address`; waits if all are taken and no connection is untrusted. `None` if the
+    /// A permit for a connection from `ip`; waits if all are taken and no connection is untrusted. `None` if the
     /// address is at its limit and none of its connections is untrusted. Must be called by one task only: two could exceed
     /// an address's limit.
-    pub(super) async fn acquire(self: &Arc<Self>, address: IpAddr) -> Option<ConnectionPermit> {
+    pub(super) async fn acquire(self: &Arc<Self>, ip: IpAddr) -> Option<ConnectionPermit> {
+        let address = client_network_of(ip);
         let made_room = {
             let mut table = self.table();
             let open = table.addresses.get(&address).map_or(0, |found| found.open);
@@ -103,7 +108,7 @@ impl ConnectionTable {
                 Arc::clone(&self.permits).acquire_owned().await.ok()?
             }
         };
-        let peer = self.table().add(self, address);
+        let peer = self.table().add(self, ip);
         Some(ConnectionPermit {
             peer,
             _permit: permit,
@@ -122,7 +127,8 @@ impl ConnectionTable {
 }
 
 impl Table {
-    fn add(&mut self, connections: &Arc<ConnectionTable>, address: IpAddr) -> Peer {
+    fn add(&mut self, connections: &Arc<ConnectionTable>, ip: IpAddr) -> Peer {
+        let address = client_network_of(ip);
         self.opened += 1;
         let number = self.opened;
         let closing = CancellationToken::new();
@@ -137,6 +143,7 @@ impl Table {
         });
         Peer(Arc::new(PeerState {
             connections: Arc::clone(connections),
+            ip,
             address,
             number,
             has_called: AtomicBool::new(false),
@@ -234,8 +241,14 @@ impl Peer {
         });
     }
 
-    /// Records that a call has shown the secret.
-    pub(super) fn mark_trusted(&self) {
+    /// The address of the connection's other end, which may be a proxy.
+    pub fn ip(&self) -> IpAddr {
+        self.0.ip
+    }
+
+    /// Records that a call has shown the secret, or that the connection has been let in by another rule: it is not closed for new
+    /// connections any more.
+    pub fn mark_trusted(&self) {
         if self.is_trusted() {
             return;
         }

@@ -1,4 +1,4 @@
-//! Serves HTTP/1.1 and HTTP/2 beside gRPC. tonic's own server would answer a passed `grpc-timeout` in gRPC's way, with status 200.
+//! Serves HTTP/1.1, WebSockets and HTTP/2 beside gRPC. tonic's own server would answer a passed `grpc-timeout` in gRPC's way, with status 200.
 
 use std::convert::Infallible;
 use std::pin::pin;
@@ -91,7 +91,7 @@ async fn serve_one<B: HttpBody>(
         .max_pending_accept_reset_streams(usize::try_from(config.streams_per_connection_max).ok())
         .keep_alive_interval(Some(config.keepalive))
         .keep_alive_timeout(config.keepalive);
-    let serving = builder.serve_connection(TokioIo::new(Box::pin(stream)), service);
+    let serving = builder.serve_connection_with_upgrades(TokioIo::new(Box::pin(stream)), service);
     let mut serving = pin!(serving);
     let aged = async {
         match config.connection_age_max {

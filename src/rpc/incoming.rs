@@ -22,7 +22,6 @@ use tonic::transport::server::Connected;
 
 use super::Config;
 use super::connections::{ConnectionPermit, ConnectionTable, Peer};
-use crate::net::client_network_of;
 
 /// The pause after a failed accept: the process is probably out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -87,7 +86,7 @@ impl Acceptor {
             // The end of an answer must not wait for the acknowledgement of its beginning, which clients delay by 40 ms.
             let _ = stream.set_nodelay(true);
             // Without a permit, the stream is closed at once.
-            let Some(permit) = connections.acquire(client_network_of(address.ip())).await else {
+            let Some(permit) = connections.acquire(address.ip()).await else {
                 continue;
             };
             let deadline = Instant::now() + self.hello_timeout;

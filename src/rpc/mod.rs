@@ -19,6 +19,7 @@ mod tls;
 mod trace_context;
 
 pub use calls::{Answer, Call, Calls, EncodedStatus};
+pub use connections::Peer;
 pub use deadline::TIMEOUT_HEADER;
 pub use health::Health;
 pub use http::{HttpBody, HttpService};

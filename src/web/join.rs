@@ -67,15 +67,15 @@ async fn exchange_token(
     token: &str,
 ) -> Result<Response, PageError> {
     let signalling = &edge.signalling;
-    let identity = signalling.verify_credential(token, Purpose::Join, session_id)?;
-    if let Err(reason) = signalling.authorized_session(&identity).await {
+    let verified = signalling.verify_credential(token, Purpose::Join, session_id)?;
+    if let Err(reason) = signalling.authorized_session(&verified).await {
         match PageError::from(reason) {
             PageError::StoreUnavailable => {}
             error => return Err(error),
         }
     }
-    let slot = cookie::slot(session_id, &identity.user_id);
-    let (credential, good_for) = signalling.issue_page_credential(&identity)?;
+    let slot = cookie::slot(session_id, &verified.identity.user_id);
+    let (credential, good_for) = signalling.issue_page_credential(&verified)?;
     let set_cookie = cookie::set(&edge.config, session_id, &slot, &credential, good_for);
     let location = edge.config.links.slot_path(session_id, &slot);
     let headers = [(LOCATION, location), (SET_COOKIE, set_cookie)];

@@ -33,8 +33,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::api::links::{DOOR_ROUTE, Links, PAGE_ROUTE};
 use crate::app::signalling::Signalling;
+use crate::net::AddressLimit;
+use crate::participant_socket;
 use assets::Assets;
-use limits::Limits;
 
 pub use lingering::LingerLimits;
 pub use livekit_client::{LivekitClientError, check_livekit_client};
@@ -56,7 +57,7 @@ pub struct Config {
     /// Connections.
     pub connections: ConnectionLimits,
     /// Signalling sockets.
-    pub socket: SocketConfig,
+    pub socket: participant_socket::Config,
     /// The directory of livekit-client.
     pub livekit_client_dir: PathBuf,
     /// Connections to SFU nodes.
@@ -80,25 +81,6 @@ pub struct ConnectionLimits {
     pub linger: LingerLimits,
 }
 
-/// Settings of signalling sockets.
-#[derive(Debug, Clone)]
-pub struct SocketConfig {
-    /// The largest message.
-    pub message_bytes_max: usize,
-    /// Messages that a participant may send per second, on average.
-    pub messages_per_second: u32,
-    /// Messages that a participant may send at once.
-    pub messages_burst: u32,
-    /// How many messages may wait for a page.
-    pub queue_max: usize,
-    /// How often a page is pinged.
-    pub ping_interval: Duration,
-    /// How long a page may be silent before its connection counts as lost.
-    pub silence_max: Duration,
-    /// How long a message may take to be written.
-    pub send_timeout: Duration,
-}
-
 /// Settings of pages' connections to SFU nodes.
 #[derive(Debug, Clone, Copy)]
 pub struct DoorConfig {
@@ -114,7 +96,7 @@ struct Edge {
     signalling: Arc<Signalling>,
     config: Arc<Config>,
     assets: Arc<Assets>,
-    limits: Arc<Limits>,
+    requests: Arc<AddressLimit>,
     closing: CancellationToken,
     /// What the server waits for when it closes: connections and signalling sockets.
     connections: TaskTracker,
@@ -145,7 +127,7 @@ pub async fn serve(
     let edge = Edge {
         signalling,
         assets: Arc::new(Assets::new(config.livekit_client_dir.clone())),
-        limits: Arc::new(Limits::new(&config)),
+        requests: Arc::new(AddressLimit::per_minute(config.requests_per_minute)),
         config: Arc::clone(&config),
         closing: closing.clone(),
         connections: TaskTracker::new(),

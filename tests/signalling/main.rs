@@ -19,6 +19,7 @@ mod encryption;
 mod failover;
 mod ice;
 mod instances;
+mod legacy_rooms;
 mod moving;
 mod presence;
 mod proxy;

@@ -338,8 +338,8 @@ pub(crate) async fn socket(
 /// What arrives at a page.
 enum Arrived {
     Message(Value),
-    /// The close code; `None` when the connection broke.
-    End(Option<u16>),
+    /// The close code and its reason; `None` when the connection broke.
+    End(Option<(u16, String)>),
 }
 
 /// A participant's page: reads what comes as it comes, and answers pings.
@@ -367,9 +367,9 @@ impl Page {
                                 Arrived::Message(serde_json::from_str(&text).unwrap())
                             }
                             Some(Ok(Message::Close(frame))) => {
-                                let code = frame.map(|frame| u16::from(frame.code));
+                                let end = frame.map(|frame| (u16::from(frame.code), frame.reason.to_string()));
                                 // Reading on answers the close.
-                                let _ = sender.send(Arrived::End(code));
+                                let _ = sender.send(Arrived::End(end));
                                 while let Some(Ok(_)) = socket.next().await {}
                                 return;
                             }
@@ -421,7 +421,7 @@ impl Page {
     pub(crate) async fn message(&mut self) -> Value {
         match self.next().await {
             Arrived::Message(message) => message,
-            Arrived::End(code) => panic!("the connection was closed with {code:?}"),
+            Arrived::End(end) => panic!("the connection was closed with {end:?}"),
         }
     }
 
@@ -454,17 +454,31 @@ impl Page {
 
     /// The code of its end, which comes next.
     pub(crate) async fn closed(&mut self) -> Option<u16> {
+        self.closed_with().await.map(|(code, _)| code)
+    }
+
+    /// The code and the reason of its end, which comes next.
+    pub(crate) async fn closed_with(&mut self) -> Option<(u16, String)> {
         match self.next().await {
-            Arrived::End(code) => code,
+            Arrived::End(end) => end,
             Arrived::Message(message) => panic!("not the end: {message}"),
         }
+    }
+
+    /// Closes the socket properly, as browsers do.
+    pub(crate) fn close(&self) {
+        let _ = self
+            .outgoing
+            .as_ref()
+            .expect("it lives")
+            .send(Message::Close(None));
     }
 
     /// The code of its end, whatever comes before.
     pub(crate) async fn closed_at_last(&mut self) -> Option<u16> {
         loop {
-            if let Arrived::End(code) = self.next().await {
-                return code;
+            if let Arrived::End(end) = self.next().await {
+                return end.map(|(code, _)| code);
             }
         }
     }

@@ -26,11 +26,18 @@ pub enum EntryDenied {
     Session(Error),
 }
 
-/// The verified bearer of a credential.
+/// A verified credential.
+#[derive(Debug, Clone)]
+pub struct VerifiedCredential {
+    /// Its claims.
+    pub claims: Claims,
+    /// Its bearer.
+    pub identity: ParticipantIdentity,
+}
+
+/// Who a participant is.
 #[derive(Debug, Clone)]
 pub struct ParticipantIdentity {
-    /// The credential's claims.
-    pub claims: Claims,
     /// The session.
     pub session_id: SessionId,
     /// The user.
@@ -39,6 +46,10 @@ pub struct ParticipantIdentity {
     pub role: Role,
     /// The name to show: the link's, or the one that the participant chose; may be empty.
     pub name: String,
+    /// Whether the name is the link's.
+    pub is_named_by_link: bool,
+    /// The sequence of the event that records the issue of their credential. A guest without one may enter as of this version.
+    pub issued_at_sequence: i64,
 }
 
 /// A participant who may enter their session now.
@@ -60,7 +71,7 @@ impl Signalling {
         jwt: &str,
         purpose: Purpose,
         session_id: &SessionId,
-    ) -> Result<ParticipantIdentity, EntryDenied> {
+    ) -> Result<VerifiedCredential, EntryDenied> {
         let claims = self
             .tokens
             .verify(jwt, purpose)
@@ -73,13 +84,15 @@ impl Signalling {
         }
         let role = Role::from_name(&claims.role).ok_or(EntryDenied::Forged)?;
         let user_id = UserId::parse(claims.sub.as_str()).map_err(|_| EntryDenied::Forged)?;
-        Ok(ParticipantIdentity {
-            name: claims.name.clone(),
-            claims,
+        let identity = ParticipantIdentity {
             session_id: session_id.clone(),
             user_id,
             role,
-        })
+            name: claims.name.clone(),
+            is_named_by_link: !claims.name.is_empty(),
+            issued_at_sequence: claims.issued_at_sequence,
+        };
+        Ok(VerifiedCredential { claims, identity })
     }
 
     /// Reads the session and checks that the bearer still belongs to it; the join window may be closed.
@@ -90,11 +103,11 @@ impl Signalling {
     /// [`Error::SessionNotFound`]; [`Error::StoreUnavailable`]
     pub async fn authorized_session(
         &self,
-        identity: &ParticipantIdentity,
+        credential: &VerifiedCredential,
     ) -> Result<Session, EntryDenied> {
-        let session = self.read_authorized_session(identity).await;
+        let session = self.read_authorized_session(&credential.identity).await;
         let session = session.map_err(EntryDenied::Session)?;
-        let is_issued = self.is_issue_recorded(identity).await;
+        let is_issued = self.is_issue_recorded(credential).await;
         if is_issued.map_err(EntryDenied::Session)? {
             Ok(session)
         } else {
@@ -113,12 +126,13 @@ impl Signalling {
     }
 
     /// Whether the session's events record the issue of a credential.
-    async fn is_issue_recorded(&self, identity: &ParticipantIdentity) -> Result<bool, Error> {
-        let issued_at = identity.claims.issued_at_sequence;
+    async fn is_issue_recorded(&self, credential: &VerifiedCredential) -> Result<bool, Error> {
+        let VerifiedCredential { claims, identity } = credential;
+        let issued_at = identity.issued_at_sequence;
         let before = issued_at.saturating_sub(1);
         let session_id = &identity.session_id;
         let events = self.access.events(session_id, before, 1).await?;
-        let (user_id, jti) = (&identity.user_id, &identity.claims.jti);
+        let (user_id, jti) = (&identity.user_id, &claims.jti);
         Ok(events.first().is_some_and(|event| {
             event.sequence == issued_at && records_issue_of(event, identity.role, user_id, jti)
         }))
@@ -134,8 +148,9 @@ impl Signalling {
         purpose: Purpose,
         session_id: &SessionId,
     ) -> Result<AuthorizedParticipant, EntryDenied> {
-        let mut identity = self.verify_credential(jwt, purpose, session_id)?;
-        let session = self.authorized_session(&identity).await?;
+        let credential = self.verify_credential(jwt, purpose, session_id)?;
+        let session = self.authorized_session(&credential).await?;
+        let mut identity = credential.identity;
         session
             .require_join_window_open(&self.window, self.clock.now())
             .map_err(EntryDenied::Session)?;
@@ -144,6 +159,27 @@ impl Signalling {
             given.clone_into(&mut identity.name);
         }
         Ok(AuthorizedParticipant { identity, session })
+    }
+
+    /// Lets a new guest into a session that is open to guests: they need no credential, and are nobody who was there before.
+    ///
+    /// # Errors
+    /// Those of [`Session::join_deadline`]; [`Error::SessionNotFound`]; [`Error::StoreUnavailable`]
+    pub async fn authorize_guest(
+        &self,
+        session_id: &SessionId,
+    ) -> Result<ParticipantIdentity, Error> {
+        let session = self.read_session(session_id).await?;
+        let (user_id, role) = (UserId::generate(), Role::Guest);
+        session.join_deadline(role, &user_id, &self.window, self.clock.now())?;
+        Ok(ParticipantIdentity {
+            session_id: session.session_id,
+            user_id,
+            role,
+            name: String::new(),
+            is_named_by_link: false,
+            issued_at_sequence: session.version,
+        })
     }
 
     /// Stores the name that a participant chooses if their link has none.
@@ -156,7 +192,7 @@ impl Signalling {
         identity: &ParticipantIdentity,
         name: &str,
     ) -> Result<(), Error> {
-        if !identity.claims.name.is_empty() {
+        if identity.is_named_by_link {
             return Err(Error::NameGiven);
         }
         let actor = Actor::Participant {
@@ -181,13 +217,13 @@ impl Signalling {
     /// [`Error::Internal`]
     pub fn issue_page_credential(
         &self,
-        identity: &ParticipantIdentity,
+        credential: &VerifiedCredential,
     ) -> Result<(String, Duration), Error> {
         let lifetime = self.times.page_ttl;
         let until = self.clock.now().plus_secs(lifetime.as_secs());
         let jwt = self
             .tokens
-            .issue_page_credential(&identity.claims, until.as_secs())
+            .issue_page_credential(&credential.claims, until.as_secs())
             .map_err(|_| Error::Internal)?;
         Ok((jwt, lifetime))
     }
@@ -200,7 +236,7 @@ impl Signalling {
 impl ParticipantIdentity {
     /// Checks that a session authorizes the bearer of this credential.
     pub(super) fn permit_entry(&self, session: &Session, now: Timestamp) -> Result<(), Error> {
-        let issued_at = self.claims.issued_at_sequence;
+        let issued_at = self.issued_at_sequence;
         permit_entry(session, self.role, &self.user_id, issued_at, now)
     }
 }

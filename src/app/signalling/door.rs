@@ -79,7 +79,7 @@ impl Signalling {
         let admit = Admit {
             user_id: identity.user_id.clone(),
             role: identity.role,
-            sequence: identity.claims.issued_at_sequence,
+            sequence: identity.issued_at_sequence,
             ttl: DOOR_TOKEN_TTL,
         };
         let access = DoorAccess {

@@ -21,7 +21,9 @@ mod sdp;
 
 pub use close::CloseCode;
 pub use connecting::PageAddress;
-pub use credentials::{AuthorizedParticipant, EntryDenied, ParticipantIdentity};
+pub use credentials::{
+    AuthorizedParticipant, EntryDenied, ParticipantIdentity, VerifiedCredential,
+};
 pub use disconnecting::DisconnectCause;
 pub use door::{DoorAccess, DoorClosed, DoorPass};
 pub use outbox::{Outbox, ToPage};
@@ -122,6 +124,11 @@ impl Signalling {
     /// Counts a connection as open until the returned guard is dropped.
     pub fn count_connection(&self) -> impl Drop + use<> {
         CountedConnection::new(&self.metrics.signalling_connections)
+    }
+
+    /// Keeps the service from stopping until it is dropped: for a connection that must still be closed properly.
+    pub fn hold_open(&self) -> impl Drop + use<> {
+        self.tasks.token()
     }
 
     /// Counts a connection through the door as open until the returned guard is dropped.

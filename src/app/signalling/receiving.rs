@@ -50,7 +50,7 @@ impl Signalling {
         let permit = |action| permit_action(*role, action).map_err(message_error);
         let actor = &connection.actor();
         match ClientMessage::parse(text)? {
-            ClientMessage::Relay(relay) => self.relay_message(connection, relay)?,
+            ClientMessage::Relay(relay) => self.relay(connection, relay)?,
             ClientMessage::Ping => return Ok(MessageOutcome::Reply(ServerMessage::Pong.text())),
             ClientMessage::Join => {}
             ClientMessage::Leave => return Ok(MessageOutcome::Leave),
@@ -87,7 +87,11 @@ impl Signalling {
         Ok(MessageOutcome::Continue)
     }
 
-    fn relay_message(
+    /// Relays a message to its target, or to all other participants in the call.
+    ///
+    /// # Errors
+    /// [`MessageError`] if the sender may not send it, or the target is no participant's id.
+    pub fn relay(
         &self,
         connection: &ParticipantConnection,
         relay: ClientRelay,
@@ -157,7 +161,11 @@ fn filter_by_role(role: Role, relay: ClientRelay) -> Result<ClientRelay, Message
     let permitted = match relay.kind {
         RelayKind::Offer | RelayKind::Answer => relay.receive_only(),
         RelayKind::MuteStatus => None,
-        RelayKind::IceCandidate | RelayKind::Emoji | RelayKind::Key => Some(relay),
+        RelayKind::IceCandidate
+        | RelayKind::Emoji
+        | RelayKind::Key
+        | RelayKind::Join
+        | RelayKind::Leave => Some(relay),
     };
     permitted.ok_or_else(|| message_error(Error::NotAllowed))
 }

@@ -205,12 +205,7 @@ fn parse_optional_target(fields: &Map<String, Value>) -> Result<Option<String>, 
 }
 
 fn parse_relay(kind: RelayKind, fields: Map<String, Value>) -> Result<ClientMessage, MessageError> {
-    let target_id = parse_optional_target(&fields)?;
-    Ok(ClientMessage::Relay(ClientRelay {
-        kind,
-        target_id,
-        fields,
-    }))
+    ClientRelay::parse(kind, fields).map(ClientMessage::Relay)
 }
 
 fn parse_emoji(fields: Map<String, Value>) -> Result<ClientMessage, MessageError> {
@@ -230,6 +225,18 @@ fn parse_emoji(fields: Map<String, Value>) -> Result<ClientMessage, MessageError
 }
 
 impl ClientRelay {
+    /// A message of a kind, with all its fields.
+    ///
+    /// # Errors
+    /// [`MessageError`] if its `target_id` is no text.
+    pub fn parse(kind: RelayKind, fields: Map<String, Value>) -> Result<Self, MessageError> {
+        Ok(Self {
+            kind,
+            target_id: parse_optional_target(&fields)?,
+            fields,
+        })
+    }
+
     /// The message for the bus, without the fields that the service sets. `version` is that of [`Relay::version`].
     pub fn into_relay(
         mut self,
@@ -239,7 +246,10 @@ impl ClientRelay {
         version: i64,
     ) -> Relay {
         for field in SERVICE_FIELDS {
-            self.fields.remove(field);
+            // In `join`, the pages of an older service give their user's name in it.
+            if field != "user_id" || self.kind != RelayKind::Join {
+                self.fields.remove(field);
+            }
         }
         Relay {
             session_id,
