@@ -20,6 +20,8 @@ const sessionOf = (sdp) => /^o=\S+ (\S+)/m.exec(sdp)?.[1] ?? '';
 /** `mesh` is what all peer connections of this page share. */
 export class Peer {
   stream = new MediaStream();
+  /** Names what we send, so that sound and picture stay together at the receiver. */
+  #sent = new MediaStream();
   #pc = null;
   #theirSession = '';
   #pending = [];
@@ -65,7 +67,7 @@ export class Peer {
       const pc = this.#pc;
       const restart = pc.remoteDescription !== null;
       await pc.setLocalDescription(await pc.createOffer({ iceRestart: restart }));
-      this.#send('offer', { sdp: pc.localDescription.sdp });
+      this.#tell(pc.localDescription);
       this.#watch();
     });
   }
@@ -79,7 +81,7 @@ export class Peer {
       if (!this.#pc?.remoteDescription || this.#pc.signalingState === 'closed') return;
       for (const transceiver of this.#pc.getTransceivers()) transceiver.direction = this.#direction();
       await this.#pc.setLocalDescription(await this.#pc.createOffer());
-      this.#send('offer', { sdp: this.#pc.localDescription.sdp });
+      this.#tell(this.#pc.localDescription);
     });
   }
 
@@ -132,12 +134,17 @@ export class Peer {
     this.mesh.send(type, { target_id: this.userId, data });
   }
 
+  /** `data` repeats the type: the pages of an older service take it for the whole description. */
+  #tell({ type, sdp }) {
+    this.#send(type, { type, sdp });
+  }
+
   async #offered(sdp) {
     const session = sessionOf(sdp);
     if (this.#pc && this.#pc.signalingState === 'have-local-offer') {
       if (!this.polite) {
         // They may have missed our offer, so send it again.
-        this.#send('offer', { sdp: this.#pc.localDescription.sdp });
+        this.#tell(this.#pc.localDescription);
         return;
       }
       // The first offer has no result yet; starting over is simpler than a rollback.
@@ -152,12 +159,13 @@ export class Peer {
       const transceiver = this.#transceiver(kind);
       if (!transceiver) continue;
       transceiver.direction = this.#direction();
+      transceiver.sender.setStreams?.(this.#sent);
       const track = this.mesh.track(kind);
       if (transceiver.sender.track !== track) await transceiver.sender.replaceTrack(track);
     }
     await this.#applyPending();
     await pc.setLocalDescription(await pc.createAnswer());
-    this.#send('answer', { sdp: pc.localDescription.sdp });
+    this.#tell(pc.localDescription);
     this.#watch();
   }
 
@@ -211,7 +219,7 @@ export class Peer {
     pc.addEventListener('connectionstatechange', current(() => this.#changed(pc.connectionState)));
     if (!offering) return;
     for (const kind of KINDS) {
-      pc.addTransceiver(this.mesh.track(kind) ?? kind, { direction: this.#direction() });
+      pc.addTransceiver(this.mesh.track(kind) ?? kind, { direction: this.#direction(), streams: [this.#sent] });
     }
   }
 
