@@ -10,7 +10,7 @@ use video_session::proto::v1;
 
 use crate::harness::{SECRET, Service, Setup, end, jwt_part, patiently};
 
-fn setup() -> Setup {
+pub(super) fn setup() -> Setup {
     Setup::new()
         .set("LEGACY_APIS", "sessions")
         .set("LEGACY_ADDR", "127.0.0.1:0")
