@@ -11,7 +11,7 @@ use crate::harness::{Service, Setup, create, end, patiently, readiness};
 use crate::peers::MongoPeer;
 use crate::redis::RedisServer;
 use crate::toxiproxy::{Fault, Toxiproxy};
-use crate::world::{Page, World, setup};
+use crate::world::{Page, World, fetch, setup, socket, submit};
 
 /// As long as a change takes that is found by polling, on a machine that does much else.
 const SOON: Duration = Duration::from_secs(3);
@@ -503,4 +503,46 @@ async fn the_participants_of_an_instance_that_dies_in_a_call_are_lost() {
         json!({"type": "emoji", "data": {"emoji": "x"}}),
     )
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the MongoDB peer and redis-server; .ci/run installs them"]
+async fn a_room_of_the_older_service_is_one_room_on_two_instances() {
+    let peer = MongoPeer::start(0);
+    let redis = RedisServer::start();
+    let rooms = on(&peer, &redis.url())
+        .set("LEGACY_APIS", "rooms")
+        .set("LEGACY_ADDR", "127.0.0.1:0")
+        .set("LEGACY_ROOMS_OPEN", true);
+    let (here, there) = (rooms.start().await, rooms.start().await);
+    connected([&here, &there]).await;
+    let made = submit(here.legacy.unwrap(), "/create-room", &[], "").await;
+    let made: Value = serde_json::from_str(&made.body).unwrap();
+    let path = format!("/ws/{}", made["room_id"].as_str().unwrap());
+    let enter = async |service: &Service| {
+        Page::over(socket(service.legacy.unwrap(), &path, &[]).await.unwrap())
+    };
+    let mut one = enter(&here).await;
+    let one_id = one.until("connected").await["user_id"].clone();
+    let mut other = enter(&there).await;
+    let others = other.until("existing-participants").await["participants"].clone();
+    assert_eq!(others, json!([one_id]));
+    let other_id = other.until("connected").await["user_id"].clone();
+    assert_eq!(one.until("user-joined").await["user_id"], other_id);
+    one.send(&json!({"type": "offer", "data": {"sdp": "v=0"}}));
+    assert_eq!(other.until("offer").await["sender_id"], one_id);
+    other.send(&json!({"type": "answer", "target_id": one_id, "data": {"sdp": "v=1"}}));
+    assert_eq!(one.until("answer").await["sender_id"], other_id);
+    other.close();
+    assert_eq!(one.until("user-left").await["user_id"], other_id);
+    one.close();
+    let path = format!("/rooms/{}", made["room_id"].as_str().unwrap());
+    for service in [&here, &there] {
+        patiently(async {
+            while fetch(service.legacy.unwrap(), &path, &[]).await.status != 404 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+    }
 }

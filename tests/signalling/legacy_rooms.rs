@@ -581,3 +581,102 @@ async fn a_consultation_is_not_open_to_guests_unless_it_says_so() {
     let session = get(&mut client, &session.session_id).await.unwrap();
     assert!(!session.open_to_guests);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_rooms_leave_the_list_bounded_and_each_room_open() {
+    const ROOMS: usize = 10_000;
+    const AT_ONCE: usize = 32;
+    let setup = rooms_setup().set("LEGACY_ROOMS_PER_MINUTE", 1_000_000);
+    let rooms = Rooms::with(&setup).await;
+    let client = reqwest::Client::new();
+    let makers = (0..AT_ONCE).map(async |_| {
+        let mut last = String::new();
+        for _ in 0..ROOMS / AT_ONCE {
+            let making = client.post(format!("http://{}/create-room", rooms.addr));
+            let made: Value = making.send().await.unwrap().json().await.unwrap();
+            last = made["room_id"].as_str().unwrap().to_owned();
+        }
+        last
+    });
+    let made = futures::future::join_all(makers).await;
+    let listed = rooms.get("/rooms").await.1;
+    assert_eq!(
+        listed.as_array().unwrap().len(),
+        1000,
+        "LEGACY_ROOMS_LISTED_MAX"
+    );
+    for room_id in made {
+        let (page, ..) = rooms.enter(&room_id).await;
+        page.close();
+    }
+}
+
+#[tokio::test]
+async fn what_clients_send_slowly_or_at_length_ends_in_time() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let setup = rooms_setup()
+        .set("LEGACY_ROOMS_CREATE", "secret")
+        .set("GRPC_BODY_TIMEOUT_SECS", 1)
+        .set("GRPC_HELLO_TIMEOUT_SECS", 1);
+    let rooms = Rooms::with(&setup).await;
+    let room_id = {
+        let (_, made) = rooms
+            .post("/create-room", &[("x-internal-secret", SECRET)])
+            .await;
+        made["room_id"].as_str().unwrap().to_owned()
+    };
+    let heads = [
+        // A body that does not come.
+        format!(
+            "POST /create-room HTTP/1.1\r\nhost: a\r\nx-internal-secret: {SECRET}\r\ncontent-length: 10\r\n\r\n"
+        ),
+        // The head of a socket's request, not to its end.
+        format!("GET /ws/{room_id} HTTP/1.1\r\nhost: a\r\nupgrade: websocket\r\n"),
+        // What is no upgrade.
+        format!("GET /ws/{room_id} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"),
+    ];
+    for head in heads {
+        let mut connection = tokio::net::TcpStream::connect(rooms.addr).await.unwrap();
+        connection.write_all(head.as_bytes()).await.unwrap();
+        let mut said = Vec::new();
+        // To the end: the service closes the connection.
+        let _ = patiently(connection.read_to_end(&mut said)).await;
+        let said = String::from_utf8_lossy(&said).into_owned();
+        assert!(
+            !said.starts_with("HTTP/1.1 2") && !said.contains("HTTP/1.1 101"),
+            "{head}: {said}"
+        );
+    }
+    rooms.enter(&room_id).await;
+}
+
+#[tokio::test]
+async fn control_characters_and_great_numbers_are_passed_on_or_refused_and_break_nothing() {
+    let rooms = Rooms::start().await;
+    let room_id = rooms.room().await;
+    let (mut receiver, ..) = rooms.enter(&room_id).await;
+    let (mut sender, ..) = rooms.enter(&room_id).await;
+    assert_eq!(receiver.message().await["type"], "user-joined");
+    let odd = "\u{0}\u{1}\u{7f}\u{85}\u{202e}\u{feff}\r\n\"\\";
+    sender.send(&json!({"type": "join", "user_id": odd, odd: odd, "data": {"n": 9_007_199_254_740_993_u64}}));
+    let joined = receiver.message().await;
+    assert_eq!(
+        (&joined["user_id"], &joined[odd]),
+        (&json!(odd), &json!(odd))
+    );
+    assert_eq!(joined["data"]["n"].to_string(), "9007199254740993");
+    for field in ["target_id", "type"] {
+        sender.send(&json!({"type": "join", field: odd}));
+        assert_eq!(sender.message().await["type"], "error");
+    }
+    // Of a field that is given twice, the last one counts, for the service and for the receiver.
+    sender.say(
+        r#"{"type": "offer", "type": "join", "room_id": "a", "room_id": "b", "sender_id": "x"}"#,
+    );
+    let joined = receiver.message().await;
+    assert_eq!(
+        (&joined["type"], &joined["room_id"]),
+        (&json!("join"), &json!(room_id))
+    );
+    assert_ne!(joined["sender_id"], "x");
+}

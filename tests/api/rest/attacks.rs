@@ -136,7 +136,8 @@ async fn half_sent_requests_end_in_time() {
 /// A proxy and the service must not disagree about where a request ends.
 #[tokio::test]
 async fn a_request_with_two_ends_is_not_taken_for_two_requests() {
-    let service = setup().start().await;
+    let setup = setup().set("LEGACY_APIS", "sessions");
+    let service = setup.set("LEGACY_ADDR", "127.0.0.1:0").start().await;
     let smuggled =
         format!("GET /v1/sessions HTTP/1.1\r\nhost: a\r\nx-internal-secret: {SECRET}\r\n\r\n");
     let heads = [
@@ -146,7 +147,8 @@ async fn a_request_with_two_ends_is_not_taken_for_two_requests() {
         "transfer-encoding : chunked\r\n",
         "content-length: +5\r\n",
     ];
-    for addr in [service.rest.unwrap(), service.http, service.admin] {
+    let [rest, legacy] = [service.rest, service.legacy].map(Option::unwrap);
+    for addr in [rest, legacy, service.http, service.admin] {
         for head in heads {
             let request =
                 format!("POST /v1/sessions HTTP/1.1\r\nhost: a\r\n{head}\r\n0\r\n\r\n{smuggled}");
