@@ -1,8 +1,10 @@
 //! Client addresses, and limits by address.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use governor::clock::{Clock as _, DefaultClock};
@@ -89,6 +91,45 @@ impl AddressLimit {
         self.limiter
             .check_key(&address)
             .map_err(|until| until.wait_time_from(DefaultClock::default().now()))
+    }
+}
+
+/// Counts what is open for each address.
+#[derive(Default)]
+pub struct AddressCounts(Mutex<HashMap<IpAddr, usize>>);
+
+/// One of the things that are open for an address; frees its place when dropped.
+pub struct AddressSlot {
+    addresses: Arc<AddressCounts>,
+    address: IpAddr,
+}
+
+impl AddressCounts {
+    /// A place for an address; `None` if it has `limit` of them.
+    pub fn acquire(self: &Arc<Self>, address: IpAddr, limit: usize) -> Option<AddressSlot> {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(address).or_default();
+        if *count >= limit {
+            return None;
+        }
+        *count += 1;
+        Some(AddressSlot {
+            addresses: Arc::clone(self),
+            address,
+        })
+    }
+}
+
+impl Drop for AddressSlot {
+    fn drop(&mut self) {
+        let counts = &self.addresses.0;
+        let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.address);
+            }
+        }
     }
 }
 

@@ -50,6 +50,7 @@ pub(super) fn read(
             create_needs_secret: rooms.create_needs_secret,
             rooms_per_minute: rooms.rooms_per_minute,
             sockets_per_minute: rooms.sockets_per_minute,
+            sockets_per_address: rooms.sockets_per_address,
             age_max: rooms.age_max,
             empty_timeout: rooms.empty_timeout,
             listed_max: rooms.listed_max,
@@ -66,6 +67,7 @@ struct Rooms {
     create_needs_secret: bool,
     rooms_per_minute: u32,
     sockets_per_minute: u32,
+    sockets_per_address: usize,
     age_max: Duration,
     empty_timeout: Duration,
     listed_max: usize,
@@ -90,6 +92,7 @@ fn read_rooms(env: &mut Env<'_>) -> Option<Rooms> {
     );
     let rooms_per_minute = env.number("LEGACY_ROOMS_PER_MINUTE", 10, 1, 1_000_000);
     let sockets_per_minute = env.number("LEGACY_ROOMS_SOCKETS_PER_MINUTE", 120, 1, 1_000_000);
+    let sockets_per_address = env.number("LEGACY_ROOMS_SOCKETS_PER_ADDRESS", 200, 1, 1_000_000);
     let age_max_secs = env.number("LEGACY_ROOMS_AGE_MAX_SECS", 86_400, 60, SECS_MAX);
     let empty_secs = env.number("LEGACY_ROOMS_EMPTY_TIMEOUT_SECS", 0, 0, SECS_MAX);
     let listed_max = env.number("LEGACY_ROOMS_LISTED_MAX", 1000, 1, 10_000);
@@ -98,6 +101,7 @@ fn read_rooms(env: &mut Env<'_>) -> Option<Rooms> {
         create_needs_secret: create_needs_secret?,
         rooms_per_minute,
         sockets_per_minute,
+        sockets_per_address,
         age_max: Duration::from_secs(age_max_secs),
         empty_timeout: Duration::from_secs(empty_secs),
         listed_max,

@@ -33,7 +33,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::api::links::{DOOR_ROUTE, Links, PAGE_ROUTE};
 use crate::app::signalling::Signalling;
-use crate::net::AddressLimit;
+use crate::net::{AddressLimit, AddressSlot};
 use crate::participant_socket;
 use assets::Assets;
 
@@ -171,7 +171,7 @@ struct ConnectionPermit {
     #[expect(dead_code, reason = "held, not used")]
     permit: OwnedSemaphorePermit,
     #[expect(dead_code, reason = "held, not used")]
-    address_slot: Option<server::AddressSlot>,
+    address_slot: Option<AddressSlot>,
 }
 
 /// The address of the connection's other end, which may be a proxy.

@@ -1,10 +1,9 @@
 //! Accepts connections, with limits in total, per address, and on slow requests and responses.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -23,7 +22,7 @@ use tower::Service as _;
 
 use super::lingering::LingeringStream;
 use super::{ConnectionLimits, ConnectionPermit, PeerAddress};
-use crate::net::client_network_of;
+use crate::net::{AddressCounts, client_network_of};
 
 /// The size limit of a request's headers, which may have the cookies of several participants.
 const HEADER_BYTES_MAX: usize = 64 * 1024;
@@ -142,43 +141,5 @@ impl RequestGuard {
 impl Drop for RequestGuard {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// The number of connections per address.
-#[derive(Default)]
-struct AddressCounts(Mutex<HashMap<IpAddr, usize>>);
-
-/// One of an address's connections; frees its place when dropped.
-pub(super) struct AddressSlot {
-    addresses: Arc<AddressCounts>,
-    address: IpAddr,
-}
-
-impl AddressCounts {
-    fn acquire(self: &Arc<Self>, address: IpAddr, limit: usize) -> Option<AddressSlot> {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(address).or_default();
-        if *count >= limit {
-            return None;
-        }
-        *count += 1;
-        Some(AddressSlot {
-            addresses: Arc::clone(self),
-            address,
-        })
-    }
-}
-
-impl Drop for AddressSlot {
-    fn drop(&mut self) {
-        let counts = &self.addresses.0;
-        let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.address);
-            }
-        }
     }
 }

@@ -22,6 +22,7 @@ fn rooms_setup() -> Setup {
         .set("LEGACY_CORS_ORIGINS", FRONT_END)
         .set("LEGACY_ROOMS_PER_MINUTE", 10_000)
         .set("LEGACY_ROOMS_SOCKETS_PER_MINUTE", 10_000)
+        .set("LEGACY_ROOMS_SOCKETS_PER_ADDRESS", 10_000)
 }
 
 struct Rooms {
@@ -504,6 +505,19 @@ async fn an_address_makes_so_many_rooms_and_opens_so_many_sockets_and_no_more() 
     assert_eq!(open("192.0.2.1").await, Ok(()));
     assert_eq!(open("192.0.2.1").await, Err(429));
     assert_eq!(open("192.0.2.2").await, Ok(()));
+}
+
+#[tokio::test]
+async fn an_address_has_so_many_sockets_open_and_no_more() {
+    let rooms = Rooms::with(&rooms_setup().set("LEGACY_ROOMS_SOCKETS_PER_ADDRESS", 2)).await;
+    let room_id = rooms.room().await;
+    let (first, ..) = rooms.enter(&room_id).await;
+    let _second = rooms.enter(&room_id).await;
+    let path = format!("/ws/{room_id}");
+    let open = async || socket(rooms.addr, &path, &[]).await.map(drop);
+    assert_eq!(open().await, Err(429));
+    first.close();
+    patiently(async { while open().await.is_err() {} }).await;
 }
 
 #[tokio::test]

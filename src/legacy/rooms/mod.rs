@@ -22,7 +22,7 @@ use uuid::Uuid;
 use super::{Answer, Edge, LegacyApi, Routes, answer, with_retry};
 use crate::app::signalling::Signalling;
 use crate::domain::error::Reason;
-use crate::net::{AddressLimit, client_address};
+use crate::net::{AddressCounts, AddressLimit, client_address};
 use crate::participant_socket;
 use crate::proto::v1;
 use crate::rest::http_status;
@@ -49,6 +49,8 @@ pub struct Config {
     pub rooms_per_minute: u32,
     /// How many sockets an address may open per minute.
     pub sockets_per_minute: u32,
+    /// How many sockets an address may have open.
+    pub sockets_per_address: usize,
     /// After how long a room ends, also if somebody is in it.
     pub age_max: Duration,
     /// How long a room may be empty, after somebody was in it, before it ends.
@@ -77,6 +79,7 @@ struct RoomsEdge {
     config: Config,
     rooms: AddressLimit,
     sockets: AddressLimit,
+    open_sockets: Arc<AddressCounts>,
 }
 
 type Rooms = State<Arc<RoomsEdge>>;
@@ -93,6 +96,7 @@ pub(super) fn routes(edge: &Edge, guests: &Guests, config: &Config) -> Routes {
         guests: guests.clone(),
         rooms: AddressLimit::per_minute(config.rooms_per_minute),
         sockets: AddressLimit::per_minute(config.sockets_per_minute),
+        open_sockets: Arc::default(),
         config: config.clone(),
     });
     let with_rooms = |methods: MethodRouter<Arc<RoomsEdge>>| methods.with_state(Arc::clone(&rooms));

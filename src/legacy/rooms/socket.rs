@@ -1,6 +1,7 @@
 //! `WS /ws/{room_id}`: the guests of a room.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::ws::{WebSocket, WebSocketUpgrade};
 use axum::extract::{FromRequestParts as _, Request, State};
@@ -17,6 +18,9 @@ use crate::domain::id::SessionId;
 use crate::participant_socket::{Page, close, limited, serve};
 use crate::rpc::{EncodedStatus, Peer};
 
+/// When an address with too many open sockets may try again: nobody knows when one of them closes.
+const OPEN_WAIT: Duration = Duration::from_secs(10);
+
 pub(super) async fn open(State(rooms): Rooms, room_id: RoomId, request: Request) -> Response {
     rooms.count("WS /ws/{room_id}");
     let room_id = text(room_id);
@@ -32,6 +36,9 @@ pub(super) async fn open(State(rooms): Rooms, room_id: RoomId, request: Request)
     if let Err(wait) = rooms.sockets.check(client) {
         return too_many("Too many connections", wait).into_response();
     }
+    let Some(slot) = (rooms.open_sockets).acquire(client, rooms.config.sockets_per_address) else {
+        return too_many("Too many open connections", OPEN_WAIT).into_response();
+    };
     let peer = parts.extensions.get::<Peer>().cloned();
     let entered = match rooms.room(&room_id, parts.extensions).await {
         Ok(session) => rooms.enter(session.session_id).await,
@@ -50,13 +57,13 @@ pub(super) async fn open(State(rooms): Rooms, room_id: RoomId, request: Request)
             let page = rooms.page(room_id, identity);
             upgrade.on_upgrade(async move |socket| {
                 serve(socket, page).await;
-                drop(held);
+                drop((held, slot));
             })
         }
         // Its page waits for this code, and tries again after any other refusal.
         Ok(None) => upgrade.on_upgrade(async move |socket: WebSocket| {
             close(socket, limit, NO_ROOM).await;
-            drop(held);
+            drop((held, slot));
         }),
         Err(error) => refused(&error).into_response(),
     }
