@@ -190,6 +190,7 @@ fn node_status(status: NodeStatus) -> v1::SfuNodeStatus {
         reason,
         lost_since: _,
         incarnation: _,
+        renewed_by: _,
         version: _,
         events,
         unknown_fields: _,

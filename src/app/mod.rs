@@ -214,11 +214,12 @@ impl App {
             clock: Arc::clone(&clock),
             window: config.ending.window,
             attempts_max: config.contention.attempts_max,
+            instance_id: instance_id.clone(),
         });
         let mover = Arc::new(Mover::new(
             Arc::clone(&access),
             Arc::clone(&changes),
-            Arc::clone(&nodes),
+            Arc::clone(&node_operations),
             Arc::clone(&clock),
             Arc::clone(&metrics),
             config.moves,

@@ -56,6 +56,8 @@ pub struct NodeOperations {
     /// When sessions end by themselves.
     pub(super) window: JoinWindow,
     pub(super) attempts_max: u32,
+    /// Identifies this process.
+    pub(super) instance_id: String,
 }
 
 impl NodeOperations {
@@ -175,12 +177,50 @@ impl NodeOperations {
         incarnation: &str,
     ) -> Result<NodeStart, Error> {
         let now = self.clock.now();
-        let replaced = self.change(node_id, |record| record.start(incarnation, now));
+        let replaced = self.change(node_id, |record| {
+            record.start(incarnation, &self.instance_id, now)
+        });
         Ok(match replaced.await? {
             None => NodeStart::Known,
             Some(record) if record.incarnation.is_none() => NodeStart::First,
             Some(_) => NodeStart::Again,
         })
+    }
+
+    /// Records that this instance has given the calls on a node new rooms.
+    ///
+    /// # Errors
+    /// [`Error::NodeNotFound`]; [`Error::Contention`]; [`Error::StoreUnavailable`]
+    pub(super) async fn finish_renewal(&self, node_id: &NodeId) -> Result<(), Error> {
+        let now = self.clock.now();
+        self.change(node_id, |record| {
+            record.finish_renewal(&self.instance_id, now)
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Makes the renewals that were a dead instance's task this one's. Returns the nodes.
+    ///
+    /// # Errors
+    /// [`Error::NodeNotFound`]; [`Error::Contention`]; [`Error::StoreUnavailable`]
+    pub(super) async fn take_over_renewals(&self, dead: &str) -> Result<Vec<NodeId>, Error> {
+        let records = self.store.node_records().await;
+        let records = records.map_err(|error| self.access.error(&error))?;
+        let mut taken = Vec::new();
+        for record in records {
+            if record.renewed_by.as_deref() != Some(dead) {
+                continue;
+            }
+            let now = self.clock.now();
+            let changed = self.change(&record.node_id, |record| {
+                record.take_over_renewal(dead, &self.instance_id, now)
+            });
+            if changed.await?.is_some() {
+                taken.push(record.node_id);
+            }
+        }
+        Ok(taken)
     }
 
     /// Changes a node's record, and uses it at once on this instance. `decide` returns the next version, or `None` for no change.

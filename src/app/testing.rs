@@ -15,6 +15,8 @@ use crate::domain::event::Event;
 use crate::domain::id::{AppointmentId, NodeId, SessionId, UserId};
 use crate::domain::label::Labels;
 use crate::domain::medium::MediaMode;
+use crate::domain::node::NodeUse;
+use crate::domain::node_record::NodeRecord;
 use crate::domain::page::SessionQuery;
 use crate::domain::participant::Admission;
 use crate::domain::place::Driver;
@@ -22,7 +24,8 @@ use crate::domain::rules::create::UnplacedSession;
 use crate::domain::session::{Requested, Schedule, Session, SessionRequest, SessionState};
 use crate::domain::time::Timestamp;
 use crate::store::{
-    Committed, Inserted, ListedSession, NewSession, OverdueBounds, SessionStore, StoreError,
+    Committed, Inserted, ListedSession, NewSession, NodeStore, OverdueBounds, SessionStore,
+    StoreError,
 };
 use crate::telemetry::metrics::Metrics;
 
@@ -110,6 +113,24 @@ impl SessionStore for MemorySessions {
         _: usize,
     ) -> Result<Vec<SessionId>, StoreError> {
         unreachable!("no test asks for them")
+    }
+}
+
+/// A store without nodes.
+pub(super) struct NoNodes;
+
+#[async_trait]
+impl NodeStore for NoNodes {
+    async fn node_records(&self) -> Result<Vec<NodeRecord>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn node_uses(&self) -> Result<Vec<NodeUse>, StoreError> {
+        unreachable!("no test asks for them")
+    }
+
+    async fn save_node(&self, _: &NodeRecord) -> Result<Committed, StoreError> {
+        unreachable!("no test changes one")
     }
 }
 

@@ -43,6 +43,12 @@ pub enum NodeEventKind {
     /// A process answers that did not before: the node was started again, without its rooms, or is new.
     #[strum(serialize = "node.started")]
     Started,
+    /// An instance died before it had given the node's calls new rooms; another one does it now.
+    #[strum(serialize = "node.renewal_taken_over")]
+    RenewalTakenOver,
+    /// The node's calls have new rooms, after it was started again.
+    #[strum(serialize = "node.renewed")]
+    Renewed,
 }
 
 /// Who acted on a node.
@@ -89,6 +95,8 @@ pub struct NodeRecord {
     pub lost_since: Option<Timestamp>,
     /// The process that answers at it, if its kind of node shows that; see [`NodeRecord::start`].
     pub incarnation: Option<String>,
+    /// The instance that gives the node's calls new rooms, because it was started again; `None`: all have theirs.
+    pub renewed_by: Option<String>,
     /// The number of its events. 0 if it is not stored.
     pub version: i64,
     /// Its newest events, oldest first, at most [`NODE_EVENTS_MAX`].
@@ -110,6 +118,7 @@ impl NodeRecord {
             reason: String::new(),
             lost_since: None,
             incarnation: None,
+            renewed_by: None,
             version: 0,
             events: Vec::new(),
             unknown_fields: UnknownFields::default(),
@@ -197,15 +206,38 @@ impl NodeRecord {
         Some(next.with_event(NodeEventKind::Back, NodeActor::System, "", now))
     }
 
-    /// Its next version: another process answers than before. `None` if that is known. Of the instances that see it, only the
-    /// one that stores this version makes up for the rooms that are gone.
-    pub fn start(&self, incarnation: &str, now: Timestamp) -> Option<Self> {
+    /// Its next version: another process answers than before. `None` if that is known. Of the instances that see it, only
+    /// `instance_id`, if it stores this version, makes up for the rooms that are gone.
+    pub fn start(&self, incarnation: &str, instance_id: &str, now: Timestamp) -> Option<Self> {
         if self.if_readable()?.incarnation.as_deref() == Some(incarnation) {
             return None;
         }
         let mut next = self.clone();
-        next.incarnation = Some(incarnation.to_owned());
+        if next.incarnation.replace(incarnation.to_owned()).is_some() {
+            next.renewed_by = Some(instance_id.to_owned());
+        }
         Some(next.with_event(NodeEventKind::Started, NodeActor::System, "", now))
+    }
+
+    /// Its next version: the instance has given the node's calls new rooms. `None` if that is not its task, or not any more.
+    pub fn finish_renewal(&self, instance_id: &str, now: Timestamp) -> Option<Self> {
+        if self.if_readable()?.renewed_by.as_deref() != Some(instance_id) {
+            return None;
+        }
+        let mut next = self.clone();
+        next.renewed_by = None;
+        Some(next.with_event(NodeEventKind::Renewed, NodeActor::System, "", now))
+    }
+
+    /// Its next version: an instance does what a dead one was to do. `None` if the dead one had nothing to do. Calls that have their
+    /// new rooms already get another one, which does no harm.
+    pub fn take_over_renewal(&self, dead: &str, instance_id: &str, now: Timestamp) -> Option<Self> {
+        if self.if_readable()?.renewed_by.as_deref() != Some(dead) {
+            return None;
+        }
+        let mut next = self.clone();
+        next.renewed_by = Some(instance_id.to_owned());
+        Some(next.with_event(NodeEventKind::RenewalTakenOver, NodeActor::System, "", now))
     }
 
     fn with_event(
@@ -291,14 +323,40 @@ mod tests {
     #[test]
     fn a_start_is_told_once() {
         let record = NodeRecord::new(NodeId::from_stored("sfu-1".into()));
-        let first = record.start("a", at(1)).expect("changed");
-        assert_eq!(first.start("a", at(2)), None);
-        let second = first.start("b", at(3)).expect("changed");
+        let first = record.start("a", "one", at(1)).expect("changed");
+        assert_eq!(first.start("a", "one", at(2)), None);
+        assert_eq!(first.renewed_by, None, "a new node has no calls");
+        let second = first.start("b", "one", at(3)).expect("changed");
         assert_eq!(second.incarnation.as_deref(), Some("b"));
         let names: Vec<_> = (second.events.iter())
             .map(|event| (event.sequence, event.kind.name()))
             .collect();
         assert_eq!(names, [(1, "node.started"), (2, "node.started")]);
+    }
+
+    #[test]
+    fn new_rooms_are_the_task_of_one_instance_until_it_dies() {
+        let record = NodeRecord::new(NodeId::from_stored("sfu-1".into()));
+        let first = record.start("a", "one", at(1)).expect("changed");
+        let started = first.start("b", "one", at(2)).expect("changed");
+        assert_eq!(started.finish_renewal("two", at(3)), None);
+        assert_eq!(started.take_over_renewal("two", "three", at(3)), None);
+        let taken = started.take_over_renewal("one", "two", at(4));
+        let taken = taken.expect("changed");
+        assert_eq!(taken.take_over_renewal("one", "three", at(5)), None);
+        // The instance was only slow.
+        assert_eq!(taken.finish_renewal("one", at(5)), None);
+        let done = taken.finish_renewal("two", at(6)).expect("changed");
+        assert_eq!(done.renewed_by, None);
+        assert_eq!(done.take_over_renewal("two", "three", at(7)), None);
+        let names = done.events.iter().map(|event| event.kind.name());
+        let expected = [
+            "node.started",
+            "node.started",
+            "node.renewal_taken_over",
+            "node.renewed",
+        ];
+        assert!(names.eq(expected));
     }
 
     #[test]

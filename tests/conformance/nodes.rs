@@ -44,6 +44,7 @@ pub(crate) async fn a_node_reads_back_as_it_was_stored(backend: &Backend) {
     let one = one.expect("changed");
     let one = NodeRecord {
         incarnation: Some("first".to_owned()),
+        renewed_by: Some("instance".to_owned()),
         ..one
     };
     assert_eq!(save(&backend.others, &one).await, Committed::Stored);
@@ -163,7 +164,7 @@ pub(crate) async fn an_unreadable_node_gets_no_sessions_and_blocks_no_other(back
             unreadable.activate(now()),
             unreadable.lose("denied", now()),
             unreadable.come_back(now()),
-            unreadable.start("again", now()),
+            unreadable.start("again", "one", now()),
         ];
         assert_eq!(decisions, [const { None }; 5], "{field}");
         let over = save(&backend.others, &unreadable).await;

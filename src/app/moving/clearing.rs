@@ -78,18 +78,43 @@ impl Mover {
             match moved.await {
                 Ok((next, moved)) => {
                     total.add(moved);
-                    if next.is_none() {
-                        return Ok(total);
+                    if next.is_some() {
+                        before = next;
+                        continue;
                     }
-                    before = next;
+                    // The end of the list: after a failure, only this is repeated.
+                    before = Some(SessionId::from_stored(String::new()));
+                    let finished = self.finish_renewal(node_id).await;
+                    return self.keep_unless_done(node_id, before, finished.map(|()| total));
                 }
-                Err(error) => {
-                    // Unless it was started once more meanwhile.
-                    self.lock().entry(node_id.clone()).or_insert(before);
-                    return Err(error);
-                }
+                Err(error) => return self.keep_unless_done(node_id, before, Err(error)),
             }
         }
+    }
+
+    async fn finish_renewal(&self, node_id: &NodeId) -> Result<(), Error> {
+        if self.lock().contains_key(node_id) {
+            // It was started once more meanwhile, and the work begins anew.
+            return Ok(());
+        }
+        match self.operations.finish_renewal(node_id).await {
+            // It is not configured any more.
+            Ok(()) | Err(Error::NodeNotFound) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// After a failure, the work goes on where it was, unless the node was started once more meanwhile.
+    fn keep_unless_done(
+        &self,
+        node_id: &NodeId,
+        before: Option<SessionId>,
+        outcome: Result<Outcome, Error>,
+    ) -> Result<Outcome, Error> {
+        if outcome.is_err() {
+            self.lock().entry(node_id.clone()).or_insert(before);
+        }
+        outcome
     }
 
     async fn page(

@@ -20,6 +20,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::access::StoreAccess;
 use super::changes::{Changes, Decision};
 use super::clock::Clock;
+use super::node_operations::NodeOperations;
 use super::nodes::{NodeBook, Nodes};
 use crate::domain::access::permit_service;
 use crate::domain::actor::{Actor, SystemCause};
@@ -69,6 +70,7 @@ pub struct Mover {
     access: Arc<StoreAccess>,
     changes: Arc<Changes>,
     nodes: Arc<Nodes>,
+    operations: Arc<NodeOperations>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     config: MoveConfig,
@@ -81,7 +83,7 @@ impl Mover {
     pub(super) fn new(
         access: Arc<StoreAccess>,
         changes: Arc<Changes>,
-        nodes: Arc<Nodes>,
+        operations: Arc<NodeOperations>,
         clock: Arc<dyn Clock>,
         metrics: Arc<Metrics>,
         config: MoveConfig,
@@ -89,7 +91,8 @@ impl Mover {
         Self {
             access,
             changes,
-            nodes,
+            nodes: Arc::clone(&operations.nodes),
+            operations,
             clock,
             metrics,
             config,

@@ -4,7 +4,7 @@ use super::*;
 use crate::app::changes::ContentionConfig;
 use crate::app::clock::SystemClock;
 use crate::app::reconcile::{ReconcileConfig, Reconciler};
-use crate::app::testing::{MemorySessions, access, session};
+use crate::app::testing::{MemorySessions, NoNodes, access, session};
 use crate::bus::local::LocalBus;
 use crate::domain::change::Change;
 use crate::domain::event::{Event, EventKind};
@@ -12,6 +12,7 @@ use crate::domain::health::{HealthTimes, ProbeFailure};
 use crate::domain::medium::{MediaMode, Medium, MoveCause};
 use crate::domain::node::SfuNode;
 use crate::domain::place::Driver;
+use crate::domain::session::JoinWindow;
 use crate::domain::time::Timestamp;
 
 /// Far longer than a test may take.
@@ -77,10 +78,22 @@ impl Outage {
             concurrent_max: 1,
             overlap_secs: 0,
         };
+        let operations = NodeOperations {
+            nodes: Arc::clone(&nodes),
+            store: Arc::new(NoNodes),
+            access: Arc::clone(&access),
+            clock: clock.clone(),
+            window: JoinWindow {
+                early_secs: 0,
+                late_secs: 0,
+            },
+            attempts_max: 1,
+            instance_id: "here".into(),
+        };
         let mover = Mover::new(
             access,
             Arc::clone(&changes),
-            Arc::clone(&nodes),
+            Arc::new(operations),
             clock,
             metrics,
             config,

@@ -92,13 +92,16 @@ impl Upkeep {
         Ok(dead)
     }
 
-    /// Disconnects the participants of dead instances unless they have moved to another instance, and deletes instances without
-    /// participants. May be dropped at any point.
+    /// Takes over what dead instances were to do on nodes, disconnects their participants unless they have moved to another instance,
+    /// and deletes instances without participants. May be dropped at any point.
     ///
     /// # Errors
     /// [`Error::StoreUnavailable`]; the next run finds what is left.
     async fn sweep_dead_instances(&self, dead: &[String]) -> Result<(), Error> {
         for instance_id in dead {
+            for node_id in self.nodes.take_over_renewals(instance_id).await? {
+                self.mover.request_new_rooms(&node_id);
+            }
             let limit = SESSIONS_PER_RUN_MAX + self.access.unreadable.len();
             let held = self.instances.sessions_held_by(instance_id, limit).await;
             let held = held.map_err(|error| self.access.error(&error))?;

@@ -27,6 +27,8 @@ pub(in crate::store) struct NodeRecordRecord {
     lost_since_ms: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     incarnation: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    renewed_by: Option<String>,
     version: i64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     events: Vec<NodeEventRecord>,
@@ -73,6 +75,7 @@ impl From<&NodeRecord> for NodeRecordRecord {
             reason,
             lost_since,
             incarnation,
+            renewed_by,
             version,
             events,
             // Merged by the store, because they are in its form.
@@ -88,6 +91,7 @@ impl From<&NodeRecord> for NodeRecordRecord {
             reason: reason.clone(),
             lost_since_ms: lost_since.map(Timestamp::as_millis),
             incarnation: incarnation.clone(),
+            renewed_by: renewed_by.clone(),
             version: *version,
             events: events.iter().map(NodeEventRecord::from).collect(),
         }
@@ -130,6 +134,7 @@ impl TryFrom<NodeRecordRecord> for NodeRecord {
             reason: record.reason,
             lost_since: record.lost_since_ms.map(Timestamp::from_millis),
             incarnation: record.incarnation,
+            renewed_by: record.renewed_by,
             version: record.version,
             // An event of a kind or an actor that only a newer version knows is left out.
             events: (record.events.into_iter())
