@@ -26,5 +26,9 @@ pub(super) fn read(env: &mut Env<'_>, addr: Option<SocketAddr>) -> Option<Config
         env.report_fault("LEGACY_APIS", "must be set when LEGACY_ADDR is");
     }
     let cors_origins = env.parse("LEGACY_CORS_ORIGINS", "", ORIGINS_RULE, origin_headers)?;
-    Some(Config { apis, cors_origins })
+    Some(Config {
+        apis,
+        cors_origins,
+        openvidu: None,
+    })
 }

@@ -1,6 +1,7 @@
 //! The APIs of older services, for their clients until these have moved: one file or folder for each. An adapter translates. Its
 //! requests become calls of today's API ([`Calls`]) with all their checks and limits, and the answers become what its clients know.
 
+pub mod openvidu;
 mod sessions;
 
 use std::collections::HashSet;
@@ -33,6 +34,8 @@ use crate::telemetry::metrics::Metrics;
 pub enum LegacyApi {
     /// Sessions of appointments, behind `X-Internal-Secret`.
     Sessions,
+    /// Users with passwords, and connections to sessions on OpenVidu nodes.
+    OpenVidu,
 }
 
 /// Settings of the older services' APIs.
@@ -42,6 +45,8 @@ pub struct Config {
     pub apis: Vec<LegacyApi>,
     /// The origins whose pages may call, with credentials; each as browsers send it.
     pub cors_origins: Vec<HeaderValue>,
+    /// Settings of the API `openvidu`, if it is served.
+    pub openvidu: Option<openvidu::Config>,
 }
 
 /// What the adapters share.
@@ -67,6 +72,12 @@ pub fn router(config: &Config, calls: Calls, links: Links, metrics: Arc<Metrics>
     for api in &config.apis {
         let routes = match api {
             LegacyApi::Sessions => sessions::routes(&edge),
+            LegacyApi::OpenVidu => {
+                let settings = config.openvidu.iter();
+                settings
+                    .flat_map(|settings| openvidu::routes(&edge, settings))
+                    .collect()
+            }
         };
         for (path, methods) in routes {
             if taken.insert(path) {

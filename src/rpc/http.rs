@@ -1,6 +1,7 @@
 //! Serves HTTP/1.1 and HTTP/2 beside gRPC. tonic's own server would answer a passed `grpc-timeout` in gRPC's way, with status 200.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::pin::pin;
 
 use futures::{Stream, StreamExt as _};
@@ -22,6 +23,10 @@ use super::incoming::Connection;
 
 /// The size limit of a request's head.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// In the extensions of a request: the address at the other end of its connection.
+#[derive(Debug, Clone, Copy)]
+pub struct PeerAddress(pub SocketAddr);
 
 /// The body of an answer.
 pub trait HttpBody: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static {}
@@ -71,11 +76,15 @@ async fn serve_one<B: HttpBody>(
     stop: CancellationToken,
 ) {
     let peer = connection.connect_info();
+    let address = connection.peer_address().map(PeerAddress);
     let mut stream = TimeoutStream::new(connection);
     // HTTP/1.1 has no pings: this finds clients that take nothing any more.
     stream.set_write_timeout(Some(config.keepalive));
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer.clone());
+        if let Some(address) = address {
+            request.extensions_mut().insert(address);
+        }
         service.clone().call(request)
     });
     let mut builder = Builder::new(TokioExecutor::new());

@@ -3,6 +3,7 @@
 //! handshake, HTTP/2's pings find silent connections.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -166,6 +167,15 @@ impl Connection {
             handshake: Some(handshake),
             end: Some(Box::pin(end)),
         }
+    }
+
+    /// The address at its other end; `None` if it has just been closed.
+    pub(super) fn peer_address(&self) -> Option<SocketAddr> {
+        let socket = match &self.socket {
+            Either::Left(socket) => socket,
+            Either::Right(tls) => tls.get_ref().0,
+        };
+        socket.peer_addr().ok()
     }
 
     /// Fails when the connection must be closed. Called on every read and write, so that it also closes connections whose

@@ -21,7 +21,7 @@ mod trace_context;
 pub use calls::{Answer, Call, Calls, EncodedStatus};
 pub use deadline::TIMEOUT_HEADER;
 pub use health::Health;
-pub use http::{HttpBody, HttpService};
+pub use http::{HttpBody, HttpService, PeerAddress};
 pub use message::Transcode;
 pub use secret_check::{AdmittedByEdge, SECRET_HEADER};
 pub use status::code_of;
