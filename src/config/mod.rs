@@ -10,6 +10,7 @@ mod ice;
 mod legacy;
 mod nodes;
 mod nodes_file;
+mod openvidu;
 mod rest;
 mod rpc;
 mod secrets;
@@ -158,11 +159,22 @@ pub fn read(env: &mut Env<'_>, dev: bool) -> Option<Config> {
     let api = api::read(env, dev_port, &mut warnings);
     let rpc = rpc::read(env, retry_after);
     let rest = rest::read(env);
-    let legacy = legacy::read(env, legacy_addr);
+    let mut legacy = legacy::read(env, legacy_addr);
     let links = api.as_ref().map(|api| api.links.clone());
     let web = web::read(env, links, dev_port);
     if let (Some(nodes), Some(web)) = (&nodes, &web) {
         check_livekit_client(env, nodes, web);
+    }
+    let openvidu = openvidu::Shared {
+        apis: legacy.as_ref().map_or(&[], |legacy| &legacy.apis),
+        nodes: nodes.as_deref(),
+        join_tokens: tokens.as_ref(),
+        rpc: &rpc,
+        trusted_proxies: web.as_ref().map_or(&[], |web| &web.trusted_proxies),
+    };
+    let openvidu = openvidu::read(env, &openvidu);
+    if let Some(legacy) = &mut legacy {
+        legacy.openvidu = openvidu;
     }
     let admin = web.as_ref().map(|web| web::read_admin_limits(env, web));
     let ice = ice::read(env);

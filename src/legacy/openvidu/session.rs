@@ -178,9 +178,8 @@ impl Joining<'_> {
     /// `is_over`: the session that is there cannot be joined any more.
     async fn attempt(&self, is_over: bool) -> Result<Connection, Failure> {
         let live = if is_over { None } else { self.find().await? };
-        let is_first = live.is_none();
-        let session = match live {
-            Some(session) => session,
+        let (session, is_first) = match live {
+            Some(session) => (session, false),
             None => self.create().await?,
         };
         let session = self.settle_doctor(session).await?;
@@ -224,7 +223,8 @@ impl Joining<'_> {
         }
     }
 
-    async fn create(&self) -> Result<v1::Session, Failure> {
+    /// The session, and whether no other call created it meanwhile.
+    async fn create(&self) -> Result<(v1::Session, bool), Failure> {
         let doctor_id = match self.user.role {
             UserRole::Admin => self.user.id,
             UserRole::User => NO_DOCTOR,
@@ -240,7 +240,7 @@ impl Joining<'_> {
             ..Default::default()
         };
         let created: v1::CreateSessionResponse = self.call(CREATE, &request).await?;
-        Ok(created.session.unwrap_or_default())
+        Ok((created.session.unwrap_or_default(), created.created))
     }
 
     /// Makes an admin the doctor if there is none. A doctor who is no admin any more is none.
