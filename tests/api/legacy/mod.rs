@@ -1,3 +1,4 @@
 //! The older services' APIs, as their clients use them. Tests have the numbers of the lists by which those services were known.
 
+mod openvidu;
 mod sessions;
