@@ -42,6 +42,7 @@ use secrets::Secrets;
 
 pub use addresses::HealthTarget;
 pub use nodes_file::{DriverSettings, NodeSettings, NodesFile};
+pub use openvidu::find_unfit_node;
 pub use store::StoreConfig;
 
 /// The maximum for join windows and for the lifetime of credentials: a week.

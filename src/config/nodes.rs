@@ -16,7 +16,12 @@ pub(super) fn read(env: &mut Env<'_>, file: Option<&NodesFile>) -> Option<Vec<No
     let listed = read_list(env);
     let openvidu = openvidu::read_node(env);
     let Some(file) = file else {
-        return openvidu.map_or(listed, |node| Some(vec![node]));
+        let is_openvidu = env.optional("OPENVIDU_URL").is_some();
+        return if is_openvidu {
+            openvidu.map(|node| vec![node])
+        } else {
+            listed
+        };
     };
     if env.optional("SFU_NODES").is_some() {
         env.report_fault("SFU_NODES_FILE", "cannot be used together with SFU_NODES");

@@ -56,8 +56,9 @@ pub(super) fn read(env: &mut Env<'_>, shared: &Shared<'_>) -> Option<Config> {
     }
     let users = read_users(env, users_file);
     let tokens = make_tokens(env, secret, shared.join_tokens);
-    if let Some(nodes) = shared.nodes {
-        check_nodes(env, nodes);
+    if let Some(fault) = shared.nodes.and_then(find_unfit_node) {
+        let fault = format!("cannot name openvidu with these SFU nodes: {fault}");
+        env.report_fault("LEGACY_APIS", fault);
     }
     Some(Config {
         users: Arc::new(users?),
@@ -132,8 +133,9 @@ fn read_text(path: &str) -> Result<String, String> {
     Ok(text)
 }
 
-/// A session of this API goes through a node, and its clients know OpenVidu's only.
-fn check_nodes(env: &mut Env<'_>, nodes: &[NodeSettings]) {
+/// Why clients of this API cannot use these nodes; `None` if they can. A session of theirs goes through a node, and they know only
+/// OpenVidu's.
+pub fn find_unfit_node(nodes: &[NodeSettings]) -> Option<String> {
     let media = nodes.iter().filter(|node| node.node.driver.carries_media());
     let mut has_openvidu = false;
     for NodeSettings { node, .. } in media {
@@ -145,17 +147,14 @@ fn check_nodes(env: &mut Env<'_>, nodes: &[NodeSettings]) {
             has_openvidu = true;
             continue;
         };
-        let fault = format!(
-            "cannot name openvidu: every SFU node that carries media must be an OpenVidu node with a url, and the node {} {fault}",
+        return Some(format!(
+            "every SFU node that carries media must be an OpenVidu node with a url, and the node {} {fault}",
             node.node_id
-        );
-        env.report_fault("LEGACY_APIS", fault);
-        return;
+        ));
     }
-    if !has_openvidu {
-        let fault = "cannot name openvidu without an OpenVidu node: set OPENVIDU_URL and OPENVIDU_SECRET, or list one in SFU_NODES_FILE";
-        env.report_fault("LEGACY_APIS", fault);
-    }
+    (!has_openvidu).then(|| {
+        "there is no OpenVidu node: set OPENVIDU_URL and OPENVIDU_SECRET, or list one in SFU_NODES_FILE".to_owned()
+    })
 }
 
 /// The node of OPENVIDU_URL; `None` if that is not set, or faulty.

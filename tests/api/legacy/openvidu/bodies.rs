@@ -35,7 +35,7 @@ async fn a_missing_field_is_told_as_fastapi_tells_it() {
 async fn bodies_that_are_no_objects_are_422() {
     let stage = stage().await;
     let token = stage.api.login("user").await;
-    let deep = "{\"session_id\":".repeat(10_000) + "1" + &"}".repeat(10_000);
+    let deep = "{\"a\":".repeat(10_000) + "1" + &"}".repeat(10_000);
     let bodies = [
         String::new(),
         "{".to_owned(),
@@ -91,7 +91,8 @@ async fn a_session_id_is_one_of_todays_ids() {
 #[tokio::test]
 async fn huge_bodies_and_passwords_are_refused() {
     let stage = stage().await;
-    let huge = json!({"username": "x".repeat(5_000_000), "password": "x"});
+    // Little more than GRPC_MESSAGE_BYTES_MAX: clients that send far more may find the connection closed before they read the answer.
+    let huge = json!({"username": "x".repeat(65_536), "password": "x"});
     let (status, body) = got(stage.api.request_post("/api/auth/login").json(&huge)).await;
     assert_eq!(
         (status.as_u16(), body),
@@ -110,7 +111,7 @@ async fn huge_bodies_and_passwords_are_refused() {
         " user",
         "USER",
         "user:user",
-        &"x".repeat(100_000),
+        &"x".repeat(10_000),
     ] {
         says(
             &stage.api.login_with(name, &password("user")).await,

@@ -108,7 +108,7 @@ async fn the_node_needs_its_address_and_its_secret() {
     let output = refused(setup(NODE).unset("OPENVIDU_URL")).await;
     for expected in [
         "OPENVIDU_SECRET must not be set without OPENVIDU_URL",
-        "LEGACY_APIS cannot name openvidu without an OpenVidu node",
+        "LEGACY_APIS cannot name openvidu with these SFU nodes: there is no OpenVidu node",
     ] {
         assert!(output.contains(expected), "{output}");
     }
@@ -139,6 +139,8 @@ async fn all_nodes_that_carry_media_must_be_openvidus() {
         "{output}"
     );
     let good = with_nodes(format!("{OPENVIDU}{URL}"));
+    reload_refuses(&good, &format!("{OPENVIDU}{URL}{LIVEKIT}")).await;
+    let good = good.file("nodes.toml", &format!("{OPENVIDU}{URL}"));
     let (code, output) = good.clone().args(&["check-config"]).run().await;
     assert_eq!(code, Some(0), "{output}");
     let both = good
@@ -149,6 +151,16 @@ async fn all_nodes_that_carry_media_must_be_openvidus() {
         "OPENVIDU_URL cannot be used together with SFU_NODES_FILE: remove OPENVIDU_URL",
     )
     .await;
+}
+
+/// A running service keeps its nodes if the file's would be of no use to its clients.
+async fn reload_refuses(good: &Setup, nodes: &str) {
+    let service = good.start().await;
+    std::fs::write(good.path("nodes.toml"), nodes).unwrap();
+    service.signal("HUP");
+    let line = service.line(|line| line.contains("the SFU nodes stay as they were"));
+    let line = line.await;
+    assert!(line.contains("lk is not an OpenVidu node"), "{line}");
 }
 
 #[tokio::test]
