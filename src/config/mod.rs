@@ -160,23 +160,12 @@ pub fn read(env: &mut Env<'_>, dev: bool) -> Option<Config> {
     let api = api::read(env, dev_port, &mut warnings);
     let rpc = rpc::read(env, retry_after);
     let rest = rest::read(env);
-    let mut legacy = legacy::read(env, legacy_addr);
     let links = api.as_ref().map(|api| api.links.clone());
     let web = web::read(env, links, dev_port);
     if let (Some(nodes), Some(web)) = (&nodes, &web) {
         check_livekit_client(env, nodes, web);
     }
-    let openvidu = openvidu::Shared {
-        apis: legacy.as_ref().map_or(&[], |legacy| &legacy.apis),
-        nodes: nodes.as_deref(),
-        join_tokens: tokens.as_ref(),
-        rpc: &rpc,
-        trusted_proxies: web.as_ref().map_or(&[], |web| &web.trusted_proxies),
-    };
-    let openvidu = openvidu::read(env, &openvidu);
-    if let Some(legacy) = &mut legacy {
-        legacy.openvidu = openvidu;
-    }
+    let legacy = read_legacy(env, legacy_addr, &nodes, &tokens, &rpc, &web);
     let admin = web.as_ref().map(|web| web::read_admin_limits(env, web));
     let ice = ice::read(env);
     let tls = rpc::read_tls(env);
@@ -218,6 +207,30 @@ pub fn read(env: &mut Env<'_>, dev: bool) -> Option<Config> {
         drain_delay: Duration::from_secs(drain_delay),
         drain_timeout: Duration::from_secs(drain_timeout),
         warnings,
+    })
+}
+
+/// The older services' APIs, some of which share settings with others.
+fn read_legacy(
+    env: &mut Env<'_>,
+    addr: Option<SocketAddr>,
+    nodes: &Option<Vec<NodeSettings>>,
+    join_tokens: &Option<token::Config>,
+    rpc: &crate::rpc::Config,
+    web: &Option<crate::web::Config>,
+) -> Option<LegacyConfig> {
+    let legacy = legacy::read(env, addr);
+    let shared = openvidu::Shared {
+        apis: legacy.as_ref().map_or(&[], |legacy| &legacy.apis),
+        nodes: nodes.as_deref(),
+        join_tokens: join_tokens.as_ref(),
+        rpc,
+        trusted_proxies: web.as_ref().map_or(&[], |web| &web.trusted_proxies),
+    };
+    let openvidu = openvidu::read(env, &shared);
+    Some(LegacyConfig {
+        openvidu,
+        ..legacy?
     })
 }
 
