@@ -9,7 +9,7 @@ mod login;
 mod session;
 mod users;
 
-pub use users::{FILE_BYTES_MAX, UserRole, Users, write_line};
+pub use users::{FILE_BYTES_MAX, LineError, UserRole, Users, write_line};
 
 use std::sync::Arc;
 use std::time::Duration;
