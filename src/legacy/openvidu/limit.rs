@@ -5,13 +5,12 @@ use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use axum::extract::Request;
+use axum::http::HeaderMap;
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use ipnet::IpNet;
 
 use crate::net::client_network_of;
-use crate::rpc::PeerAddress;
 
 /// The number of attempts after which idle addresses are forgotten.
 const CLEAR_EVERY: u32 = 1024;
@@ -24,7 +23,7 @@ pub(super) struct AddressLimit {
 }
 
 impl AddressLimit {
-    pub(super) fn new(per_minute: u32) -> Self {
+    pub(super) fn per_minute(per_minute: u32) -> Self {
         let per_minute = NonZeroU32::new(per_minute).unwrap_or(NonZeroU32::MIN);
         Self {
             attempts: RateLimiter::keyed(Quota::per_minute(per_minute)),
@@ -37,7 +36,7 @@ impl AddressLimit {
     ///
     /// # Errors
     /// How long to wait, if the address is over its limit.
-    pub(super) fn allow(&self, address: IpAddr) -> Result<(), Duration> {
+    pub(super) fn check(&self, address: IpAddr) -> Result<(), Duration> {
         let seen = self.seen.fetch_add(1, Ordering::Relaxed);
         if seen.is_multiple_of(CLEAR_EVERY) {
             self.attempts.retain_recent();
@@ -48,15 +47,17 @@ impl AddressLimit {
 }
 
 /// The client's address: the last one in X-Forwarded-For that is not a trusted proxy's.
-pub(super) fn client_address(request: &Request, trusted_proxies: &[IpNet]) -> IpAddr {
-    let peer = request.extensions().get::<PeerAddress>();
-    let peer = peer.map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.0.ip());
+pub(super) fn client_address(
+    peer: IpAddr,
+    headers: &HeaderMap,
+    trusted_proxies: &[IpNet],
+) -> IpAddr {
     let is_trusted = |address: &IpAddr| {
         let mut networks = trusted_proxies.iter();
         networks.any(|network| network.contains(address))
     };
     let mut client = peer.to_canonical();
-    let headers = request.headers().get_all("x-forwarded-for").iter();
+    let headers = headers.get_all("x-forwarded-for").iter();
     let entries: Vec<_> = headers
         .flat_map(|header| header.to_str().unwrap_or("").split(','))
         .collect();
@@ -82,18 +83,14 @@ fn parse_address(entry: &str) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::body::Body;
 
     #[test]
     fn only_trusted_proxies_say_who_the_client_is() {
         let address = |peer: &str, forwarded: &str| {
-            let mut request = Request::new(Body::empty());
-            let peer = SocketAddr::new(peer.parse().expect("an address"), 1);
-            request.extensions_mut().insert(PeerAddress(peer));
-            let forwarded = forwarded.parse().expect("a header");
-            request.headers_mut().insert("x-forwarded-for", forwarded);
+            let mut headers = HeaderMap::new();
+            headers.insert("x-forwarded-for", forwarded.parse().expect("a header"));
             let proxies = ["10.0.0.0/8".parse().expect("a network")];
-            client_address(&request, &proxies).to_string()
+            client_address(peer.parse().expect("an address"), &headers, &proxies).to_string()
         };
         assert_eq!(address("192.0.2.1", "198.51.100.7"), "192.0.2.1");
         assert_eq!(address("10.0.0.1", "198.51.100.7"), "198.51.100.7");
@@ -107,12 +104,12 @@ mod tests {
 
     #[test]
     fn each_address_has_its_own_rate() {
-        let limit = AddressLimit::new(2);
+        let limit = AddressLimit::per_minute(2);
         let (one, other) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
-        assert_eq!(limit.allow(one), Ok(()));
-        assert_eq!(limit.allow(one), Ok(()));
-        let wait = limit.allow(one).expect_err("over the limit");
+        assert_eq!(limit.check(one), Ok(()));
+        assert_eq!(limit.check(one), Ok(()));
+        let wait = limit.check(one).expect_err("over the limit");
         assert!(wait > Duration::ZERO && wait <= Duration::from_secs(60));
-        assert_eq!(limit.allow(other), Ok(()));
+        assert_eq!(limit.check(other), Ok(()));
     }
 }

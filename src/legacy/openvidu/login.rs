@@ -1,5 +1,6 @@
 //! Exchanges a password for a token.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use super::users::UserRole;
 use crate::auth::legacy_token::LegacyClaims;
 use crate::auth::password::PASSWORD_BYTES_MAX;
 use crate::legacy::{Answer, answer};
+use crate::rpc::PeerAddress;
 
 /// How long a login waits for those before it.
 const TURN_WAIT: Duration = Duration::from_secs(3);
@@ -53,8 +55,10 @@ pub(super) async fn login(
 impl OpenVidu {
     /// Counts the request against its address's limit.
     pub(super) fn limit(&self, limit: &AddressLimit, request: &Request) -> Result<(), Fault> {
-        let address = client_address(request, &self.config.trusted_proxies);
-        limit.allow(address).map_err(|wait| {
+        let peer = request.extensions().get::<PeerAddress>();
+        let peer = peer.map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.0.ip());
+        let address = client_address(peer, request.headers(), &self.config.trusted_proxies);
+        limit.check(address).map_err(|wait| {
             let status = StatusCode::TOO_MANY_REQUESTS;
             Fault::for_now(status, "Too many attempts from this address", wait)
         })

@@ -70,7 +70,7 @@ impl OpenVidu {
 }
 
 pub(super) fn routes(edge: &Edge, config: &Config) -> Routes {
-    let limit = || Arc::new(AddressLimit::new(config.logins_per_minute));
+    let limit = || Arc::new(AddressLimit::per_minute(config.logins_per_minute));
     let state = OpenVidu {
         edge: edge.clone(),
         config: Arc::new(config.clone()),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::{Api, PUBLIC_URL, got, node_session, now_secs, password, says, setup, stage};
-use crate::harness::{jwt_part, patiently};
+use crate::harness::{jwt_part, patiently, tool};
 use crate::openvidu_stub::Stub;
 
 #[tokio::test]
@@ -215,4 +215,40 @@ async fn line_11_the_image_starts_it_from_the_environment() {
     let api = Api::of(&service);
     let token = api.login("doctor").await;
     api.joined(&token, "1").await;
+}
+
+/// The shell commands of docs/legacy/openvidu.md, as they stand there: they call every route.
+#[tokio::test]
+#[ignore = "needs curl; .ci/run installs it"]
+async fn the_commands_of_the_document_call_every_route() {
+    let stage = stage().await;
+    let document = include_str!("../../../../docs/legacy/openvidu.md");
+    let (_, script) = document.split_once("```sh\n").unwrap();
+    let (script, _) = script.split_once("```").unwrap();
+    let home = tempfile::tempdir().unwrap();
+    let rule = "write-out = \"%{stderr}called %{method} %{http_code} %{url}\\n\"\n";
+    std::fs::write(home.path().join(".curlrc"), rule).unwrap();
+    let running = tokio::process::Command::new(tool("bash"))
+        .args(["-c", &format!("set -euo pipefail\n{script}")])
+        .env("CURL_HOME", home.path())
+        .env("LEGACY", &stage.api.base)
+        .env("PASSWORD", password("ana"))
+        .kill_on_drop(true)
+        .output();
+    let output = patiently(running).await.unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{said}");
+    let called = said.lines().filter_map(|line| line.strip_prefix("called "));
+    let called: Vec<_> = called
+        .map(|line| line.replace(&stage.api.base, ""))
+        .collect();
+    let expected = [
+        "GET 200 /",
+        "GET 200 /health",
+        "POST 200 /api/auth/login",
+        "GET 200 /protected",
+        "POST 200 /api/video/session",
+        "GET 200 /test-openvidu",
+    ];
+    assert_eq!(called, expected);
 }
