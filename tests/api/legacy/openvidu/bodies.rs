@@ -1,8 +1,12 @@
 //! Bodies that are not what they should be.
 
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
-use super::{Got, got, password, says, stage};
+use super::{Got, got, password, says, setup, stage};
+use crate::harness::patiently;
+use crate::openvidu_stub::Stub;
 
 fn faults(got: &Got) -> &Value {
     assert_eq!(got.0, 422, "{}", got.1);
@@ -119,6 +123,20 @@ async fn huge_bodies_and_passwords_are_refused() {
             "Invalid credentials",
         );
     }
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_arrive_is_408() {
+    let stub = Stub::start().await;
+    let service = setup(&stub.url()).set("GRPC_BODY_TIMEOUT_SECS", 1);
+    let service = service.start().await;
+    let mut socket = TcpStream::connect(service.legacy.unwrap()).await.unwrap();
+    let half =
+        b"POST /api/auth/login HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\n{\"username\":";
+    socket.write_all(half).await.unwrap();
+    let mut answer = [0; 12];
+    patiently(socket.read_exact(&mut answer)).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 408");
 }
 
 #[tokio::test]
