@@ -8,6 +8,7 @@ use super::joins::JoinRequest;
 use super::nodes::Nodes;
 use crate::domain::access::ticket_sequence;
 use crate::domain::error::Error;
+use crate::domain::health::ProbeFailure;
 use crate::domain::medium::Medium;
 use crate::domain::session::Session;
 use crate::sfu::{Admit, NodeTicket, SfuError};
@@ -44,7 +45,7 @@ impl NodeTickets {
             return Ok(None);
         };
         if self.nodes.is_refused(&place.node_id) {
-            return Err(self.unavailable_error(session));
+            return Err(self.unavailable_error(session, ProbeFailure::Misconfigured));
         }
         let admit = Admit {
             user_id: user_id.clone(),
@@ -60,12 +61,13 @@ impl NodeTickets {
     fn node_error(&self, session: &Session, error: SfuError) -> Error {
         let node_id = session.place.node_id.as_str();
         tracing::warn!(node_id, %error, "an SFU node issued no ticket");
-        self.unavailable_error(session)
+        self.unavailable_error(session, error.failure())
     }
 
-    fn unavailable_error(&self, session: &Session) -> Error {
+    fn unavailable_error(&self, session: &Session, failure: ProbeFailure) -> Error {
         Error::SfuNodeUnavailable {
             node_id: session.place.node_id.clone(),
+            failure,
             retry_after: self.retry_after,
         }
     }

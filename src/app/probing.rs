@@ -131,7 +131,7 @@ impl Prober {
     }
 
     fn note_failure(&self, node_id: &NodeId, error: SfuError, memory: &mut Memory) {
-        let failure = failure_of(error);
+        let failure = error.failure();
         if failure == ProbeFailure::Misconfigured && memory.last_error != Some(error) {
             tracing::error!(node = node_id.as_str(), %error, "an SFU node cannot be used");
         }
@@ -181,21 +181,5 @@ impl Prober {
                 .note_load(node_id, load.ok().and_then(Result::ok));
             memory.loaded_at = Some(Instant::now());
         }
-    }
-}
-
-fn failure_of(error: SfuError) -> ProbeFailure {
-    match error {
-        SfuError::Unavailable(Outage::TimedOut) => ProbeFailure::TimedOut,
-        SfuError::Unavailable(Outage::ConnectionRefused) => ProbeFailure::ConnectionRefused,
-        SfuError::Unavailable(Outage::Unreachable | Outage::ConnectionLost) => {
-            ProbeFailure::Unreachable
-        }
-        SfuError::Refused => ProbeFailure::Denied,
-        SfuError::Misconfigured(_) => ProbeFailure::Misconfigured,
-        SfuError::Unavailable(Outage::Status(_))
-        | SfuError::RoomNotFound
-        | SfuError::Unexpected { .. }
-        | SfuError::Malformed => ProbeFailure::Faulty,
     }
 }

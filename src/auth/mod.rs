@@ -1,4 +1,7 @@
-//! Credentials: the internal secret of backends, and the tokens of participants.
+//! Credentials: the internal secret of backends, the tokens of participants, and the passwords and tokens of an older service's
+//! users.
 
+pub mod legacy_token;
+pub mod password;
 pub mod secret;
 pub mod token;

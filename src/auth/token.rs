@@ -84,7 +84,7 @@ impl KeySource {
 }
 
 /// Chooses the cryptography behind jsonwebtoken, which panics without a choice.
-fn install_provider() {
+pub(super) fn install_provider() {
     // Fails only if a provider is already installed.
     let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
 }

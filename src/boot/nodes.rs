@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::app::{App, Drivers, DriversByNode, Nodes};
-use crate::config::{Config, DriverSettings, NodeSettings, NodesFile};
+use crate::config::{Config, DriverSettings, NodeSettings, NodesFile, find_unfit_node};
 use crate::domain::id::NodeId;
 use crate::sfu::bounded::{Bounded, Limits};
 use crate::sfu::builtin::Builtin;
@@ -56,6 +56,8 @@ pub struct NodeReloader {
     file: NodesFile,
     limits: Limits,
     livekit_client_dir: PathBuf,
+    /// Whether clients are served that know OpenVidu nodes only.
+    needs_openvidu: bool,
     drivers: Arc<Drivers>,
     nodes: Arc<Nodes>,
 }
@@ -80,6 +82,7 @@ impl NodeReloader {
             file,
             limits: config.sfu,
             livekit_client_dir: config.web.livekit_client_dir.clone(),
+            needs_openvidu: config.legacy.openvidu.is_some(),
             drivers: Arc::clone(&app.drivers),
             nodes: Arc::clone(&app.nodes),
         }
@@ -92,6 +95,10 @@ impl NodeReloader {
     /// [`ReloadError`]
     pub fn reload(&self, lookup: &dyn Fn(&str) -> Option<String>) -> Result<(), ReloadError> {
         let nodes = self.file.read(lookup).map_err(ReloadError::Faults)?;
+        if let Some(fault) = find_unfit_node(&nodes).filter(|_| self.needs_openvidu) {
+            let fault = format!("cannot be used while LEGACY_APIS names openvidu: {fault}");
+            return Err(ReloadError::Faults(vec![fault]));
+        }
         if nodes.iter().any(NodeSettings::needs_livekit_client) {
             check_livekit_client(&self.livekit_client_dir)?;
         }

@@ -1,6 +1,7 @@
 //! The command line: one file per command.
 
 mod demo;
+mod hash_password;
 mod healthcheck;
 mod serve;
 
@@ -36,6 +37,15 @@ enum Command {
         #[arg(long)]
         ready: bool,
     },
+    /// Read a password from standard input, and print the line of its user for LEGACY_USERS_FILE.
+    HashPassword {
+        /// The user's name.
+        #[arg(long)]
+        name: String,
+        /// The user's role: admin or user.
+        #[arg(long)]
+        role: String,
+    },
     /// Print the version.
     Version,
 }
@@ -46,9 +56,14 @@ const EXIT_CONFIG: u8 = 78;
 /// Runs the command that the arguments name.
 pub(crate) fn run() -> ExitCode {
     let cli = Cli::parse();
-    if let Some(Command::Version) = cli.command {
-        println!("video-session {}", env!("CARGO_PKG_VERSION"));
-        return ExitCode::SUCCESS;
+    // These need no settings.
+    match &cli.command {
+        Some(Command::Version) => {
+            println!("video-session {}", env!("CARGO_PKG_VERSION"));
+            return ExitCode::SUCCESS;
+        }
+        Some(Command::HashPassword { name, role }) => return hash_password::run(name, role),
+        _ => {}
     }
     // Before any setting is read and any thread started, because it changes the process's environment.
     if let Err(fault) = read_dotenv() {

@@ -59,6 +59,7 @@ pub(super) fn read(
             socket: web.socket.clone(),
         },
         cors_origins,
+        openvidu: None,
     })
 }
 

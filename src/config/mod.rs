@@ -10,6 +10,7 @@ mod ice;
 mod legacy;
 mod nodes;
 mod nodes_file;
+mod openvidu;
 mod rest;
 mod rpc;
 mod secrets;
@@ -41,6 +42,7 @@ use secrets::Secrets;
 
 pub use addresses::HealthTarget;
 pub use nodes_file::{DriverSettings, NodeSettings, NodesFile};
+pub use openvidu::find_unfit_node;
 pub use store::StoreConfig;
 
 /// The maximum for join windows and for the lifetime of credentials: a week.
@@ -163,7 +165,7 @@ pub fn read(env: &mut Env<'_>, dev: bool) -> Option<Config> {
     if let (Some(nodes), Some(web)) = (&nodes, &web) {
         check_livekit_client(env, nodes, web);
     }
-    let legacy = legacy::read(env, legacy_addr, web.as_ref());
+    let legacy = read_legacy(env, legacy_addr, &nodes, &tokens, &rpc, &web);
     let admin = web.as_ref().map(|web| web::read_admin_limits(env, web));
     let ice = ice::read(env);
     let tls = rpc::read_tls(env);
@@ -205,6 +207,30 @@ pub fn read(env: &mut Env<'_>, dev: bool) -> Option<Config> {
         drain_delay: Duration::from_secs(drain_delay),
         drain_timeout: Duration::from_secs(drain_timeout),
         warnings,
+    })
+}
+
+/// The older services' APIs, some of which share settings with others.
+fn read_legacy(
+    env: &mut Env<'_>,
+    addr: Option<SocketAddr>,
+    nodes: &Option<Vec<NodeSettings>>,
+    join_tokens: &Option<token::Config>,
+    rpc: &crate::rpc::Config,
+    web: &Option<crate::web::Config>,
+) -> Option<LegacyConfig> {
+    let legacy = legacy::read(env, addr, web.as_ref());
+    let shared = openvidu::Shared {
+        apis: legacy.as_ref().map_or(&[], |legacy| &legacy.apis),
+        nodes: nodes.as_deref(),
+        join_tokens: join_tokens.as_ref(),
+        rpc,
+        trusted_proxies: web.as_ref().map_or(&[], |web| &web.trusted_proxies),
+    };
+    let openvidu = openvidu::read(env, &shared);
+    Some(LegacyConfig {
+        openvidu,
+        ..legacy?
     })
 }
 

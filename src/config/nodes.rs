@@ -4,17 +4,24 @@ use std::time::Duration;
 
 use super::env::Env;
 use super::nodes_file::{DriverSettings, NodeSettings, NodesFile};
+use super::openvidu;
 use super::urls::parse_url;
 use crate::domain::health::HealthTimes;
 use crate::domain::id::{ID_RULE, NodeId};
 use crate::domain::node::SfuNode;
 use crate::domain::place::Driver;
 
-/// The nodes of the file, or else of SFU_NODES. They are reported as faults of the setting that lists them.
+/// The nodes of the file, or else the node of OPENVIDU_URL, or else those of SFU_NODES. They are reported as faults of the setting that lists them.
 pub(super) fn read(env: &mut Env<'_>, file: Option<&NodesFile>) -> Option<Vec<NodeSettings>> {
     let listed = read_list(env);
+    let openvidu = openvidu::read_node(env);
     let Some(file) = file else {
-        return listed;
+        let is_openvidu = env.optional("OPENVIDU_URL").is_some();
+        return if is_openvidu {
+            openvidu.map(|node| vec![node])
+        } else {
+            listed
+        };
     };
     if env.optional("SFU_NODES").is_some() {
         env.report_fault("SFU_NODES_FILE", "cannot be used together with SFU_NODES");

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use strum::{EnumDiscriminants, IntoStaticStr, VariantArray};
 
+use super::health::ProbeFailure;
 use super::id::{NodeId, Region, SessionId};
 use super::placement::Verdict;
 use super::role::Role;
@@ -106,6 +107,8 @@ pub enum Error {
     SfuNodeUnavailable {
         /// The node.
         node_id: NodeId,
+        /// How it fails.
+        failure: ProbeFailure,
         /// How long to wait before trying again.
         retry_after: Duration,
     },
@@ -194,6 +197,20 @@ struct Facts {
     participant: ParticipantError,
     /// Set if the same request may succeed later.
     retry_after: Option<Duration>,
+}
+
+/// The text about a node that fails.
+fn node_text(node_id: &NodeId, failure: ProbeFailure) -> Text {
+    let how = match failure {
+        ProbeFailure::Unreachable | ProbeFailure::ConnectionRefused | ProbeFailure::TimedOut => {
+            "does not answer"
+        }
+        ProbeFailure::Denied => "refuses the service",
+        ProbeFailure::Faulty | ProbeFailure::Misconfigured => "answers with a failure",
+    };
+    Text::new(format!("the SFU node {node_id} {how}; try again"))
+        .with("node_id", node_id)
+        .with("failure", failure.name())
 }
 
 /// An error's texts for developers.
@@ -378,10 +395,9 @@ impl Error {
             Self::StoreUnavailable { .. } => Text::new(
                 "the store did not answer; the change may or may not have been made, try again",
             ),
-            Self::SfuNodeUnavailable { node_id, .. } => Text::new(format!(
-                "the SFU node {node_id} does not answer; try again"
-            ))
-            .with("node_id", node_id),
+            Self::SfuNodeUnavailable {
+                node_id, failure, ..
+            } => node_text(node_id, *failure),
             Self::Overloaded { .. } => Text::new("the service is overloaded; try again"),
             Self::ShuttingDown { .. } => Text::new("this instance is shutting down; try again"),
             Self::Internal => Text::new("internal error; see the service's log"),
@@ -430,6 +446,7 @@ impl Error {
             Reason::StoreUnavailable => Self::StoreUnavailable { retry_after },
             Reason::SfuNodeUnavailable => Self::SfuNodeUnavailable {
                 node_id: NodeId::from_stored("sfu-1".into()),
+                failure: ProbeFailure::TimedOut,
                 retry_after,
             },
             Reason::Overloaded => Self::Overloaded { retry_after },

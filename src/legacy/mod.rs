@@ -1,10 +1,12 @@
 //! The APIs of older services, for their clients until these have moved: one file or folder for each. An adapter translates. Its
 //! requests become calls of today's API ([`Calls`]) with all their checks and limits, and the answers become what its clients know.
 
+pub mod openvidu;
 mod rooms;
 mod sessions;
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -14,6 +16,7 @@ use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER
 use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::routing::MethodRouter;
 use http_body::Body as HttpBody;
+use ipnet::IpNet;
 use prost::Message;
 use prost::bytes::Bytes;
 use serde_json::{Value, json};
@@ -26,8 +29,9 @@ use crate::api::error::CallError;
 use crate::api::links::Links;
 use crate::app::signalling::Signalling;
 use crate::domain::error::Error;
+use crate::net::client_address;
 use crate::rest::retry_after_secs;
-use crate::rpc::{AdmittedByEdge, Call, Calls, EncodedStatus, SECRET_HEADER, Transcode};
+use crate::rpc::{AdmittedByEdge, Call, Calls, EncodedStatus, Peer, SECRET_HEADER, Transcode};
 use crate::telemetry::metrics::Metrics;
 use rooms::Guests;
 
@@ -41,6 +45,8 @@ pub enum LegacyApi {
     Sessions,
     /// Rooms for guests without accounts.
     Rooms,
+    /// Users with passwords, and connections to sessions on OpenVidu nodes.
+    OpenVidu,
 }
 
 /// Settings of the older services' APIs.
@@ -52,6 +58,8 @@ pub struct Config {
     pub cors_origins: Vec<HeaderValue>,
     /// The rooms.
     pub rooms: RoomsConfig,
+    /// Settings of the API `openvidu`, if it is served.
+    pub openvidu: Option<openvidu::Config>,
 }
 
 /// What the adapters are made of.
@@ -103,6 +111,12 @@ pub fn router(config: &Config, parts: Parts) -> Router {
         let routes = match api {
             LegacyApi::Sessions => sessions::routes(&edge),
             LegacyApi::Rooms => rooms::routes(&edge, &guests, &config.rooms),
+            LegacyApi::OpenVidu => {
+                let settings = config.openvidu.iter();
+                settings
+                    .flat_map(|settings| openvidu::routes(&edge, settings))
+                    .collect()
+            }
         };
         for (path, methods) in routes {
             if taken.insert(path) {
@@ -195,6 +209,13 @@ impl Edge {
         let encoded = self.calls.make_unary(call).await?;
         T::decode(encoded).map_err(|_| CallError::from(Error::Internal).into())
     }
+}
+
+/// The network of a request's client.
+fn client(extensions: &Extensions, headers: &HeaderMap, trusted_proxies: &[IpNet]) -> IpAddr {
+    let peer = extensions.get::<Peer>().map(Peer::ip);
+    let peer = peer.unwrap_or(IpAddr::from([0, 0, 0, 0]));
+    client_address(peer, headers, trusted_proxies)
 }
 
 /// An answer with a status, headers and JSON.

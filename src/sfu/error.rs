@@ -1,5 +1,7 @@
 //! What can go wrong when a node is asked.
 
+use crate::domain::health::ProbeFailure;
+
 /// A node did not do what it was asked. Holds no text of the node's, because such texts can repeat tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SfuError {
@@ -47,6 +49,23 @@ pub enum Outage {
 }
 
 impl SfuError {
+    /// How the node fails.
+    pub fn failure(self) -> ProbeFailure {
+        match self {
+            Self::Unavailable(Outage::TimedOut) => ProbeFailure::TimedOut,
+            Self::Unavailable(Outage::ConnectionRefused) => ProbeFailure::ConnectionRefused,
+            Self::Unavailable(Outage::Unreachable | Outage::ConnectionLost) => {
+                ProbeFailure::Unreachable
+            }
+            Self::Refused => ProbeFailure::Denied,
+            Self::Misconfigured(_) => ProbeFailure::Misconfigured,
+            Self::Unavailable(Outage::Status(_))
+            | Self::RoomNotFound
+            | Self::Unexpected { .. }
+            | Self::Malformed => ProbeFailure::Faulty,
+        }
+    }
+
     /// Whether the same call may succeed if it is repeated soon.
     pub fn is_retryable(self) -> bool {
         match self {

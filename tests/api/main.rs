@@ -27,3 +27,7 @@ mod tokens;
 mod unreadable;
 mod validation;
 mod wire;
+
+#[expect(dead_code, reason = "other tests use more of it")]
+#[path = "../support/openvidu.rs"]
+mod openvidu_stub;

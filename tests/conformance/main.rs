@@ -29,6 +29,9 @@ mod unreadable;
 
 #[path = "../support/livekit.rs"]
 mod livekit_server;
+#[expect(dead_code, reason = "other tests use more of it")]
+#[path = "../support/openvidu.rs"]
+mod openvidu_stub;
 #[path = "../support/peers.rs"]
 mod peers;
 #[path = "../support/redis.rs"]

@@ -15,6 +15,7 @@ use crate::domain::access::{may_be_in_former_room, may_be_in_room, permit_servic
 use crate::domain::actor::Actor;
 use crate::domain::change::Change;
 use crate::domain::error::Error;
+use crate::domain::health::ProbeFailure;
 use crate::domain::id::{NodeId, SessionId, UserId};
 use crate::domain::medium::Medium;
 use crate::domain::place::{Place, RoomOwner};
@@ -289,10 +290,9 @@ impl Reconciler {
             if !place.driver.carries_media() {
                 return Ok(Reconciled::nothing(place.node_id));
             }
-            let driver = self
-                .drivers
-                .of(&place.node_id)
-                .ok_or_else(|| self.unavailable_error(&place.node_id))?;
+            let driver = self.drivers.of(&place.node_id).ok_or_else(|| {
+                self.unavailable_error(&place.node_id, ProbeFailure::Misconfigured)
+            })?;
             // It stays ended.
             if session.state == SessionState::Ended {
                 return self.end_room(driver.as_ref(), &place).await;
@@ -355,12 +355,13 @@ impl Reconciler {
 
     fn node_error(&self, node_id: &NodeId, error: SfuError) -> Error {
         tracing::warn!(node_id = node_id.as_str(), %error, "an SFU node could not be reconciled");
-        self.unavailable_error(node_id)
+        self.unavailable_error(node_id, error.failure())
     }
 
-    fn unavailable_error(&self, node_id: &NodeId) -> Error {
+    fn unavailable_error(&self, node_id: &NodeId, failure: ProbeFailure) -> Error {
         Error::SfuNodeUnavailable {
             node_id: node_id.clone(),
+            failure,
             retry_after: self.access.wait.retry_after,
         }
     }

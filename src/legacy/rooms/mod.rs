@@ -19,14 +19,14 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{Answer, Edge, LegacyApi, Routes, answer, with_retry};
+use super::{Answer, Edge, LegacyApi, Routes, answer, client, with_retry};
 use crate::app::signalling::Signalling;
 use crate::domain::error::Reason;
-use crate::net::{AddressCounts, AddressLimit, client_address};
+use crate::net::{AddressCounts, AddressLimit};
 use crate::participant_socket;
 use crate::proto::v1;
 use crate::rest::http_status;
-use crate::rpc::{EncodedStatus, Peer};
+use crate::rpc::EncodedStatus;
 
 const CREATE: &str = "/videosession.v1.VideoSessionService/CreateSession";
 const GET: &str = "/videosession.v1.VideoSessionService/GetSession";
@@ -206,9 +206,7 @@ impl RoomsEdge {
 
     /// The client's network.
     fn client(&self, extensions: &Extensions, headers: &HeaderMap) -> IpAddr {
-        let peer = extensions.get::<Peer>().map(Peer::ip);
-        let peer = peer.unwrap_or(IpAddr::from([0, 0, 0, 0]));
-        client_address(peer, headers, &self.config.trusted_proxies)
+        client(extensions, headers, &self.config.trusted_proxies)
     }
 
     fn create_request(&self, room_id: &str) -> v1::CreateSessionRequest {

@@ -24,6 +24,7 @@ pub(super) async fn called(document: &str, service: &Service) -> BTreeSet<String
         .env("CURL_HOME", home.path())
         .env("LEGACY", format!("http://{}", service.legacy.unwrap()))
         .env("INTERNAL_SECRET", SECRET)
+        .env("PASSWORD", super::openvidu::password("ana"))
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();
@@ -83,4 +84,19 @@ async fn the_commands_for_rooms_call_every_route() {
         "POST /create-room 200",
     ];
     assert_eq!(called("rooms.md", &service).await, set(&expected));
+}
+
+#[tokio::test]
+#[ignore = "needs curl; .ci/run installs it"]
+async fn the_commands_for_openvidu_call_every_route() {
+    let stage = super::openvidu::stage().await;
+    let expected = [
+        "GET / 200",
+        "GET /health 200",
+        "GET /protected 200",
+        "GET /test-openvidu 200",
+        "POST /api/auth/login 200",
+        "POST /api/video/session 200",
+    ];
+    assert_eq!(called("openvidu.md", &stage.service).await, set(&expected));
 }

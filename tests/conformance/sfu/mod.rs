@@ -7,7 +7,6 @@ mod livekit;
 mod livekit_answers;
 mod model;
 mod openvidu;
-mod openvidu_stub;
 
 use std::any::Any;
 use std::sync::Arc;

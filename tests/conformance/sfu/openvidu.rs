@@ -13,8 +13,8 @@ use video_session::sfu::{NodeTicket, Outage, SfuDriver, SfuError, WebhookKind};
 use wiremock::matchers::{any, method};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-use super::openvidu_stub::{SECRET, Stub};
 use super::{Joined, LIMIT, Stage, Tried, admit, new_room, user};
+use crate::openvidu_stub::{SECRET, Stub};
 
 fn driver(url: &str, secret: &str) -> OpenVidu {
     OpenVidu::new(&Config {

@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 use wiremock::matchers::any;
 use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
 
-pub(super) const SECRET: &str = "secret-of-tests";
+pub(crate) const SECRET: &str = "secret-of-tests";
 
 /// Requests and answers, recorded from OpenVidu 2.30.0.
-const RECORDED: &str = include_str!("../../fixtures/sfu/openvidu-2.30.0-rest.json");
+const RECORDED: &str = include_str!("../fixtures/sfu/openvidu-2.30.0-rest.json");
 
 /// One session: its connections by id, and whether a participant was in it.
 #[derive(Default)]
@@ -23,18 +23,20 @@ struct Session {
 }
 
 /// The node's state, and the recording that its answers are made from.
-pub(super) struct State {
+pub(crate) struct State {
     recorded: Vec<Value>,
     sessions: BTreeMap<String, Session>,
     connections_made: u32,
     /// How many sessions vanish before a connection is added to them, from now on.
-    pub(super) sessions_to_lose: u32,
+    pub(crate) sessions_to_lose: u32,
+    /// The status of every answer from now on; those of a working node if there is none.
+    pub(crate) broken: Option<u16>,
 }
 
 #[derive(Clone)]
-pub(super) struct Stub {
+pub(crate) struct Stub {
     server: Arc<MockServer>,
-    pub(super) state: Arc<Mutex<State>>,
+    pub(crate) state: Arc<Mutex<State>>,
 }
 
 struct Responder(Arc<Mutex<State>>);
@@ -46,12 +48,13 @@ impl Respond for Responder {
 }
 
 impl Stub {
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let state = Arc::new(Mutex::new(State {
             recorded: serde_json::from_str(RECORDED).unwrap(),
             sessions: BTreeMap::new(),
             connections_made: 0,
             sessions_to_lose: 0,
+            broken: None,
         }));
         let server = MockServer::start().await;
         Mock::given(any())
@@ -64,19 +67,34 @@ impl Stub {
         }
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         self.server.uri()
     }
 
     /// The requests so far, as `METHOD /path`.
-    pub(super) async fn requests(&self) -> Vec<String> {
+    pub(crate) async fn requests(&self) -> Vec<String> {
         let requests = self.server.received_requests().await.unwrap();
         let line = |request: &Request| format!("{} {}", request.method, request.url.path());
         requests.iter().map(line).collect()
     }
 
+    /// The roles of the connections that are there, in the order in which they were made.
+    pub(crate) fn roles(&self) -> Vec<String> {
+        let state = self.state.lock().unwrap();
+        let sessions = state.sessions.values();
+        let connections = sessions.flat_map(|session| session.connections.iter());
+        let mut roles: Vec<_> = connections
+            .map(|(id, connection)| {
+                let number: u32 = id.trim_start_matches("con_").parse().unwrap();
+                (number, connection["role"].as_str().unwrap().to_owned())
+            })
+            .collect();
+        roles.sort();
+        roles.into_iter().map(|(_, role)| role).collect()
+    }
+
     /// Another application makes a connection, without the service's data, and its user comes.
-    pub(super) async fn connect_stranger(&self, room: &str) {
+    pub(crate) async fn connect_stranger(&self, room: &str) {
         let url = format!("{}/openvidu/api/sessions/{room}/connection", self.url());
         let request = reqwest::Client::new()
             .post(url)
@@ -88,7 +106,7 @@ impl Stub {
 
     /// The connection whose token this is becomes active, and publishes if its role lets it. The recording has no active
     /// connection: these fields are as OpenVidu documents them. Answers its id, if it is there.
-    pub(super) fn activate(&self, token: &str) -> Option<String> {
+    pub(crate) fn activate(&self, token: &str) -> Option<String> {
         let mut state = self.state.lock().unwrap();
         let mut activated = None;
         for session in state.sessions.values_mut() {
@@ -117,7 +135,7 @@ impl Stub {
     }
 
     /// Whether a connection publishes a stream with this option.
-    pub(super) fn publishes(&self, room: &str, connection: &str, option: &str) -> bool {
+    pub(crate) fn publishes(&self, room: &str, connection: &str, option: &str) -> bool {
         let state = self.state.lock().unwrap();
         let session = state.sessions.get(room);
         let connection = session.and_then(|session| session.connections.get(connection));
@@ -153,6 +171,9 @@ impl State {
 
     fn respond(&mut self, request: &Request) -> ResponseTemplate {
         let path = request.url.path();
+        if let Some(status) = self.broken {
+            return ResponseTemplate::new(status).set_body_string("a trace of the node's stack");
+        }
         let Some(path) = path.strip_prefix("/openvidu/api/") else {
             return ResponseTemplate::new(404).set_body_string("<html>not found</html>");
         };
