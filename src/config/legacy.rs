@@ -48,6 +48,7 @@ pub(super) fn read(
         apis,
         rooms: RoomsConfig {
             create_needs_secret: rooms.create_needs_secret,
+            requests_per_minute: web.requests_per_minute,
             rooms_per_minute: rooms.rooms_per_minute,
             sockets_per_minute: rooms.sockets_per_minute,
             sockets_per_address: rooms.sockets_per_address,

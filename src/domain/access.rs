@@ -26,7 +26,7 @@ pub fn permit_join(
     let expected = match role {
         Role::Doctor => *user_id == session.doctor_id,
         Role::Patient => *user_id == session.patient_id,
-        Role::Guest if session.open_to_guests => true,
+        Role::Guest if session.takes_guests() => true,
         Role::Guest | Role::Interpreter | Role::Observer => session
             .invites
             .iter()

@@ -16,6 +16,9 @@ pub const INVITES_MAX: usize = 32;
 /// [`Session::doctor_since`](super::session::Session::doctor_since)).
 pub const REMOVALS_MAX: usize = 256;
 
+/// Of how many guests whom nobody invited a session remembers that they were admitted, and their names.
+pub const GUESTS_REMEMBERED_MAX: usize = 256;
+
 /// When participants enter without waiting. The host never waits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, IntoStaticStr, EnumString, VariantArray)]
 #[strum(serialize_all = "kebab-case")]

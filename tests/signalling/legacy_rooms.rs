@@ -23,6 +23,7 @@ fn rooms_setup() -> Setup {
         .set("LEGACY_ROOMS_PER_MINUTE", 10_000)
         .set("LEGACY_ROOMS_SOCKETS_PER_MINUTE", 10_000)
         .set("LEGACY_ROOMS_SOCKETS_PER_ADDRESS", 10_000)
+        .set("HTTP_REQUESTS_PER_MINUTE", 100_000)
 }
 
 struct Rooms {
@@ -345,9 +346,17 @@ async fn line_11_an_unknown_room_is_closed_with_its_reason() {
     let consultation = created(&mut rooms.service.client(), request).await;
     refused_as_unknown(rooms.socket(&consultation.session_id).await).await;
     refused_as_unknown(rooms.socket("appointment-1").await).await;
-    // Nor is one whose appointment has a room's name, if it is not open.
-    created(&mut rooms.service.client(), create("room:closed")).await;
-    refused_as_unknown(rooms.socket("closed").await).await;
+    // Nor is one whose appointment has a room's name, open or not.
+    for (name, open_to_guests) in [("closed", false), ("open", true)] {
+        let request = v1::CreateSessionRequest {
+            open_to_guests,
+            ..create(&format!("room:{name}"))
+        };
+        created(&mut rooms.service.client(), request).await;
+        refused_as_unknown(rooms.socket(name).await).await;
+        assert_eq!(rooms.get(&format!("/rooms/{name}")).await.0, 404);
+    }
+    assert_eq!(rooms.get("/rooms").await, (200, json!([])));
 }
 
 #[tokio::test]
@@ -416,8 +425,14 @@ async fn line_14_only_the_front_ends_pages_may_call() {
     };
     assert_eq!(from("https://evil.test").await, Err(403));
     assert_eq!(from("null").await, Err(403));
-    let own = format!("http://{}", rooms.addr);
-    for origin in [FRONT_END, &own, ""] {
+    // Whoever points a name of theirs at this address has the same origin as it.
+    assert_eq!(from(&format!("http://{}", rooms.addr)).await, Err(403));
+    // A form of any page can send this, without asking first.
+    for (origin, status) in [("https://evil.test", 403), ("null", 403), (FRONT_END, 200)] {
+        let made = rooms.post("/create-room", &[("origin", origin)]).await;
+        assert_eq!(made.0, status, "{origin}");
+    }
+    for origin in [FRONT_END, ""] {
         assert_eq!(from(origin).await, Ok(()), "{origin}");
     }
 }
@@ -499,6 +514,14 @@ async fn an_address_makes_so_many_rooms_and_opens_so_many_sockets_and_no_more() 
     let wait: u64 = refused.header("retry-after").parse().unwrap();
     assert!((1..=31).contains(&wait), "{wait}");
     assert_eq!(make("192.0.2.2").await.status, 200);
+    let secret = [
+        ("x-forwarded-for", "192.0.2.1"),
+        ("x-internal-secret", SECRET),
+    ];
+    assert_eq!(
+        submit(rooms.addr, "/create-room", &secret, "").await.status,
+        200
+    );
     let path = format!("/ws/{room_id}");
     let open = async |client| socket(rooms.addr, &path, &from(client)).await.map(drop);
     assert_eq!(open("192.0.2.1").await, Ok(()));

@@ -36,7 +36,7 @@ impl Session {
             session.set_admitted(user_id);
             if !session.admitted_users.contains(user_id) {
                 let mut admitted_users = std::mem::take(&mut session.admitted_users);
-                admitted_users.retain(|admitted| session.is_entitled(admitted));
+                session.forget_strangers(&mut admitted_users, |admitted| admitted);
                 admitted_users.push(user_id.clone());
                 session.admitted_users = admitted_users;
             }

@@ -34,7 +34,7 @@ impl Session {
         };
         Ok(Some(self.next_version(actor, now, vec![kind], |session| {
             let mut given_names = std::mem::take(&mut session.given_names);
-            given_names.retain(|given| session.is_entitled(&given.user_id));
+            session.forget_strangers(&mut given_names, |given| &given.user_id);
             given_names.push(GivenName {
                 user_id: user_id.clone(),
                 name: name.to_owned(),

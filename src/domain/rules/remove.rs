@@ -80,8 +80,6 @@ impl Session {
             keep_out,
         });
         if self.removals.len() > REMOVALS_MAX {
-            // Otherwise guests whose removals are forgotten could come back.
-            self.open_to_guests = false;
             // There always is one: fewer users may join than there are removals.
             let unneeded =
                 (self.removals.iter()).position(|removal| !self.is_entitled(&removal.user_id));

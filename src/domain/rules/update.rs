@@ -95,6 +95,10 @@ impl Session {
         now: Timestamp,
     ) {
         self.revoke_access(replaced, sequence, false, now);
+        if self.empty_timeout_secs == Some(0) {
+            // It waits for the new doctor, as a session to which nobody has come.
+            self.empty_deadline = None;
+        }
         // The new doctor is no longer a guest, even if they were removed as one.
         self.invites.retain(|invite| invite.user_id != doctor_id);
         for removal in &mut self.removals {

@@ -14,7 +14,10 @@ use super::id::{AppointmentId, NodeId, Region, SessionId, UserId};
 use super::label::Labels;
 use super::medium::{MediaMode, Medium};
 use super::named::named;
-use super::participant::{Admission, GivenName, Invite, Participant, ParticipantStatus, Removal};
+use super::participant::{
+    Admission, GUESTS_REMEMBERED_MAX, GivenName, Invite, Participant, ParticipantStatus,
+    REMOVALS_MAX, Removal,
+};
 use super::place::Place;
 use super::placement::PlacementNote;
 use super::role::Action;
@@ -98,8 +101,7 @@ pub struct Session {
     pub end_to_end_encrypted: bool,
     /// How long it may be empty, after participants were in it, before it ends; `None`: as long as the service's setting says.
     pub empty_timeout_secs: Option<u64>,
-    /// Any user may join as guest. Ends with the removal that is one too many to be remembered
-    /// ([`REMOVALS_MAX`](super::participant::REMOVALS_MAX)).
+    /// The backend wants any user to be able to join as guest; see [`Session::takes_guests`].
     pub open_to_guests: bool,
     /// The decision that gave it its place; `None` if there was no choice.
     pub placement: Option<PlacementNote>,
@@ -170,6 +172,12 @@ impl Session {
             .map_or("", |given| given.name.as_str())
     }
 
+    /// Whether any user may join as guest: not any more once no further removal could be remembered, because guests whose removals
+    /// are forgotten could come back.
+    pub fn takes_guests(&self) -> bool {
+        self.open_to_guests && self.removals.len() < REMOVALS_MAX
+    }
+
     /// Whether the join window has closed.
     pub fn is_join_window_closed(&self, window: &JoinWindow, now: Timestamp) -> bool {
         // A token's times are whole seconds: a token for less than a second is not issued.
@@ -215,7 +223,28 @@ impl Session {
 
     /// Whether the user can be removed: they have a role, are connected or may join as guest.
     pub(super) fn is_removable(&self, user_id: &UserId) -> bool {
-        self.open_to_guests || self.is_entitled(user_id) || self.participant(user_id).is_some()
+        self.takes_guests() || self.is_entitled(user_id) || self.participant(user_id).is_some()
+    }
+
+    /// Drops what is remembered of users who may not join any more, and makes room for one more guest whom nobody invited.
+    pub(super) fn forget_strangers<T>(
+        &self,
+        remembered: &mut Vec<T>,
+        user_of: impl Fn(&T) -> &UserId,
+    ) {
+        remembered.retain(|one| self.takes_guests() || self.is_entitled(user_of(one)));
+        let is_stranger = |one: &T| !self.is_entitled(user_of(one));
+        if remembered.iter().filter(|one| is_stranger(one)).count() < GUESTS_REMEMBERED_MAX {
+            return;
+        }
+        let is_away = |one: &T| self.participant(user_of(one)).is_none();
+        let oldest = remembered
+            .iter()
+            .position(|one| is_stranger(one) && is_away(one))
+            .or_else(|| remembered.iter().position(is_stranger));
+        if let Some(oldest) = oldest {
+            remembered.remove(oldest);
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the pages of the older service say and are told.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
@@ -28,6 +29,8 @@ pub(super) struct RoomDialect {
     room_id: String,
     /// Waits for the list of the others, which goes before it.
     connected: Option<Arc<str>>,
+    /// The others whom the page was told of. Somebody may leave before they were announced.
+    others: HashSet<String>,
 }
 
 impl RoomDialect {
@@ -35,6 +38,7 @@ impl RoomDialect {
         Self {
             room_id,
             connected: None,
+            others: HashSet::new(),
         }
     }
 
@@ -44,6 +48,7 @@ impl RoomDialect {
 
     fn translated(&mut self, message: &Value) -> [Option<Arc<str>>; 2] {
         let kind = message["type"].as_str().unwrap_or_default();
+        let user_id = message["user_id"].as_str();
         match kind {
             "connected" => {
                 let mut connected = self.about_user(kind, message);
@@ -53,13 +58,26 @@ impl RoomDialect {
             }
             "existing-participants" => {
                 let others = message["participants"].as_array().into_iter().flatten();
-                let ids: Vec<_> = others.map(|other| &other["user_id"]).collect();
+                let ids: Vec<_> = others
+                    .filter_map(|other| other["user_id"].as_str())
+                    .collect();
+                self.others = ids.iter().map(ToString::to_string).collect();
                 let existing = (!ids.is_empty()).then(|| {
                     text(&json!({"type": kind, "room_id": self.room_id, "participants": ids}))
                 });
                 [existing, self.connected.take()]
             }
-            "user-joined" | "user-left" => [Some(text(&self.about_user(kind, message))), None],
+            "user-joined" => {
+                self.others.extend(user_id.map(ToOwned::to_owned));
+                [Some(text(&self.about_user(kind, message))), None]
+            }
+            "user-left" => {
+                let is_known = user_id.is_some_and(|user_id| self.others.remove(user_id));
+                [
+                    is_known.then(|| text(&self.about_user(kind, message))),
+                    None,
+                ]
+            }
             relayed if ACCEPTED.contains(&relayed) => {
                 let mut message = message.clone();
                 message["room_id"] = json!(self.room_id);
@@ -181,6 +199,19 @@ mod tests {
         let listed =
             json!({"type": "existing-participants", "room_id": "r", "participants": ["a", "b"]});
         assert_eq!(translate(&mut second, &others), [listed, told]);
+    }
+
+    #[test]
+    fn who_leaves_before_they_were_announced_is_not_mentioned() {
+        let mut dialect = RoomDialect::new("r".into());
+        let about = |kind: &str| json!({"type": kind, "user_id": "a", "room_id": "s"});
+        assert_eq!(
+            translate(&mut dialect, &about("user-left")),
+            Vec::<Value>::new()
+        );
+        translate(&mut dialect, &about("user-joined"));
+        let left = json!({"type": "user-left", "user_id": "a", "room_id": "r"});
+        assert_eq!(translate(&mut dialect, &about("user-left")), [left]);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
+use axum::http::header::ORIGIN;
 use axum::http::{Extensions, HeaderMap, HeaderValue, StatusCode};
 use axum::routing::{MethodRouter, get, post};
 use ipnet::IpNet;
@@ -26,7 +27,7 @@ use crate::net::{AddressCounts, AddressLimit};
 use crate::participant_socket;
 use crate::proto::v1;
 use crate::rest::http_status;
-use crate::rpc::EncodedStatus;
+use crate::rpc::{EncodedStatus, SECRET_HEADER};
 
 const CREATE: &str = "/videosession.v1.VideoSessionService/CreateSession";
 const GET: &str = "/videosession.v1.VideoSessionService/GetSession";
@@ -57,7 +58,9 @@ pub struct Config {
     pub empty_timeout: Duration,
     /// How many rooms a list has at most.
     pub listed_max: usize,
-    /// The origins whose pages may open sockets, besides the service's own; each as browsers send it.
+    /// How many other requests an address may make per minute.
+    pub requests_per_minute: u32,
+    /// The origins whose pages may make rooms and open sockets; each as browsers send it.
     pub origins: Vec<HeaderValue>,
     /// Proxies whose X-Forwarded-For is trusted.
     pub trusted_proxies: Vec<IpNet>,
@@ -77,6 +80,7 @@ struct RoomsEdge {
     edge: Edge,
     guests: Guests,
     config: Config,
+    requests: AddressLimit,
     rooms: AddressLimit,
     sockets: AddressLimit,
     open_sockets: Arc<AddressCounts>,
@@ -94,6 +98,7 @@ pub(super) fn routes(edge: &Edge, guests: &Guests, config: &Config) -> Routes {
     let rooms = Arc::new(RoomsEdge {
         edge: edge.clone(),
         guests: guests.clone(),
+        requests: AddressLimit::per_minute(config.requests_per_minute),
         rooms: AddressLimit::per_minute(config.rooms_per_minute),
         sockets: AddressLimit::per_minute(config.sockets_per_minute),
         open_sockets: Arc::default(),
@@ -125,24 +130,29 @@ async fn describe(State(rooms): Rooms) -> Json<Value> {
 async fn create(State(rooms): Rooms, request: Request) -> Answer {
     rooms.count("POST /create-room");
     let room_id = Uuid::new_v4().to_string();
+    if !rooms.is_allowed_origin(request.headers()) {
+        return detail(StatusCode::FORBIDDEN, "Origin not allowed");
+    }
     let message = rooms.create_request(&room_id);
-    let made: Result<v1::CreateSessionResponse, _> = if rooms.config.create_needs_secret {
-        let encoded = message.encode_to_vec();
-        rooms
-            .edge
-            .make(CREATE, request, move |_| Ok(encoded.clone()))
-            .await
-    } else {
-        let client = rooms.client(request.extensions(), request.headers());
-        if let Err(wait) = rooms.rooms.check(client) {
-            return too_many("Too many rooms", wait);
-        }
-        let (parts, _body) = request.into_parts();
-        rooms
-            .edge
-            .make_admitted(CREATE, parts.extensions, &message)
-            .await
-    };
+    let shows_secret = request.headers().contains_key(SECRET_HEADER);
+    let made: Result<v1::CreateSessionResponse, _> =
+        if shows_secret || rooms.config.create_needs_secret {
+            let encoded = message.encode_to_vec();
+            rooms
+                .edge
+                .make(CREATE, request, move |_| Ok(encoded.clone()))
+                .await
+        } else {
+            let client = rooms.client(request.extensions(), request.headers());
+            if let Err(wait) = rooms.rooms.check(client) {
+                return too_many("Too many rooms", wait);
+            }
+            let (parts, _body) = request.into_parts();
+            rooms
+                .edge
+                .make_admitted(CREATE, parts.extensions, &message)
+                .await
+        };
     match made {
         Ok(_) => answer(
             StatusCode::OK,
@@ -158,6 +168,9 @@ async fn create(State(rooms): Rooms, request: Request) -> Answer {
 
 async fn list(State(rooms): Rooms, request: Request) -> Answer {
     rooms.count("GET /rooms");
+    if let Err(wait) = rooms.check_request(&request) {
+        return too_many("Too many requests", wait);
+    }
     let (parts, _body) = request.into_parts();
     match rooms.live_rooms(parts.extensions).await {
         Ok(found) => {
@@ -171,6 +184,9 @@ async fn list(State(rooms): Rooms, request: Request) -> Answer {
 async fn show(State(rooms): Rooms, room_id: RoomId, request: Request) -> Answer {
     rooms.count("GET /rooms/{room_id}");
     let room_id = text(room_id);
+    if let Err(wait) = rooms.check_request(&request) {
+        return too_many("Too many requests", wait);
+    }
     let (parts, _body) = request.into_parts();
     match rooms.room(&room_id, parts.extensions).await {
         Ok(session) => {
@@ -202,6 +218,18 @@ enum NoRoom {
 impl RoomsEdge {
     fn count(&self, route: &'static str) {
         self.edge.count(LegacyApi::Rooms, route);
+    }
+
+    fn check_request(&self, request: &Request) -> Result<(), Duration> {
+        let client = self.client(request.extensions(), request.headers());
+        self.requests.check(client)
+    }
+
+    /// Browsers do not apply CORS to sockets, and not to requests as simple as that for a room, so this does. What sends no origin is
+    /// no browser.
+    fn is_allowed_origin(&self, headers: &HeaderMap) -> bool {
+        let mut origins = headers.get_all(ORIGIN).iter();
+        origins.all(|origin| self.config.origins.contains(origin))
     }
 
     /// The client's network.
@@ -252,8 +280,10 @@ impl RoomsEdge {
     /// The newest rooms that have not ended.
     async fn live_rooms(&self, extensions: Extensions) -> Result<Vec<v1::Session>, EncodedStatus> {
         let mut found = Vec::new();
-        for state in [v1::SessionState::Active, v1::SessionState::Created] {
+        // A room that somebody enters meanwhile goes from the first state to the second, so it is in at least one of the lists.
+        for state in [v1::SessionState::Created, v1::SessionState::Active] {
             let mut page_token = String::new();
+            let enough = found.len() + self.config.listed_max;
             loop {
                 let message = v1::ListSessionsRequest {
                     page_size: PAGE_SIZE,
@@ -267,21 +297,24 @@ impl RoomsEdge {
                     self.edge.make_admitted(LIST, extensions, &message).await?;
                 found.extend(page.sessions.into_iter().filter(is_live));
                 page_token = page.next_page_token;
-                if page_token.is_empty() || found.len() >= self.config.listed_max {
+                if page_token.is_empty() || found.len() >= enough {
                     break;
                 }
             }
         }
-        // Ids begin with the time of creation.
-        found.sort_by(|one, other| other.session_id.cmp(&one.session_id));
+        // Ids begin with the time of creation. Of a room that is in both lists, the later reading stays.
+        found.reverse();
+        found.sort_by(|one: &v1::Session, other| other.session_id.cmp(&one.session_id));
         found.dedup_by(|one, other| one.session_id == other.session_id);
         found.truncate(self.config.listed_max);
         Ok(found)
     }
 }
 
+/// Whether a session is a room, made here, that has not ended. The backend may have a session for an appointment of such a name.
 fn is_live(session: &v1::Session) -> bool {
-    session.open_to_guests
+    session.doctor_id == HOST_ID
+        && session.patient_id == PATIENT_ID
         && session.state() != v1::SessionState::Ended
         && session.appointment_id.starts_with(APPOINTMENT_PREFIX)
 }

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use axum::extract::ws::{WebSocket, WebSocketUpgrade};
 use axum::extract::{FromRequestParts as _, Request, State};
-use axum::http::header::{HOST, ORIGIN};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 
 use super::dialect::{NO_ROOM, RoomDialect};
@@ -96,16 +95,5 @@ impl RoomsEdge {
             config: self.config.socket.clone(),
             closing: self.guests.closing.clone(),
         }
-    }
-
-    /// Browsers do not apply CORS to sockets, so this does. What sends no origin is no browser.
-    fn is_allowed_origin(&self, headers: &HeaderMap) -> bool {
-        let Some(origin) = headers.get(ORIGIN) else {
-            return true;
-        };
-        let own_host = headers.get(HOST).and_then(|host| host.to_str().ok());
-        let host = origin.to_str().ok().and_then(|text| text.split_once("://"));
-        let is_own = host.is_some_and(|(_, host)| own_host == Some(host));
-        is_own || self.config.origins.contains(origin)
     }
 }

@@ -1,13 +1,15 @@
 //! Sessions that are open to guests, and sessions that end when everybody has left.
 
-use super::people::{NOW, connect_request, session_of, user};
+use super::people::{NOW, connect_request, request_of, session_of, user};
 use crate::domain::access::{permit_entry, permit_join};
 use crate::domain::actor::{Actor, SystemCause};
 use crate::domain::error::Error;
 use crate::domain::event::EventKind;
-use crate::domain::participant::{Admission, REMOVALS_MAX};
+use crate::domain::participant::{Admission, GUESTS_REMEMBERED_MAX, REMOVALS_MAX};
 use crate::domain::role::Role;
-use crate::domain::session::{EndCause, JoinWindow, Session, SessionRequest, SessionState};
+use crate::domain::session::{
+    EndCause, JoinWindow, Session, SessionRequest, SessionState, SessionUpdate,
+};
 
 const ALWAYS_OPEN: JoinWindow = JoinWindow {
     early_secs: 0,
@@ -70,13 +72,68 @@ fn a_removed_guest_stays_outside_of_an_open_session_also_after_many_removals() {
         match session.remove_participant(&user(&format!("guest-{n}")), &Actor::Backend, true, NOW) {
             Ok(change) => session = change.unwrap().session,
             Err(error) => assert_eq!(
-                (error, session.open_to_guests),
+                (error, session.takes_guests()),
                 (Error::ParticipantNotFound, false)
             ),
         }
         assert!(is_refused(&session), "after {n} further removals");
     }
     assert_eq!(session.removals.len(), REMOVALS_MAX);
+    // The backend asked for the same as before, and gets the same session.
+    assert_eq!(
+        session.matches(&request_of(Admission::Open, |request| request
+            .open_to_guests =
+            true)),
+        Ok(())
+    );
+}
+
+#[test]
+fn guests_whom_nobody_invited_stay_admitted_and_keep_their_names() {
+    let open = |request: &mut SessionRequest| request.open_to_guests = true;
+    let mut session = session_of(Admission::Manual, open);
+    for n in 0..2 * GUESTS_REMEMBERED_MAX {
+        let name = format!("guest-{n}");
+        session = with_guest(&session, &name);
+        let admitted = session.admit_participant(&user(&name), &Actor::Backend, NOW);
+        session = admitted.unwrap().unwrap().session;
+        let actor = Actor::Participant {
+            role: Role::Guest,
+            user_id: user(&name),
+        };
+        let named = session.set_given_name("Ana", &actor, NOW);
+        session = named.unwrap().unwrap().session;
+        assert_eq!(
+            session.set_given_name("Dr. Evil", &actor, NOW),
+            Err(Error::NameGiven)
+        );
+        // The first one stays, so that it is never forgotten.
+        if n > 0 {
+            session = left(&session, &name);
+            assert!(session.enters_at_once(&user(&name), Role::Guest), "{n}");
+        }
+    }
+    assert_eq!(session.admitted_users.len(), GUESTS_REMEMBERED_MAX);
+    assert_eq!(session.given_names.len(), GUESTS_REMEMBERED_MAX);
+    assert_eq!(session.given_name(&user("guest-0")), "Ana");
+}
+
+#[test]
+fn a_session_that_may_not_be_empty_waits_for_the_doctor_who_replaces_its_only_participant() {
+    let session = session(|request| request.empty_timeout_secs = Some(0));
+    let connected = session.connect_participant(connect_request("doctor-1", Role::Doctor), NOW);
+    let session = connected.unwrap().change.unwrap().session;
+    let update = SessionUpdate {
+        doctor_id: Some(user("doctor-2")),
+        ..SessionUpdate::default()
+    };
+    let updated = session.update(update, None, &Actor::Backend, NOW);
+    let session = updated.unwrap().unwrap().session;
+    assert_eq!(session.state, SessionState::Active);
+    assert_eq!(
+        session.due_end_cause(&ALWAYS_OPEN, None, NOW.plus_secs(999)),
+        None
+    );
 }
 
 #[test]

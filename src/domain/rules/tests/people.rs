@@ -61,6 +61,15 @@ pub(super) fn session_of(
     admission: Admission,
     change: impl FnOnce(&mut SessionRequest),
 ) -> Session {
+    UnplacedSession::new(request_of(admission, change), None, Actor::Backend, NOW)
+        .place(NodeId::from_stored("sfu-1".into()), Driver::Builtin)
+        .session
+}
+
+pub(super) fn request_of(
+    admission: Admission,
+    change: impl FnOnce(&mut SessionRequest),
+) -> SessionRequest {
     let mut request = SessionRequest {
         appointment_id: AppointmentId::from_stored("appointment".into()),
         doctor_id: user("doctor-1"),
@@ -76,9 +85,7 @@ pub(super) fn session_of(
         open_to_guests: false,
     };
     change(&mut request);
-    UnplacedSession::new(request, None, Actor::Backend, NOW)
-        .place(NodeId::from_stored("sfu-1".into()), Driver::Builtin)
-        .session
+    request
 }
 
 #[derive(Debug, Clone)]
