@@ -20,6 +20,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     )?;
     let descriptors = compiler.file_descriptor_set();
     unpack_api_page(&out_dir.join("swagger-ui"))?;
+    compress_page(std::path::Path::new("web"), &out_dir.join("web"))?;
     std::fs::write(out_dir.join("adapter.rs"), adapter(&descriptors))?;
     tonic_prost_build::configure().compile_fds(descriptors)?;
     Ok(())
@@ -43,6 +44,36 @@ fn unpack_api_page(to: &std::path::Path) -> Result<(), Box<dyn std::error::Error
         if API_PAGE_FILES.contains(&name.as_str()) && file.name().contains("/dist/") {
             std::io::copy(&mut file, &mut std::fs::File::create(to.join(name))?)?;
         }
+    }
+    Ok(())
+}
+
+/// Compresses the page's files, all but the templates, in each way that src/web/encoding.rs serves.
+fn compress_page(from: &std::path::Path, to: &std::path::Path) -> std::io::Result<()> {
+    const WINDOW_BITS: i32 = 22;
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let (path, name) = (entry.path(), entry.file_name());
+        if path.is_dir() {
+            compress_page(&path, &to.join(name))?;
+            continue;
+        }
+        let Some(name) = name.to_str().filter(|name| !name.ends_with(".html")) else {
+            continue;
+        };
+        let content = std::fs::read(&path)?;
+        let parameters = brotli::enc::BrotliEncoderParams {
+            quality: 11,
+            lgwin: WINDOW_BITS,
+            ..Default::default()
+        };
+        let mut brotli = std::fs::File::create(to.join(format!("{name}.br")))?;
+        brotli::BrotliCompress(&mut content.as_slice(), &mut brotli, &parameters)?;
+        let gzip = std::fs::File::create(to.join(format!("{name}.gz")))?;
+        let mut gzip = flate2::write::GzEncoder::new(gzip, flate2::Compression::best());
+        std::io::Write::write_all(&mut gzip, &content)?;
+        gzip.finish()?;
     }
     Ok(())
 }

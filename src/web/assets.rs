@@ -6,16 +6,22 @@ use std::path::PathBuf;
 use aws_lc_rs::digest::{Context, SHA256};
 use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::http::header::{ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::header::{
+    ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
+    RETRY_AFTER, VARY,
+};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
 use include_dir::{Dir, DirEntry, include_dir};
 
+use super::encoding::{Encoding, gzip};
 use super::livekit_client::{FILES, LivekitClient};
 use super::page_error::PageError;
 use super::{Config, Edge};
 
 static WEB: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/web");
+/// The same files, all but the templates, compressed by build.rs.
+static COMPRESSED: Dir<'_> = include_dir!("$OUT_DIR/web");
 /// The language for browsers that accept none of the available ones.
 const LANGUAGE_DEFAULT: &str = "en";
 /// The files' addresses change with their contents, so browsers may cache them indefinitely.
@@ -65,11 +71,20 @@ impl Assets {
         }
     }
 
-    async fn content(&self, path: &str) -> Option<Bytes> {
-        match WEB.get_file(path) {
+    /// A file's content, and how it is compressed.
+    async fn content(&self, path: &str, headers: &HeaderMap) -> Option<(Bytes, Option<Encoding>)> {
+        let compressed = Encoding::accepted(headers).and_then(|encoding| {
+            let file = COMPRESSED.get_file(format!("{path}.{}", encoding.suffix()))?;
+            Some((Bytes::from_static(file.contents()), Some(encoding)))
+        });
+        if compressed.is_some() {
+            return compressed;
+        }
+        let plain = match WEB.get_file(path) {
             Some(file) => Some(Bytes::from_static(file.contents())),
             None => self.livekit_client.content(path).await,
-        }
+        };
+        plain.map(|content| (content, None))
     }
 
     /// The join page.
@@ -80,7 +95,11 @@ impl Assets {
         values: &[(&str, &str)],
     ) -> Response {
         let language = self.language(headers);
-        Html(self.fill_template("page.html", language, config, values)).into_response()
+        html(
+            StatusCode::OK,
+            headers,
+            self.fill_template("page.html", language, config, values),
+        )
     }
 
     /// The page that shows an error.
@@ -105,8 +124,8 @@ impl Assets {
             ("text", text),
             ("todo", todo),
         ];
-        let page = Html(self.fill_template("error.html", language, config, &values));
-        let mut response = (error.status(), page).into_response();
+        let page = self.fill_template("error.html", language, config, &values);
+        let mut response = html(error.status(), headers, page);
         if matches!(error, PageError::RateLimited | PageError::StoreUnavailable) {
             response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_SECS);
         }
@@ -162,6 +181,22 @@ impl Assets {
     }
 }
 
+/// A page, compressed if the browser takes that.
+fn html(status: StatusCode, headers: &HeaderMap, page: String) -> Response {
+    let vary = [(VARY, "Accept-Encoding")];
+    let compressed = Encoding::Gzip
+        .is_accepted(headers)
+        .then(|| gzip(&page))
+        .flatten();
+    match compressed {
+        Some(compressed) => {
+            let encoding = [(CONTENT_ENCODING, Encoding::Gzip.name())];
+            (status, vary, encoding, Html(compressed)).into_response()
+        }
+        None => (status, vary, Html(page)).into_response(),
+    }
+}
+
 /// Parses a language, without its region, and its weight (RFC 9110, section 12.5.4).
 fn parse_language_range(entry: &str) -> (String, f32) {
     let (tag, parameters) = entry.split_once(';').unwrap_or((entry, ""));
@@ -199,20 +234,30 @@ pub(super) async fn serve_file(
     Path((version, path)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Response {
-    let content = edge.assets.content(&path).await;
-    let Some((content, kind)) = content.zip(content_type(&path)) else {
+    let is_current = version == edge.assets.version;
+    let tag = format!("\"{version}\"");
+    let is_known = headers
+        .get(IF_NONE_MATCH)
+        .is_some_and(|known| known.as_bytes() == tag.as_bytes());
+    let content = edge.assets.content(&path, &headers).await;
+    let Some(((content, encoding), kind)) = content.zip(content_type(&path)) else {
         return edge
             .assets
             .error_page(&PageError::NotFound, &headers, &edge.config);
     };
     // During an upgrade, a page of another version may request this file; it must not be cached under that version's address.
-    let cache = if version == edge.assets.version {
-        IMMUTABLE
-    } else {
-        "no-store"
-    };
-    let headers = [(CONTENT_TYPE, kind), (CACHE_CONTROL, cache)];
-    (headers, content).into_response()
+    let cache = if is_current { IMMUTABLE } else { "no-store" };
+    let headers = [
+        (CONTENT_TYPE, kind),
+        (CACHE_CONTROL, cache),
+        (VARY, "Accept-Encoding"),
+    ];
+    let tag = is_current.then_some([(ETAG, tag)]);
+    if is_known && is_current {
+        return (StatusCode::NOT_MODIFIED, headers, tag, ()).into_response();
+    }
+    let encoding = encoding.map(|encoding| [(CONTENT_ENCODING, encoding.name())]);
+    (headers, tag, encoding, content).into_response()
 }
 
 /// `None` for the pages, which are templates with addresses of their own.

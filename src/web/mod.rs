@@ -4,6 +4,7 @@ pub mod admin;
 mod assets;
 mod cookie;
 mod door;
+mod encoding;
 mod headers;
 mod join;
 mod limits;

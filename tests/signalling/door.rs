@@ -6,7 +6,7 @@ use video_session::proto::v1;
 use video_session::proto::v1::Role;
 
 use crate::harness::{JWT_SECRET, create, created, end, in_secs, join, jwt_part, patiently};
-use crate::world::{BASE, Ticket, World, fetch, fetch_in, setup, submit};
+use crate::world::{Answer, BASE, Ticket, World, fetch, fetch_bytes, fetch_in, setup, submit};
 
 /// A genuine token but for what `change` does to its claims.
 fn forged(genuine: &str, secret: &str, change: impl FnOnce(&mut Value)) -> String {
@@ -219,6 +219,55 @@ async fn the_pages_files_are_served_and_nothing_else() {
     ] {
         let answer = fetch(http, &format!("{directory}/{path}"), &[]).await;
         assert_eq!(answer.status, 404, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_pages_files_are_compressed_for_those_who_take_it_and_sent_once() {
+    let mut world = World::new().await;
+    let ticket = world.ticket(Role::Patient).await;
+    let http = world.service.http;
+    let page = ticket.page(http).await;
+    let mut quoted = page.body.split('"');
+    let style = quoted.find(|text| text.ends_with("/page.css")).unwrap();
+    let plain = fetch(http, style, &[]).await;
+    assert_eq!(plain.header("content-encoding"), "");
+    assert_eq!(plain.header("vary"), "Accept-Encoding");
+    let tag = plain.header("etag");
+    let length = |answer: &Answer| answer.header("content-length").parse::<usize>().unwrap();
+    let get = async |encoding| fetch_bytes(http, style, &[("accept-encoding", encoding)]).await;
+    for (accepted, encoding) in [
+        ("gzip, deflate, br", "br"),
+        ("gzip", "gzip"),
+        ("br;q=0", ""),
+    ] {
+        let (answer, bytes) = get(accepted).await;
+        assert_eq!(answer.header("content-encoding"), encoding);
+        assert_eq!(answer.header("etag"), tag);
+        match encoding {
+            "" => assert_eq!(bytes, plain.body.as_bytes()),
+            _ => assert!(3 * length(&answer) < plain.body.len()),
+        }
+        if encoding == "gzip" {
+            let mut text = String::new();
+            std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(&*bytes), &mut text)
+                .unwrap();
+            assert_eq!(text, plain.body);
+        }
+    }
+    let known = fetch(http, style, &[("if-none-match", tag)]).await;
+    assert_eq!((known.status, &*known.body), (304, ""));
+    let other = fetch(http, style, &[("if-none-match", "\"other\"")]).await;
+    assert_eq!(other.status, 200);
+    // The page itself, and errors.
+    for (path, cookie) in [(ticket.path(), &*ticket.cookie), ("/none".to_owned(), "")] {
+        let headers = [("cookie", cookie), ("accept-encoding", "gzip, br")];
+        let (answer, bytes) = fetch_bytes(http, &path, &headers).await;
+        assert_eq!(answer.header("content-encoding"), "gzip");
+        let mut text = String::new();
+        std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(&*bytes), &mut text)
+            .unwrap();
+        assert!(text.starts_with("<!doctype html>"), "{text}");
     }
 }
 

@@ -233,6 +233,25 @@ pub(crate) async fn fetch(http: SocketAddr, path: &str, headers: &[(&str, &str)]
     answer_to(browser().get(format!("http://{http}{path}")), headers).await
 }
 
+/// A GET whose answer may be no text; the answer has no body then.
+pub(crate) async fn fetch_bytes(
+    http: SocketAddr,
+    path: &str,
+    headers: &[(&str, &str)],
+) -> (Answer, Vec<u8>) {
+    let mut request = browser().get(format!("http://{http}{path}"));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let answer = patiently(request.send()).await.unwrap();
+    let read = Answer {
+        status: answer.status().as_u16(),
+        headers: answer.headers().clone(),
+        body: String::new(),
+    };
+    (read, answer.bytes().await.unwrap().to_vec())
+}
+
 /// What a page of ours sends.
 pub(crate) async fn submit(
     http: SocketAddr,

@@ -1,8 +1,7 @@
 // From loading the page to the end of the call: which screen, when.
 
 import { load } from './catalogue.js';
-import { announce, show } from './a11y.js';
-import { Call } from './call.js';
+import { alert, announce, show } from './a11y.js';
 import { config as read } from './config.js';
 import { byId } from './dom.js';
 import { fill } from './end.js';
@@ -10,11 +9,9 @@ import { fit, observeSize } from './fit.js';
 import { LocalMedia, unfit } from './media.js';
 import { Memory } from './memory.js';
 import { Ready } from './ready.js';
-import { Session } from './session.js';
-import { Signalling } from './signalling.js';
-import { Waiting } from './waiting.js';
 
 const NAMING_MS = 5000;
+const RETRY_MS = 1000;
 /** The participant's own video, on each screen. */
 const OWN_PICTURES = ['preview', 'waiting-preview', 'self-video'];
 
@@ -27,6 +24,9 @@ const media = new LocalMedia();
 let texts;
 let ready;
 let session = null;
+let starting = false;
+/** What the call needs: loaded after the first screen is shown, so that it need not wait for it. */
+let callModules;
 
 const title = (text) => `${text} · ${texts.text('page.title')}`;
 
@@ -36,6 +36,10 @@ async function begin() {
   texts.apply();
   ready = new Ready({ texts, media, config, onStart: start });
   show('ready', title(texts.text('ready.title')));
+  performance.mark('first-screen');
+  callModules = Promise.all(['call', 'session', 'signalling', 'waiting'].map((name) => import(`./${name}.js`)));
+  // `start` handles it.
+  callModules.catch(() => {});
   const before = memory.recall();
   const reason = unfit();
   if (before) choose(before);
@@ -67,8 +71,26 @@ async function sendName(name) {
   await fetch(config.naming, { method: 'POST', body, signal: AbortSignal.timeout(NAMING_MS) }).catch(() => {});
 }
 
+/** The modules of the call. If one could not be loaded, it is lost to this page: starts it again once the connection is back. */
+async function loadCall(name) {
+  try {
+    const [{ Call }, { Session }, { Signalling }, { Waiting }] = await callModules;
+    return { Call, Session, Signalling, Waiting };
+  } catch {
+    alert(texts.text('call.lost'));
+    const isBack = () => fetch(import.meta.url, { method: 'HEAD', cache: 'no-store' }).then(({ ok }) => ok, () => false);
+    while (!(await isBack())) await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+    if (name) await sendName(name);
+    saveState();
+    location.reload();
+    return new Promise(() => {});
+  }
+}
+
 async function start(name) {
-  if (session) return;
+  if (starting) return;
+  starting = true;
+  const { Call, Session, Signalling, Waiting } = await loadCall(name);
   ready.close();
   session = new Session({ signalling: new Signalling(config), media });
   const waiting = new Waiting({ texts, media, onLeave: () => session.leave() });
