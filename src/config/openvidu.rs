@@ -193,6 +193,13 @@ pub(super) fn read_node(env: &mut Env<'_>) -> Option<NodeSettings> {
         }
     }
     let url = checked_url(env, "OPENVIDU_URL", url, &["http", "https"]);
+    if url
+        .as_ref()
+        .is_some_and(|url| url.contains("/openvidu/api"))
+    {
+        let fault = "must be without /openvidu/api, which the service adds";
+        env.report_fault("OPENVIDU_URL", fault);
+    }
     let public_url = match public_url {
         Some(public_url) => {
             let schemes = ["http", "https", "ws", "wss"];

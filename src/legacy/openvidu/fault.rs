@@ -58,6 +58,14 @@ impl Fault {
         }
     }
 
+    /// This fault of the body and another one.
+    pub(super) fn and(mut self, other: Self) -> Self {
+        if let (Value::Array(faults), Value::Array(others)) = (&mut self.detail, other.detail) {
+            faults.extend(others);
+        }
+        self
+    }
+
     /// An error of today's API. The older service answered 500 to all of them, with the node's own text.
     pub(super) fn of(error: &EncodedStatus, retry_after: Duration) -> Self {
         let reason = error.reason();

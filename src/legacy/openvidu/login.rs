@@ -27,7 +27,11 @@ pub(super) async fn login(
     openvidu.count("POST /api/auth/login");
     openvidu.limit(&openvidu.logins, &request)?;
     let body = Object::receive(request, &openvidu.config).await?;
-    let (name, password) = (body.text(&["username"])?, body.text(&["password"])?);
+    let (name, password) = match (body.text(&["username"]), body.text(&["password"])) {
+        (Ok(name), Ok(password)) => (name, password),
+        (Err(name), Err(password)) => return Err(name.and(password)),
+        (Err(fault), Ok(_)) | (Ok(_), Err(fault)) => return Err(fault),
+    };
     if password.len() > PASSWORD_BYTES_MAX {
         let message = format!("ensure this value has at most {PASSWORD_BYTES_MAX} bytes");
         let kind = "value_error.any_str.max_length";
