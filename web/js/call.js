@@ -16,7 +16,6 @@ export class Call {
   #flips = false;
   #warned = new Set();
   #clock = 0;
-  #lock = null;
 
   constructor({ texts, media, session }) {
     Object.assign(this, { texts, media, session });
@@ -32,14 +31,12 @@ export class Call {
     media.addEventListener('change', () => this.#controls(), { signal });
     media.addEventListener('devices', () => this.#countCameras(), { signal });
     media.addEventListener('unplugged', ({ detail }) => note(texts.text(`failure.unplugged-${detail}`), { loud: true }), { signal });
-    document.addEventListener('visibilitychange', () => !document.hidden && this.#stayAwake(), { signal });
     this.#buttons(signal);
   }
 
   /** The call starts, or continues after waiting. */
   open() {
     this.#countCameras();
-    this.#stayAwake();
     clearInterval(this.#clock);
     this.#clock = setInterval(() => this.#closesSoon(), 5000);
     this.render();
@@ -49,7 +46,6 @@ export class Call {
     this.away.abort();
     clearInterval(this.#clock);
     this.#tiles.clear();
-    this.#lock?.release().catch(() => {});
   }
 
   render() {
@@ -185,16 +181,6 @@ export class Call {
       if (left > minutes || left <= 0 || this.#warned.has(minutes)) continue;
       this.#warned.add(minutes);
       if (left > minutes - 1) note(this.texts.text(minutes === 1 ? 'call.closesSoon.1' : 'call.closesSoon', { minutes }), { loud: minutes === 1 });
-    }
-  }
-
-  /** Keeps a phone's screen on during the consultation. */
-  async #stayAwake() {
-    try {
-      if (!this.#lock || this.#lock.released) this.#lock = await navigator.wakeLock?.request('screen');
-      if (this.away.signal.aborted) await this.#lock?.release();
-    } catch {
-      // Low battery, or an unsupported browser: continue without it.
     }
   }
 }

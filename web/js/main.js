@@ -37,7 +37,7 @@ async function begin() {
   ready = new Ready({ texts, media, config, onStart: start });
   show('ready', title(texts.text('ready.title')));
   performance.mark('first-screen');
-  callModules = Promise.all(['call', 'session', 'signalling', 'waiting'].map((name) => import(`./${name}.js`)));
+  callModules = Promise.all(['attention', 'call', 'session', 'signalling', 'waiting'].map((name) => import(`./${name}.js`)));
   // `start` handles it.
   callModules.catch(() => {});
   const before = memory.recall();
@@ -74,8 +74,8 @@ async function sendName(name) {
 /** The modules of the call. If one could not be loaded, it is lost to this page: starts it again once the connection is back. */
 async function loadCall(name) {
   try {
-    const [{ Call }, { Session }, { Signalling }, { Waiting }] = await callModules;
-    return { Call, Session, Signalling, Waiting };
+    const [{ Attention }, { Call }, { Session }, { Signalling }, { Waiting }] = await callModules;
+    return { Attention, Call, Session, Signalling, Waiting };
   } catch {
     alert(texts.text('call.lost'));
     const isBack = () => fetch(import.meta.url, { method: 'HEAD', cache: 'no-store' }).then(({ ok }) => ok, () => false);
@@ -90,8 +90,12 @@ async function loadCall(name) {
 async function start(name) {
   if (starting) return;
   starting = true;
-  const { Call, Session, Signalling, Waiting } = await loadCall(name);
+  const { Attention, Call, Session, Signalling, Waiting } = await loadCall(name);
   ready.close();
+  const attention = new Attention();
+  attention.prepare();
+  attention.hold();
+  let hasWaited = false;
   session = new Session({ signalling: new Signalling(config), media });
   const waiting = new Waiting({ texts, media, onLeave: () => session.leave() });
   const call = new Call({ texts, media, session });
@@ -99,15 +103,20 @@ async function start(name) {
     // Before `connected`, this shows the connection; afterwards, the reason for waiting.
     waiting.render(session.stage === 'waiting' ? session.reason || 'host-absent' : null, session);
     if (session.stage !== 'call') show('waiting', title(document.getElementById('waiting-title').textContent));
+    hasWaited ||= session.stage === 'waiting';
   };
+  session.addEventListener('knock', () => attention.call());
   for (const event of ['waiting', 'lost', 'back']) session.addEventListener(event, showWaiting);
   session.addEventListener('call', () => {
     show('call', title(texts.text('call.title')));
     call.open();
     announce(texts.text('call.begun'));
+    if (hasWaited) attention.call();
+    hasWaited = false;
   });
   session.addEventListener('over', ({ detail: why }) => {
     call.close();
+    attention.release();
     memory.forget();
     // After leaving, show the ready screen again; after a lost or replaced connection, rejoin directly.
     const onAgain = () => {

@@ -223,7 +223,9 @@ export class Session extends EventTarget {
     const known = this.queue.has(message.user_id);
     this.queue.set(message.user_id, { userId: message.user_id, name: message.name, role: message.role });
     this.#emit('people');
-    if (!known) this.#emit('note', { key: 'panel.waits', person: this.queue.get(message.user_id), quiet: true });
+    if (known) return;
+    this.#emit('note', { key: 'panel.waits', person: this.queue.get(message.user_id), quiet: true });
+    this.#emit('knock');
   }
 
   #handleAdmitted({ user_id: userId }) {
