@@ -1,7 +1,7 @@
 //! Makes the line of a user of an older service's API. The password comes from standard input, because other users of the machine
 //! see a command's arguments.
 
-use std::io::{BufRead as _, IsTerminal as _, Read as _};
+use std::io::{BufRead as _, IsTerminal as _, Read as _, Write as _};
 use std::process::ExitCode;
 
 use video_session::auth::password::PASSWORD_BYTES_MAX;
@@ -22,10 +22,13 @@ pub(super) fn run(name: &str, role: &str) -> ExitCode {
         }
     };
     match write_line(name, role, password.as_bytes()) {
-        Ok(line) => {
-            println!("{line}");
-            ExitCode::SUCCESS
-        }
+        Ok(line) => match writeln!(std::io::stdout(), "{line}") {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                report_error(&error);
+                ExitCode::FAILURE
+            }
+        },
         Err(error) => {
             report_error(&error);
             ExitCode::FAILURE

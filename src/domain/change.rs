@@ -49,8 +49,9 @@ impl Change {
             EventKind::ParticipantLeft { .. }
             | EventKind::ParticipantRemoved { .. }
             | EventKind::Ended { .. } => true,
+            // The former doctor may be on the node without being in the session.
+            EventKind::Updated { fields } => fields.iter().any(|field| field == "doctor_id"),
             EventKind::Created { .. }
-            | EventKind::Updated { .. }
             | EventKind::Joined { .. }
             | EventKind::Placed { .. }
             | EventKind::Moved { .. }

@@ -9,7 +9,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{
     Admit, Capabilities, InvalidWebhook, NodeLoad, NodeStatus, NodeTicket, Outage,
-    ParticipantOnNode, SfuDriver, SfuError, SignallingAnswer, SignallingRequest, WebhookEvent,
+    ParticipantOnNode, SfuDriver, SfuError, SignallingAnswer, SignallingRequest, UnusedTicket,
+    WebhookEvent,
 };
 use crate::domain::id::UserId;
 
@@ -99,6 +100,14 @@ impl SfuDriver for Bounded {
 
     async fn list_participants(&self, room: &str) -> Result<Vec<ParticipantOnNode>, SfuError> {
         self.run(|| self.driver.list_participants(room)).await
+    }
+
+    async fn list_unused_tickets(&self, room: &str) -> Result<Vec<UnusedTicket>, SfuError> {
+        self.run(|| self.driver.list_unused_tickets(room)).await
+    }
+
+    async fn revoke_ticket(&self, room: &str, ticket: &UnusedTicket) -> Result<(), SfuError> {
+        self.run(|| self.driver.revoke_ticket(room, ticket)).await
     }
 
     async fn remove_participant(&self, room: &str, user_id: &UserId) -> Result<(), SfuError> {

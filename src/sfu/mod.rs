@@ -78,6 +78,15 @@ pub struct ParticipantOnNode {
     pub sequence: Option<i64>,
 }
 
+/// A ticket that nobody has used yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnusedTicket {
+    /// The node's name for it.
+    pub id: String,
+    /// Who would be there with it.
+    pub holder: ParticipantOnNode,
+}
+
 /// A healthy node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NodeStatus {
@@ -150,6 +159,16 @@ pub trait SfuDriver: Send + Sync {
 
     /// Disconnects a user from a room, if they are there. It does not keep them from coming back with a valid ticket.
     async fn remove_participant(&self, room: &str, user_id: &UserId) -> Result<(), SfuError>;
+
+    /// The tickets for a room that nobody has used yet, if they are valid until somebody does. None if the room is not there.
+    async fn list_unused_tickets(&self, _room: &str) -> Result<Vec<UnusedTicket>, SfuError> {
+        Ok(Vec::new())
+    }
+
+    /// Invalidates an unused ticket, if it is still there.
+    async fn revoke_ticket(&self, _room: &str, _ticket: &UnusedTicket) -> Result<(), SfuError> {
+        Ok(())
+    }
 
     /// Mutes all audio that a user publishes. They can unmute themselves.
     async fn mute_participant(&self, room: &str, user_id: &UserId) -> Result<(), SfuError>;

@@ -21,7 +21,9 @@ use crate::domain::medium::Medium;
 use crate::domain::place::{Place, RoomOwner};
 use crate::domain::session::{Session, SessionState};
 use crate::domain::time::Timestamp;
-use crate::sfu::{InvalidWebhook, ParticipantOnNode, SfuDriver, SfuError, WebhookKind};
+use crate::sfu::{
+    InvalidWebhook, ParticipantOnNode, SfuDriver, SfuError, UnusedTicket, WebhookKind,
+};
 use crate::telemetry::metrics::Metrics;
 use queue::{Task, Work, WorkQueue};
 
@@ -299,6 +301,8 @@ impl Reconciler {
             }
             let listing = driver.list_participants(&place.room_name).await;
             let present = listing.map_err(|error| self.node_error(&place.node_id, error))?;
+            let listing = driver.list_unused_tickets(&place.room_name).await;
+            let tickets = listing.map_err(|error| self.node_error(&place.node_id, error))?;
             session = self.access.session(&session.session_id).await?;
             // If it moved meanwhile, it has another room.
             if session.place != place || session.state == SessionState::Ended {
@@ -311,6 +315,7 @@ impl Reconciler {
                         driver: driver.as_ref(),
                         name: &place.room_name,
                     };
+                    self.revoke_tickets(&room, &session, &tickets).await?;
                     let removing = self.remove_strangers(room, session, present, may_be_in_room);
                     Ok(Reconciled {
                         removed: removing.await?,
@@ -329,6 +334,23 @@ impl Reconciler {
             room_ended: true,
             ..Reconciled::nothing(place.node_id.clone())
         })
+    }
+
+    /// Invalidates tickets whose holders may not be in the room. The session was read after the tickets.
+    async fn revoke_tickets(
+        &self,
+        room: &Room<'_>,
+        session: &Session,
+        tickets: &[UnusedTicket],
+    ) -> Result<(), Error> {
+        for ticket in tickets {
+            let ParticipantOnNode { user_id, sequence } = &ticket.holder;
+            if !may_be_in_room(session, user_id, *sequence, self.clock.now()) {
+                let revoked = room.driver.revoke_ticket(room.name, ticket).await;
+                revoked.map_err(|error| self.node_error(room.node_id, error))?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes from a room who may not be there, and returns whom it removed. The session was read after `present`.

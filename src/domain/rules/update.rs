@@ -94,7 +94,7 @@ impl Session {
         sequence: i64,
         now: Timestamp,
     ) {
-        self.revoke_access(replaced, sequence, false, now);
+        self.revoke_access(replaced, sequence, self.is_kept_out(replaced), now);
         if self.empty_timeout_secs == Some(0) {
             // It waits for the new doctor, as a session to which nobody has come.
             self.empty_deadline = None;

@@ -182,6 +182,10 @@ impl Joining<'_> {
             Some(session) => (session, false),
             None => self.create().await?,
         };
+        if session.patient_id != NO_PATIENT {
+            let detail = "The session was made by another API";
+            return Err(Failure::Final(Fault::new(StatusCode::CONFLICT, detail)));
+        }
         let session = self.settle_doctor(session).await?;
         let is_doctor = session.doctor_id == self.user.id;
         let role = if is_doctor {
@@ -246,20 +250,40 @@ impl Joining<'_> {
     /// Makes an admin the doctor if there is none. A doctor who is no admin any more is none.
     async fn settle_doctor(&self, session: v1::Session) -> Result<v1::Session, Failure> {
         let User { id, role } = *self.user;
+        let users = &self.openvidu.config.users;
+        let has_doctor = users.role_of(&session.doctor_id) == Some(UserRole::Admin);
         let doctor_id = match role {
-            UserRole::Admin if session.doctor_id == NO_DOCTOR => id,
+            UserRole::Admin if !has_doctor => id,
             UserRole::User if session.doctor_id == id => NO_DOCTOR,
             UserRole::Admin | UserRole::User => return Ok(session),
         };
+        let mut version = session.version;
+        if role == UserRole::Admin {
+            self.check_admission(&session.session_id).await?;
+            // The event of that join.
+            version += 1;
+        }
         let request = v1::UpdateSessionRequest {
             session_id: session.session_id,
             doctor_id: doctor_id.to_owned(),
             // Two admins may come at once.
-            expected_version: Some(session.version),
+            expected_version: Some(version),
             ..Default::default()
         };
         let updated: v1::UpdateSessionResponse = self.call(UPDATE, &request).await?;
         Ok(updated.session.unwrap_or_default())
+    }
+
+    /// Fails if the user may not join as others do. To make somebody the doctor would undo their removal.
+    async fn check_admission(&self, session_id: &str) -> Result<(), Failure> {
+        let request = v1::JoinSessionRequest {
+            session_id: session_id.to_owned(),
+            role: v1::Role::Guest.into(),
+            user_id: self.user.id.to_owned(),
+            ..Default::default()
+        };
+        let joined: Result<v1::JoinSessionResponse, _> = self.call_raw(JOIN, &request).await;
+        joined.map(drop).map_err(|error| self.failure(&error))
     }
 
     async fn call<T: prost::Message + Default>(

@@ -18,7 +18,7 @@ use self::wire::{Connection, ListOf, NewConnection, ServerData, Session};
 use super::http::Answer;
 use super::{
     Admit, Capabilities, InvalidWebhook, NodeLoad, NodeStatus, NodeTicket, ParticipantOnNode,
-    SfuDriver, SfuError, SignallingAnswer, SignallingRequest, WebhookEvent,
+    SfuDriver, SfuError, SignallingAnswer, SignallingRequest, UnusedTicket, WebhookEvent,
 };
 use crate::domain::id::UserId;
 use crate::domain::place::Driver;
@@ -80,6 +80,17 @@ impl OpenVidu {
             .call(Method::POST, &path, Some(&request))
             .await?;
         found(&answer)?.map(Answer::json).transpose()
+    }
+
+    /// Ends a connection, or invalidates its token; it may be gone.
+    async fn delete_connection(&self, room: &str, id: &str) -> Result<(), SfuError> {
+        let path = ["sessions", room, "connection", id];
+        let answer = self.client.call(Method::DELETE, &path, None).await?;
+        let is_room_absent = answer.status == 400 && is_own(&answer);
+        if !is_room_absent {
+            found(&answer)?;
+        }
+        Ok(())
     }
 
     async fn connections(&self, room: &str, pending: bool) -> Result<Vec<Connection>, SfuError> {
@@ -166,6 +177,9 @@ impl SfuDriver for OpenVidu {
         for _ in 0..2 {
             self.ensure_room(room).await?;
             if let Some(connection) = self.add_connection(room, admit).await? {
+                if !connection.has_address() {
+                    return Err(SfuError::Malformed);
+                }
                 return Ok(Some(NodeTicket {
                     url: self.public_url.clone(),
                     token: SecretString::from(connection.token),
@@ -187,15 +201,32 @@ impl SfuDriver for OpenVidu {
         Ok(active.map(Connection::into_plain).collect())
     }
 
-    /// Their unused tickets become invalid, too.
-    async fn remove_participant(&self, room: &str, user_id: &UserId) -> Result<(), SfuError> {
+    async fn list_unused_tickets(&self, room: &str) -> Result<Vec<UnusedTicket>, SfuError> {
         let connections = self.connections(room, true).await?.into_iter();
-        for connection in connections.filter(|connection| connection.is_of(user_id)) {
-            let path = ["sessions", room, "connection", &connection.id];
-            let answer = self.client.call(Method::DELETE, &path, None).await?;
-            let is_room_absent = answer.status == 400 && is_own(&answer);
-            if !is_room_absent {
-                found(&answer)?;
+        let pending = connections.filter(|connection| !connection.is_active());
+        let tickets = pending.map(|connection| UnusedTicket {
+            id: connection.id.clone(),
+            holder: connection.into_plain(),
+        });
+        Ok(tickets.collect())
+    }
+
+    async fn revoke_ticket(&self, room: &str, ticket: &UnusedTicket) -> Result<(), SfuError> {
+        self.delete_connection(room, &ticket.id).await
+    }
+
+    /// Their unused tickets become invalid, too, but not those that were issued after they came.
+    async fn remove_participant(&self, room: &str, user_id: &UserId) -> Result<(), SfuError> {
+        let mut connections = self.connections(room, true).await?;
+        connections.retain(|connection| connection.is_of(user_id));
+        let newest_used = (connections.iter())
+            .filter(|connection| connection.is_active())
+            .filter_map(Connection::sequence)
+            .max();
+        for connection in connections {
+            let is_newer = newest_used.is_some() && connection.sequence() > newest_used;
+            if connection.is_active() || !is_newer {
+                self.delete_connection(room, &connection.id).await?;
             }
         }
         Ok(())

@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::domain::id::UserId;
 use crate::sfu::ParticipantOnNode;
 
+/// Longer tokens are none of OpenVidu's.
+const TOKEN_BYTES_MAX: usize = 4096;
+
 #[derive(Deserialize)]
 pub(super) struct ListOf<T> {
     pub(super) content: Vec<T>,
@@ -39,6 +42,16 @@ pub(super) struct NewConnection {
     pub(super) token: String,
 }
 
+impl NewConnection {
+    /// Whether the token is what clients take: an address of the node's signalling.
+    pub(super) fn has_address(&self) -> bool {
+        let is_address = ["ws://", "wss://"]
+            .iter()
+            .any(|scheme| self.token.starts_with(scheme));
+        is_address && self.token.len() <= TOKEN_BYTES_MAX
+    }
+}
+
 /// What the driver attaches to a connection. A connection has no identity of its own.
 #[derive(Serialize, Deserialize)]
 pub(super) struct ServerData {
@@ -67,6 +80,10 @@ impl Connection {
         data.map_or_else(|| self.id.clone(), |data| data.user_id)
     }
 
+    pub(super) fn sequence(&self) -> Option<i64> {
+        self.server_data().map(|data| data.sequence)
+    }
+
     pub(super) fn is_of(&self, user_id: &UserId) -> bool {
         self.identity() == user_id.as_str()
     }
@@ -74,7 +91,7 @@ impl Connection {
     pub(super) fn into_plain(self) -> ParticipantOnNode {
         ParticipantOnNode {
             user_id: UserId::from_stored(self.identity()),
-            sequence: self.server_data().map(|data| data.sequence),
+            sequence: self.sequence(),
         }
     }
 }

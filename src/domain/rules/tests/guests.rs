@@ -197,3 +197,17 @@ fn a_session_with_its_own_empty_timeout_ends_after_it_and_not_after_the_services
         None
     );
 }
+
+#[test]
+fn a_doctor_who_is_replaced_after_a_removal_for_good_stays_outside() {
+    let session = session(|request| request.open_to_guests = true);
+    let session = removed(&session, "doctor-1");
+    let update = SessionUpdate {
+        doctor_id: Some(user("doctor-2")),
+        ..SessionUpdate::default()
+    };
+    let updated = session.update(update, None, &Actor::Backend, NOW);
+    let session = updated.unwrap().unwrap().session;
+    let refused = permit_join(&session, Role::Guest, &user("doctor-1"), NOW);
+    assert_eq!(refused, Err(Error::ParticipantRemoved));
+}

@@ -7,8 +7,9 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 use video_session::proto::v1;
 
-use super::{Api, Got, node_session, setup, stage};
-use crate::harness::{created, end, patiently};
+use super::{Api, Got, Stage, USERS, node_session, says, setup, stage};
+use crate::harness::{created, end, get, patiently};
+use crate::openvidu_stub::Stub;
 
 /// The node has failed: with a text of ours, and no text of the node's.
 fn says_failed(got: &Got) {
@@ -121,28 +122,110 @@ async fn an_ended_session_makes_way_for_a_new_one() {
 }
 
 #[tokio::test]
-async fn a_session_that_todays_api_made_for_another_way_is_409() {
+async fn a_session_of_another_api_is_left_alone() {
     let stage = stage().await;
-    let request = v1::CreateSessionRequest {
-        appointment_id: "openvidu:1".to_owned(),
-        doctor_id: "d".to_owned(),
-        patient_id: "p".to_owned(),
-        media: v1::Media::PeerToPeer.into(),
-        open_to_guests: true,
-        ..Default::default()
-    };
     let mut client = stage.service.client();
-    created(&mut client, request.clone()).await;
-    let token = stage.api.login("user").await;
-    let (status, body) = stage.api.session(&token, "1").await;
-    assert_eq!(status, 409, "{body}");
-    // And one to which guests need an invitation.
-    let closed = v1::CreateSessionRequest {
-        appointment_id: "openvidu:2".to_owned(),
-        open_to_guests: false,
-        ..request
+    for (session_id, open_to_guests, media) in [
+        ("1", true, v1::Media::PeerToPeer),
+        ("2", false, v1::Media::Sfu),
+        ("3", true, v1::Media::Sfu),
+    ] {
+        // Its doctor has the name of a user here, who is no admin.
+        let request = v1::CreateSessionRequest {
+            appointment_id: format!("openvidu:{session_id}"),
+            doctor_id: "ana".to_owned(),
+            patient_id: "patient".to_owned(),
+            admission: v1::Admission::Open.into(),
+            media: media.into(),
+            open_to_guests,
+            ..Default::default()
+        };
+        let before = created(&mut client, request).await;
+        for name in ["ana", "doctor", "user"] {
+            let token = stage.api.login(name).await;
+            let refused = stage.api.session(&token, session_id).await;
+            says(&refused, 409, "The session was made by another API");
+        }
+        let after = get(&mut client, &before.session_id).await.unwrap();
+        assert_eq!(after, before);
+    }
+}
+
+async fn remove(stage: &Stage, session_id: &str, user_id: &str, keep_out: bool) {
+    let key = v1::get_session_request::Key::AppointmentId(format!("openvidu:{session_id}"));
+    let mut client = stage.service.client();
+    let request = v1::GetSessionRequest { key: Some(key) };
+    let found = client.get_session(request).await.unwrap().into_inner();
+    let request = v1::RemoveParticipantRequest {
+        session_id: found.session.unwrap().session_id,
+        user_id: user_id.to_owned(),
+        keep_out,
     };
-    created(&mut client, closed).await;
-    let (status, body) = stage.api.session(&token, "2").await;
-    assert_eq!(status, 403, "{body}");
+    client.remove_participant(request).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_was_removed_for_good_stays_outside_whatever_the_role() {
+    let stage = stage().await;
+    let (user, chief) = (
+        stage.api.login("user").await,
+        stage.api.login("chief").await,
+    );
+    let refused = (403, "This user may not join this session");
+    // The seat of the doctor is free, but not for somebody who was removed.
+    stage.api.joined(&user, "1").await;
+    remove(&stage, "1", "chief", true).await;
+    says(&stage.api.session(&chief, "1").await, refused.0, refused.1);
+    // Of a doctor, too.
+    stage.api.joined(&chief, "2").await;
+    remove(&stage, "2", "chief", true).await;
+    says(&stage.api.session(&chief, "2").await, refused.0, refused.1);
+    remove(&stage, "2", "user", true).await;
+    says(&stage.api.session(&user, "2").await, refused.0, refused.1);
+}
+
+#[tokio::test]
+async fn a_doctor_who_was_removed_for_good_stays_outside_as_a_user() {
+    let stub = Stub::start().await;
+    let setup = setup(&stub.url());
+    let mut service = setup.start().await;
+    let api = Api::of(&service);
+    let doctor = api.login("doctor").await;
+    api.joined(&doctor, "1").await;
+    let mut stage = Stage { service, stub, api };
+    remove(&stage, "1", "doctor", true).await;
+    stage.service.process.terminate().await;
+    service = setup
+        .file("users", &USERS.replace("doctor:admin:", "doctor:user:"))
+        .start()
+        .await;
+    stage.api = Api::of(&service);
+    stage.service = service;
+    let doctor = stage.api.login("doctor").await;
+    for _ in 0..2 {
+        let refused = stage.api.session(&doctor, "1").await;
+        says(&refused, 403, "This user may not join this session");
+    }
+}
+
+#[tokio::test]
+async fn a_removal_takes_unused_tickets_and_no_newer_one() {
+    let stage = stage().await;
+    let (user, ana) = (stage.api.login("user").await, stage.api.login("ana").await);
+    let (unused, others) = (
+        stage.api.joined(&user, "1").await,
+        stage.api.joined(&ana, "1").await,
+    );
+    remove(&stage, "1", "user", false).await;
+    // At once, while the node is still being told of the removal.
+    let newer = stage.api.joined(&user, "1").await;
+    patiently(async {
+        while stage.stub.roles().len() > 2 {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    assert_eq!(stage.stub.activate(&unused), None);
+    assert!(stage.stub.activate(&newer).is_some());
+    assert!(stage.stub.activate(&others).is_some());
 }
