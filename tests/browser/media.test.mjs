@@ -33,6 +33,10 @@ for (const [what, script, failure, way] of CASES) {
     await visible(patient, `failure-${failure}`);
     assert.equal(await patient.locator('.failure').count(), 1);
     assert.equal(await patient.getByTestId('start').textContent(), way);
+    // Permission can be given here and now, so that is the large button.
+    const isRefused = failure.startsWith('refused');
+    assert.equal(await patient.locator('.failure .primary[data-testid=failure-retry]').count(), isRefused ? 1 : 0);
+    assert.equal(await patient.locator('#start.primary').count(), isRefused ? 0 : 1);
     await accessible(patient, what);
     // And on: the doctor is seen all the same.
     await click(patient, 'start');
@@ -63,6 +67,7 @@ test('trying again after allowing', async (t) => {
   await click(patient, 'failure-retry');
   await until('own picture', () => patient.getByTestId('preview').evaluate((video) => video.videoWidth > 0));
   assert.equal(await patient.locator('.failure').count(), 0);
+  assert.equal(await patient.locator('#start.primary').count(), 1);
 });
 
 test('a browser that is too old', async (t) => {

@@ -76,26 +76,31 @@ test('a network that is away for sixty seconds', { timeout: 180_000 }, async (t)
   t.diagnostic(`back ${Date.now() - mended} ms after the network`);
 });
 
-test('a service that stays away: the page gives up and says what to do, and goes on when asked', async (t) => {
-  const own = await Service.start();
-  const session = await own.session();
-  const at = await device(t, chromium, PHONE);
-  await at.clock.install();
-  const patient = await goIn(at, await session.patient());
-  await screen(patient, 'waiting');
-  await Promise.all([own.stop(), own.other?.stop()]);
-  await visible(patient, 'waiting-lost');
-  // Two minutes, in leaps of the page's clock.
-  await until('it gives up', async () => {
-    await patient.clock.fastForward(10_000);
-    return patient.evaluate(() => document.body.dataset.screen === 'end');
-  }, 60_000);
-  await ended(patient, 'gave-up');
-  assert.match(await patient.getByTestId('end-todo').textContent(), /Wi-Fi|mobile data/);
-  await Promise.all([own.run(), own.other?.run()]);
-  await click(patient, 'again');
-  await screen(patient, 'waiting');
-});
+for (const [when, goOn] of [
+  ['when asked', (patient) => click(patient, 'again')],
+  ['when the device is online again', (patient) => patient.evaluate(() => window.dispatchEvent(new Event('online')))],
+]) {
+  test(`a service that stays away: the page gives up and says what to do, and goes on ${when}`, async (t) => {
+    const own = await Service.start();
+    const session = await own.session();
+    const at = await device(t, chromium, PHONE);
+    await at.clock.install();
+    const patient = await goIn(at, await session.patient());
+    await screen(patient, 'waiting');
+    await Promise.all([own.stop(), own.other?.stop()]);
+    await visible(patient, 'waiting-lost');
+    // Two minutes, in leaps of the page's clock.
+    await until('it gives up', async () => {
+      await patient.clock.fastForward(10_000);
+      return patient.evaluate(() => document.body.dataset.screen === 'end');
+    }, 60_000);
+    await ended(patient, 'gave-up');
+    assert.match(await patient.getByTestId('end-todo').textContent(), /Wi-Fi|mobile data/);
+    await Promise.all([own.run(), own.other?.run()]);
+    await goOn(patient);
+    await screen(patient, 'waiting');
+  });
+}
 
 test('no way through for media: both are told, and what may help', { timeout: 240_000 }, async (t) => {
   // A TURN server that is not there, and no other way allowed.

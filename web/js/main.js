@@ -71,6 +71,9 @@ async function sendName(name) {
   await fetch(config.naming, { method: 'POST', body, signal: AbortSignal.timeout(NAMING_MS) }).catch(() => {});
 }
 
+/** Whether the service can be reached: to load the page again without it would show the browser's error. */
+const answers = () => fetch(import.meta.url, { method: 'HEAD', cache: 'no-store' }).then(({ ok }) => ok, () => false);
+
 /** The modules of the call. If one could not be loaded, it is lost to this page: starts it again once the connection is back. */
 async function loadCall(name) {
   try {
@@ -78,8 +81,7 @@ async function loadCall(name) {
     return { Attention, Call, Session, Signalling, Waiting };
   } catch {
     alert(texts.text('call.lost'));
-    const isBack = () => fetch(import.meta.url, { method: 'HEAD', cache: 'no-store' }).then(({ ok }) => ok, () => false);
-    while (!(await isBack())) await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+    while (!(await answers())) await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
     if (name) await sendName(name);
     saveState();
     location.reload();
@@ -124,6 +126,7 @@ async function start(name) {
       location.replace(config.page);
     };
     show('end', title(fill({ texts, why, onAgain })));
+    if (why === 'gave-up') window.addEventListener('online', async () => (await answers()) && onAgain());
   });
   showWaiting();
   if (name) await sendName(name);

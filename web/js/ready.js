@@ -101,6 +101,9 @@ export class Ready {
     if (shown === this.#shown) return;
     this.#shown = shown;
     const { texts } = this;
+    // Whoever goes in now is neither seen nor heard, and can change that here.
+    const refused = failures.find((failure) => failure.startsWith('refused'));
+    byId('start').className = refused ? 'secondary' : 'primary';
     const cards = failures.map((failure) => {
       const link = failureLink(failure, texts);
       const again = retry && !link && failure !== 'unsupported';
@@ -109,7 +112,7 @@ export class Ready {
         { className: 'failure', testid: `failure-${failure}` },
         el('h2', {}, texts.text(`failure.${failure}.title`)),
         el('p', {}, texts.text(`failure.${failure}.text`)),
-        link ?? (again ? el('button', { type: 'button', className: 'secondary', testid: 'failure-retry', on: { click: () => this.media.acquire() } }, texts.text('failure.retry')) : null),
+        link ?? (again ? el('button', { type: 'button', className: failure === refused ? 'primary' : 'secondary', testid: 'failure-retry', on: { click: () => this.media.acquire() } }, texts.text('failure.retry')) : null),
       );
     });
     byId('failures').replaceChildren(...cards);
