@@ -20,7 +20,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     )?;
     let descriptors = compiler.file_descriptor_set();
     unpack_api_page(&out_dir.join("swagger-ui"))?;
-    compress_page(std::path::Path::new("web"), &out_dir.join("web"))?;
+    let compressed = out_dir.join("web");
+    // Of a file that is gone, an earlier build may have left its compressed forms.
+    if compressed.exists() {
+        std::fs::remove_dir_all(&compressed)?;
+    }
+    compress_page(std::path::Path::new("web"), &compressed)?;
     std::fs::write(out_dir.join("adapter.rs"), adapter(&descriptors))?;
     tonic_prost_build::configure().compile_fds(descriptors)?;
     Ok(())
