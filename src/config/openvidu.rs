@@ -1,7 +1,6 @@
 //! Settings of an older service's API on OpenVidu nodes, and its own names of settings, which name one such node.
 
-use std::fs::File;
-use std::io::Read as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::SECS_MAX;
 use super::env::Env;
-use super::nodes_file::{DriverSettings, NodeSettings};
+use super::nodes_file::{DriverSettings, NodeSettings, read_text};
 use super::secrets::read_secret;
 use super::urls::parse_bare_url;
 use crate::auth::legacy_token::{ALGORITHM, LegacyTokens};
@@ -103,7 +102,7 @@ fn read_users(env: &mut Env<'_>, path: Option<String>) -> Option<Users> {
         env.report_fault(SETTING, fault);
         return None;
     };
-    let users = read_text(&path).map_err(|fault| vec![fault]);
+    let users = read_text(Path::new(&path), FILE_BYTES_MAX).map_err(|fault| vec![fault]);
     match users.and_then(|text| Users::parse(&text)) {
         Ok(users) => Some(users),
         Err(faults) => {
@@ -113,24 +112,6 @@ fn read_users(env: &mut Env<'_>, path: Option<String>) -> Option<Users> {
             None
         }
     }
-}
-
-fn read_text(path: &str) -> Result<String, String> {
-    let unreadable =
-        |error: std::io::Error| format!("names a file that cannot be read: {}", error.kind());
-    // Opening a pipe would wait for its writer.
-    if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
-        return Err("names something that is not a file".to_owned());
-    }
-    let mut text = String::new();
-    let mut file = File::open(path)
-        .map_err(unreadable)?
-        .take(FILE_BYTES_MAX + 1);
-    file.read_to_string(&mut text).map_err(unreadable)?;
-    if text.len() as u64 > FILE_BYTES_MAX {
-        return Err(format!("names a file of more than {FILE_BYTES_MAX} bytes"));
-    }
-    Ok(text)
 }
 
 /// Why clients of this API cannot use these nodes; `None` if they can. A session of theirs goes through a node, and they know only

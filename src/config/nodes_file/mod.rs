@@ -83,24 +83,23 @@ impl NodesFile {
         &self,
         lookup: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Vec<NodeSettings>, Vec<String>> {
-        let text = read_text(&self.path).map_err(|fault| vec![fault])?;
+        let text = read_text(&self.path, FILE_BYTES_MAX).map_err(|fault| vec![fault])?;
         parse(&text, lookup)
     }
 }
 
-fn read_text(path: &Path) -> Result<String, String> {
+/// The text of a file that a setting names, of at most `bytes_max`. A fault continues the setting's name.
+pub(super) fn read_text(path: &Path, bytes_max: u64) -> Result<String, String> {
     let unreadable = |error: std::io::Error| format!("cannot be read: {}", error.kind());
     // Opening a pipe would wait for its writer.
     if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
         return Err("cannot be read: it is not a file".to_owned());
     }
     let mut text = String::new();
-    let mut file = File::open(path)
-        .map_err(unreadable)?
-        .take(FILE_BYTES_MAX + 1);
+    let mut file = File::open(path).map_err(unreadable)?.take(bytes_max + 1);
     file.read_to_string(&mut text).map_err(unreadable)?;
-    if text.len() as u64 > FILE_BYTES_MAX {
-        return Err(format!("has more than {FILE_BYTES_MAX} bytes"));
+    if text.len() as u64 > bytes_max {
+        return Err(format!("has more than {bytes_max} bytes"));
     }
     Ok(text)
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use secrecy::SecretString;
 
 use super::text::NodeText;
-use super::{Faults, read_text};
+use super::{FILE_BYTES_MAX, Faults, read_text};
 
 /// A secret of a node: in the file that one key names, or in the environment variable that the other names.
 pub(super) struct SecretKeys {
@@ -44,7 +44,9 @@ pub(super) fn read_secret(
         variable,
     } = keys;
     let secret = match (file(entry), variable(entry)) {
-        (Some(path), None) => read_text(path).map_err(|fault| format!("{file_key} {fault}")),
+        (Some(path), None) => {
+            read_text(path, FILE_BYTES_MAX).map_err(|fault| format!("{file_key} {fault}"))
+        }
         (None, Some(variable)) => lookup(variable)
             .ok_or_else(|| format!("{variable_key} names a variable that is not set")),
         (None, None) | (Some(_), Some(_)) => {

@@ -64,12 +64,12 @@ async fn every_fault_names_its_setting() {
         (
             "LEGACY_USERS_FILE",
             "nowhere",
-            "LEGACY_USERS_FILE names a file that cannot be read",
+            "LEGACY_USERS_FILE cannot be read: entity not found",
         ),
         (
             "LEGACY_USERS_FILE",
             ".",
-            "LEGACY_USERS_FILE names something that is not a file",
+            "LEGACY_USERS_FILE cannot be read: it is not a file",
         ),
         (
             "LEGACY_LOGINS_PER_MINUTE",
