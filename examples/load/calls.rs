@@ -209,7 +209,7 @@ pub(crate) async fn make(
                 role: v1::Role::Doctor.into(),
                 user_id: doctor_id(session.doctor),
                 display_name: "Dr. Ada Example".to_owned(),
-                with_sfu_ticket: false,
+                ..Default::default()
             };
             let answer = api.join_session(request).await?;
             check(!answer.get_ref().token.is_empty())

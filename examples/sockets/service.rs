@@ -165,7 +165,7 @@ impl Server {
                 role: role.into(),
                 user_id,
                 display_name: String::new(),
-                with_sfu_ticket: false,
+                ..Default::default()
             };
             let token = client
                 .join_session(with_secret(join))

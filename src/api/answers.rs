@@ -138,6 +138,7 @@ pub(super) fn session(session: Session, links: &Links) -> v1::Session {
         invites: _,
         removals: _,
         given_names: _,
+        short_links: _,
         empty_since: _,
         empty_deadline: _,
         unknown_fields: _,
@@ -194,12 +195,14 @@ pub(super) fn join_response(
     let IssuedJoin {
         session,
         token,
+        short_code,
         expires_in,
         node_ticket,
     } = issued;
     let ticket_expire_time = node_ticket.as_ref().and_then(|ticket| ticket.expire_time);
     v1::JoinSessionResponse {
         join_url: links.join(&session.session_id, &token.jwt),
+        short_url: links.short(&short_code),
         token: token.jwt,
         expires_in: Some(prost_types::Duration {
             seconds: i64::try_from(expires_in.as_secs()).unwrap_or(i64::MAX),

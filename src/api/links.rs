@@ -1,9 +1,16 @@
 //! The addresses of the join page. No other file knows their form.
 
+use crate::auth::short_code::ShortCode;
 use crate::domain::id::SessionId;
 
 /// The join page's path, as a route.
 pub const PAGE_ROUTE: &str = "/join/{session_id}";
+
+/// The path of a short link, as a route.
+pub const SHORT_LINK_ROUTE: &str = "/j/{code}";
+
+/// The path of an appointment's calendar file, beneath that of the page.
+pub const CALENDAR_ROUTE: &str = "/appointment.ics";
 
 /// The path of a page's requests to its session's SFU node, beneath that of the page.
 pub const DOOR_ROUTE: &str = "/sfu/{slot}/{generation}/{*path}";
@@ -48,6 +55,21 @@ impl Links {
     /// The link that a participant opens. It is a credential.
     pub fn join(&self, session_id: &SessionId, token: &str) -> String {
         format!("{}?token={token}", self.page(session_id))
+    }
+
+    /// The short form of that link. It is a credential, too.
+    pub fn short(&self, code: &ShortCode) -> String {
+        format!("{}{}", self.origin(), self.short_path(code))
+    }
+
+    /// The path of a short link.
+    pub fn short_path(&self, code: &ShortCode) -> String {
+        format!("{}/j/{}", self.path_prefix(), code.as_str())
+    }
+
+    /// The path of the calendar file of a participant's appointment.
+    pub fn calendar_path(&self, session_id: &SessionId, slot: &str) -> String {
+        format!("{}{CALENDAR_ROUTE}?p={slot}", self.page_path(session_id))
     }
 
     /// The path of the session's join page, and of everything below it.

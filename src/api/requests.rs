@@ -116,18 +116,24 @@ pub(super) fn parse_join(request: v1::JoinSessionRequest) -> Result<JoinRequest,
         user_id,
         display_name,
         with_sfu_ticket,
+        before_window,
     } = request;
     let mut faults = Faults::default();
     let role = faults.role(role, Role::ALL);
     let user_id = faults.required("user_id", user_id, UserId::parse);
     let session_id = faults.required("session_id", session_id, SessionId::parse);
     let display_name = faults.text("display_name", display_name);
+    if before_window && with_sfu_ticket {
+        let fault = "must not be set together with with_sfu_ticket: tickets are issued in the join window only";
+        faults.add("before_window", fault);
+    }
     let request = (|| {
         Some(JoinRequest {
             session_id: session_id?,
             role: role?,
             user_id: user_id?,
             display_name,
+            before_window,
             with_node_ticket: with_sfu_ticket,
         })
     })();

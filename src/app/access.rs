@@ -44,6 +44,21 @@ impl StoreAccess {
             .ok_or(Error::SessionNotFound)
     }
 
+    /// Finds the session that has a short link with this digest.
+    ///
+    /// # Errors
+    /// [`Error::StoreUnavailable`]
+    pub(super) async fn session_by_short_link(
+        &self,
+        digest: &str,
+    ) -> Result<Option<Session>, Error> {
+        self.within_budget(async {
+            let found = self.sessions.session_by_short_link(digest).await;
+            found.map_err(|error| self.error(&error))
+        })
+        .await
+    }
+
     /// Reads the events of a session after a sequence, oldest first, at most `limit`.
     ///
     /// # Errors

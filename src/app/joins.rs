@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use super::changes::Decision;
 use super::clock::Clock;
+use crate::auth::short_code::ShortCode;
 use crate::auth::token::{JoinToken, Tokens};
 use crate::domain::actor::Actor;
 use crate::domain::error::Error;
 use crate::domain::id::{SessionId, UserId};
 use crate::domain::role::Role;
 use crate::domain::session::{JoinWindow, Session};
+use crate::domain::short_link::ShortLink;
 use crate::domain::time::Timestamp;
 use crate::sfu::NodeTicket;
 
@@ -24,6 +26,8 @@ pub struct JoinRequest {
     pub user_id: UserId,
     /// The name to show; may be empty.
     pub display_name: String,
+    /// Whether to issue the link before the join window opens.
+    pub before_window: bool,
     /// Whether to issue a ticket of the session's node, for a client that connects to the node directly.
     pub with_node_ticket: bool,
 }
@@ -34,6 +38,8 @@ pub struct IssuedJoin {
     pub session: Session,
     /// The token for the participant.
     pub token: JoinToken,
+    /// The code of the participant's short link.
+    pub short_code: ShortCode,
     /// How long the token is valid from now.
     pub expires_in: Duration,
     /// The ticket of the session's node, if one was asked for and the participant may use it.
@@ -49,6 +55,15 @@ pub(super) struct Joins {
 }
 
 impl Joins {
+    /// From when on a token for this request is valid: from now on, or from the opening of the join window if the link is issued before
+    /// it.
+    pub(super) fn valid_from(&self, request: &JoinRequest, session: &Session) -> Timestamp {
+        let now = self.clock.now();
+        let opens = self.window.opens_at(&session.schedule);
+        let opens = opens.filter(|_| request.before_window);
+        opens.map_or(now, |opens| opens.max(now))
+    }
+
     /// Checks that the user may join from `valid_from` on, and returns until when, if that is limited.
     ///
     /// # Errors
@@ -78,6 +93,7 @@ impl Joins {
             role,
             user_id,
             display_name,
+            before_window: _,
             with_node_ticket: _,
         } = request;
         let now = self.clock.now();
@@ -88,21 +104,52 @@ impl Joins {
             .tokens
             .issue(session, *role, user_id, display_name, now, expire_time)
             .map_err(|_| Error::Internal)?;
-        let change = session.record_token(
-            user_id.clone(),
-            *role,
-            token.jti.clone(),
-            token.expire_time,
-            actor,
-            now,
-        );
+        let (short_code, link) = self.short_link(request, session, &token.jti);
+        let jti = token.jti.clone();
+        let change = session.record_token(jti, token.expire_time, link, actor, now);
         let issued = IssuedJoin {
             session: change.session.clone(),
             // Counted from the token's `iat`, so that it is the configured number of whole seconds.
             expires_in: token.expire_time.since(now.floor_to_secs()),
             token,
+            short_code,
             node_ticket: None,
         };
         Ok(Decision::Commit(Box::new(change), issued))
+    }
+
+    /// The participant's short link: the one that they have, as long as it admits them, or a new one.
+    fn short_link(
+        &self,
+        request: &JoinRequest,
+        session: &Session,
+        jti: &str,
+    ) -> (ShortCode, ShortLink) {
+        let JoinRequest {
+            role,
+            user_id,
+            display_name,
+            ..
+        } = request;
+        let kept = session
+            .valid_short_link(user_id, *role, self.clock.now())
+            .and_then(|link| Some((self.tokens.short_code_of(&session.session_id, link)?, link)));
+        if let Some((code, link)) = kept {
+            let link = ShortLink {
+                display_name: display_name.clone(),
+                ..link.clone()
+            };
+            return (code, link);
+        }
+        let code = self.tokens.new_short_code(&session.session_id, jti);
+        let link = ShortLink {
+            user_id: user_id.clone(),
+            role: *role,
+            display_name: display_name.clone(),
+            digest: code.digest(),
+            jti: jti.to_owned(),
+            since: session.version + 1,
+        };
+        (code, link)
     }
 }

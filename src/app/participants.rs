@@ -97,6 +97,8 @@ impl Participants {
             role: invite.role,
             user_id: invite.user_id.clone(),
             display_name: invite.display_name.clone(),
+            // Until the join window opens, its page shows the opening time.
+            before_window: true,
             with_node_ticket: false,
         };
         let issued = self
@@ -106,9 +108,7 @@ impl Participants {
                 let now = self.clock.now();
                 let invited = session.invite_user(invite.clone(), actor, now)?;
                 let session = invited.as_ref().map_or(session, |change| &change.session);
-                // The link is issued before the join window opens; until then its page shows the opening time.
-                let opens = self.joins.window.opens_at(&session.schedule);
-                let valid_from = opens.map_or(now, |opens| opens.max(now));
+                let valid_from = self.joins.valid_from(&request, session);
                 if invite
                     .expire_time
                     .is_some_and(|expires| expires <= valid_from)

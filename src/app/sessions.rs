@@ -122,8 +122,8 @@ impl Sessions {
             self.join_with_node_ticket(actor, request).await?
         } else {
             let joining = self.changes.change(&request.session_id, |session| {
-                let now = self.clock.now();
-                self.joins.decide_join(request, session, actor, now)
+                let valid_from = self.joins.valid_from(request, session);
+                self.joins.decide_join(request, session, actor, valid_from)
             });
             joining.await?
         };

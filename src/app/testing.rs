@@ -67,6 +67,10 @@ impl SessionStore for MemorySessions {
         unreachable!("no test asks for it")
     }
 
+    async fn session_by_short_link(&self, _: &str) -> Result<Option<Session>, StoreError> {
+        unreachable!("no test asks for it")
+    }
+
     async fn insert(&self, _: NewSession) -> Result<Inserted, StoreError> {
         unreachable!("no test asks for it")
     }

@@ -1,7 +1,8 @@
-//! Credentials: the internal secret of backends, the tokens of participants, and the passwords and tokens of an older service's
+//! Credentials: the internal secret of backends, the tokens of participants, the codes of short links, and the passwords and tokens of an older service's
 //! users.
 
 pub mod legacy_token;
 pub mod password;
 pub mod secret;
+pub mod short_code;
 pub mod token;

@@ -9,9 +9,11 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
-use crate::domain::id::{UserId, random_id};
+use super::short_code::{ShortCode, ShortCodes};
+use crate::domain::id::{SessionId, UserId, random_id};
 use crate::domain::role::Role;
 use crate::domain::session::Session;
+use crate::domain::short_link::ShortLink;
 use crate::domain::time::Timestamp;
 
 /// The shortest shared secret, in bytes: the size of HS256's hash (RFC 7518, section 3.2).
@@ -141,9 +143,19 @@ struct Key {
     verifying: DecodingKey,
     /// The public key for verifiers; `None` for a shared secret.
     public: Option<Jwk>,
+    short_codes: ShortCodes,
 }
 
-/// Issues and verifies join tokens.
+/// What a token says of its bearer.
+struct Bearer<'a> {
+    user_id: &'a UserId,
+    role: Role,
+    display_name: &'a str,
+    jti: &'a str,
+    issued_at_sequence: i64,
+}
+
+/// Issues and verifies join tokens, and makes the codes of short links.
 pub struct Tokens {
     current: Key,
     previous: Vec<Key>,
@@ -183,8 +195,36 @@ impl Tokens {
         now: Timestamp,
         expire_time: Timestamp,
     ) -> Result<JoinToken, KeyError> {
-        let jti = random_id();
-        let claims = Claims {
+        let bearer = Bearer {
+            user_id,
+            role,
+            display_name,
+            jti: &random_id(),
+            issued_at_sequence: session.version + 1,
+        };
+        let claims = self.claims(session, &bearer, now, expire_time);
+        Ok(JoinToken {
+            jwt: self.current.sign(&claims)?,
+            jti: claims.jti,
+            expire_time: Timestamp::from_millis(claims.exp.saturating_mul(1000)),
+        })
+    }
+
+    fn claims(
+        &self,
+        session: &Session,
+        bearer: &Bearer<'_>,
+        now: Timestamp,
+        expire_time: Timestamp,
+    ) -> Claims {
+        let Bearer {
+            user_id,
+            role,
+            display_name,
+            jti,
+            issued_at_sequence,
+        } = *bearer;
+        Claims {
             sub: user_id.to_string(),
             session_id: session.session_id.to_string(),
             room_name: session.place.room_name.clone(),
@@ -194,17 +234,42 @@ impl Tokens {
             name: display_name.to_owned(),
             iss: self.issuer.clone(),
             aud: self.audience.clone(),
-            jti: jti.clone(),
+            jti: jti.to_owned(),
             iat: now.as_secs(),
             nbf: now.minus_secs(CLOCK_SKEW_SECS).as_secs(),
             exp: expire_time.as_secs(),
-            issued_at_sequence: session.version + 1,
+            issued_at_sequence,
+        }
+    }
+
+    /// The claims that a short link stands for. Nothing is signed: they expire at once.
+    pub fn claims_of_short_link(
+        &self,
+        session: &Session,
+        link: &ShortLink,
+        now: Timestamp,
+    ) -> Claims {
+        let bearer = Bearer {
+            user_id: &link.user_id,
+            role: link.role,
+            display_name: &link.display_name,
+            jti: &link.jti,
+            issued_at_sequence: link.since,
         };
-        Ok(JoinToken {
-            jwt: self.current.sign(&claims)?,
-            jti,
-            expire_time: Timestamp::from_millis(claims.exp.saturating_mul(1000)),
-        })
+        self.claims(session, &bearer, now, now)
+    }
+
+    /// The code of a new short link, which is issued with the token `jti`.
+    pub fn new_short_code(&self, session_id: &SessionId, jti: &str) -> ShortCode {
+        self.current.short_codes.code(session_id, jti)
+    }
+
+    /// The code of a stored short link; `None` if it was made with a key that is not configured any more.
+    pub fn short_code_of(&self, session_id: &SessionId, link: &ShortLink) -> Option<ShortCode> {
+        std::iter::once(&self.current)
+            .chain(&self.previous)
+            .map(|key| key.short_codes.code(session_id, &link.jti))
+            .find(|code| code.digest() == link.digest)
     }
 
     /// Issues the page credential for a join token's claims, valid until `exp_secs`.
@@ -300,6 +365,7 @@ impl Key {
             signing: EncodingKey::from_secret(secret),
             verifying: DecodingKey::from_secret(secret),
             public: None,
+            short_codes: ShortCodes::new(secret),
         })
     }
 
@@ -324,6 +390,7 @@ impl Key {
             kid,
             algorithm,
             verifying: DecodingKey::from_jwk(&public).ok()?,
+            short_codes: ShortCodes::new(signing.as_bytes()),
             signing,
             public: Some(public),
         };

@@ -46,10 +46,11 @@ pub(super) async fn create_session(app: &App, links: &Links) -> Result<String, D
             role,
             user_id,
             display_name: display_name.to_owned(),
+            before_window: false,
             with_node_ticket: false,
         };
         let grant = app.sessions.join(&Actor::Backend, &request).await?;
-        Ok::<_, Error>(links.join(&session_id, &grant.token.jwt))
+        Ok::<_, Error>(links.short(&grant.short_code))
     };
     let doctor_link = link(Role::Doctor, doctor, "Dr. Demo").await?;
     let patient_link = link(Role::Patient, patient, "Pat Demo").await?;

@@ -20,5 +20,6 @@ pub mod placement;
 pub mod role;
 pub mod rules;
 pub mod session;
+pub mod short_link;
 pub mod time;
 pub mod unknown;

@@ -98,6 +98,11 @@ impl SessionStore for ObservedStore {
             .await
     }
 
+    async fn session_by_short_link(&self, digest: &str) -> Result<Option<Session>, StoreError> {
+        let finding = self.inner.sessions.session_by_short_link(digest);
+        self.observe("short_link", finding).await
+    }
+
     async fn insert(&self, new: NewSession) -> Result<Inserted, StoreError> {
         self.observe("insert", self.inner.sessions.insert(new))
             .await

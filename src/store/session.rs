@@ -151,6 +151,9 @@ pub trait SessionStore: Send + Sync {
         appointment_id: &AppointmentId,
     ) -> Result<Option<Session>, StoreError>;
 
+    /// The session that has a short link with this digest.
+    async fn session_by_short_link(&self, digest: &str) -> Result<Option<Session>, StoreError>;
+
     /// Reads the appointment's latest session. If a new one may follow it, takes the next turn of its rotation that it can take,
     /// and stores the new session and its first event, unless the appointment already has that incarnation. All instances share
     /// the turns; each is taken once. One write; the turn is only used up with the session if the store supports that.

@@ -7,10 +7,10 @@ use aws_lc_rs::digest::{Context, SHA256};
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::header::{
-    ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
+    ACCEPT_LANGUAGE, ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
     RETRY_AFTER, VARY,
 };
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::{Html, IntoResponse, Response};
 use include_dir::{Dir, DirEntry, include_dir};
 
@@ -111,15 +111,27 @@ impl Assets {
     ) -> Response {
         let language = self.language(headers);
         let code = error.code();
-        let opens_at = match error {
-            PageError::TooEarly { opens } => opens.to_string(),
-            _ => String::new(),
+        let (opens_at, starts_at, calendar) = match error {
+            PageError::TooEarly {
+                opens,
+                starts,
+                calendar,
+            } => (
+                opens.to_string(),
+                starts.map_or(String::new(), |starts| starts.to_string()),
+                calendar.clone().unwrap_or_default(),
+            ),
+            _ => Default::default(),
         };
         let [title, text, todo] = ["title", "text", "todo"]
             .map(|part| self.text(language, &format!("error.{code}.{part}")));
         let values = [
             ("code", code),
             ("opens_at", &opens_at),
+            ("starts_at", &starts_at),
+            ("starts_label", self.text(language, "error.starts")),
+            ("calendar", &calendar),
+            ("calendar_label", self.text(language, "error.calendar")),
             ("title", title),
             ("text", text),
             ("todo", todo),
@@ -130,6 +142,36 @@ impl Assets {
             response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_SECS);
         }
         response
+    }
+
+    /// The page for the browser of another app, which leads to the phone's own. `address` is the link for those who stay.
+    pub(super) fn in_app_page(
+        &self,
+        headers: &HeaderMap,
+        config: &Config,
+        app: &str,
+        address: &str,
+    ) -> Response {
+        let language = self.language(headers);
+        let text = |key: &str| self.text(language, &format!("inapp.{key}"));
+        let said = text("text").replace("{app}", app);
+        let values = [
+            ("title", text("title")),
+            ("text", &said),
+            ("todo", text("todo")),
+            ("outside", text("outside")),
+            ("label", text("label")),
+            ("copy", text("copy")),
+            ("stay", address),
+            ("stay_text", text("stay")),
+        ];
+        let page = self.fill_template("in-app.html", language, config, &values);
+        html(StatusCode::OK, headers, page)
+    }
+
+    /// What the page calls a consultation, in the browser's language.
+    pub(super) fn title(&self, headers: &HeaderMap) -> &str {
+        self.text(self.language(headers), "page.title")
     }
 
     fn text(&self, language: &str, key: &str) -> &str {
@@ -171,6 +213,7 @@ impl Assets {
             ("lang", language),
             ("base", config.links.path_prefix()),
             ("assets", assets.as_str()),
+            ("embedders", config.frame_ancestors.as_str()),
         ];
         common
             .iter()
@@ -260,6 +303,24 @@ pub(super) async fn serve_file(
     (headers, tag, encoding, content).into_response()
 }
 
+/// The client for portals that show the page in a frame, and its types. Portals of other origins import it.
+pub(super) async fn serve_embedding_client(State(edge): State<Edge>, uri: Uri) -> Response {
+    const CACHE: &str = "public, max-age=3600";
+    let path = uri.path().rsplit('/').next().unwrap_or_default();
+    let file = WEB.get_file(path).map(include_dir::File::contents);
+    let Some((content, kind)) = file.zip(content_type(path)) else {
+        return edge
+            .assets
+            .error_page(&PageError::NotFound, &HeaderMap::new(), &edge.config);
+    };
+    let headers = [
+        (CONTENT_TYPE, kind),
+        (CACHE_CONTROL, CACHE),
+        (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+    ];
+    (headers, content).into_response()
+}
+
 /// `None` for the pages, which are templates with addresses of their own.
 fn content_type(path: &str) -> Option<&'static str> {
     let (_, extension) = path.rsplit_once('.')?;
@@ -267,6 +328,7 @@ fn content_type(path: &str) -> Option<&'static str> {
         "js" => Some("text/javascript; charset=utf-8"),
         "css" => Some("text/css; charset=utf-8"),
         "json" => Some("application/json"),
+        "ts" => Some("text/plain; charset=utf-8"),
         "svg" => Some("image/svg+xml"),
         _ => None,
     }

@@ -4,15 +4,18 @@ use axum::body::{Body, to_bytes};
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::header::{LOCATION, SET_COOKIE};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::page_error::PageError;
-use super::{Edge, cookie};
+use super::short_link::appointment;
+use super::{Edge, cookie, in_app};
 use crate::api::names::parse_own_name;
-use crate::app::signalling::{AuthorizedParticipant, ParticipantIdentity};
+use crate::app::signalling::{
+    AuthorizedParticipant, EntryDenied, ParticipantIdentity, VerifiedCredential,
+};
 use crate::auth::token::Purpose;
 use crate::domain::error::Error;
 use crate::domain::id::SessionId;
@@ -20,6 +23,10 @@ use crate::domain::role::Action;
 
 /// The size limit of a name's JSON: 256 characters, each of them escaped.
 const NAME_BYTES_MAX: usize = 4096;
+/// The beginning of every token: an opening brace and a quotation mark in base64.
+const TOKEN_START: &str = "eyJ";
+/// The lengths of tokens' signatures: of HS256, and of EdDSA and ES256.
+const SIGNATURE_CHARS: [usize; 2] = [43, 86];
 
 /// What a join page's address may carry. Has no `Debug`: it holds a credential.
 #[derive(Default, Deserialize)]
@@ -28,6 +35,22 @@ pub(super) struct JoinQuery {
     token: Option<String>,
     /// The participant's slot, after the exchange.
     p: Option<String>,
+    /// Whether the participant stays in the browser of another app, although calls may fail there.
+    stay: Option<String>,
+}
+
+impl JoinQuery {
+    /// What is added to a link for a participant who stays in the browser of another app.
+    pub(super) const STAY: &str = "stay=1";
+
+    pub(super) fn stays_in_app(&self) -> bool {
+        self.stay.is_some()
+    }
+
+    /// The slot; empty if there is none.
+    pub(super) fn slot(&self) -> &str {
+        self.p.as_deref().unwrap_or("")
+    }
 }
 
 /// `GET /join/{session_id}`
@@ -38,16 +61,18 @@ pub(super) async fn page(
     headers: HeaderMap,
 ) -> Response {
     let query = query.unwrap_or_default().0;
+    let stays = query.stays_in_app();
     let outcome = match SessionId::parse(path_text(session_id)) {
         Err(_) => Err(PageError::UnknownSession),
         Ok(session_id) => match query {
             JoinQuery {
                 token: Some(token), ..
-            } => exchange_token(&edge, &session_id, &token).await,
+            } => exchange_token(&edge, &session_id, &token, stays, &headers).await,
             JoinQuery { p: Some(slot), .. } => show_page(&edge, &session_id, &slot, &headers).await,
             JoinQuery {
                 token: None,
                 p: None,
+                ..
             } => Err(PageError::MissingToken),
         },
     };
@@ -59,27 +84,75 @@ pub(super) fn path_text(part: Result<Path<String>, PathRejection>) -> String {
     part.map(|Path(text)| text).unwrap_or_default()
 }
 
-/// The exchange also works before the join window opens and while the store is unavailable, because a page that retries must
-/// not have the token in its address.
 async fn exchange_token(
     edge: &Edge,
     session_id: &SessionId,
     token: &str,
+    stays_in_app: bool,
+    headers: &HeaderMap,
+) -> Result<Response, PageError> {
+    // Mail programs take the punctuation after a link for a part of it.
+    let token = token.trim_end_matches(|c: char| !is_of_token(c));
+    let verified = edge
+        .signalling
+        .verify_credential(token, Purpose::Join, session_id)
+        .map_err(|denied| match denied {
+            EntryDenied::Forged if is_cut(token) => PageError::MissingToken,
+            denied => PageError::from(denied),
+        })?;
+    let response = enter(edge, &verified).await?;
+    Ok(match in_app::app_of(headers) {
+        Some(app) if !stays_in_app => {
+            let page = edge.config.links.page_path(session_id);
+            let address = format!("{page}?token={token}&{}", JoinQuery::STAY);
+            edge.assets
+                .in_app_page(headers, &edge.config, app, &address)
+        }
+        Some(_) | None => response,
+    })
+}
+
+/// Whether a token can end with this character.
+fn is_of_token(character: char) -> bool {
+    character.is_ascii_alphanumeric() || matches!(character, '-' | '_')
+}
+
+/// Whether a text is the beginning of a token: its signature is missing, or shorter than any.
+fn is_cut(token: &str) -> bool {
+    match token.split('.').collect::<Vec<_>>()[..] {
+        [_, _, signature] => !SIGNATURE_CHARS.contains(&signature.len()) && signature.len() < 86,
+        ref parts => parts.len() < 3 && token.starts_with(TOKEN_START),
+    }
+}
+
+/// Exchanges a credential for the page's cookie. That also works before the join window opens and while the store is unavailable,
+/// because a page that retries must not have the credential in its address.
+pub(super) async fn enter(
+    edge: &Edge,
+    verified: &VerifiedCredential,
 ) -> Result<Response, PageError> {
     let signalling = &edge.signalling;
-    let verified = signalling.verify_credential(token, Purpose::Join, session_id)?;
-    if let Err(reason) = signalling.authorized_session(&verified).await {
+    let session_id = &verified.identity.session_id;
+    if let Err(reason) = signalling.authorized_session(verified).await {
         match PageError::from(reason) {
             PageError::StoreUnavailable => {}
             error => return Err(error),
         }
     }
     let slot = cookie::slot(session_id, &verified.identity.user_id);
-    let (credential, good_for) = signalling.issue_page_credential(&verified)?;
+    let (credential, good_for) = signalling.issue_page_credential(verified)?;
     let set_cookie = cookie::set(&edge.config, session_id, &slot, &credential, good_for);
     let location = edge.config.links.slot_path(session_id, &slot);
     let headers = [(LOCATION, location), (SET_COOKIE, set_cookie)];
     Ok((StatusCode::SEE_OTHER, headers).into_response())
+}
+
+/// A redirect, to another address.
+pub(super) fn at(mut redirect: Response, address: &str) -> Response {
+    if let Ok(address) = HeaderValue::from_str(address) {
+        redirect.headers_mut().insert(LOCATION, address);
+    }
+    redirect
 }
 
 async fn show_page(
@@ -88,9 +161,20 @@ async fn show_page(
     slot: &str,
     headers: &HeaderMap,
 ) -> Result<Response, PageError> {
-    let identity = authorize_cookie(edge, session_id, slot, headers)
-        .await?
-        .identity;
+    let authorized = match authorize_cookie(edge, session_id, slot, headers).await {
+        Err(PageError::TooEarly { opens, .. }) => {
+            let appointment = appointment(edge, session_id, slot, headers).await?;
+            return Err(PageError::TooEarly {
+                opens,
+                starts: appointment.schedule.start,
+                calendar: appointment
+                    .link
+                    .map(|_| edge.config.links.calendar_path(session_id, slot)),
+            });
+        }
+        authorized => authorized?,
+    };
+    let identity = authorized.identity;
     let ask_name = identity.name.is_empty();
     let values = [
         ("session_id", session_id.as_str()),

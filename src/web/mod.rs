@@ -2,16 +2,19 @@
 
 pub mod admin;
 mod assets;
+mod calendar;
 mod cookie;
 mod door;
 mod encoding;
 mod headers;
+mod in_app;
 mod join;
 mod limits;
 mod lingering;
 mod livekit_client;
 mod page_error;
 mod server;
+mod short_link;
 mod socket;
 mod webhook;
 
@@ -32,7 +35,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::api::links::{DOOR_ROUTE, Links, PAGE_ROUTE};
+use crate::api::links::{CALENDAR_ROUTE, DOOR_ROUTE, Links, PAGE_ROUTE, SHORT_LINK_ROUTE};
 use crate::app::signalling::Signalling;
 use crate::net::{AddressLimit, AddressSlot};
 use crate::participant_socket;
@@ -136,9 +139,16 @@ pub async fn serve(
     let connections = edge.connections.clone();
     let routes = Router::new()
         .route(PAGE_ROUTE, get(join::page))
+        .route(SHORT_LINK_ROUTE, get(short_link::open))
+        .route(
+            &format!("{PAGE_ROUTE}{CALENDAR_ROUTE}"),
+            get(short_link::calendar_file),
+        )
         .route(&format!("{PAGE_ROUTE}/name"), post(join::set_name))
         .route(&format!("{PAGE_ROUTE}/ws"), get(socket::open))
         .route(&format!("{PAGE_ROUTE}{DOOR_ROUTE}"), get(door::open))
+        .route("/embed.js", get(assets::serve_embedding_client))
+        .route("/embed.d.ts", get(assets::serve_embedding_client))
         .route("/assets/{version}/{*file}", get(assets::serve_file));
     let prefix = config.links.path_prefix();
     let router = if prefix.is_empty() {

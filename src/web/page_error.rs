@@ -14,7 +14,13 @@ pub(super) enum PageError {
     MissingToken,
     Forged,
     Expired,
-    TooEarly { opens: Timestamp },
+    TooEarly {
+        opens: Timestamp,
+        /// When the appointment starts, if that is known.
+        starts: Option<Timestamp>,
+        /// Where the appointment's calendar file is, if there is one.
+        calendar: Option<String>,
+    },
     TooLate,
     OtherSession,
     Ended,
@@ -81,7 +87,11 @@ impl From<Error> for PageError {
         match error.for_participant() {
             ParticipantError::SessionUnknown => Self::UnknownSession,
             ParticipantError::SessionEnded => Self::Ended,
-            ParticipantError::NotOpenYet { opens } => Self::TooEarly { opens },
+            ParticipantError::NotOpenYet { opens } => Self::TooEarly {
+                opens,
+                starts: None,
+                calendar: None,
+            },
             ParticipantError::WindowClosed => Self::TooLate,
             ParticipantError::Removed => Self::Removed,
             ParticipantError::NotInvited => Self::NotInvited,

@@ -416,7 +416,7 @@ pub(crate) fn join(session_id: &str, role: v1::Role) -> v1::JoinSessionRequest {
         role: role.into(),
         user_id: user_id.to_owned(),
         display_name: String::new(),
-        with_sfu_ticket: false,
+        ..Default::default()
     }
 }
 

@@ -43,7 +43,7 @@ fn join(session: &v1::Session, role: Role, user_id: &str) -> v1::JoinSessionRequ
         role: role.into(),
         user_id: user_id.to_owned(),
         display_name: "Dr. needle".to_owned(),
-        with_sfu_ticket: false,
+        ..Default::default()
     }
 }
 

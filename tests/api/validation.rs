@@ -229,7 +229,7 @@ async fn every_fault_of_the_other_requests_is_named_at_once() {
         role: 7,
         user_id: bad_id(),
         display_name: long(257),
-        with_sfu_ticket: false,
+        ..Default::default()
     };
     assert_eq!(
         faults(client.join_session(request).await),

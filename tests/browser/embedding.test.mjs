@@ -1,6 +1,7 @@
 // The page in a frame of a backend's portal: another site, over TLS, with everything that browsers ask for there.
 
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import https from 'node:https';
 import net from 'node:net';
 import tls from 'node:tls';
@@ -27,10 +28,12 @@ await listen(
 const ALLOW = 'camera; microphone; display-capture; autoplay; fullscreen; speaker-selection; screen-wake-lock';
 let allow = ALLOW;
 const links = new Map();
+const PORTAL = readFileSync(new URL('../../examples/embedding/portal.html', import.meta.url));
 await listen(
   https.createServer(identity, (request, answer) => {
     answer.setHeader('content-type', 'text/html');
-    answer.end(`<!doctype html><title>Portal</title><iframe src="${links.get(request.url)}" allow="${allow}" width="600" height="700" title="Video consultation"></iframe>`);
+    if (request.url === '/portal.html') return answer.end(PORTAL);
+    return answer.end(`<!doctype html><title>Portal</title><iframe src="${links.get(request.url)}" allow="${allow}" width="600" height="700" title="Video consultation"></iframe>`);
   }),
   portalPort,
 );
@@ -62,6 +65,36 @@ test('two participants meet in the portal of another site', async (t) => {
   await reloaded;
   await screen(patient, 'call');
   await Promise.all([seen(doctor), seen(patient)]);
+});
+
+test('a portal follows the consultation and may ask for three things', async (t) => {
+  const session = await service.session();
+  const doctor = await embedded(t, 'doctor', await session.doctor());
+  await into(doctor);
+  const page = await (await device(t, chromium, { ignoreHTTPSErrors: true })).newPage();
+  await page.goto(`${portal}/portal.html#${await session.patient()}`);
+  const says = (id, value) => page.waitForFunction(([id, value]) => document.getElementById(id).value === value, [id, value]);
+  await says('state', 'ready');
+  const patient = page.frames()[1];
+  await page.getByLabel('Language').selectOption('es');
+  await patient.waitForFunction(() => document.documentElement.lang === 'es' && document.getElementById('ready-title').textContent === 'Prepárese');
+  await into(patient);
+  await says('state', 'joined');
+  await says('count', '2');
+  await page.getByText('Mute').click();
+  await patient.waitForFunction(() => document.getElementById('self-muted').hidden === false);
+  await page.getByText('Leave').click();
+  await says('state', 'left left');
+  await doctor.getByTestId('alone').waitFor();
+});
+
+test('a portal learns why the page cannot be used', async (t) => {
+  const session = await service.session();
+  const link = new URL(await session.patient());
+  link.searchParams.set('token', 'x');
+  const page = await (await device(t, chromium, { ignoreHTTPSErrors: true })).newPage();
+  await page.goto(`${portal}/portal.html#${link}`);
+  await page.waitForFunction(() => document.getElementById('state').value === 'error forged');
 });
 
 test('a portal that forgot to pass camera and microphone on', async (t) => {

@@ -486,6 +486,30 @@ mod only_embedded {
         }
     }
 
+    /// A file as the version before short links wrote it.
+    const SCHEMA_5: &str = include_str!("../fixtures/schema_5.sql");
+
+    #[tokio::test]
+    async fn a_file_of_the_fifth_schema_is_brought_up_to_date() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = rusqlite::Connection::open(dir.path().join("video-session.db")).unwrap();
+        db.execute_batch(SCHEMA_5).unwrap();
+        drop(db);
+        // The second time, there is a link already.
+        for links in [0, 1] {
+            let store = open(dir.path());
+            let id = SessionId::from_stored("sess_0192a0b1c2d37e4f8a5b6c7d8e9f0a1b".to_owned());
+            let session = store.get(&id).await.unwrap().expect("it was stored");
+            assert_eq!(session.short_links.len(), links);
+            let joined = join(&session);
+            assert_eq!(store.commit(&joined).await.unwrap(), Committed::Stored);
+            let digest = &joined.session.short_links[0].digest;
+            let found = store.session_by_short_link(digest).await.unwrap();
+            assert_eq!(found.map(|session| session.session_id), Some(id));
+            store.close().await;
+        }
+    }
+
     #[tokio::test]
     async fn only_a_store_that_others_can_use_is_shared() {
         assert!(!sqlite().stores.health.is_shared());

@@ -75,6 +75,7 @@ macro_rules! suite {
 
 suite! {
     sessions::what_is_unknown_is_none,
+    sessions::a_session_is_found_by_its_short_links,
     sessions::a_session_reads_back_as_it_was_stored,
     sessions::the_way_of_a_call_reads_back_as_it_was_stored,
     sessions::labels_may_hold_any_text,

@@ -442,7 +442,7 @@ async fn indexes_are_made_once_and_before_anything_else() {
         let raw = server.raw().await;
         let sessions = raw.collection::<Document>("sessions");
         let names = sessions.list_index_names().await.unwrap();
-        assert_eq!(names.len(), 11, "{names:?}");
+        assert_eq!(names.len(), 12, "{names:?}");
         // A second instance, and a later start, find them.
         let again = server.store().await;
         again.ping().await.unwrap();

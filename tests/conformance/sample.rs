@@ -16,6 +16,7 @@ use video_session::domain::placement::{Candidate, Rotation, Wanted};
 use video_session::domain::role::Role;
 use video_session::domain::rules::create::UnplacedSession;
 use video_session::domain::session::{Requested, Schedule, Session, SessionRequest, SessionUpdate};
+use video_session::domain::short_link::ShortLink;
 use video_session::domain::time::Timestamp;
 use video_session::store::{
     AtTurn, Committed, Insert, Inserted, NewSession, OverdueBounds, SessionStore,
@@ -107,14 +108,21 @@ pub(crate) async fn insert(store: &dyn SessionStore, appointment: &str) -> Chang
 
 pub(crate) fn join(session: &Session) -> Change {
     let now = now();
-    session.record_token(
-        session.doctor_id.clone(),
-        Role::Doctor,
-        random_id(),
-        now.plus_secs(60),
-        &Actor::Backend,
-        now,
-    )
+    let link = short_link(session, session.doctor_id.clone(), Role::Doctor);
+    let expire_time = now.plus_secs(60);
+    session.record_token(link.jti.clone(), expire_time, link, &Actor::Backend, now)
+}
+
+/// A new short link to a session.
+pub(crate) fn short_link(session: &Session, user_id: UserId, role: Role) -> ShortLink {
+    ShortLink {
+        user_id,
+        role,
+        display_name: "Dr. Ä".to_owned(),
+        digest: random_id(),
+        jti: random_id(),
+        since: session.version + 1,
+    }
 }
 
 pub(crate) fn update(session: &Session, update: SessionUpdate) -> Change {

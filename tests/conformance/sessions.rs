@@ -12,6 +12,7 @@ use video_session::domain::medium::{MediaMode, Medium};
 use video_session::domain::page::{SessionFilter, SessionQuery};
 use video_session::domain::place::Driver;
 use video_session::domain::placement::{PlacementNote, Verdict};
+use video_session::domain::role::Role;
 use video_session::domain::session::{
     Requested, Schedule, Session, SessionRequest, SessionState, SessionUpdate,
 };
@@ -20,8 +21,8 @@ use video_session::store::{AtTurn, Committed, Insert, Inserted, NewSession, Sess
 
 use crate::backend::Backend;
 use crate::sample::{
-    commit, commit_in_a_loop, end, insert, join, new_session, request, stored, unplaced, update,
-    user,
+    commit, commit_in_a_loop, end, insert, join, new_session, request, short_link, stored,
+    unplaced, update, user,
 };
 
 fn at(millis: i64) -> Timestamp {
@@ -90,6 +91,39 @@ pub(crate) async fn a_session_reads_back_as_it_was_stored(backend: &Backend) {
             let events = store.events(&expected.session_id, 0, 10).await.unwrap();
             assert_eq!(events, Some(change.events.clone()));
         }
+    }
+}
+
+pub(crate) async fn a_session_is_found_by_its_short_links(backend: &Backend) {
+    let store = &backend.store;
+    let found = async |digest: &str| {
+        let found = store.session_by_short_link(digest).await.unwrap();
+        found.map(|session| session.session_id)
+    };
+    let created = insert(store.as_ref(), "appt-short-links").await.session;
+    insert(store.as_ref(), "appt-without-links").await;
+    let first = join(&created);
+    commit(store.as_ref(), &first).await;
+    let doctors = first.session.short_links[0].digest.clone();
+    assert_eq!(found(&doctors).await, Some(created.session_id.clone()));
+    let read = store.session_by_short_link(&doctors).await.unwrap();
+    assert_eq!(read.as_ref(), Some(&first.session));
+    // Another user's link is another link; a second one of the doctor replaces the first.
+    let patient = short_link(&first.session, user("patient-1"), Role::Patient);
+    let patients = patient.digest.clone();
+    let (jti, time, backend) = (patient.jti.clone(), crate::sample::now(), &Actor::Backend);
+    let second = (first.session).record_token(jti, time, patient, backend, time);
+    commit(store.as_ref(), &second).await;
+    let third = join(&second.session);
+    commit(store.as_ref(), &third).await;
+    assert_eq!(third.session.short_links.len(), 2);
+    assert_eq!(found(&doctors).await, None);
+    for link in &third.session.short_links {
+        assert_eq!(found(&link.digest).await, Some(created.session_id.clone()));
+    }
+    assert_eq!(found(&patients).await, Some(created.session_id));
+    for unknown in ["", "digest", "$ne"] {
+        assert_eq!(found(unknown).await, None);
     }
 }
 

@@ -27,6 +27,7 @@ mod removal;
 mod sfu_door;
 mod sfu_nodes;
 mod sfu_rooms;
+mod short_links;
 mod waiting;
 mod world;
 

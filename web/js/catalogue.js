@@ -30,6 +30,16 @@ export class Catalogue {
     this.texts = texts;
   }
 
+  /** Changes to another language; false if there is none of that name. */
+  async change(assets, language) {
+    const texts = /^[a-z]{2,3}$/.test(language) ? await read(assets, language) : null;
+    if (!texts) return false;
+    document.documentElement.lang = language;
+    Object.assign(this, { language, texts: { ...this.texts, ...texts } });
+    this.apply();
+    return true;
+  }
+
   has(key) {
     return Object.hasOwn(this.texts, key);
   }

@@ -13,12 +13,17 @@ const LONGEST_MS = 2 ** 31 - 1;
 
 // Without a token or slot, an address always gives the same answer.
 const inAddress = new URLSearchParams(location.search);
+// Opened in another app's browser and passed on from there, the page's address carries the short link's code.
+const passedOn = new URLSearchParams(location.hash.slice(1)).get('j');
+if (code === 'missing-token' && passedOn) location.replace(`${document.documentElement.dataset.base}/j/${encodeURIComponent(passedOn)}`);
 const again = code in LATER && (inAddress.has('token') || inAddress.has('p'));
 const texts = await load(assets);
 
 // Remove the token, even an invalid one, from the address bar and the history.
 const address = location.href;
 if (inAddress.has('token')) history.replaceState(null, '', location.pathname);
+
+if (window.parent !== window) import('./embedding.js').then(({ Embedding }) => new Embedding().tell('error', { code }), () => {});
 
 /** How far this device's clock is behind the service's. */
 async function measureClockSkew() {
@@ -53,13 +58,16 @@ function remaining(ms) {
   return texts.text('error.countdown', { time: new Intl.ListFormat(language, { type: 'unit' }).format(said) });
 }
 
-async function countDown(opensAt) {
-  const time = byId('opens-at');
-  const near = Math.abs(opensAt - Date.now()) < 20 * 3600_000;
+/** A time, with its date unless it is near, and with the device's time zone. */
+function said(moment) {
+  const near = Math.abs(moment - Date.now()) < 20 * 3600_000;
   const style = near ? { timeStyle: 'short' } : { dateStyle: 'full', timeStyle: 'short' };
-  time.textContent = new Intl.DateTimeFormat(document.documentElement.lang, style).format(opensAt);
-  const zone = new Intl.DateTimeFormat(document.documentElement.lang, { timeZoneName: 'short' }).formatToParts(opensAt);
-  time.append(` (${zone.find((part) => part.type === 'timeZoneName').value})`);
+  const zone = new Intl.DateTimeFormat(document.documentElement.lang, { timeZoneName: 'short' }).formatToParts(moment);
+  return `${new Intl.DateTimeFormat(document.documentElement.lang, style).format(moment)} (${zone.find((part) => part.type === 'timeZoneName').value})`;
+}
+
+async function countDown(opensAt) {
+  byId('opens-at').textContent = said(opensAt);
   const offset = await measureClockSkew();
   const countdown = byId('countdown');
   const loaded = Date.now();
@@ -80,6 +88,8 @@ async function countDown(opensAt) {
 
 const opensAt = Date.parse(byId('opens').dataset.opensAt);
 if (!Number.isNaN(opensAt)) countDown(opensAt);
+const startsAt = Date.parse(byId('starts').dataset.startsAt);
+if (!Number.isNaN(startsAt)) byId('starts-at').textContent = said(startsAt);
 if (again) {
   byId('retry').textContent = texts.text('error.retry');
   byId('retry').addEventListener('click', retry);

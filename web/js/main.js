@@ -27,6 +27,7 @@ let session = null;
 let starting = false;
 /** What the call needs: loaded after the first screen is shown, so that it need not wait for it. */
 let callModules;
+let followSession = () => {};
 
 const title = (text) => `${text} · ${texts.text('page.title')}`;
 
@@ -37,6 +38,7 @@ async function begin() {
   ready = new Ready({ texts, media, config, onStart: start });
   show('ready', title(texts.text('ready.title')));
   performance.mark('first-screen');
+  if (window.parent !== window) connectPortal();
   callModules = Promise.all(['attention', 'call', 'session', 'signalling', 'waiting'].map((name) => import(`./${name}.js`)));
   // `start` handles it.
   callModules.catch(() => {});
@@ -46,6 +48,21 @@ async function begin() {
   if (reason) ready.unfit(reason);
   else if (before && !before.asks) await resume();
   else await ready.open();
+}
+
+/** Changes the page's language; false if there is none of that name. */
+async function speak(language) {
+  if (!(await texts.change(config.assets, language))) return false;
+  // What the screens show beside fixed texts.
+  media.dispatchEvent(new Event('change'));
+  session?.dispatchEvent(new Event('people'));
+  return true;
+}
+
+/** The page is in a frame: the portal that shows it may follow it. */
+function connectPortal() {
+  const connecting = import('./portal.js').then(({ connect }) => connect({ media, speak, leave: () => session?.leave() }));
+  followSession = (followed) => connecting.then((follow) => follow(followed), () => {});
 }
 
 function choose({ muted, cameraOff, chosen }) {
@@ -99,6 +116,7 @@ async function start(name) {
   attention.hold();
   let hasWaited = false;
   session = new Session({ signalling: new Signalling(config), media });
+  followSession(session);
   const waiting = new Waiting({ texts, media, onLeave: () => session.leave() });
   const call = new Call({ texts, media, session });
   const showWaiting = () => {

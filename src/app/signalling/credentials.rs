@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Signalling;
 use crate::app::changes::Decision;
+use crate::auth::short_code::ShortCode;
 use crate::auth::token::{Claims, InvalidToken, Purpose};
 use crate::domain::access::{permit_entry, records_issue_of};
 use crate::domain::actor::Actor;
@@ -82,17 +83,46 @@ impl Signalling {
         if claims.session_id != session_id.as_str() {
             return Err(EntryDenied::OtherSession);
         }
-        let role = Role::from_name(&claims.role).ok_or(EntryDenied::Forged)?;
-        let user_id = UserId::parse(claims.sub.as_str()).map_err(|_| EntryDenied::Forged)?;
-        let identity = ParticipantIdentity {
-            session_id: session_id.clone(),
-            user_id,
-            role,
-            name: claims.name.clone(),
-            is_named_by_link: !claims.name.is_empty(),
-            issued_at_sequence: claims.issued_at_sequence,
-        };
-        Ok(VerifiedCredential { claims, identity })
+        VerifiedCredential::of(claims, session_id)
+    }
+
+    /// Finds the link that a code belongs to, and returns what its bearer may do with it: the same as with a join token that was issued
+    /// when the link was.
+    ///
+    /// # Errors
+    /// [`EntryDenied::Forged`] if there is no such link, or its signing key is not configured any more;
+    /// [`EntryDenied::Session`] with [`Error::StoreUnavailable`]
+    pub async fn find_short_link(
+        &self,
+        code: &ShortCode,
+    ) -> Result<VerifiedCredential, EntryDenied> {
+        let session = self.access.session_by_short_link(&code.digest()).await;
+        let session = session.map_err(EntryDenied::Session)?;
+        let session = session.ok_or(EntryDenied::Forged)?;
+        let digest = code.digest();
+        let link = (session.short_links.iter())
+            .find(|link| link.digest == digest)
+            .filter(|link| {
+                self.tokens
+                    .short_code_of(&session.session_id, link)
+                    .is_some()
+            })
+            .ok_or(EntryDenied::Forged)?;
+        let claims = self
+            .tokens
+            .claims_of_short_link(&session, link, self.clock.now());
+        VerifiedCredential::of(claims, &session.session_id)
+    }
+
+    /// The code of the participant's short link, if they have one that admits them.
+    pub fn short_code_of(
+        &self,
+        session: &Session,
+        identity: &ParticipantIdentity,
+    ) -> Option<ShortCode> {
+        let ParticipantIdentity { user_id, role, .. } = identity;
+        let link = session.valid_short_link(user_id, *role, self.clock.now())?;
+        self.tokens.short_code_of(&session.session_id, link)
     }
 
     /// Reads the session and checks that the bearer still belongs to it; the join window may be closed.
@@ -230,6 +260,22 @@ impl Signalling {
 
     pub(super) async fn read_session(&self, session_id: &SessionId) -> Result<Session, Error> {
         self.access.session(session_id).await
+    }
+}
+
+impl VerifiedCredential {
+    fn of(claims: Claims, session_id: &SessionId) -> Result<Self, EntryDenied> {
+        let role = Role::from_name(&claims.role).ok_or(EntryDenied::Forged)?;
+        let user_id = UserId::parse(claims.sub.as_str()).map_err(|_| EntryDenied::Forged)?;
+        let identity = ParticipantIdentity {
+            session_id: session_id.clone(),
+            user_id,
+            role,
+            name: claims.name.clone(),
+            is_named_by_link: !claims.name.is_empty(),
+            issued_at_sequence: claims.issued_at_sequence,
+        };
+        Ok(Self { claims, identity })
     }
 }
 

@@ -90,6 +90,7 @@ impl UnplacedSession {
             invites: Vec::new(),
             removals: Vec::new(),
             given_names: Vec::new(),
+            short_links: Vec::new(),
             empty_since: None,
             empty_deadline: None,
             unknown_fields: UnknownFields::default(),

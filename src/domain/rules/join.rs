@@ -1,6 +1,6 @@
 //! Issues join tokens.
 
-use crate::domain::access::permit_join;
+use crate::domain::access::{permit_entry, permit_join};
 use crate::domain::actor::Actor;
 use crate::domain::change::Change;
 use crate::domain::error::Error;
@@ -8,6 +8,7 @@ use crate::domain::event::EventKind;
 use crate::domain::id::UserId;
 use crate::domain::role::Role;
 use crate::domain::session::{JoinWindow, Session};
+use crate::domain::short_link::ShortLink;
 use crate::domain::time::Timestamp;
 
 impl Session {
@@ -54,22 +55,43 @@ impl Session {
         }
     }
 
-    /// Records that a token was issued.
+    /// The short link of a user in a role, if it still admits them.
+    pub fn valid_short_link(
+        &self,
+        user_id: &UserId,
+        role: Role,
+        now: Timestamp,
+    ) -> Option<&ShortLink> {
+        let link = self.short_link_of(user_id, role)?;
+        let admits = permit_entry(self, role, user_id, link.since, now).is_ok();
+        admits.then_some(link)
+    }
+
+    /// Records that a token was issued, with the user's short link.
     pub fn record_token(
         &self,
-        user_id: UserId,
-        role: Role,
         jti: String,
         expire_time: Timestamp,
+        link: ShortLink,
         actor: &Actor,
         now: Timestamp,
     ) -> Change {
         let kind = EventKind::Joined {
-            user_id,
-            role,
+            user_id: link.user_id.clone(),
+            role: link.role,
             jti,
             expire_time,
         };
-        self.next_version(actor, now, vec![kind], |_| ())
+        self.next_version(actor, now, vec![kind], |session| {
+            session.set_short_link(link);
+        })
+    }
+
+    fn set_short_link(&mut self, link: ShortLink) {
+        let mut links = std::mem::take(&mut self.short_links);
+        links.retain(|other| (&other.user_id, other.role) != (&link.user_id, link.role));
+        self.forget_strangers(&mut links, |other| &other.user_id);
+        links.push(link);
+        self.short_links = links;
     }
 }

@@ -20,7 +20,8 @@ use super::participant::{
 };
 use super::place::Place;
 use super::placement::PlacementNote;
-use super::role::Action;
+use super::role::{Action, Role};
+use super::short_link::ShortLink;
 use super::time::Timestamp;
 use super::unknown::UnknownFields;
 
@@ -115,6 +116,8 @@ pub struct Session {
     pub removals: Vec<Removal>,
     /// Names that participants chose, because their links have none.
     pub given_names: Vec<GivenName>,
+    /// The short links, one for each user and role.
+    pub short_links: Vec<ShortLink>,
     /// When the last participant left; unset while any is connected, before the first connects, and if the session has an
     /// `empty_deadline` instead.
     pub empty_since: Option<Timestamp>,
@@ -170,6 +173,11 @@ impl Session {
         (self.given_names.iter())
             .find(|given| given.user_id == *user_id)
             .map_or("", |given| given.name.as_str())
+    }
+
+    /// The short link of a user in a role.
+    pub fn short_link_of(&self, user_id: &UserId, role: Role) -> Option<&ShortLink> {
+        (self.short_links.iter()).find(|link| link.user_id == *user_id && link.role == role)
     }
 
     /// Whether any user may join as guest: not any more once no further removal could be remembered, because guests whose removals

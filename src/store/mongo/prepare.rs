@@ -62,6 +62,7 @@ impl MongoStore {
     }
 
     async fn create_indexes(&self) -> Result<(), StoreError> {
+        let sparse = || IndexOptions::builder().sparse(true).build();
         let unique = || IndexOptions::builder().unique(true).build();
         let index = |keys: Document, options: Option<IndexOptions>| {
             IndexModel::builder().keys(keys).options(options).build()
@@ -80,6 +81,7 @@ impl MongoStore {
             index(doc! {"state": 1, "empty_since_ms": 1}, None),
             index(doc! {"state": 1, "empty_deadline_ms": 1}, None),
             index(doc! {"participants.instance_id": 1}, None),
+            index(doc! {"short_links.digest": 1}, Some(sparse())),
             // Includes the version, so that the feed does not read documents that it has seen.
             index(
                 doc! {documents::COMMIT_TIME: 1, "_id": 1, "version": 1},

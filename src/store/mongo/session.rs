@@ -164,6 +164,11 @@ impl SessionStore for MongoStore {
         .await
     }
 
+    async fn session_by_short_link(&self, digest: &str) -> Result<Option<Session>, StoreError> {
+        self.find_one(doc! {"short_links.digest": digest}, None)
+            .await
+    }
+
     async fn insert(&self, new: NewSession) -> Result<Inserted, StoreError> {
         let at_turn = match new.decide(self.latest_session(&new.appointment_id).await?) {
             Insert::New(at_turn) => at_turn,

@@ -1,10 +1,11 @@
-//! The stored form of a session's participants, invitations, given names and removals.
+//! The stored form of a session's participants, invitations, given names, short links and removals.
 
 use serde::{Deserialize, Serialize};
 
 use super::role;
 use crate::domain::id::UserId;
 use crate::domain::participant::{GivenName, Invite, Participant, ParticipantStatus, Removal};
+use crate::domain::short_link::ShortLink;
 use crate::domain::time::Timestamp;
 use crate::store::StoreError;
 
@@ -41,6 +42,18 @@ pub(super) struct InviteRecord {
 pub(super) struct GivenNameRecord {
     pub user_id: String,
     pub name: String,
+}
+
+/// A stored short link. A user may have several, by role, so fields of other versions cannot be put back by user: they are dropped.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct ShortLinkRecord {
+    pub user_id: String,
+    pub role: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub display_name: String,
+    pub digest: String,
+    pub jti: String,
+    pub since: i64,
 }
 
 /// A stored removal.
@@ -166,5 +179,41 @@ impl From<RemovalRecord> for Removal {
             sequence: record.sequence,
             keep_out: record.keep_out,
         }
+    }
+}
+
+impl From<&ShortLink> for ShortLinkRecord {
+    fn from(link: &ShortLink) -> Self {
+        let ShortLink {
+            user_id,
+            role,
+            display_name,
+            digest,
+            jti,
+            since,
+        } = link;
+        Self {
+            user_id: user_id.to_string(),
+            role: role.name().to_owned(),
+            display_name: display_name.clone(),
+            digest: digest.clone(),
+            jti: jti.clone(),
+            since: *since,
+        }
+    }
+}
+
+impl TryFrom<ShortLinkRecord> for ShortLink {
+    type Error = StoreError;
+
+    fn try_from(record: ShortLinkRecord) -> Result<Self, StoreError> {
+        Ok(Self {
+            user_id: UserId::from_stored(record.user_id),
+            role: role(&record.role)?,
+            display_name: record.display_name,
+            digest: record.digest,
+            jti: record.jti,
+            since: record.since,
+        })
     }
 }

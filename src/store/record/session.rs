@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::names::field_names;
-use super::participant::{GivenNameRecord, InviteRecord, ParticipantRecord, RemovalRecord};
+use super::participant::{
+    GivenNameRecord, InviteRecord, ParticipantRecord, RemovalRecord, ShortLinkRecord,
+};
 use super::placement::PlacementRecord;
 use super::{end_cause, end_cause_default};
 use crate::domain::id::{AppointmentId, NodeId, Region, SessionId, UserId};
@@ -73,6 +75,8 @@ pub(in crate::store) struct SessionRecord {
     doctor_since: i64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     given_names: Vec<GivenNameRecord>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    short_links: Vec<ShortLinkRecord>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     empty_since_ms: Option<i64>,
     #[serde(default = "media_default", skip_serializing_if = "is_default_media")]
@@ -214,6 +218,7 @@ impl From<&Session> for SessionRecord {
             invites,
             removals,
             given_names,
+            short_links,
             empty_since,
             empty_deadline,
             // Merged by the store, because they are in its form.
@@ -248,6 +253,7 @@ impl From<&Session> for SessionRecord {
             removals: removals.iter().map(RemovalRecord::from).collect(),
             doctor_since: *doctor_since,
             given_names: given_names.iter().map(GivenNameRecord::from).collect(),
+            short_links: short_links.iter().map(ShortLinkRecord::from).collect(),
             empty_since_ms: empty_since.map(Timestamp::as_millis),
             media: media.name().to_owned(),
             medium: medium.name().to_owned(),
@@ -335,6 +341,7 @@ impl TryFrom<SessionRecord> for Session {
             given_names: (record.given_names.into_iter())
                 .map(GivenName::from)
                 .collect(),
+            short_links: all(record.short_links)?,
             empty_since: record.empty_since_ms.map(Timestamp::from_millis),
             empty_deadline: record.empty_deadline_ms.map(Timestamp::from_millis),
             unknown_fields: UnknownFields::default(),

@@ -13,6 +13,7 @@ mod queries;
 mod reader;
 mod schema;
 mod session;
+mod short_link;
 mod writer;
 
 use std::fs::{DirBuilder, File, TryLockError};

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension as _, Row, Rows, params};
 
-use super::{instance, json};
+use super::{instance, json, short_link};
 use crate::domain::change::Change;
 use crate::domain::event::{Event, EventKind};
 use crate::domain::id::{AppointmentId, SessionId};
@@ -38,7 +38,7 @@ pub(super) fn latest_session(
     first(statement.query([appointment_id.as_str()])?)
 }
 
-fn first(mut rows: Rows<'_>) -> Result<Option<Session>, StoreError> {
+pub(super) fn first(mut rows: Rows<'_>) -> Result<Option<Session>, StoreError> {
     let Some(row) = rows.next()? else {
         return Ok(None);
     };
@@ -162,6 +162,7 @@ fn update_session(db: &Connection, change: &Change) -> Result<Option<i64>, Store
         }
         instance::set_holders(db, n, session)?;
     }
+    short_link::add_new(db, n, change)?;
     Ok(Some(n))
 }
 

@@ -93,6 +93,12 @@ const MIGRATIONS: &[&str] = &[
     CREATE INDEX sessions_by_empty_deadline ON sessions (empty_deadline_ms)
         WHERE empty_deadline_ms IS NOT NULL AND state <> 'ended';
 ",
+    "
+    CREATE TABLE short_links (
+        digest  TEXT PRIMARY KEY,
+        session INTEGER NOT NULL REFERENCES sessions (n)
+    ) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// How long a connection waits for another's lock: only checkpoints and openings hold a blocking one.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 
-use super::{SqliteStore, about, list, queries};
+use super::{SqliteStore, about, list, queries, short_link};
 use crate::domain::change::Change;
 use crate::domain::event::Event;
 use crate::domain::id::{AppointmentId, SessionId};
@@ -29,6 +29,13 @@ impl SessionStore for SqliteStore {
         let appointment_id = appointment_id.clone();
         self.readers
             .read(move |db| queries::latest_session(db, &appointment_id))
+            .await
+    }
+
+    async fn session_by_short_link(&self, digest: &str) -> Result<Option<Session>, StoreError> {
+        let digest = digest.to_owned();
+        self.readers
+            .read(move |db| short_link::session(db, &digest))
             .await
     }
 

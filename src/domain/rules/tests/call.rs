@@ -11,6 +11,7 @@ use crate::domain::place::Driver;
 use crate::domain::role::Role;
 use crate::domain::rules::create::UnplacedSession;
 use crate::domain::session::{Requested, Schedule, Session, SessionRequest};
+use crate::domain::short_link::ShortLink;
 use crate::domain::time::Timestamp;
 
 pub(super) const NOW: Timestamp = Timestamp::MIN;
@@ -147,7 +148,8 @@ impl Call {
     /// Issues a credential; its sequence.
     pub(super) fn issue(&mut self, role: Role) -> i64 {
         let (who, jti, backend) = (bearer(role), "jti".to_owned(), &Actor::Backend);
-        let change = (self.session).record_token(who, role, jti, NOW, backend, NOW);
+        let link = ShortLink::example(who, role, self.session.version + 1);
+        let change = (self.session).record_token(jti, NOW, link, backend, NOW);
         self.take(change);
         self.session.version
     }

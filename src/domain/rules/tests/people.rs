@@ -21,6 +21,7 @@ use crate::domain::rules::create::UnplacedSession;
 use crate::domain::session::{
     JoinWindow, Requested, Schedule, Session, SessionRequest, SessionState, SessionUpdate,
 };
+use crate::domain::short_link::ShortLink;
 use crate::domain::time::Timestamp;
 
 const ALWAYS_OPEN: JoinWindow = JoinWindow {
@@ -157,7 +158,8 @@ impl History {
                 session.join_deadline(role, &user(who), &ALWAYS_OPEN, NOW)?;
                 assert!(!self.kept_out.contains(&user(who)), "{who} is kept out");
                 let jti = "jti".to_owned();
-                let change = session.record_token(user(who), role, jti, NOW, &Actor::Backend, NOW);
+                let link = ShortLink::example(user(who), role, session.version + 1);
+                let change = session.record_token(jti, NOW, link, &Actor::Backend, NOW);
                 self.credentials.push(Credential {
                     user_id: user(who),
                     role,

@@ -16,6 +16,7 @@ use crate::domain::rules::create::UnplacedSession;
 use crate::domain::session::{
     JoinWindow, Requested, Schedule, Session, SessionRequest, SessionState, SessionUpdate,
 };
+use crate::domain::short_link::ShortLink;
 use crate::domain::time::Timestamp;
 
 const NOW: Timestamp = Timestamp::MIN;
@@ -92,11 +93,12 @@ fn apply(session: &Session, step: &Step, now: Timestamp) -> Result<Option<Change
             };
             session.join_deadline(role, &who, &window(), now)?;
             assert!(*right, "a user without a role got a token");
+            let link = ShortLink::example(who, role, session.version + 1);
+            let jti = "jti".to_owned();
             Ok(Some(session.record_token(
-                who,
-                role,
-                "jti".into(),
+                jti,
                 now,
+                link,
                 &Actor::Backend,
                 now,
             )))
