@@ -137,6 +137,7 @@ pub async fn serve(
     let routes = Router::new()
         .route(PAGE_ROUTE, get(join::page))
         .route(&format!("{PAGE_ROUTE}/name"), post(join::set_name))
+        .route(&format!("{PAGE_ROUTE}/ice"), get(join::ice))
         .route(&format!("{PAGE_ROUTE}/ws"), get(socket::open))
         .route(&format!("{PAGE_ROUTE}{DOOR_ROUTE}"), get(door::open))
         .route("/assets/{version}/{*file}", get(assets::serve_file));
