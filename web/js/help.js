@@ -22,7 +22,7 @@ const PICTURES = {
   unblock: [frame, CAMERA, MICROPHONE, ['circle', 'mark', { cx: 62, cy: 16, r: 8 }], ['path', 'line', { d: 'm59 13 6 6m0-6-6 6' }], ['circle', 'mark', { cx: 62, cy: 34, r: 8 }], ['path', 'line', { d: 'm59 31 6 6m0-6-6 6' }]],
   menu: [frame, ['path', 'line', { d: 'M12 13h40M12 35h46' }], ['rect', 'mark', { x: 8, y: 18, width: 64, height: 12, rx: 3 }], ['path', 'line', { d: 'M14 24h44' }]],
   gear: [frame, ['circle', 'line', { cx: 40, cy: 24, r: 9 }], ['circle', 'line', { cx: 40, cy: 24, r: 3 }], ['path', 'line', { d: 'M40 11v4m0 18v4M27 24h4m18 0h4M31 15l3 3m12 12 3 3m0-18-3 3M34 30l-3 3' }]],
-  again: [['rect', 'fill', { x: 6, y: 12, width: 68, height: 24, rx: 8 }], ['path', 'holeLine', { d: 'M48 24a8 8 0 1 1-3-6.200M46 13v6h-6' }]],
+  again: [['rect', 'fill', { x: 6, y: 12, width: 68, height: 24, rx: 8 }], ['path', 'holeLine', { d: 'M46.5 21.5A7 7 0 1 0 47 25M47 16v6h-6' }]],
 };
 
 function draw(name) {
