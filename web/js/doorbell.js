@@ -29,11 +29,11 @@ export class Doorbell {
     signal.addEventListener('abort', () => this.#silence());
   }
 
-  /** The button that asks for the permission is there while nobody else is, so that it covers nobody. */
+  /** The button that asks for the permission is there while the host is alone, so that it covers nobody. */
   #render() {
     const { session } = this;
     if (session.queue.size === 0) this.#silence();
-    const isWanted = session.may('host') && session.people.size === 0;
+    const isWanted = session.may('host') && session.people.size === 0 && session.queue.size === 0;
     if (isWanted && this.#offer === null) this.#offer = canAsk() ? this.#makeOffer() : false;
     if (this.#offer) this.#offer.hidden = !isWanted;
   }

@@ -60,10 +60,12 @@ export function stillRefused(card, texts) {
 
 /** Calls back when the browser allows one of these devices after all, without anybody pressing a button. */
 export async function whenAllowed(allowed, signal) {
+  // Both may be allowed at once, but must be opened one after the other.
+  let before = Promise.resolve();
   for (const name of Object.values(KINDS)) {
     try {
       const permission = await navigator.permissions.query({ name });
-      permission.addEventListener('change', () => permission.state === 'granted' && allowed(), { signal });
+      permission.addEventListener('change', () => permission.state === 'granted' && (before = before.then(allowed)), { signal });
     } catch {
       // This browser does not tell: “Try again” remains.
     }
@@ -77,10 +79,13 @@ export async function openHelp({ texts, media, kind }) {
   const [what, title] = [media.problems[kind], `failure.${media.problems[kind]}`];
   const heading = texts.has(`${title}-${KINDS[kind]}.title`) ? `${title}-${KINDS[kind]}.title` : `${title}.title`;
   const dialog = el('dialog', { id: 'help-dialog', testid: 'help-dialog' });
-  const retry = async () => {
+  const acquire = async () => {
     await media.acquire();
     if (media[kind]) dialog.close();
-    else stillRefused(dialog, texts);
+  };
+  const retry = async () => {
+    await acquire();
+    if (!media[kind]) stillRefused(dialog, texts);
   };
   const button = (className, testid, key, click) => el('button', { type: 'button', className, testid, on: { click } }, texts.text(key));
   dialog.setAttribute('aria-labelledby', 'help-title');
@@ -96,5 +101,5 @@ export async function openHelp({ texts, media, kind }) {
   document.body.append(dialog);
   dialog.showModal();
   byId('help-title').focus();
-  await whenAllowed(retry, away.signal);
+  await whenAllowed(acquire, away.signal);
 }

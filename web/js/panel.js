@@ -96,13 +96,14 @@ export class Panel {
     const { texts, session } = this;
     const self = person === session.self;
     if (self) return el('li', { dataset: { userId: person.userId }, testid: 'present' }, el('span', { className: 'person-name' }, texts.text('call.you.named', { name: texts.who(person) })));
-    const commands = person.publishes && session.may('mute-others') ? [person.muted ? this.#unmute(person) : this.#mute(person)] : [];
+    // What the system has interrupted, no request changes.
+    const command = person.publishes && session.may('mute-others') && person.microphone !== 'interrupted' ? (person.muted ? this.#unmute(person) : this.#mute(person)) : null;
     return el(
       'li',
       { dataset: { userId: person.userId }, testid: 'present' },
       this.#name(person),
       silence(person) && person.publishes ? el('span', { className: 'chip' }, icon('mic-off'), el('span', {}, texts.text(silence(person)))) : null,
-      el('span', { className: 'actions' }, ...commands, this.#remove(person)),
+      el('span', { className: 'actions' }, command, this.#remove(person)),
     );
   }
 

@@ -212,7 +212,7 @@ impl Signalling {
     }
 
     /// What a participant's page needs to test its connection before it joins: the same as `connected` has.
-    pub fn ice_for_test(&self, _authorized: &AuthorizedParticipant) -> Ice {
+    pub fn ice_for_test(&self, _: &AuthorizedParticipant) -> Ice {
         self.page_media.ice()
     }
 
