@@ -65,6 +65,7 @@ test('who was refused is shown what to do, on the first screen and in the call, 
   assert.equal(await patient.locator('.help-steps svg').count(), 3);
   await click(patient, 'failure-retry');
   await visible(patient, 'help-still');
+  assert.equal(await patient.evaluate(() => document.activeElement.dataset.testid), 'failure-retry');
   await accessible(patient, 'help on the first screen');
   await click(patient, 'start');
   await screen(patient, 'call');

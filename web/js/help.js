@@ -47,7 +47,7 @@ export function instructions(texts, what) {
 
 /** Puts the steps into a card of the first screen, in place of its general text. */
 export function addTo(card, texts, what) {
-  card.querySelector('p').replaceWith(instructions(texts, what));
+  card.querySelector('p:not(.help-still)').replaceWith(instructions(texts, what));
 }
 
 /** They tried again, and were refused again: says so, or nothing seems to happen. */

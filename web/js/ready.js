@@ -139,6 +139,8 @@ export class Ready {
   async #retry() {
     const { media, texts } = this;
     await media.acquire();
+    // The button was there for the former failures: the focus must not be lost with it.
+    (document.querySelector('.failure button') ?? byId('start')).focus({ preventScroll: true });
     const refused = media.failures.some((failure) => failure.startsWith('refused'));
     if (refused) await import('./help.js').then(({ stillRefused }) => stillRefused(this.refusedCard, texts), () => {});
   }
