@@ -76,6 +76,7 @@ pub enum RelayKind {
     MuteStatus,
     Emoji,
     Key,
+    UnmuteRequest,
     Join,
     Leave,
 }

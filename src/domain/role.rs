@@ -39,7 +39,7 @@ pub enum Role {
 pub enum Action {
     /// Admit a waiting participant.
     Admit,
-    /// Ask a participant to mute.
+    /// Ask a participant to mute or to unmute.
     Mute,
     /// Remove a participant.
     Remove,

@@ -1,5 +1,6 @@
 //! The join page. Exchanges a link's token for a cookie, and shows the page at an address without the token.
 
+use axum::Json;
 use axum::body::{Body, to_bytes};
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
@@ -207,6 +208,32 @@ pub(super) async fn authorize_cookie(
         .await?)
 }
 
+/// `GET /join/{session_id}/ice`: the STUN and TURN servers, so that a page can test its connection before it joins.
+pub(super) async fn ice(
+    State(edge): State<Edge>,
+    session_id: Result<Path<String>, PathRejection>,
+    query: Result<Query<JoinQuery>, QueryRejection>,
+    headers: HeaderMap,
+) -> Response {
+    let (session_id, query) = (path_text(session_id), query.unwrap_or_default().0);
+    match authorize_request(&edge, session_id, query, &headers).await {
+        Ok(authorized) => Json(edge.signalling.ice_for_test(&authorized)).into_response(),
+        Err(error) => edge.assets.error_page(&error, &headers, &edge.config),
+    }
+}
+
+/// Authorizes a request of the page by its slot's cookie.
+async fn authorize_request(
+    edge: &Edge,
+    session_id: String,
+    query: JoinQuery,
+    headers: &HeaderMap,
+) -> Result<AuthorizedParticipant, PageError> {
+    let session_id = SessionId::parse(session_id).map_err(|_| PageError::UnknownSession)?;
+    let slot = query.p.ok_or(PageError::MissingToken)?;
+    authorize_cookie(edge, &session_id, &slot, headers).await
+}
+
 /// `POST /join/{session_id}/name`: a participant whose link has no name chooses one, and the session stores it. The name is
 /// sent in the body, because proxies log addresses.
 pub(super) async fn set_name(
@@ -237,9 +264,7 @@ async fn authorize_naming(
     if !edge.config.is_own_origin(headers) {
         return Err(PageError::Origin);
     }
-    let session_id = SessionId::parse(session_id).map_err(|_| PageError::UnknownSession)?;
-    let slot = query.p.ok_or(PageError::MissingToken)?;
-    Ok(authorize_cookie(edge, &session_id, &slot, headers)
+    Ok(authorize_request(edge, session_id, query, headers)
         .await?
         .identity)
 }

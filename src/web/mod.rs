@@ -145,6 +145,7 @@ pub async fn serve(
             get(short_link::calendar_file),
         )
         .route(&format!("{PAGE_ROUTE}/name"), post(join::set_name))
+        .route(&format!("{PAGE_ROUTE}/ice"), get(join::ice))
         .route(&format!("{PAGE_ROUTE}/ws"), get(socket::open))
         .route(&format!("{PAGE_ROUTE}{DOOR_ROUTE}"), get(door::open))
         .route("/embed.js", get(assets::serve_embedding_client))

@@ -240,6 +240,20 @@ async fn only_the_host_may_do_what_a_host_does() {
 }
 
 #[tokio::test]
+async fn only_the_host_asks_to_unmute_and_only_one_participant_hears_it() {
+    let mut world = World::new().await;
+    let (mut doctor, mut patient) = world.couple().await;
+    patient.about("unmute-request", "doctor-1");
+    assert_eq!(patient.refused().await, "not-allowed");
+    doctor.ask("unmute-request");
+    assert_eq!(doctor.refused().await, "bad-target");
+    doctor.about("unmute-request", "patient-1");
+    let request = patient.expect("unmute-request").await;
+    assert_eq!(request["sender_id"], "doctor-1");
+    doctor.nothing_more().await;
+}
+
+#[tokio::test]
 async fn the_host_or_the_backend_asks_to_mute() {
     let mut world = World::new().await;
     let (mut doctor, mut patient) = world.couple().await;

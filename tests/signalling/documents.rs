@@ -196,6 +196,7 @@ fn the_types_and_fields_of_the_servers_messages_are_documented() {
         "mute-status",
         "emoji",
         "key",
+        "unmute-request",
     ];
     let mut documented: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for row in table("From the server") {

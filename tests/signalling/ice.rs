@@ -3,11 +3,11 @@
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::json;
+use serde_json::{Value, json};
 use video_session::proto::v1::Role;
 
 use crate::harness::{Setup, create, in_secs};
-use crate::world::{World, setup};
+use crate::world::{World, fetch, setup};
 
 #[tokio::test]
 async fn everybody_gets_credentials_of_their_own_that_expire() {
@@ -44,6 +44,27 @@ async fn everybody_gets_credentials_of_their_own_that_expire() {
     }
     assert_ne!(names[0], names[1]);
     assert!(!world.service.output().contains("shared with coturn"));
+}
+
+#[tokio::test]
+async fn a_page_gets_them_before_it_joins_by_its_cookie_only() {
+    let setup = setup().set("STUN_URLS", "stun:stun.test:3478");
+    let mut world = World::with(&setup, create("appointment-1")).await;
+    let ticket = world.ticket(Role::Patient).await;
+    let path = format!("/join/{}/ice?p={}", ticket.session_id, ticket.slot);
+    let answer = fetch(world.service.http, &path, &[("cookie", &ticket.cookie)]).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("cache-control"), "no-store");
+    let expected = json!({"ice_servers": [{"urls": ["stun:stun.test:3478"]}], "ice_policy": "all"});
+    let ice: Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!(ice, expected);
+    for cookie in ["", "vs_x=y"] {
+        let refused = fetch(world.service.http, &path, &[("cookie", cookie)]).await;
+        assert_eq!(refused.status, 401, "{cookie}");
+        assert!(!refused.body.contains("stun.test"));
+    }
+    // Nobody has joined by that.
+    assert_eq!(world.event_types().await, Vec::<String>::new());
 }
 
 #[tokio::test]

@@ -2,11 +2,15 @@
 
 import { attach, byId, face } from './dom.js';
 import { alert, announce, ask, disclose } from './a11y.js';
+import { Asked } from './asked.js';
+import { DeviceMenu } from './device-menu.js';
+import { Doorbell } from './doorbell.js';
 import { LocalMedia } from './media.js';
 import { choices, float, named } from './reactions.js';
 import { note } from './notes.js';
 import { Panel } from './panel.js';
 import { Tiles } from './tiles.js';
+import { explain, showSwitches, switchCamera, switchMicrophone } from './switches.js';
 
 const WARN_MINUTES = [5, 1];
 
@@ -31,7 +35,10 @@ export class Call {
     media.addEventListener('change', () => this.#controls(), { signal });
     media.addEventListener('devices', () => this.#countCameras(), { signal });
     media.addEventListener('unplugged', ({ detail }) => note(texts.text(`failure.unplugged-${detail}`), { loud: true }), { signal });
+    media.addEventListener('speaker', () => this.render(), { signal });
     this.#buttons(signal);
+    const tell = (text) => note(text, { loud: true });
+    for (const Part of [Asked, DeviceMenu, Doorbell]) new Part({ texts, media, session, tell, signal });
   }
 
   /** The call starts, or continues after waiting. */
@@ -52,7 +59,7 @@ export class Call {
     const { session, texts, media } = this;
     if (!session.self) return;
     const people = [...session.people.values()];
-    this.#tiles.render(people, media.chosen.speaker);
+    this.#tiles.render(people, media.speaker);
     this.#panel.render();
     const alone = !people.some((person) => person.publishes);
     byId('alone').hidden = !alone;
@@ -65,10 +72,7 @@ export class Call {
     const { media, session, texts } = this;
     const click = (id, handler) => byId(id).addEventListener('click', handler, { signal });
     click('mute', () => this.#mute());
-    click('camera', async () => {
-      await media.setCamera(!media.video);
-      if (!media.video && media.problems.video) this.#noteFailure('video');
-    });
+    click('camera', async () => (await switchCamera(media)) || this.#explain('video'));
     click('flip', () => media.flip());
     click('share', () => this.#share());
     click('stop-share', () => media.stopShare());
@@ -89,15 +93,14 @@ export class Call {
     const publishes = session.self?.publishes ?? true;
     for (const id of ['mute', 'camera', 'self']) byId(id).hidden = !publishes;
     const silent = media.muted || !media.audio;
-    face(byId('mute'), silent ? 'mic-off' : 'mic', texts.text(silent ? 'call.unmute' : 'call.mute'));
-    face(byId('camera'), media.video ? 'cam' : 'cam-off', texts.text(media.video ? 'call.cameraOff' : 'call.cameraOn'));
+    showSwitches({ texts, media, mute: byId('mute'), camera: byId('camera') });
     face(byId('flip'), 'flip', texts.text('call.flip'));
     face(byId('share'), 'screen', texts.text(media.screen ? 'call.stopShare' : 'call.share'));
     face(byId('react'), 'smile', texts.text('call.react'));
     face(byId('leave'), 'leave', texts.text('call.leave'));
     const less = byId('more').getAttribute('aria-expanded') === 'true';
     face(byId('more'), less ? 'close' : 'more', texts.text(less ? 'call.less' : 'call.more'));
-    for (const [id, off] of [['mute', silent], ['camera', !media.video]]) byId(id).classList.toggle('off', off);
+    byId('devices-open').hidden = !publishes;
     byId('flip').hidden = !publishes || !this.#flips || !media.video;
     byId('share').hidden = !publishes || !LocalMedia.canShare;
     byId('sharing').hidden = !media.screen;
@@ -109,20 +112,12 @@ export class Call {
 
   async #mute() {
     const { media, texts } = this;
-    // Without a microphone, the button requests one.
-    if (!media.audio) {
-      media.muted = false;
-      await media.acquire();
-      if (!media.audio) return this.#noteFailure('audio');
-    } else media.setMuted(!media.muted);
+    if (!(await switchMicrophone(media))) return this.#explain('audio');
     return announce(texts.text(media.muted ? 'call.muteFirst' : 'call.unmuteFirst'));
   }
 
-  #noteFailure(kind) {
-    const device = kind === 'audio' ? 'microphone' : 'camera';
-    const what = this.media.problems[kind];
-    const key = [`failure.${what}-${device}.title`, `failure.${what}.title`].find((candidate) => this.texts.has(candidate));
-    note(this.texts.text(key), { loud: true });
+  #explain(kind) {
+    return explain({ texts: this.texts, media: this.media, kind, tell: (text) => note(text, { loud: true }) });
   }
 
   async #share() {

@@ -11,6 +11,7 @@ export function config() {
     slot,
     page: `${path}?${query}`,
     naming: `${path}/name?${query}`,
+    ice: `${path}/ice?${query}`,
     socket: socket.href,
     name: name,
     publishes: publishes === 'true',

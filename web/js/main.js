@@ -42,6 +42,8 @@ async function begin() {
   callModules = Promise.all(['attention', 'call', 'session', 'signalling', 'waiting'].map((name) => import(`./${name}.js`)));
   // `start` handles it.
   callModules.catch(() => {});
+  // Without the tests, the screen is as good as before.
+  callModules.then(() => import('./checks.js')).then(({ Checks }) => ready.addChecks(Checks), () => {});
   const before = memory.recall();
   const reason = unfit();
   if (before) choose(before);
@@ -117,7 +119,7 @@ async function start(name) {
   let hasWaited = false;
   session = new Session({ signalling: new Signalling(config), media });
   followSession(session);
-  const waiting = new Waiting({ texts, media, onLeave: () => session.leave() });
+  const waiting = new Waiting({ texts, media, publishes: config.publishes, onLeave: () => session.leave() });
   const call = new Call({ texts, media, session });
   const showWaiting = () => {
     // Before `connected`, this shows the connection; afterwards, the reason for waiting.

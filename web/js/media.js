@@ -1,9 +1,13 @@
 // This participant's own camera, microphone and screen, and each way in which they can fail.
 
+import { classify, failures, findObstacle, openEach } from './capture.js';
+import { DEVICE, find, recall, remember } from './devices.js';
+
 const AUDIO = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
 // `resizeMode` keeps to the camera's own formats, so that the browser does not crop the video.
 const VIDEO = { width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30, max: 30 }, resizeMode: { ideal: 'none' } };
-const DEVICE = { audio: 'microphone', video: 'camera' };
+// Browsers mute a track for a moment when it starts or another program begins. A phone call lasts longer.
+const INTERRUPTED_MS = 1000;
 
 /** Why this browser cannot hold a call at all, or `null`. */
 export function unfit() {
@@ -11,100 +15,10 @@ export function unfit() {
   return null;
 }
 
-/** Why this page cannot ask for a camera and a microphone at all, or `null`. */
-function findObstacle() {
-  if (!window.isSecureContext) return 'insecure';
-  if (!navigator.mediaDevices?.getUserMedia) return 'unsupported';
-  const policy = document.permissionsPolicy ?? document.featurePolicy;
-  if (policy && !policy.allowsFeature('camera') && !policy.allowsFeature('microphone')) return 'blocked';
-  return null;
-}
-
-/** The kind of a getUserMedia failure; its names differ between browsers and versions. */
-function classify(error) {
-  switch (error?.name) {
-    case 'NotAllowedError':
-    case 'PermissionDeniedError':
-    case 'SecurityError':
-      return /system/i.test(error.message) ? 'refused-system' : 'refused';
-    case 'NotFoundError':
-    case 'DevicesNotFoundError':
-      return 'missing';
-    case 'NotReadableError':
-    case 'TrackStartError':
-    case 'AbortError':
-      return 'busy';
-    case 'OverconstrainedError':
-    case 'ConstraintNotSatisfiedError':
-      return 'overconstrained';
-    default:
-      return 'failed';
-  }
-}
-
-async function permission(kind) {
-  try {
-    return (await navigator.permissions.query({ name: DEVICE[kind] })).state;
-  } catch {
-    return 'unknown';
-  }
-}
-
-/** Calls getUserMedia, without the constraints if they cannot be met. */
-async function open(constraints) {
-  try {
-    return await navigator.mediaDevices.getUserMedia(constraints);
-  } catch (error) {
-    if (classify(error) !== 'overconstrained') throw error;
-    const plain = Object.fromEntries(Object.keys(constraints).map((kind) => [kind, true]));
-    return navigator.mediaDevices.getUserMedia(plain);
-  }
-}
-
 /**
- * Opens camera and microphone together, so that the browser asks once; if that fails, each by itself, so that one that
- * works is not lost to one that does not. Returns the tracks, and what is wrong with each kind.
- */
-async function openEach(constraints) {
-  const kinds = Object.keys(constraints);
-  const got = { tracks: {}, problems: {} };
-  const keep = (stream) => {
-    for (const track of stream.getTracks()) got.tracks[track.kind] = track;
-  };
-  try {
-    keep(await open(constraints));
-    return got;
-  } catch (error) {
-    const what = classify(error);
-    for (const kind of kinds) got.problems[kind] = what;
-    if (kinds.length === 1) return got;
-    // The user denied both; do not ask for each one again.
-    if (what.startsWith('refused')) {
-      const states = await Promise.all(kinds.map(permission));
-      if (states[0] === states[1]) return got;
-    }
-  }
-  for (const kind of kinds) {
-    try {
-      keep(await open({ [kind]: constraints[kind] }));
-      got.problems[kind] = null;
-    } catch (error) {
-      got.problems[kind] = classify(error);
-    }
-  }
-  return got;
-}
-
-/** The catalogue's keys for the failures: `busy`, `missing-camera`… There may be two, or none. */
-function failures(problems) {
-  const { audio, video } = problems;
-  if (audio && audio === video) return [audio];
-  const named = (kind, what) => (['insecure', 'unsupported', 'blocked', 'refused-system'].includes(what) ? what : `${what}-${DEVICE[kind]}`);
-  return [video && named('video', video), audio && named('audio', audio)].filter(Boolean);
-}
-
-/**
- * Events: `change` whenever a track, mute or camera changed; `unplugged` with the kind of device that is gone; `devices`
+ * Events: `change` whenever a track, mute or camera changed; `unplugged` with the kind of device that is gone and has no other in its
+ * place; `switched` with `{device, label, cause}` when another one is used now (`unplugged`, `back`, `found`); `interrupted` with
+ * `{device, on}` when the system takes a device away, for a phone call for example, and when it gives it back; `speaker`; `devices`
  * when there are others to choose from.
  */
 export class LocalMedia extends EventTarget {
@@ -116,14 +30,23 @@ export class LocalMedia extends EventTarget {
   facing = 'user';
   problems = { audio: null, video: null };
   chosen = { audio: '', video: '', speaker: '' };
+  /** The speaker to play with: the chosen one, if it is there. */
+  speaker = '';
+  interrupted = { audio: false, video: false };
   asking = false;
   /** For `<video>`: always the same object, so that elements need no update for new tracks. */
   preview = new MediaStream();
   #stopped = false;
+  #labels = {};
+  #following = Promise.resolve();
 
   constructor() {
     super();
-    navigator.mediaDevices?.addEventListener?.('devicechange', () => this.#emit('devices'));
+    for (const [kind, { id, label }] of Object.entries(recall())) [this.chosen[kind], this.#labels[kind]] = [id, label];
+    navigator.mediaDevices?.addEventListener?.('devicechange', () => {
+      this.#emit('devices');
+      this.#follow({ tell: true });
+    });
   }
 
   get failures() {
@@ -138,18 +61,19 @@ export class LocalMedia extends EventTarget {
       this.#emit('change');
       return;
     }
-    const constraints = {};
-    if (!this.audio) constraints.audio = this.#constraints('audio');
-    if (!this.video && !this.cameraOff) constraints.video = this.#constraints('video');
-    if (!Object.keys(constraints).length) return;
+    const kinds = [!this.audio && 'audio', !this.video && !this.cameraOff && 'video'].filter(Boolean);
+    if (!kinds.length) return;
     this.asking = true;
     this.#emit('change');
+    const devices = await this.devices();
+    const constraints = Object.fromEntries(kinds.map((kind) => [kind, this.#constraints(kind, devices[kind])]));
     const { tracks, problems } = await openEach(constraints);
     this.asking = false;
     for (const [kind, track] of Object.entries(tracks)) this.#take(kind, track);
     this.problems = { ...this.problems, ...Object.fromEntries(Object.keys(constraints).map((kind) => [kind, problems[kind] ?? null])) };
     this.#emit('change');
     this.#emit('devices');
+    this.#follow();
   }
 
   /** The track to send; `null` for silence or black video. */
@@ -159,7 +83,15 @@ export class LocalMedia extends EventTarget {
 
   /** The data of a `mute-status`. */
   get status() {
-    return { muted: this.muted || !this.audio, camera_off: !this.video && !this.screen, screen: Boolean(this.screen) };
+    const why = (kind) => (!this[kind] && this.problems[kind] ? 'none' : this.interrupted[kind] ? 'interrupted' : undefined);
+    const camera = this.screen ? undefined : why('video');
+    return {
+      muted: this.muted || !this.audio || this.interrupted.audio,
+      camera_off: !this.screen && (!this.video || this.interrupted.video),
+      screen: Boolean(this.screen),
+      microphone: why('audio'),
+      camera,
+    };
   }
 
   async devices() {
@@ -171,7 +103,8 @@ export class LocalMedia extends EventTarget {
   /** Switches the camera or microphone. Closes the old one first: phones cannot have two open. */
   async choose(kind, deviceId) {
     this.chosen[kind] = deviceId;
-    if (kind === 'speaker') return this.#emit('change');
+    await this.#rememberChoice(kind);
+    if (kind === 'speaker') return this.#useSpeaker((await this.devices()).speaker);
     if (kind === 'video' && this.cameraOff) return;
     await this.#reopen(kind);
   }
@@ -238,8 +171,10 @@ export class LocalMedia extends EventTarget {
     this.#emit('change');
   }
 
-  #constraints(kind) {
-    const device = this.chosen[kind];
+  #constraints(kind, devices) {
+    // Until the browser allows one, it does not say which devices there are.
+    const isKnown = devices.length > 0;
+    const device = isKnown ? this.#find(kind, devices)?.deviceId : this.chosen[kind];
     const which = device ? { deviceId: { exact: device } } : kind === 'video' ? { facingMode: this.facing } : {};
     return { ...(kind === 'video' ? VIDEO : AUDIO), ...which };
   }
@@ -260,18 +195,84 @@ export class LocalMedia extends EventTarget {
       track = null;
     }
     this[kind] = track;
+    this.interrupted[kind] = false;
     if (!track) return;
     this.preview.addTrack(track);
     if (kind === 'audio') track.enabled = !this.muted;
+    for (const event of ['mute', 'unmute']) track.addEventListener(event, () => this.#watchInterruption(kind, track));
     // `ended` fires only if we did not cause it: the device was unplugged or the permission revoked.
     track.addEventListener('ended', () => this.#lost(kind, track));
   }
 
   async #lost(kind, track) {
     if (this[kind] !== track) return;
-    this.chosen[kind] = '';
+    // Comes back to this one when it is plugged in again.
+    if (!this.chosen[kind]) [this.chosen[kind], this.#labels[kind]] = [track.getSettings().deviceId ?? '', track.label];
     await this.#reopen(kind);
     if (!this[kind]) this.dispatchEvent(new CustomEvent('unplugged', { detail: DEVICE[kind] }));
+    else this.#tellSwitched(kind, 'unplugged');
+  }
+
+  #watchInterruption(kind, track) {
+    const settle = () => {
+      if (this[kind] !== track || this.interrupted[kind] === track.muted) return;
+      this.interrupted[kind] = track.muted;
+      this.#emit('change');
+      this.dispatchEvent(new CustomEvent('interrupted', { detail: { device: DEVICE[kind], on: track.muted } }));
+    };
+    if (track.muted) setTimeout(settle, INTERRUPTED_MS);
+    else settle();
+  }
+
+  // --- devices that come and go -------------------------------------------------------------------------------------
+
+  #find(kind, devices) {
+    return find(devices, { id: this.chosen[kind], label: this.#labels[kind] });
+  }
+
+  async #rememberChoice(kind) {
+    this.#labels[kind] = this.#find(kind, (await this.devices())[kind])?.label ?? '';
+    remember(Object.fromEntries(Object.entries(this.chosen).map(([one, id]) => [one, { id, label: this.#labels[one] ?? '' }])));
+  }
+
+  /** After devices came or went: one step after the other, as browsers tell of one device several times. */
+  #follow({ tell = false } = {}) {
+    this.#following = this.#following.then(() => this.#goBack(tell)).catch(() => {});
+  }
+
+  /** Uses the chosen devices again if they are there. */
+  async #goBack(tell) {
+    const devices = await this.devices();
+    for (const kind of ['audio', 'video']) {
+      if (this.#stopped || this.asking || (kind === 'video' && this.cameraOff)) continue;
+      const chosen = this.#find(kind, devices[kind]);
+      const current = this[kind]?.getSettings().deviceId;
+      if (!this[kind] && this.problems[kind] === 'missing' && devices[kind].length && tell) {
+        await this.acquire();
+        if (this[kind]) this.#tellSwitched(kind, 'found');
+      } else if (current && chosen && current !== chosen.deviceId) {
+        // The present one is closed only after this one works.
+        const stream = await navigator.mediaDevices.getUserMedia({ [kind]: this.#constraints(kind, devices[kind]) }).catch(() => null);
+        if (!stream) continue;
+        this.#take(kind, stream.getTracks()[0]);
+        this.#emit('change');
+        this.#emit('devices');
+        if (tell) this.#tellSwitched(kind, 'back');
+      }
+    }
+    this.#useSpeaker(devices.speaker, tell);
+  }
+
+  #useSpeaker(speakers, tell) {
+    const deviceId = this.#find('speaker', speakers)?.deviceId ?? '';
+    if (deviceId === this.speaker) return;
+    this.speaker = deviceId;
+    this.#emit('speaker');
+    if (tell) this.dispatchEvent(new CustomEvent('switched', { detail: { device: 'speaker', label: '', cause: deviceId ? 'back' : 'unplugged' } }));
+  }
+
+  #tellSwitched(kind, cause) {
+    this.dispatchEvent(new CustomEvent('switched', { detail: { device: DEVICE[kind], label: this[kind].label, cause } }));
   }
 
   #emit(event) {

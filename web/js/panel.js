@@ -1,7 +1,8 @@
 // The host's panel: lists waiting and admitted participants; admits, mutes and removes them, and ends the session.
 
 import { byId, el, face, icon } from './dom.js';
-import { ask, disclose } from './a11y.js';
+import { announce, ask, disclose } from './a11y.js';
+import { silence } from './people.js';
 
 /** The panel is beside the call if there is room, otherwise over it. */
 const BESIDE = window.matchMedia('(min-width: 60rem)');
@@ -53,7 +54,7 @@ export class Panel {
   /** Rebuilds the rows only if something changed, and keeps the focus on its button. */
   #fill(id, persons, row) {
     const list = byId(id);
-    const shown = JSON.stringify(persons.map(({ userId, name, role, muted, publishes }) => [userId, name, role, muted, publishes]));
+    const shown = JSON.stringify(persons.map(({ userId, name, role, muted, microphone, publishes }) => [userId, name, role, muted, microphone, publishes]));
     if (list.dataset.shown === shown) return;
     const focused = list.contains(document.activeElement) ? document.activeElement : null;
     const [testid, userId] = [focused?.dataset.testid, focused?.closest('[data-user-id]')?.dataset.userId];
@@ -95,14 +96,27 @@ export class Panel {
     const { texts, session } = this;
     const self = person === session.self;
     if (self) return el('li', { dataset: { userId: person.userId }, testid: 'present' }, el('span', { className: 'person-name' }, texts.text('call.you.named', { name: texts.who(person) })));
-    const mute = person.publishes && !person.muted && session.may('mute-others');
+    // What the system has interrupted, no request changes.
+    const command = person.publishes && session.may('mute-others') && person.microphone !== 'interrupted' ? (person.muted ? this.#unmute(person) : this.#mute(person)) : null;
     return el(
       'li',
       { dataset: { userId: person.userId }, testid: 'present' },
       this.#name(person),
-      person.muted && person.publishes ? el('span', { className: 'chip' }, icon('mic-off'), el('span', {}, texts.text('call.muted.short'))) : null,
-      el('span', { className: 'actions' }, mute ? this.#button('mute-other', 'panel.mute', person, 'small-button', () => session.askToMute(person.userId)) : null, this.#remove(person)),
+      silence(person) && person.publishes ? el('span', { className: 'chip' }, icon('mic-off'), el('span', {}, texts.text(silence(person)))) : null,
+      el('span', { className: 'actions' }, command, this.#remove(person)),
     );
+  }
+
+  #mute(person) {
+    return this.#button('mute-other', 'panel.mute', person, 'small-button', () => this.session.askToMute(person.userId));
+  }
+
+  /** Asks only: the participant decides. */
+  #unmute(person) {
+    return this.#button('unmute-other', 'panel.unmute', person, 'small-button', () => {
+      this.session.askToUnmute(person.userId);
+      announce(this.texts.text('panel.unmute.asked', { name: this.texts.who(person) }));
+    });
   }
 
   /** A participant waits: one tap admits them without opening the panel. */

@@ -1,4 +1,40 @@
-// The other participants in the call, as the page shows them.
+// The participants of the call, as the page shows them.
+
+/** Why there is no sound, or no picture: there is no device, or the system has taken it. */
+const WHY = new Set(['none', 'interrupted']);
+const why = (value) => (WHY.has(value) ? value : '');
+
+/** This participant, as `connected` describes them. */
+export function selfOf(message) {
+  const permissions = message.permissions ?? [];
+  return {
+    userId: message.user_id,
+    name: message.name,
+    role: message.role,
+    permissions,
+    publishes: message.publishes ?? !permissions.includes('observer'),
+    resumed: Boolean(message.resumed),
+  };
+}
+
+/** What a `mute-status` says of another participant. */
+export function statusOf(data) {
+  const { muted, camera_off: cameraOff, screen, microphone, camera } = data;
+  return { muted: Boolean(muted), cameraOff: Boolean(cameraOff), screen: Boolean(screen), microphone: why(microphone), camera: why(camera) };
+}
+
+/** The catalogue's key for why a participant is not heard; `null` if they are. */
+export const silence = ({ muted, microphone }) => (microphone ? `call.microphone.${microphone}` : muted ? 'call.muted.short' : null);
+
+/** The notes to show when a participant's status changes. */
+export function changesOf(before, after) {
+  const notes = [];
+  if (after.microphone && after.microphone !== before.microphone) notes.push({ key: `call.microphone.${after.microphone}.name` });
+  else if (silence(before) !== silence(after)) notes.push({ key: after.muted ? 'call.muted' : 'call.unmuted', quiet: before.microphone !== 'interrupted' });
+  if (after.camera === 'interrupted' && before.camera !== 'interrupted') notes.push({ key: 'call.camera.interrupted.name' });
+  if (before.camera === 'interrupted' && !after.cameraOff) notes.push({ key: 'call.camera.back.name' });
+  return notes;
+}
 
 /** By user id. */
 export class People extends Map {
@@ -23,6 +59,8 @@ export class People extends Map {
       muted: Boolean(muted),
       cameraOff: Boolean(cameraOff),
       screen: Boolean(screen ?? before.screen),
+      microphone: muted ? (before.microphone ?? '') : '',
+      camera: cameraOff ? (before.camera ?? '') : '',
       publishes: publishes !== false,
     });
   }

@@ -1,6 +1,7 @@
 // The first screen: preview of video and sound, and help if one of them fails.
 
 import { attach, byId, el, face } from './dom.js';
+import { list } from './devices.js';
 import { Level } from './level.js';
 
 const LISTS = { audio: ['microphone-choice', 'microphone-field'], video: ['camera-choice', 'camera-field'], speaker: ['speaker-choice', 'speaker-field'] };
@@ -42,9 +43,16 @@ export class Ready {
 
   /** The browser does not support calls: show only that. */
   unfit(reason) {
+    this.isUnfit = true;
     this.#failures([reason], false);
     for (const id of ['ready-lead', 'preview-box', 'level-box', 'devices', 'start', 'as']) byId(id).hidden = true;
     for (const id of ['ready-mute', 'ready-camera']) byId(id).hidden = true;
+  }
+
+  /** The tests of loudspeaker and connection, which are loaded later. */
+  addChecks(Checks) {
+    const { texts, media, config, away: { signal } } = this;
+    if (!signal.aborted && !this.isUnfit) this.checks = new Checks({ texts, media, config, signal });
   }
 
   async open() {
@@ -112,22 +120,37 @@ export class Ready {
         { className: 'failure', testid: `failure-${failure}` },
         el('h2', {}, texts.text(`failure.${failure}.title`)),
         el('p', {}, texts.text(`failure.${failure}.text`)),
-        link ?? (again ? el('button', { type: 'button', className: failure === refused ? 'primary' : 'secondary', testid: 'failure-retry', on: { click: () => this.media.acquire() } }, texts.text('failure.retry')) : null),
+        link ?? (again ? el('button', { type: 'button', className: failure === refused ? 'primary' : 'secondary', testid: 'failure-retry', on: { click: () => this.#retry() } }, texts.text('failure.retry')) : null),
       );
     });
     byId('failures').replaceChildren(...cards);
+    this.refusedCard = cards[failures.indexOf(refused)];
+    if (refused) this.#help(this.refusedCard, refused);
+  }
+
+  /** Adds the help in pictures. Without it, the card's text remains. */
+  async #help(card, refused) {
+    const { addTo, whenAllowed } = await import('./help.js').catch(() => ({}));
+    if (!addTo || !card.isConnected) return;
+    addTo(card, this.texts, refused.startsWith('refused-system') ? 'refused-system' : 'refused');
+    this.whenAllowed ??= whenAllowed(() => this.media.acquire(), this.away.signal);
+  }
+
+  async #retry() {
+    const { media, texts } = this;
+    await media.acquire();
+    // The button was there for the former failures: the focus must not be lost with it.
+    (document.querySelector('.failure button') ?? byId('start')).focus({ preventScroll: true });
+    const refused = media.failures.some((failure) => failure.startsWith('refused'));
+    if (refused) await import('./help.js').then(({ stillRefused }) => stillRefused(this.refusedCard, texts), () => {});
   }
 
   async #list() {
     const devices = await this.media.devices();
     for (const [kind, [id, field]] of Object.entries(LISTS)) {
-      const select = byId(id);
       const current = this.media[kind]?.getSettings?.().deviceId ?? this.media.chosen[kind];
-      const options = devices[kind].map(({ deviceId, label }, index) => {
-        return el('option', { value: deviceId, selected: deviceId === current }, label || this.texts.text('ready.device', { number: index + 1 }));
-      });
-      select.replaceChildren(...options);
-      byId(field).hidden = options.length === 0 || (kind === 'speaker' && !canChooseSpeaker);
+      list(byId(id), devices[kind], current, this.texts);
+      byId(field).hidden = devices[kind].length === 0 || (kind === 'speaker' && !canChooseSpeaker);
     }
   }
 }

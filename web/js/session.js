@@ -1,7 +1,7 @@
 // The participant's session: turns the service's messages into the list of participants and the current screen.
 
 import { Connection, obstacle } from './connection.js';
-import { People } from './people.js';
+import { People, changesOf, selfOf, statusOf } from './people.js';
 
 // After we reconnect, participants missing from the service's list may be reconnecting too: keep their video for a while.
 const RETURN_MS = 20_000;
@@ -11,7 +11,7 @@ const CAUSES = { host: 'ended-by-host', 'time-over': 'time-over', empty: 'empty'
 
 /**
  * Events: `waiting` and `call` (the screens), `people` (a participant joined, left or changed), `note` (`{key, who or person,
- * loud, quiet}`, to show), `reaction`, `lost`, `back` and `over` (why).
+ * loud, quiet}`, to show), `asked` (to unmute, and by whom), `reaction`, `lost`, `back` and `over` (why).
  */
 export class Session extends EventTarget {
   self = null;
@@ -64,6 +64,10 @@ export class Session extends EventTarget {
 
   askToMute(userId) {
     this.#sendCommand('mute-request', { target_id: userId });
+  }
+
+  askToUnmute(userId) {
+    this.#sendCommand('unmute-request', { target_id: userId });
   }
 
   remove(userId, keepOut) {
@@ -124,6 +128,8 @@ export class Session extends EventTarget {
       case 'mute-request':
         this.#media.setMuted(true);
         return this.#emit('note', { key: message.sender_id ? 'call.mutedByHost' : 'call.mutedByBackend', who: message.sender_id, loud: true });
+      case 'unmute-request':
+        return this.#emit('asked', message.sender_id);
       case 'removed':
         return this.#end('removed');
       case 'session-ended':
@@ -142,15 +148,7 @@ export class Session extends EventTarget {
   }
 
   #handleConnected(message) {
-    const permissions = message.permissions ?? [];
-    this.self = {
-      userId: message.user_id,
-      name: message.name,
-      role: message.role,
-      permissions,
-      publishes: message.publishes ?? !permissions.includes('observer'),
-      resumed: Boolean(message.resumed),
-    };
+    this.self = selfOf(message);
     if (message.server_time) this.#clockSkewMs = Date.now() - Date.parse(message.server_time);
     this.#handleUpdated(message);
     if (!this.self.publishes) this.#media.stop();
@@ -294,9 +292,9 @@ export class Session extends EventTarget {
   #handleMuteStatus({ sender_id: userId, data }) {
     const before = this.people.get(userId);
     if (!before || !data) return;
-    const muted = Boolean(data.muted);
-    this.#update(userId, { muted, cameraOff: Boolean(data.camera_off), screen: Boolean(data.screen) });
-    if (muted !== before.muted) this.#emit('note', { key: muted ? 'call.muted' : 'call.unmuted', who: userId, quiet: true });
+    const after = statusOf(data);
+    this.#update(userId, after);
+    for (const note of changesOf(before, after)) this.#emit('note', { ...note, who: userId });
   }
 
   #setPoor(userId, poor) {

@@ -2,6 +2,7 @@
 
 import { attach, byId, el, icon } from './dom.js';
 import { fit, observeSize } from './fit.js';
+import { silence } from './people.js';
 
 const STATES = { interrupted: 'call.interrupted', stuck: 'call.stuck' };
 
@@ -31,14 +32,15 @@ class Tile {
     this.video.setAttribute('aria-label', name);
     attach(this.video, person.stream);
     if (person.stream && this.video.paused) this.play();
-    if (speaker && this.video.setSinkId && this.video.sinkId !== speaker) this.video.setSinkId(speaker).catch(() => {});
-    this.muted.hidden = !person.muted;
+    if (this.video.setSinkId && this.video.sinkId !== speaker) this.video.setSinkId(speaker).catch(() => {});
+    this.muted.hidden = !silence(person);
+    this.muted.lastChild.textContent = texts.text(silence(person) ?? 'call.muted.short');
     this.poor.hidden = !person.poor || person.state !== 'connected';
     const dark = person.cameraOff || !person.stream;
     this.off.hidden = !dark;
     // Not `hidden`: a video that is not displayed may be kept from playing its sound.
     this.video.classList.toggle('dark', dark);
-    this.off.lastChild.textContent = person.cameraOff ? texts.text('call.cameraIsOff') : '';
+    this.off.lastChild.textContent = person.cameraOff ? texts.text(person.camera ? `call.camera.${person.camera}` : 'call.cameraIsOff') : '';
     this.state.hidden = person.state === 'connected';
     const state = texts.text(STATES[person.state] ?? 'call.connecting', { name });
     if (this.state.textContent !== state) this.state.textContent = state;

@@ -62,12 +62,17 @@ impl PageMediaSource {
         Self { ice, clock }
     }
 
-    /// What a participant's page needs. `door` is the path of the door for this participant.
-    pub(super) fn of(&self, session: &Session, door: &str) -> PageMedia {
-        let ice = Ice {
+    /// How one participant's browser finds a way, with credentials that expire.
+    pub(super) fn ice(&self) -> Ice {
+        Ice {
             ice_servers: self.ice.servers(self.clock.now()),
             ice_policy: self.ice.policy,
-        };
+        }
+    }
+
+    /// What a participant's page needs. `door` is the path of the door for this participant.
+    pub(super) fn of(&self, session: &Session, door: &str) -> PageMedia {
+        let ice = self.ice();
         match (session.medium, session.place.driver) {
             (Medium::PeerToPeer, _) | (Medium::Sfu, Driver::Builtin) => PageMedia::Builtin(ice),
             (Medium::Sfu, Driver::LiveKit) => {

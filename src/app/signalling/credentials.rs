@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Signalling;
 use crate::app::changes::Decision;
+use crate::app::media::Ice;
 use crate::auth::short_code::ShortCode;
 use crate::auth::token::{Claims, InvalidToken, Purpose};
 use crate::domain::access::{permit_entry, records_issue_of};
@@ -238,6 +239,11 @@ impl Signalling {
                 })
             })
             .await
+    }
+
+    /// What a participant's page needs to test its connection before it joins: the same as `connected` has.
+    pub fn ice_for_test(&self, _: &AuthorizedParticipant) -> Ice {
+        self.page_media.ice()
     }
 
     /// Issues the credential that a page keeps instead of its join token. Returns it with its lifetime. It may outlast the

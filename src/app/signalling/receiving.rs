@@ -155,6 +155,9 @@ fn parse_target(
 
 /// Returns the part of a message that its sender's role may relay.
 fn filter_by_role(role: Role, relay: ClientRelay) -> Result<ClientRelay, MessageError> {
+    if relay.kind == RelayKind::UnmuteRequest {
+        permit_action(role, Action::Mute).map_err(message_error)?;
+    }
     if role.may(Action::Publish) {
         return Ok(relay);
     }
@@ -164,6 +167,7 @@ fn filter_by_role(role: Role, relay: ClientRelay) -> Result<ClientRelay, Message
         RelayKind::IceCandidate
         | RelayKind::Emoji
         | RelayKind::Key
+        | RelayKind::UnmuteRequest
         | RelayKind::Join
         | RelayKind::Leave => Some(relay),
     };

@@ -103,6 +103,7 @@ pub enum ClientType {
     Leave,
     Admit,
     MuteRequest,
+    UnmuteRequest,
     Remove,
     EndSession,
 }
@@ -152,10 +153,14 @@ impl ClientMessage {
             ClientType::IceCandidate => parse_relay(RelayKind::IceCandidate, fields),
             ClientType::MuteStatus => parse_relay(RelayKind::MuteStatus, fields),
             ClientType::Emoji => parse_emoji(fields),
-            // Keys are for one participant only.
+            // Keys and requests are for one participant only.
             ClientType::Key => {
                 parse_target(&fields)?;
                 parse_relay(RelayKind::Key, fields)
+            }
+            ClientType::UnmuteRequest => {
+                parse_target(&fields)?;
+                parse_relay(RelayKind::UnmuteRequest, fields)
             }
             ClientType::Ping => Ok(Self::Ping),
             ClientType::Join => Ok(Self::Join),
