@@ -76,6 +76,7 @@ pub enum RelayKind {
     MuteStatus,
     Emoji,
     Key,
+    Still,
     Join,
     Leave,
 }

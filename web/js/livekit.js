@@ -10,6 +10,8 @@ const FIRST_MS = 300;
 const LAST_MS = 3000;
 const OPEN_MS = 8000;
 const SAMPLE_MS = 1000;
+/** The part of the window, in each direction, that a picture in the strip needs at most. */
+const SMALL_SHARE = 1 / 3;
 // After this time without a connection, the page tells the user and keeps trying.
 const STUCK_MS = 20_000;
 
@@ -42,6 +44,8 @@ async function load() {
 /** One of the others: what comes from them, whether they are known to the room or not. */
 class Person {
   stream = new MediaStream();
+  /** Their camera, if they show a screen, too. */
+  beside = null;
   state = 'connecting';
   poor = false;
   aliveAt = Date.now();
@@ -53,6 +57,7 @@ export class LiveKit extends EventTarget {
   ready = false;
   #people = new Map();
   #publisher = new Publisher();
+  #pictures = { video: null, beside: null };
   #room = null;
   /** If the server must not read what we send and receive. */
   #keys;
@@ -65,14 +70,15 @@ export class LiveKit extends EventTarget {
   #sampler = 0;
   #away = new AbortController();
 
-  constructor({ publishes, configuration, url, track, keys }) {
+  constructor({ publishes, configuration, url, track, keys, large = null }) {
     super();
     this.publishes = publishes;
+    this.large = large;
     this.#keys = keys;
     this.url = Object.assign(new URL(url, location), { protocol: location.protocol.replace('http', 'ws') }).href;
     // The client reads this object again whenever it connects.
     this.#rtcConfig = { ...configuration };
-    if (publishes) for (const kind of ['audio', 'video']) this.#publisher.set(kind, track(kind));
+    for (const kind of ['audio', 'video', 'beside']) this.setTrack(kind, track(kind));
     // While a participant waits to be admitted, there is time for it.
     load().catch(() => {});
     this.#sampler = setInterval(() => this.#sample(), SAMPLE_MS);
@@ -126,11 +132,38 @@ export class LiveKit extends EventTarget {
     return this.#people.has(userId) && this.#isAlive(userId);
   }
 
+  /** How loud a participant is, as the server says. */
+  level(userId) {
+    return this.#remote(userId)?.audioLevel ?? 0;
+  }
+
+  /** Asks for this participant's picture in full size, and for small ones of the others. */
+  enlarge(userId) {
+    this.large = userId;
+    this.#chooseSizes();
+  }
+
   /** Participants have nothing to negotiate with each other. */
   handle() {}
 
   setTrack(kind, track) {
-    if (this.publishes) this.#publisher.set(kind, track);
+    if (!this.publishes) return;
+    if (kind === 'audio') this.#publisher.set(kind, track);
+    else this.#setPicture(kind, track);
+  }
+
+  #setPicture(kind, track) {
+    this.#pictures[kind] = track;
+    const { video, beside } = this.#pictures;
+    // media.js marks a screen's track so.
+    const isScreen = video?.contentHint === 'detail';
+    this.#publisher.set('screen', isScreen ? video : null);
+    this.#publisher.set('camera', isScreen ? beside : video);
+  }
+
+  /** The camera of a participant who shows their screen, too. */
+  beside(userId) {
+    return this.#people.get(userId)?.beside ?? null;
   }
 
   configure(configuration) {
@@ -235,6 +268,7 @@ export class LiveKit extends EventTarget {
     const publications = [...(this.#remote(userId)?.trackPublications.values() ?? [])].filter(takes);
     const of = (source) => publications.find((publication) => publication.source === source)?.track.mediaStreamTrack;
     const tracks = [of('microphone'), of('screen_share') ?? of('camera')].filter(Boolean);
+    this.#takeBeside(userId, person, of('screen_share') && of('camera'));
     const { stream } = person;
     const before = stream.getTracks();
     if (tracks.length === before.length && tracks.every((track) => before.includes(track))) return;
@@ -242,6 +276,12 @@ export class LiveKit extends EventTarget {
     for (const track of tracks) stream.addTrack(track);
     this.#emit('stream', userId, stream);
     this.#chooseSizes();
+  }
+
+  #takeBeside(userId, person, track) {
+    if (track === person.beside?.getVideoTracks()[0]) return;
+    person.beside = track ? new MediaStream([track]) : null;
+    this.#emit('beside', userId, person.beside);
   }
 
   #isAlive(userId) {
@@ -275,10 +315,11 @@ export class LiveKit extends EventTarget {
 
   /** Asks the server for pictures no larger than there is room for. */
   #chooseSizes() {
-    const columns = Math.ceil(Math.sqrt(Math.max(1, this.#people.size)));
-    const scale = Math.min(2, window.devicePixelRatio || 1) / columns;
-    const size = { width: Math.round(window.innerWidth * scale), height: Math.round(window.innerHeight * scale) };
+    const scale = Math.min(2, window.devicePixelRatio || 1);
     for (const userId of this.#people.keys()) {
+      const isLarge = (!this.large || userId === this.large) && !this.#people.get(userId).beside;
+      const part = scale * (isLarge ? 1 : SMALL_SHARE);
+      const size = { width: Math.round(window.innerWidth * part), height: Math.round(window.innerHeight * part) };
       for (const publication of this.#remote(userId)?.videoTrackPublications.values() ?? []) {
         if (publication.source === 'camera' && publication.track) publication.setVideoDimensions(size);
       }

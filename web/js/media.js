@@ -152,14 +152,15 @@ export class LocalMedia extends EventTarget {
     this.#emit('devices');
   }
 
-  /** The track to send; `null` for silence or black video. */
+  /** The track to send; `null` for silence or black video. `beside` is the camera while a screen is shown. */
   outgoing(kind) {
+    if (kind === 'beside') return this.screen && this.video;
     return kind === 'audio' ? this.audio : this.screen ?? this.video;
   }
 
   /** The data of a `mute-status`. */
   get status() {
-    return { muted: this.muted || !this.audio, camera_off: !this.video && !this.screen, screen: Boolean(this.screen) };
+    return { muted: this.muted || !this.audio, camera_off: !this.video && !this.screen, screen: Boolean(this.screen), camera_beside: Boolean(this.screen && this.video) };
   }
 
   async devices() {
