@@ -27,6 +27,8 @@ class Tile {
     this.pin = el('button', { type: 'button', className: 'tile-pin', testid: 'pin', on: { click: onPin } });
     const label = el('p', { className: 'tile-label' }, this.name, this.role, this.shows, this.muted, this.poor);
     this.element = el('li', { className: 'tile', testid: isBeside ? 'beside' : 'remote' }, this.video, this.off, this.state, label, this.pin);
+    // A click gives it the focus, so that the keys of the zoom work.
+    this.element.tabIndex = -1;
     this.zoom = new Zoom({ video: this.video, frame: this.element, onChange: (change) => this.#zoomed(change) });
   }
 
@@ -42,7 +44,6 @@ class Tile {
 
   setLarge(isLarge) {
     this.element.classList.toggle('large', isLarge);
-    this.element.tabIndex = -1;
     this.pin.hidden = isLarge;
     this.zoom.enabled = isLarge && !this.isDark;
   }
