@@ -44,8 +44,6 @@ async function load() {
 /** One of the others: what comes from them, whether they are known to the room or not. */
 class Person {
   stream = new MediaStream();
-  /** Their camera, if they show a screen, too. */
-  beside = null;
   state = 'connecting';
   poor = false;
   aliveAt = Date.now();
@@ -57,7 +55,6 @@ export class LiveKit extends EventTarget {
   ready = false;
   #people = new Map();
   #publisher = new Publisher();
-  #pictures = { video: null, beside: null };
   #room = null;
   /** If the server must not read what we send and receive. */
   #keys;
@@ -78,7 +75,7 @@ export class LiveKit extends EventTarget {
     this.url = Object.assign(new URL(url, location), { protocol: location.protocol.replace('http', 'ws') }).href;
     // The client reads this object again whenever it connects.
     this.#rtcConfig = { ...configuration };
-    for (const kind of ['audio', 'video', 'beside']) this.setTrack(kind, track(kind));
+    if (publishes) for (const kind of ['audio', 'video']) this.#publisher.set(kind, track(kind));
     // While a participant waits to be admitted, there is time for it.
     load().catch(() => {});
     this.#sampler = setInterval(() => this.#sample(), SAMPLE_MS);
@@ -147,23 +144,12 @@ export class LiveKit extends EventTarget {
   handle() {}
 
   setTrack(kind, track) {
-    if (!this.publishes) return;
-    if (kind === 'audio') this.#publisher.set(kind, track);
-    else this.#setPicture(kind, track);
+    if (this.publishes && kind !== 'beside') this.#publisher.set(kind, track);
   }
 
-  #setPicture(kind, track) {
-    this.#pictures[kind] = track;
-    const { video, beside } = this.#pictures;
-    // media.js marks a screen's track so.
-    const isScreen = video?.contentHint === 'detail';
-    this.#publisher.set('screen', isScreen ? video : null);
-    this.#publisher.set('camera', isScreen ? beside : video);
-  }
-
-  /** The camera of a participant who shows their screen, too. */
-  beside(userId) {
-    return this.#people.get(userId)?.beside ?? null;
+  /** The server carries one picture of each participant: beside their screen, there is none. */
+  beside() {
+    return null;
   }
 
   configure(configuration) {
@@ -268,7 +254,6 @@ export class LiveKit extends EventTarget {
     const publications = [...(this.#remote(userId)?.trackPublications.values() ?? [])].filter(takes);
     const of = (source) => publications.find((publication) => publication.source === source)?.track.mediaStreamTrack;
     const tracks = [of('microphone'), of('screen_share') ?? of('camera')].filter(Boolean);
-    this.#takeBeside(userId, person, of('screen_share') && of('camera'));
     const { stream } = person;
     const before = stream.getTracks();
     if (tracks.length === before.length && tracks.every((track) => before.includes(track))) return;
@@ -276,12 +261,6 @@ export class LiveKit extends EventTarget {
     for (const track of tracks) stream.addTrack(track);
     this.#emit('stream', userId, stream);
     this.#chooseSizes();
-  }
-
-  #takeBeside(userId, person, track) {
-    if (track === person.beside?.getVideoTracks()[0]) return;
-    person.beside = track ? new MediaStream([track]) : null;
-    this.#emit('beside', userId, person.beside);
   }
 
   #isAlive(userId) {
@@ -317,8 +296,7 @@ export class LiveKit extends EventTarget {
   #chooseSizes() {
     const scale = Math.min(2, window.devicePixelRatio || 1);
     for (const userId of this.#people.keys()) {
-      const isLarge = (!this.large || userId === this.large) && !this.#people.get(userId).beside;
-      const part = scale * (isLarge ? 1 : SMALL_SHARE);
+      const part = scale * (!this.large || userId === this.large ? 1 : SMALL_SHARE);
       const size = { width: Math.round(window.innerWidth * part), height: Math.round(window.innerHeight * part) };
       for (const publication of this.#remote(userId)?.videoTrackPublications.values() ?? []) {
         if (publication.source === 'camera' && publication.track) publication.setVideoDimensions(size);

@@ -1,4 +1,4 @@
-// This participant's own tracks on a LiveKit server: at most one microphone, one camera and one screen.
+// This participant's own tracks on a LiveKit server: at most one microphone, and one picture, which is the camera or the screen.
 
 const RETRY_MS = 3000;
 const AUDIO = { source: 'microphone', dtx: true, red: true, audioPreset: { maxBitrate: 32_000 } };
@@ -7,11 +7,12 @@ const CAMERA = { source: 'camera', simulcast: true };
 // Sharp letters matter more than fluent motion.
 const SCREEN = { source: 'screen_share', simulcast: false, videoEncoding: { maxBitrate: 2_500_000, maxFramerate: 15 } };
 
-const OPTIONS = { audio: AUDIO, camera: CAMERA, screen: SCREEN };
+/** media.js marks the screen's track so. */
+const optionsFor = (kind, track) => (kind === 'audio' ? AUDIO : track.contentHint === 'detail' ? SCREEN : CAMERA);
 
 export class Publisher {
   #participant = null;
-  #wanted = { audio: null, camera: null, screen: null };
+  #wanted = { audio: null, video: null };
   #chain = Promise.resolve();
   #timers = {};
 
@@ -20,7 +21,7 @@ export class Publisher {
     this.#participant = room?.localParticipant ?? null;
     // What hangs in the former room must not hold up this one.
     this.#chain = Promise.resolve();
-    return this.#participant ? Promise.all(Object.keys(OPTIONS).map((kind) => this.#settle(kind))) : Promise.resolve();
+    return this.#participant ? Promise.all([this.#settle('audio'), this.#settle('video')]) : Promise.resolve();
   }
 
   set(kind, track) {
@@ -48,14 +49,15 @@ export class Publisher {
 
   async #publish(participant, kind) {
     const wanted = this.#wanted[kind];
-    const options = OPTIONS[kind];
-    const local = participant.getTrackPublication(options.source)?.track;
-    if (!wanted) {
+    const options = wanted && optionsFor(kind, wanted.track);
+    const published = [...participant.trackPublications.values()].filter((publication) => publication.kind === kind && publication.track);
+    for (const { source, track } of published) {
       // A camera that is off, or a missing microphone, soon comes back: keep its place.
-      if (kind === 'screen') await (local && participant.unpublishTrack(local, false));
-      else await local?.mute();
-      return;
+      if (!wanted && source !== 'screen_share') await track.mute();
+      else if (source !== options?.source) await participant.unpublishTrack(track, false);
     }
+    if (!wanted) return;
+    const local = published.find(({ source }) => source === options.source)?.track;
     if (!local) await participant.publishTrack(wanted.track, options);
     else if (local.mediaStreamTrack !== wanted.track) {
       // The client turns a track on if it is not muted.
