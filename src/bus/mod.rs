@@ -77,6 +77,7 @@ pub enum RelayKind {
     Emoji,
     Key,
     UnmuteRequest,
+    Still,
     Join,
     Leave,
 }

@@ -45,6 +45,8 @@ pub enum Action {
     Remove,
     /// End the session.
     EndSession,
+    /// Take a still picture of a participant's video.
+    TakeStill,
     /// Send audio or video, and report mute states.
     Publish,
     /// Enter without waiting.
@@ -73,7 +75,11 @@ impl Role {
     pub fn may(self, action: Action) -> bool {
         let has = |permission| self.permissions().contains(&permission);
         match action {
-            Action::Admit | Action::Remove | Action::SkipWaiting | Action::SkipLimit => has(HOST),
+            Action::Admit
+            | Action::Remove
+            | Action::TakeStill
+            | Action::SkipWaiting
+            | Action::SkipLimit => has(HOST),
             Action::Mute => has(MUTE_OTHERS),
             Action::EndSession => has(END_CALL),
             Action::Publish => !has(OBSERVER),

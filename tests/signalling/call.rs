@@ -129,7 +129,7 @@ async fn a_message_to_oneself_is_refused() {
     patient.until("waiting").await;
     doctor.expect("waiting").await;
     let relayed = ["offer", "answer", "ice-candidate", "mute-status", "emoji"];
-    let commands = ["admit", "mute-request", "remove"];
+    let commands = ["admit", "mute-request", "remove", "still"];
     let data = json!({"sdp": "x", "emoji": "x", "candidate": "x", "muted": true});
     for kind in relayed.into_iter().chain(commands) {
         doctor.send(&json!({"type": kind, "target_id": "doctor-1", "data": data}));
@@ -205,7 +205,7 @@ async fn what_is_not_understood_is_refused_and_the_connection_lives() {
         doctor.say(text);
         assert_eq!(doctor.refused().await, code, "{text}");
     }
-    for kind in ["admit", "mute-request", "remove"] {
+    for kind in ["admit", "mute-request", "remove", "still"] {
         doctor.ask(kind);
         assert_eq!(doctor.refused().await, "bad-target", "{kind}");
         for nobody in ["", "not an id"] {
@@ -227,7 +227,7 @@ async fn what_is_not_understood_is_refused_and_the_connection_lives() {
 async fn only_the_host_may_do_what_a_host_does() {
     let mut world = World::new().await;
     let (mut doctor, mut patient) = world.couple().await;
-    for kind in ["admit", "mute-request", "remove"] {
+    for kind in ["admit", "mute-request", "remove", "still"] {
         for target in ["doctor-1", "patient-1"] {
             patient.about(kind, target);
             assert_eq!(patient.refused().await, "not-allowed", "{kind}");
@@ -251,6 +251,24 @@ async fn only_the_host_asks_to_unmute_and_only_one_participant_hears_it() {
     let request = patient.expect("unmute-request").await;
     assert_eq!(request["sender_id"], "doctor-1");
     doctor.nothing_more().await;
+}
+
+#[tokio::test]
+async fn a_still_picture_is_taken_only_of_who_is_told() {
+    let mut world = World::new().await;
+    let (mut doctor, mut patient) = world.couple().await;
+    let sent = json!({"type": "still", "target_id": "patient-1", "data": "x", "user_id": "x"});
+    doctor.send(&sent);
+    let told = json!({"type": "still-told", "user_id": "patient-1"});
+    assert_eq!(doctor.message().await, told);
+    // Nothing of what the sender wrote goes along.
+    let heard = json!({"type": "still", "sender_id": "doctor-1", "room_id": world.session_id});
+    assert_eq!(patient.message().await, heard);
+    // Who has left cannot be told.
+    patient.ask("leave");
+    doctor.expect("user-left").await;
+    doctor.send(&sent);
+    assert_eq!(doctor.refused().await, "participant-not-found");
 }
 
 #[tokio::test]

@@ -149,6 +149,9 @@ fn examples() -> Vec<ServerMessage> {
         ServerMessage::SessionUpdated {
             closes_at: Some(String::new()),
         },
+        ServerMessage::StillTold {
+            user_id: "u".to_owned(),
+        },
         ServerMessage::Replaced,
         ServerMessage::Pong,
         ServerMessage::Error {
@@ -175,6 +178,7 @@ fn examples() -> Vec<ServerMessage> {
             | ServerMessage::SessionEnded { .. }
             | ServerMessage::SessionUpdated { .. }
             | ServerMessage::MediaChanged { .. }
+            | ServerMessage::StillTold { .. }
             | ServerMessage::Replaced
             | ServerMessage::Pong
             | ServerMessage::Error { .. } => {}
@@ -197,6 +201,7 @@ fn the_types_and_fields_of_the_servers_messages_are_documented() {
         "emoji",
         "key",
         "unmute-request",
+        "still",
     ];
     let mut documented: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for row in table("From the server") {

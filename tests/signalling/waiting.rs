@@ -143,7 +143,7 @@ async fn whoever_waits_hears_nothing_and_is_heard_by_nobody() {
             &json!({"type": kind, "target_id": "patient-1", "data": {"sdp": "x", "emoji": "x"}}),
         );
     }
-    for kind in ["admit", "mute-request", "remove"] {
+    for kind in ["admit", "mute-request", "remove", "still"] {
         patient.about(kind, "patient-1");
         assert_eq!(patient.refused().await, "not-allowed", "{kind}");
     }

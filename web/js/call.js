@@ -23,7 +23,7 @@ export class Call {
 
   constructor({ texts, media, session }) {
     Object.assign(this, { texts, media, session });
-    this.#tiles = new Tiles(texts);
+    this.#tiles = new Tiles(texts, session);
     this.#panel = new Panel({ texts, session });
     this.away = new AbortController();
     const { signal } = this.away;

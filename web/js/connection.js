@@ -37,7 +37,7 @@ export const obstacle = ({ media }) => (media === 'livekit-e2ee' && !canEncrypt(
 const hasPicture = (stream) => stream.getVideoTracks().some((track) => track.readyState === 'live' && !track.muted);
 
 /**
- * All the others. Events, with `{userId, value}`: `stream`, `state` (`connected`, `interrupted`, `stuck`), `quality` (true: poor)
+ * All the others. Events, with `{userId, value}`: `stream`, `beside` (the camera of who shows a screen, or null), `state` (`connected`, `interrupted`, `stuck`), `quality` (true: poor)
  * and `doubt` (media broke, so the connection to the service may be broken too).
  */
 export class Connection extends EventTarget {
@@ -110,6 +110,17 @@ export class Connection extends EventTarget {
     return this.#ways.some(({ medium }) => medium.alive(userId));
   }
 
+  /** How loud a participant is, from 0 to 1. */
+  level(userId) {
+    return this.#people.get(userId)?.way?.medium.level(userId) ?? 0;
+  }
+
+  /** Whose picture is large: the others need not come in full size. */
+  enlarge(userId) {
+    this.#page.large = userId;
+    for (const { medium } of this.#ways) medium.enlarge?.(userId);
+  }
+
   /** Handles an offer, answer, candidate or key from another participant. They may have been told of a move before us. */
   handle(message, person) {
     if (message.type === 'key') return this.#keys?.handle(message);
@@ -149,6 +160,7 @@ export class Connection extends EventTarget {
     this.#ways.push(way);
     const on = (event, handler) => medium.addEventListener(event, ({ detail }) => handler(detail));
     on('stream', ({ userId, value }) => this.#arrived(way, this.#person(userId), value));
+    on('beside', ({ userId }) => this.#people.get(userId)?.way === way && this.#emitBeside(userId, way));
     on('state', ({ userId, value }) => this.#changed(way, this.#person(userId), value));
     on('quality', ({ userId, value }) => this.#people.get(userId)?.way === way && this.#emit('quality', userId, value));
     on('doubt', ({ userId }) => this.#emit('doubt', userId));
@@ -231,6 +243,7 @@ export class Connection extends EventTarget {
       // Of two meshes, the others could not tell which one is meant.
       if (old !== way && way === this.#newest && !(old.medium instanceof Mesh && way.medium instanceof Mesh)) old.medium.release(person.userId);
     }
+    this.#emitBeside(person.userId, way);
     this.#emit('quality', person.userId, false);
     this.#emitState(person);
     this.#settle();
@@ -272,6 +285,10 @@ export class Connection extends EventTarget {
 
   #emitState({ userId }) {
     if (this.alive(userId)) this.#emit('state', userId, 'connected');
+  }
+
+  #emitBeside(userId, way) {
+    this.#emit('beside', userId, way.medium.beside(userId));
   }
 
   #emit(event, userId, value) {

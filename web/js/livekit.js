@@ -10,6 +10,8 @@ const FIRST_MS = 300;
 const LAST_MS = 3000;
 const OPEN_MS = 8000;
 const SAMPLE_MS = 1000;
+/** The part of the window, in each direction, that a picture in the strip needs at most. */
+const SMALL_SHARE = 1 / 3;
 // After this time without a connection, the page tells the user and keeps trying.
 const STUCK_MS = 20_000;
 
@@ -65,9 +67,10 @@ export class LiveKit extends EventTarget {
   #sampler = 0;
   #away = new AbortController();
 
-  constructor({ publishes, configuration, url, track, keys }) {
+  constructor({ publishes, configuration, url, track, keys, large = null }) {
     super();
     this.publishes = publishes;
+    this.large = large;
     this.#keys = keys;
     this.url = Object.assign(new URL(url, location), { protocol: location.protocol.replace('http', 'ws') }).href;
     // The client reads this object again whenever it connects.
@@ -126,11 +129,27 @@ export class LiveKit extends EventTarget {
     return this.#people.has(userId) && this.#isAlive(userId);
   }
 
+  /** How loud a participant is, as the server says. */
+  level(userId) {
+    return this.#remote(userId)?.audioLevel ?? 0;
+  }
+
+  /** Asks for this participant's picture in full size, and for small ones of the others. */
+  enlarge(userId) {
+    this.large = userId;
+    this.#chooseSizes();
+  }
+
   /** Participants have nothing to negotiate with each other. */
   handle() {}
 
   setTrack(kind, track) {
-    if (this.publishes) this.#publisher.set(kind, track);
+    if (this.publishes && kind !== 'beside') this.#publisher.set(kind, track);
+  }
+
+  /** The server carries one picture of each participant: beside their screen, there is none. */
+  beside() {
+    return null;
   }
 
   configure(configuration) {
@@ -275,10 +294,10 @@ export class LiveKit extends EventTarget {
 
   /** Asks the server for pictures no larger than there is room for. */
   #chooseSizes() {
-    const columns = Math.ceil(Math.sqrt(Math.max(1, this.#people.size)));
-    const scale = Math.min(2, window.devicePixelRatio || 1) / columns;
-    const size = { width: Math.round(window.innerWidth * scale), height: Math.round(window.innerHeight * scale) };
+    const scale = Math.min(2, window.devicePixelRatio || 1);
     for (const userId of this.#people.keys()) {
+      const part = scale * (!this.large || userId === this.large ? 1 : SMALL_SHARE);
+      const size = { width: Math.round(window.innerWidth * part), height: Math.round(window.innerHeight * part) };
       for (const publication of this.#remote(userId)?.videoTrackPublications.values() ?? []) {
         if (publication.source === 'camera' && publication.track) publication.setVideoDimensions(size);
       }

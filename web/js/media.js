@@ -76,8 +76,9 @@ export class LocalMedia extends EventTarget {
     this.#follow();
   }
 
-  /** The track to send; `null` for silence or black video. */
+  /** The track to send; `null` for silence or black video. `beside` is the camera while a screen is shown. */
   outgoing(kind) {
+    if (kind === 'beside') return this.screen && this.video;
     return kind === 'audio' ? this.audio : this.screen ?? this.video;
   }
 
@@ -91,6 +92,7 @@ export class LocalMedia extends EventTarget {
       screen: Boolean(this.screen),
       microphone: why('audio'),
       camera,
+      camera_beside: Boolean(this.screen && this.video && !this.interrupted.video),
     };
   }
 

@@ -28,7 +28,7 @@ export class Panel {
 
   /** Makes everything under the panel inert until it is closed. */
   #cover(covered) {
-    for (const id of ['stage', 'bar', 'notices', 'reactions']) byId(id).inert = covered;
+    for (const id of ['stage', 'bar', 'notices', 'reactions', 'tools', 'self']) byId(id).inert = covered;
   }
 
   render() {

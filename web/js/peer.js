@@ -7,6 +7,8 @@
 import { Quality } from './quality.js';
 
 const KINDS = ['audio', 'video'];
+/** The camera beside a screen is small. */
+const BESIDE = { scaleResolutionDownBy: 2, maxBitrate: 400_000 };
 const EXPECT_MS = 4000;
 const SETTLE_MS = 10_000;
 const RESTARTS_MAX = 2;
@@ -20,8 +22,13 @@ const sessionOf = (sdp) => /^o=\S+ (\S+)/m.exec(sdp)?.[1] ?? '';
 /** `mesh` is what all peer connections of this page share. */
 export class Peer {
   stream = new MediaStream();
+  /** Their camera, once they have shown a screen beside it. */
+  beside = null;
   /** Names what we send, so that sound and picture stay together at the receiver. */
   #sent = new MediaStream();
+  #sentBeside = new MediaStream();
+  /** Whether their page can take a camera beside a screen: it says so with its offers and answers. */
+  #takesBeside = false;
   #pc = null;
   #theirSession = '';
   #pending = [];
@@ -43,6 +50,12 @@ export class Peer {
 
   get alive() {
     return this.#pc?.connectionState === 'connected';
+  }
+
+  /** How loud they are, as their browser says with each packet. */
+  get level() {
+    const [source] = this.#transceiver('audio')?.receiver.getSynchronizationSources?.() ?? [];
+    return source?.audioLevel ?? 0;
   }
 
   /** Whether they still want what we send. */
@@ -87,11 +100,13 @@ export class Peer {
 
   handle({ type, data }) {
     if (!data) return;
+    if (data.beside === true) this.#takesBeside = true;
     if (type === 'ice-candidate') this.#enqueue(() => this.#candidate(data));
     else if (typeof data.sdp === 'string') this.#enqueue(() => (type === 'offer' ? this.#offered(data.sdp) : this.#answered(data.sdp)));
   }
 
   setTrack(kind, track) {
+    if (kind === 'beside') return this.#enqueue(() => this.#setBeside());
     return this.#enqueue(async () => {
       const sender = this.#transceiver(kind)?.sender;
       if (sender && sender.track !== track) await sender.replaceTrack(track);
@@ -136,7 +151,7 @@ export class Peer {
 
   /** `data` repeats the type: the pages of an older service take it for the whole description. */
   #tell({ type, sdp }) {
-    this.#send(type, { type, sdp });
+    this.#send(type, { type, sdp, beside: true });
   }
 
   async #offered(sdp) {
@@ -163,10 +178,13 @@ export class Peer {
       const track = this.mesh.track(kind);
       if (transceiver.sender.track !== track) await transceiver.sender.replaceTrack(track);
     }
+    const beside = this.#transceiver('beside');
+    if (beside) beside.direction = this.#direction(Boolean(this.mesh.track('beside')));
     await this.#applyPending();
     await pc.setLocalDescription(await pc.createAnswer());
     this.#tell(pc.localDescription);
     this.#watch();
+    await this.#setBeside();
   }
 
   async #answered(sdp) {
@@ -179,6 +197,21 @@ export class Peer {
     this.#theirSession = session;
     await this.#pc.setRemoteDescription({ type: 'answer', sdp });
     await this.#applyPending();
+    await this.#setBeside();
+  }
+
+  /** Sends the camera while a screen takes the picture's place. The connection is only changed for it the first time. */
+  async #setBeside() {
+    const track = this.mesh.track('beside');
+    let transceiver = this.#transceiver('beside');
+    if (transceiver && transceiver.sender.track !== track) await transceiver.sender.replaceTrack(track);
+    const isSent = ['sendrecv', 'sendonly'].includes(transceiver?.currentDirection);
+    if (!track || isSent || !this.#takesBeside || this.#pc?.signalingState !== 'stable' || !this.#pc.remoteDescription) return;
+    if (transceiver) transceiver.direction = this.#direction();
+    else transceiver = this.#pc.addTransceiver(track, { direction: this.#direction(), streams: [this.#sentBeside], sendEncodings: [BESIDE] });
+    await this.#pc.setLocalDescription(await this.#pc.createOffer());
+    this.#tell(this.#pc.localDescription);
+    this.#watch();
   }
 
   async #candidate({ candidate, sdpMLineIndex, sdpMid }) {
@@ -192,8 +225,10 @@ export class Peer {
     for (const candidate of this.#pending.splice(0)) await this.#pc.addIceCandidate(candidate).catch(() => {});
   }
 
+  /** Of two pictures, the second is the camera beside the screen. */
   #transceiver(kind) {
-    return this.#pc?.getTransceivers().find((transceiver) => transceiver.receiver.track.kind === kind && !transceiver.stopped);
+    const [track, at] = kind === 'beside' ? ['video', 1] : [kind, 0];
+    return this.#pc?.getTransceivers().filter((transceiver) => transceiver.receiver.track.kind === track && !transceiver.stopped)[at];
   }
 
   // --- the connection itself ----------------------------------------------------------------------------------------
@@ -210,11 +245,13 @@ export class Peer {
         this.#send('ice-candidate', { candidate: candidate.candidate, sdpMLineIndex, sdpMid });
       }
     }));
-    pc.addEventListener('track', current(({ track }) => {
+    pc.addEventListener('track', current(({ track, transceiver }) => {
       if (!this.theyPublish) return;
+      if (track.kind === 'video' && transceiver !== this.#transceiver('video')) return this.#showBeside(new MediaStream([track]));
       for (const old of this.stream.getTracks()) if (old.kind === track.kind && old !== track) this.stream.removeTrack(old);
       this.stream.addTrack(track);
       this.mesh.emit('stream', this.userId, this.stream);
+      return undefined;
     }));
     pc.addEventListener('connectionstatechange', current(() => this.#changed(pc.connectionState)));
     if (!offering) return;
@@ -223,10 +260,15 @@ export class Peer {
     }
   }
 
+  #showBeside(stream) {
+    this.beside = stream;
+    this.mesh.emit('beside', this.userId, stream);
+  }
+
   /** Receives nothing from a participant who does not publish, whatever their SDP says. */
-  #direction() {
-    if (this.theyPublish && !this.#released) return this.mesh.publishes ? 'sendrecv' : 'recvonly';
-    return this.mesh.publishes ? 'sendonly' : 'inactive';
+  #direction(sends = true) {
+    if (this.theyPublish && !this.#released) return this.mesh.publishes && sends ? 'sendrecv' : 'recvonly';
+    return this.mesh.publishes && sends ? 'sendonly' : 'inactive';
   }
 
   #drop() {
@@ -237,6 +279,7 @@ export class Peer {
     this.#pending = [];
     pc.close();
     for (const track of this.stream.getTracks()) this.stream.removeTrack(track);
+    if (this.beside) this.#showBeside(null);
   }
 
   #changed(state) {

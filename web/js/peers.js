@@ -5,7 +5,7 @@ import { Peer } from './peer.js';
 const STATS_MS = 2000;
 
 /**
- * All the others. Events, with `{userId, value}`: `stream`, `state` (`connected`, `interrupted`, `stuck`), `quality` (true: poor)
+ * All the others. Events, with `{userId, value}`: `stream`, `beside` (there is another one), `state` (`connected`, `interrupted`, `stuck`), `quality` (true: poor)
  * and `doubt` (a peer connection broke, so the connection to the service may be broken too).
  */
 export class Mesh extends EventTarget {
@@ -74,6 +74,15 @@ export class Mesh extends EventTarget {
 
   alive(userId) {
     return this.#peers.get(userId)?.alive ?? false;
+  }
+
+  /** The camera of a participant who shows their screen, too. */
+  beside(userId) {
+    return this.#peers.get(userId)?.beside ?? null;
+  }
+
+  level(userId) {
+    return this.#peers.get(userId)?.level ?? 0;
   }
 
   /** Handles an offer, answer or candidate from another participant, given whether they publish. */

@@ -19,8 +19,15 @@ export function selfOf(message) {
 
 /** What a `mute-status` says of another participant. */
 export function statusOf(data) {
-  const { muted, camera_off: cameraOff, screen, microphone, camera } = data;
-  return { muted: Boolean(muted), cameraOff: Boolean(cameraOff), screen: Boolean(screen), microphone: why(microphone), camera: why(camera) };
+  const { muted, camera_off: cameraOff, camera_beside: cameraBeside, screen, microphone, camera } = data;
+  return {
+    muted: Boolean(muted),
+    cameraOff: Boolean(cameraOff),
+    cameraBeside: Boolean(cameraBeside),
+    screen: Boolean(screen),
+    microphone: why(microphone),
+    camera: why(camera),
+  };
 }
 
 /** The catalogue's key for why a participant is not heard; `null` if they are. */

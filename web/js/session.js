@@ -11,7 +11,7 @@ const CAUSES = { host: 'ended-by-host', 'time-over': 'time-over', empty: 'empty'
 
 /**
  * Events: `waiting` and `call` (the screens), `people` (a participant joined, left or changed), `note` (`{key, who or person,
- * loud, quiet}`, to show), `asked` (to unmute, and by whom), `reaction`, `lost`, `back` and `over` (why).
+ * loud, quiet}`, to show), `asked` (to unmute, and by whom), `reaction`, `message` (any of the service's), `lost`, `back` and `over` (why).
  */
 export class Session extends EventTarget {
   self = null;
@@ -59,24 +59,24 @@ export class Session extends EventTarget {
   // --- commands of this participant ---------------------------------------------------------------------------------
 
   admit(userId) {
-    this.#sendCommand('admit', { target_id: userId });
+    this.command('admit', { target_id: userId });
   }
 
   askToMute(userId) {
-    this.#sendCommand('mute-request', { target_id: userId });
+    this.command('mute-request', { target_id: userId });
   }
 
   askToUnmute(userId) {
-    this.#sendCommand('unmute-request', { target_id: userId });
+    this.command('unmute-request', { target_id: userId });
   }
 
   remove(userId, keepOut) {
-    this.#sendCommand('remove', { target_id: userId, keep_out: keepOut });
+    this.command('remove', { target_id: userId, keep_out: keepOut });
   }
 
   endForAll() {
     this.#endedByUs = true;
-    this.#sendCommand('end-session');
+    this.command('end-session');
   }
 
   react(emoji) {
@@ -94,16 +94,22 @@ export class Session extends EventTarget {
     this.#signalling.close();
   }
 
-  #sendCommand(type, fields) {
+  /** Sends what only a host may; says so if it is refused, or cannot be sent. */
+  command(type, fields) {
     this.#lastCommandAt = Date.now();
-    if (!this.#signalling.send(type, fields)) this.#emit('note', { key: 'call.refused' });
+    return this.#signalling.send(type, fields) || this.#emit('note', { key: 'call.refused' });
+  }
+
+  /** For the stage: how loud each participant is, and whose picture is needed in full size. */
+  get connection() {
+    return this.#connection;
   }
 
   // --- messages from the service ------------------------------------------------------------------------------------
 
   #handleMessage(message) {
-    const { type } = message;
-    switch (type) {
+    this.#emit('message', message);
+    switch (message.type) {
       case 'connected':
         return this.#handleConnected(message);
       case 'waiting':
@@ -130,16 +136,15 @@ export class Session extends EventTarget {
         return this.#emit('note', { key: message.sender_id ? 'call.mutedByHost' : 'call.mutedByBackend', who: message.sender_id, loud: true });
       case 'unmute-request':
         return this.#emit('asked', message.sender_id);
-      case 'removed':
-        return this.#end('removed');
       case 'session-ended':
         return this.#end('ended', message.cause);
       case 'media-changed':
         return this.#handleMediaChanged(message);
       case 'session-updated':
         return this.#handleUpdated(message);
+      case 'removed':
       case 'replaced':
-        return this.#end('replaced');
+        return this.#end(message.type);
       case 'error':
         return this.#handleError(message);
       default:
@@ -185,14 +190,17 @@ export class Session extends EventTarget {
       reachable: () => this.#signalling.connected,
     });
     const on = (event, handler) => this.#connection?.addEventListener(event, ({ detail }) => handler(detail));
-    on('stream', ({ userId, value }) => this.#update(userId, { stream: value }));
+    for (const kind of ['stream', 'beside']) on(kind, ({ userId, value }) => this.#update(userId, { [kind]: value }));
     on('state', ({ userId, value }) => {
       this.#update(userId, { state: value });
       // A participant who joined or reconnected may not know our mute state.
       if (value === 'connected') this.#sendStatus({ again: true });
       if (value === 'stuck') this.#emit('note', { key: 'call.stuck', who: userId, loud: true });
     });
-    on('quality', ({ userId, value }) => this.#setPoor(userId, value));
+    on('quality', ({ userId, value: poor }) => {
+      this.#update(userId, { poor });
+      if (poor) this.#emit('note', { key: 'call.poor.name', who: userId, quiet: true });
+    });
     on('doubt', () => this.#signalling.check());
     return this.#connection !== null;
   }
@@ -297,11 +305,6 @@ export class Session extends EventTarget {
     for (const note of changesOf(before, after)) this.#emit('note', { ...note, who: userId });
   }
 
-  #setPoor(userId, poor) {
-    this.#update(userId, { poor });
-    if (poor) this.#emit('note', { key: 'call.poor.name', who: userId, quiet: true });
-  }
-
   #update(userId, changes) {
     if (this.people.update(userId, changes)) this.#emit('people');
   }
@@ -316,7 +319,7 @@ export class Session extends EventTarget {
 
   #mediaChanged() {
     if (!this.#connection) return;
-    for (const kind of ['audio', 'video']) this.#connection.setTrack(kind, this.#media.outgoing(kind));
+    for (const kind of ['audio', 'video', 'beside']) this.#connection.setTrack(kind, this.#media.outgoing(kind));
     this.#sendStatus();
   }
 

@@ -50,7 +50,9 @@ impl Signalling {
         let permit = |action| permit_action(*role, action).map_err(message_error);
         let actor = &connection.actor();
         match ClientMessage::parse(text)? {
-            ClientMessage::Relay(relay) => self.relay(connection, relay)?,
+            ClientMessage::Relay(relay) => {
+                self.relay(connection, relay)?;
+            }
             ClientMessage::Ping => return Ok(MessageOutcome::Reply(ServerMessage::Pong.text())),
             ClientMessage::Join => {}
             ClientMessage::Leave => return Ok(MessageOutcome::Leave),
@@ -78,6 +80,10 @@ impl Signalling {
                 let removing = participants.remove(actor, session_id, &target, keep_out);
                 removing.await.map_err(message_error)?;
             }
+            ClientMessage::Still { target_id } => {
+                permit(Action::TakeStill)?;
+                return self.tell_of_still(connection, target_id);
+            }
             ClientMessage::EndSession => {
                 permit(Action::EndSession)?;
                 let ending = self.sessions.end(actor, session_id, None);
@@ -87,7 +93,28 @@ impl Signalling {
         Ok(MessageOutcome::Continue)
     }
 
-    /// Relays a message to its target, or to all other participants in the call.
+    /// Tells a participant in the call that a still picture of their video is taken, and then tells the sender that it was told.
+    fn tell_of_still(
+        &self,
+        connection: &ParticipantConnection,
+        target_id: String,
+    ) -> Result<MessageOutcome, MessageError> {
+        let if_sender = "You cannot take a still picture of yourself.";
+        let target = parse_target(&connection.user_id, target_id, if_sender)?;
+        if !connection.room.is_in_call(&target) {
+            return Err(message_error(Error::ParticipantNotFound));
+        }
+        let user_id = target.as_str().to_owned();
+        let is_relayed = self.relay(connection, ClientRelay::still(user_id.clone()))?;
+        Ok(if is_relayed {
+            MessageOutcome::Reply(ServerMessage::StillTold { user_id }.text())
+        } else {
+            MessageOutcome::Continue
+        })
+    }
+
+    /// Relays a message to its target, or to all other participants in the call. False if the sender's connection was replaced or
+    /// lost, or the sender waits and the message can wait, too.
     ///
     /// # Errors
     /// [`MessageError`] if the sender may not send it, or the target is no participant's id.
@@ -95,7 +122,7 @@ impl Signalling {
         &self,
         connection: &ParticipantConnection,
         relay: ClientRelay,
-    ) -> Result<(), MessageError> {
+    ) -> Result<bool, MessageError> {
         let ParticipantConnection {
             id,
             room,
@@ -112,12 +139,12 @@ impl Signalling {
         let is_media_state = relay.kind == RelayKind::MuteStatus;
         let media = is_media_state.then(|| MediaState::of_payload(relay.fields()));
         let Some(sender) = room.record_sender(user_id, *id, media, to.as_ref()) else {
-            return Ok(());
+            return Ok(false);
         };
         match sender.status {
             ParticipantStatus::Admitted => {}
             // The others receive it when the sender is admitted.
-            ParticipantStatus::Waiting if is_media_state => return Ok(()),
+            ParticipantStatus::Waiting if is_media_state => return Ok(false),
             ParticipantStatus::Waiting => {
                 return Err(MessageError {
                     code: MessageErrorCode::NotAllowed,
@@ -131,7 +158,7 @@ impl Signalling {
             relay,
             instances: sender.instances,
         });
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -163,7 +190,7 @@ fn filter_by_role(role: Role, relay: ClientRelay) -> Result<ClientRelay, Message
     }
     let permitted = match relay.kind {
         RelayKind::Offer | RelayKind::Answer => relay.receive_only(),
-        RelayKind::MuteStatus => None,
+        RelayKind::MuteStatus | RelayKind::Still => None,
         RelayKind::IceCandidate
         | RelayKind::Emoji
         | RelayKind::Key

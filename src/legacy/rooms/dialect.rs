@@ -108,7 +108,7 @@ impl Dialect for RoomDialect {
             relayed.map_err(|MessageError { message, .. }| processing_error(&message))
         });
         match relayed {
-            Ok(()) => MessageOutcome::Continue,
+            Ok(_) => MessageOutcome::Continue,
             Err(error) => MessageOutcome::Reply(error),
         }
     }

@@ -42,6 +42,11 @@ pub enum ClientMessage {
         /// Whether the participant gets no new credential.
         keep_out: bool,
     },
+    /// Tells a participant that a still picture of their video is taken.
+    Still {
+        /// The participant.
+        target_id: String,
+    },
     /// Ends the session for all participants.
     EndSession,
 }
@@ -105,6 +110,7 @@ pub enum ClientType {
     MuteRequest,
     UnmuteRequest,
     Remove,
+    Still,
     EndSession,
 }
 
@@ -173,6 +179,7 @@ impl ClientMessage {
                 target_id: parse_target(&fields)?,
                 keep_out: parse_keep_out(&fields)?,
             }),
+            ClientType::Still => parse_target(&fields).map(|target_id| Self::Still { target_id }),
             ClientType::EndSession => Ok(Self::EndSession),
         }
     }
@@ -230,6 +237,15 @@ fn parse_emoji(fields: Map<String, Value>) -> Result<ClientMessage, MessageError
 }
 
 impl ClientRelay {
+    /// Tells a participant that a still picture of their video is taken; nothing of what the sender wrote goes along.
+    pub fn still(target_id: String) -> Self {
+        Self {
+            kind: RelayKind::Still,
+            target_id: Some(target_id),
+            fields: Map::new(),
+        }
+    }
+
     /// A message of a kind, with all its fields.
     ///
     /// # Errors

@@ -82,6 +82,11 @@ pub enum ServerMessage {
         /// Why.
         cause: &'static str,
     },
+    /// A participant is told that you take a still picture of their video: take it now.
+    StillTold {
+        /// The participant.
+        user_id: String,
+    },
     /// You connected elsewhere.
     Replaced,
     /// Answers `ping`.

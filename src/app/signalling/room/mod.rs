@@ -243,6 +243,14 @@ impl Room {
         })
     }
 
+    /// Whether a participant is connected and in the call, here or on another instance.
+    pub(super) fn is_in_call(&self, user_id: &UserId) -> bool {
+        let state = self.lock();
+        let mut members = state.members.iter();
+        state.elsewhere.has(user_id)
+            || members.any(|member| member.user_id == *user_id && member.is_admitted())
+    }
+
     /// Queues a relayed message for its receivers that are connected here and in the call, at once or as soon as what its sender
     /// knew was announced here.
     pub(super) fn deliver(&self, relay: &Arc<Relay>) -> Delivered {

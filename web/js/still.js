@@ -1,0 +1,103 @@
+// A still of a picture, where the clinic allows it. The participant is told first: without that, there is no still.
+
+import { byId, el } from './dom.js';
+import { announce } from './a11y.js';
+import { note } from './notes.js';
+
+const TOLD_WITHIN_MS = 5000;
+const TYPE = 'image/png';
+
+/** A name that says when, and nothing about whom: files outlive consultations. */
+export function fileName(date) {
+  const two = (number) => String(number).padStart(2, '0');
+  const day = [date.getFullYear(), two(date.getMonth() + 1), two(date.getDate())].join('-');
+  return `still-${day}-${[date.getHours(), date.getMinutes(), date.getSeconds()].map(two).join('')}.png`;
+}
+
+/** All of the picture, in the size in which it arrives, whatever part of it is shown. */
+async function capture(video) {
+  const canvas = Object.assign(document.createElement('canvas'), { width: video.videoWidth, height: video.videoHeight });
+  canvas.getContext('2d').drawImage(video, 0, 0);
+  return new Promise((resolve, reject) => canvas.toBlob((blob) => (blob ? resolve(blob) : reject(new Error('no picture'))), TYPE));
+}
+
+export class Still {
+  #offer = null;
+  #url = '';
+  #isBusy = false;
+  #away = new AbortController();
+
+  constructor({ texts, session }) {
+    Object.assign(this, { texts, session });
+    session.addEventListener('message', ({ detail }) => detail.type === 'still' && this.#wasTaken(detail.sender_id), { signal: this.#away.signal });
+  }
+
+  get isAllowed() {
+    return document.documentElement.dataset.stills === 'true' && this.session.may('host');
+  }
+
+  async take({ video, person }) {
+    if (this.#isBusy || !this.isAllowed) return;
+    this.#isBusy = true;
+    try {
+      if (!(await this.#tell(person.userId))) return;
+      this.#show(await capture(video));
+    } catch {
+      note(this.texts.text('still.failed'), { loud: true });
+    } finally {
+      this.#isBusy = false;
+    }
+  }
+
+  close() {
+    this.#away.abort();
+    this.#discard();
+  }
+
+  #discard() {
+    this.#offer?.remove();
+    this.#offer = null;
+    if (this.#url) URL.revokeObjectURL(this.#url);
+    this.#url = '';
+  }
+
+  /** Another participant took a still of our picture. */
+  #wasTaken(userId) {
+    const person = this.session.people.get(userId);
+    if (person) note(this.texts.text('still.taken', { name: this.texts.who(person) }), { loud: true });
+  }
+
+  /** Asks the service to tell the participant. True once it has accepted that. */
+  #tell(userId) {
+    const { session } = this;
+    return new Promise((resolve) => {
+      const away = new AbortController();
+      const done = (isTold) => {
+        clearTimeout(timer);
+        away.abort();
+        resolve(isTold);
+      };
+      const timer = setTimeout(() => {
+        note(this.texts.text('still.failed'), { loud: true });
+        done(false);
+      }, TOLD_WITHIN_MS);
+      session.addEventListener('message', ({ detail }) => {
+        if (detail.type === 'still-told' && detail.user_id === userId) done(true);
+        // The session says that it was refused.
+        if (detail.type === 'error') done(false);
+      }, { signal: away.signal });
+      if (!session.command('still', { target_id: userId })) done(false);
+    });
+  }
+
+  #show(blob) {
+    this.#discard();
+    this.#url = URL.createObjectURL(blob);
+    const { texts } = this;
+    const save = el('a', { className: 'small-button', testid: 'still-save', href: this.#url, download: fileName(new Date()) }, texts.text('still.save'));
+    const discard = el('button', { type: 'button', className: 'small-button', testid: 'still-discard', on: { click: () => this.#discard() } }, texts.text('still.discard'));
+    this.#offer = el('p', { className: 'banner', testid: 'still' }, el('span', {}, texts.text('still.ready')), el('span', { className: 'actions' }, save, discard));
+    byId('notices').append(this.#offer);
+    announce(texts.text('still.ready'));
+  }
+}
