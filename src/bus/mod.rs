@@ -76,6 +76,9 @@ pub enum RelayKind {
     MuteStatus,
     Emoji,
     Key,
+    Network,
+    LowerHand,
+    Quality,
     Join,
     Leave,
 }
