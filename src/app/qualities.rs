@@ -61,7 +61,10 @@ impl Qualities {
 
     /// Keeps a participant's newest report instead of the one before it.
     pub(super) fn note(&self, session_id: &SessionId, user_id: &UserId, quality: CallQuality) {
-        let at = Instant::now();
+        self.note_at(Instant::now(), session_id, user_id, quality);
+    }
+
+    fn note_at(&self, at: Instant, session_id: &SessionId, user_id: &UserId, quality: CallQuality) {
         let mut state = self.lock();
         state.sweep(at);
         let is_known =
@@ -163,7 +166,7 @@ mod tests {
         UserId::from_stored(format!("user-{number}"))
     }
 
-    fn count(qualities: &Qualities) -> usize {
+    fn kept(qualities: &Qualities) -> usize {
         qualities.lock().count
     }
 
@@ -173,25 +176,27 @@ mod tests {
         for _ in 0..3 {
             qualities.note(&session(), &user(0), CallQuality::example());
         }
-        assert_eq!(count(&qualities), 1);
+        assert_eq!(kept(&qualities), 1);
         for number in 0..REPORTS_MAX + 3 {
             qualities.note(&session(), &user(number), CallQuality::default());
         }
-        assert_eq!(count(&qualities), REPORTS_MAX);
+        assert_eq!(kept(&qualities), REPORTS_MAX);
         qualities.lock().forget(&session(), &user(0));
         qualities.lock().forget(&session(), &user(0));
-        assert_eq!(count(&qualities), REPORTS_MAX - 1);
+        assert_eq!(kept(&qualities), REPORTS_MAX - 1);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_report_that_is_not_renewed_is_forgotten() {
+    #[test]
+    fn a_report_that_is_not_renewed_is_forgotten() {
         let qualities = Qualities::default();
-        qualities.note(&session(), &user(1), CallQuality::default());
-        tokio::time::advance(KEPT - SWEEP_EVERY).await;
-        qualities.note(&session(), &user(2), CallQuality::default());
-        assert_eq!(count(&qualities), 2);
-        tokio::time::advance(SWEEP_EVERY).await;
-        qualities.note(&session(), &user(3), CallQuality::default());
-        assert_eq!(count(&qualities), 2);
+        let began = Instant::now();
+        let note = |after, number| {
+            let quality = CallQuality::default();
+            qualities.note_at(began + after, &session(), &user(number), quality);
+            kept(&qualities)
+        };
+        assert_eq!(note(SWEEP_EVERY * 2, 1), 1);
+        assert_eq!(note(KEPT + SWEEP_EVERY, 2), 2);
+        assert_eq!(note(KEPT + SWEEP_EVERY * 2, 3), 2);
     }
 }

@@ -37,7 +37,7 @@ export const obstacle = ({ media }) => (media === 'livekit-e2ee' && !canEncrypt(
 const hasPicture = (stream) => stream.getVideoTracks().some((track) => track.readyState === 'live' && !track.muted);
 
 /**
- * All the others. Events, with `{userId, value}`: `stream`, `state` (`connected`, `interrupted`, `stuck`), `quality` (true: poor)
+ * All the others. Events, with `{userId, value}`: `stream`, `state` (`connected`, `interrupted`, `stuck`), `quality` (Quality's value, or `null`)
  * and `doubt` (media broke, so the connection to the service may be broken too).
  */
 export class Connection extends EventTarget {
@@ -231,7 +231,7 @@ export class Connection extends EventTarget {
       // Of two meshes, the others could not tell which one is meant.
       if (old !== way && way === this.#newest && !(old.medium instanceof Mesh && way.medium instanceof Mesh)) old.medium.release(person.userId);
     }
-    this.#emit('quality', person.userId, false);
+    this.#emit('quality', person.userId, null);
     this.#emitState(person);
     this.#settle();
   }

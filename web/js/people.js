@@ -1,5 +1,20 @@
 // The other participants in the call, as the page shows them.
 
+const HAND_MAX = 1_000_000;
+
+/** The place of a raised hand, whatever another page says. */
+export const place = (hand) => (Number.isInteger(hand) && hand > 0 ? Math.min(hand, HAND_MAX) : 0);
+
+/** Ourselves, as `connected` says. */
+export const readSelf = ({ user_id: userId, name, role, permissions = [], publishes, resumed }) => ({
+  userId,
+  name,
+  role,
+  permissions,
+  publishes: publishes ?? !permissions.includes('observer'),
+  resumed: Boolean(resumed),
+});
+
 /** By user id. */
 export class People extends Map {
   #returning = new Map();
@@ -12,9 +27,9 @@ export class People extends Map {
   }
 
   /** Adds a participant as the service lists them, or updates them. */
-  add({ user_id: userId, name, role, muted, camera_off: cameraOff, screen, publishes }) {
+  add({ user_id: userId, name, role, muted, camera_off: cameraOff, screen, hand, publishes }) {
     this.#stopTimer(userId);
-    const before = this.get(userId) ?? { state: 'connecting', stream: null, poor: false };
+    const before = this.get(userId) ?? { state: 'connecting', stream: null, poor: false, quality: null, trouble: null };
     this.set(userId, {
       ...before,
       userId,
@@ -23,6 +38,7 @@ export class People extends Map {
       muted: Boolean(muted),
       cameraOff: Boolean(cameraOff),
       screen: Boolean(screen ?? before.screen),
+      hand: place(hand),
       publishes: publishes !== false,
     });
   }

@@ -1,7 +1,8 @@
 // The participant's session: turns the service's messages into the list of participants and the current screen.
 
 import { Connection, obstacle } from './connection.js';
-import { People } from './people.js';
+import { People, place, readSelf } from './people.js';
+import { changesOf, leftKey } from './trouble.js';
 
 // After we reconnect, participants missing from the service's list may be reconnecting too: keep their video for a while.
 const RETURN_MS = 20_000;
@@ -11,7 +12,7 @@ const CAUSES = { host: 'ended-by-host', 'time-over': 'time-over', empty: 'empty'
 
 /**
  * Events: `waiting` and `call` (the screens), `people` (a participant joined, left or changed), `note` (`{key, who or person,
- * loud, quiet}`, to show), `reaction`, `lost`, `back` and `over` (why).
+ * loud, quiet}`, to show), `reaction`, `quality` (of a connection to somebody), `lost`, `back` and `over` (why).
  */
 export class Session extends EventTarget {
   self = null;
@@ -19,6 +20,10 @@ export class Session extends EventTarget {
   reason = '';
   people = new People((userId) => this.#removePerson(userId));
   queue = new Map();
+  /** Who left last, with the cause; `null` once somebody came. */
+  gone = null;
+  /** The place of our raised hand among all; 0: it is not raised. */
+  hand = 0;
   lost = false;
   /** The connection was lost through a fault of the service. */
   fault = false;
@@ -66,6 +71,10 @@ export class Session extends EventTarget {
     this.#sendCommand('mute-request', { target_id: userId });
   }
 
+  lowerHand(userId) {
+    this.#sendCommand('lower-hand', { target_id: userId });
+  }
+
   remove(userId, keepOut) {
     this.#sendCommand('remove', { target_id: userId, keep_out: keepOut });
   }
@@ -78,6 +87,12 @@ export class Session extends EventTarget {
   react(emoji) {
     this.#signalling.send('emoji', { data: { emoji } });
     this.#emit('reaction', { userId: this.self.userId, emoji });
+  }
+
+  setHand(hand) {
+    this.hand = hand;
+    this.#sendStatus();
+    this.#emit('people');
   }
 
   leave() {
@@ -142,15 +157,7 @@ export class Session extends EventTarget {
   }
 
   #handleConnected(message) {
-    const permissions = message.permissions ?? [];
-    this.self = {
-      userId: message.user_id,
-      name: message.name,
-      role: message.role,
-      permissions,
-      publishes: message.publishes ?? !permissions.includes('observer'),
-      resumed: Boolean(message.resumed),
-    };
+    this.self = readSelf(message);
     if (message.server_time) this.#clockSkewMs = Date.now() - Date.parse(message.server_time);
     this.#handleUpdated(message);
     if (!this.self.publishes) this.#media.stop();
@@ -187,14 +194,13 @@ export class Session extends EventTarget {
       reachable: () => this.#signalling.connected,
     });
     const on = (event, handler) => this.#connection?.addEventListener(event, ({ detail }) => handler(detail));
-    on('stream', ({ userId, value }) => this.#update(userId, { stream: value }));
+    on('stream', ({ userId, value }) => this.mark(userId, { stream: value }));
     on('state', ({ userId, value }) => {
-      this.#update(userId, { state: value });
+      this.mark(userId, { state: value });
       // A participant who joined or reconnected may not know our mute state.
       if (value === 'connected') this.#sendStatus({ again: true });
-      if (value === 'stuck') this.#emit('note', { key: 'call.stuck', who: userId, loud: true });
     });
-    on('quality', ({ userId, value }) => this.#setPoor(userId, value));
+    on('quality', ({ userId, value }) => this.people.update(userId, { quality: value }) && this.#emit('quality'));
     on('doubt', () => this.#signalling.check());
     return this.#connection !== null;
   }
@@ -263,6 +269,7 @@ export class Session extends EventTarget {
     const known = this.people.has(entry.user_id);
     this.people.add(entry);
     this.queue.delete(entry.user_id);
+    this.gone = null;
     if (!this.#connection.alive(entry.user_id)) {
       if (known) this.#connection.left(entry.user_id);
       this.#connection.joined(entry);
@@ -272,9 +279,9 @@ export class Session extends EventTarget {
   }
 
   #handleLeft({ user_id: userId, cause }) {
-    const key = { removed: 'call.wasRemoved', lost: 'call.vanished' }[cause] ?? 'call.left';
     const person = this.people.get(userId) ?? this.queue.get(userId);
-    if (person) this.#emit('note', { key, person });
+    if (this.people.has(userId)) this.gone = { ...person, cause };
+    if (person) this.#emit('note', { key: leftKey(person, cause), person });
     this.queue.delete(userId);
     this.#removePerson(userId);
   }
@@ -294,17 +301,13 @@ export class Session extends EventTarget {
   #handleMuteStatus({ sender_id: userId, data }) {
     const before = this.people.get(userId);
     if (!before || !data) return;
-    const muted = Boolean(data.muted);
-    this.#update(userId, { muted, cameraOff: Boolean(data.camera_off), screen: Boolean(data.screen) });
-    if (muted !== before.muted) this.#emit('note', { key: muted ? 'call.muted' : 'call.unmuted', who: userId, quiet: true });
+    const flags = { muted: Boolean(data.muted), cameraOff: Boolean(data.camera_off), screen: Boolean(data.screen) };
+    this.mark(userId, { ...flags, hand: place(data.hand) });
+    for (const key of changesOf(before, this.people.get(userId))) this.#emit('note', { key, who: userId, quiet: true });
   }
 
-  #setPoor(userId, poor) {
-    this.#update(userId, { poor });
-    if (poor) this.#emit('note', { key: 'call.poor.name', who: userId, quiet: true });
-  }
-
-  #update(userId, changes) {
+  /** Notes what is known of somebody. */
+  mark(userId, changes) {
     if (this.people.update(userId, changes)) this.#emit('people');
   }
 
@@ -323,7 +326,7 @@ export class Session extends EventTarget {
   }
 
   #sendStatus({ again = false } = {}) {
-    const status = this.#media.status;
+    const status = { ...this.#media.status, hand: this.hand };
     const text = JSON.stringify(status);
     if (!this.self?.publishes || (text === this.#lastStatusSent && !again)) return;
     if (this.#signalling.send('mute-status', { data: status })) this.#lastStatusSent = text;

@@ -3,8 +3,6 @@
 import { attach, byId, el, icon } from './dom.js';
 import { fit, observeSize } from './fit.js';
 
-const STATES = { interrupted: 'call.interrupted', stuck: 'call.stuck' };
-
 class Tile {
   constructor(texts, onBlocked) {
     Object.assign(this, { texts, onBlocked });
@@ -15,8 +13,9 @@ class Tile {
     this.role = el('small', { className: 'tile-role', testid: 'remote-role' });
     this.muted = el('span', { className: 'chip', testid: 'remote-muted' }, icon('mic-off'), el('span', {}, texts.text('call.muted.short')));
     this.poor = el('span', { className: 'chip warn', testid: 'remote-poor' }, icon('weak'), el('span', {}, texts.text('call.poor')));
+    this.hand = el('span', { className: 'chip hand', testid: 'remote-hand' }, icon('hand'), el('span', {}, texts.text('hand.chip')));
     this.state = el('p', { className: 'tile-state', testid: 'remote-state' });
-    this.element = el('li', { className: 'tile', testid: 'remote' }, this.video, this.off, this.state, el('p', { className: 'tile-label' }, this.name, this.role, this.muted, this.poor));
+    this.element = el('li', { className: 'tile', testid: 'remote' }, this.video, this.off, this.state, el('p', { className: 'tile-label' }, this.name, this.role, this.hand, this.muted, this.poor));
   }
 
   render(person, speaker) {
@@ -39,8 +38,10 @@ class Tile {
     // Not `hidden`: a video that is not displayed may be kept from playing its sound.
     this.video.classList.toggle('dark', dark);
     this.off.lastChild.textContent = person.cameraOff ? texts.text('call.cameraIsOff') : '';
-    this.state.hidden = person.state === 'connected';
-    const state = texts.text(STATES[person.state] ?? 'call.connecting', { name });
+    this.hand.hidden = !person.hand;
+    const trouble = person.trouble ?? (person.state === 'connecting' ? 'call.connecting' : '');
+    const state = trouble && texts.text(trouble, { name });
+    this.state.hidden = !state;
     if (this.state.textContent !== state) this.state.textContent = state;
     this.fit();
   }
