@@ -79,18 +79,19 @@ async fn a_report_also_counts_for_who_did_not_leave_themselves() {
 #[tokio::test]
 async fn what_is_no_report_is_refused() {
     let mut world = World::new().await;
-    let (_doctor, mut patient) = world.couple().await;
+    let (mut doctor, mut patient) = world.couple().await;
     for data in [
         json!(null),
         json!({"good": -1}),
         json!({"good": 1e9}),
-        json!({"weak": {"10.0.0.1": 1}}),
+        json!({"weak": {"loss": "10.0.0.1"}}),
     ] {
         patient.send(&json!({"type": "quality", "data": data}));
         assert_eq!(patient.refused().await, "bad-quality", "{data}");
     }
     patient.ask("leave");
     assert_eq!(patient.closed().await, Some(1000));
+    doctor.expect("user-left").await;
     let patient = left(&world.events().await, "patient-1").unwrap();
     assert_eq!(patient.quality, None);
 }

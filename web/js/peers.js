@@ -2,7 +2,7 @@
 
 import { Peer } from './peer.js';
 
-const STATS_MS = 1000;
+const STATS_MS = 800;
 
 /**
  * All the others. Events, with `{userId, value}`: `stream`, `state` (`connected`, `interrupted`, `stuck`), `quality` (Quality's value)

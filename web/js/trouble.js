@@ -1,7 +1,7 @@
 // What the participant is told when something is wrong: one message, and only what is known. All of it pure; watch.js feeds it.
 
-/** A picture that has stood still for so long is frozen: with a look at it each second, it is noticed within three. */
-export const FROZEN_MS = 1800;
+/** A picture that has stood still for so long is frozen: as it is looked at each second or more often, it is noticed within three. */
+export const FROZEN_MS = 1500;
 /** Media that came within this time still flows. */
 const FLOWING_MS = 2500;
 

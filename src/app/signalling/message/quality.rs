@@ -6,7 +6,8 @@ use crate::domain::quality::{
     CallQuality, GOOD, QUALITY_SECS_MAX, QualityLevel, QualityReason, QualityTrouble,
 };
 
-/// Reads the report in a message's `data`. `None` if anything in it is unknown, no whole number, or too large.
+/// Reads the report in a message's `data`. Ignores what this version does not know. `None` if the rest is no whole number, or too
+/// large.
 pub(in crate::app::signalling) fn parse_quality(
     fields: &Map<String, Value>,
 ) -> Option<CallQuality> {
@@ -16,9 +17,13 @@ pub(in crate::app::signalling) fn parse_quality(
             quality.good_secs = parse_secs(value)?;
             continue;
         }
-        let level = QualityLevel::from_name(name)?;
+        let Some(level) = QualityLevel::from_name(name) else {
+            continue;
+        };
         for (reason, secs) in value.as_object()? {
-            let reason = QualityReason::from_name(reason)?;
+            let Some(reason) = QualityReason::from_name(reason) else {
+                continue;
+            };
             let secs = parse_secs(secs)?;
             if secs > 0 {
                 quality.troubles.push(QualityTrouble {
@@ -76,6 +81,8 @@ mod tests {
             parse(json!({"weak": {"loss": 0}})),
             Some(CallQuality::default())
         );
+        let unknown = json!({"weak": {"10.0.0.1": 1}, "worst": {"loss": 1}, "ip": "10.0.0.1"});
+        assert_eq!(parse(unknown), Some(CallQuality::default()));
         let most = parse(json!({"good": QUALITY_SECS_MAX})).unwrap();
         assert_eq!(most.good_secs, QUALITY_SECS_MAX);
     }
@@ -93,8 +100,6 @@ mod tests {
             json!({"good": {"loss": 1}}),
             json!({"weak": 1}),
             json!({"weak": {"loss": QUALITY_SECS_MAX + 1}}),
-            json!({"weak": {"10.0.0.1": 1}}),
-            json!({"worst": {"loss": 1}}),
             json!({"bad": {"loss": {"loss": 1}}}),
         ] {
             assert_eq!(parse(bad.clone()), None, "{bad}");
