@@ -4,7 +4,7 @@
 /** So often a page is asked while something is wrong. */
 const ASK_MS = 2000;
 /** A page that has not answered by then is cut off from the service, if we are not. */
-const SILENT_MS = 1500;
+const SILENT_MS = 2000;
 /** So seldom we answer. */
 const ANSWER_MS = 1000;
 /** An answer is worth this long. */

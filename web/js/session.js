@@ -281,7 +281,8 @@ export class Session extends EventTarget {
   #handleLeft({ user_id: userId, cause }) {
     const person = this.people.get(userId) ?? this.queue.get(userId);
     if (this.people.has(userId)) this.gone = { ...person, cause };
-    if (person) this.#emit('note', { key: leftKey(person, cause), person });
+    // Who is alone now reads it in the middle of the screen.
+    if (person) this.#emit('note', { key: leftKey(person, cause), person, quiet: this.people.size === 1 });
     this.queue.delete(userId);
     this.#removePerson(userId);
   }
@@ -306,7 +307,6 @@ export class Session extends EventTarget {
     for (const key of changesOf(before, this.people.get(userId))) this.#emit('note', { key, who: userId, quiet: true });
   }
 
-  /** Notes what is known of somebody. */
   mark(userId, changes) {
     if (this.people.update(userId, changes)) this.#emit('people');
   }

@@ -8,9 +8,9 @@ import { Tally, worst } from './tally.js';
 import { blame, flows, kindOf, trouble } from './trouble.js';
 
 const TICK_MS = 1000;
-const REPORT_MS = 30_000;
+const REPORT_MS = 10_000;
 /** The service takes this long to answer: our own connection is weak. */
-const SLOW_MS = 1000;
+const SLOW_MS = 1500;
 /** A picture that has not moved for so long is suspect: time to ask whose connection it is. */
 const SUSPECT_MS = 800;
 /** A camera that was just switched on, or a page that was just uncovered, may need this long for its picture. */
@@ -40,7 +40,7 @@ export class Watch {
     const { signal } = this.#away;
     for (const event of ['quality', 'people', 'lost', 'back']) session.addEventListener(event, () => this.#look(), { signal });
     session.addEventListener('call', () => this.#restore(), { signal });
-    signalling.addEventListener('message', ({ detail }) => detail.type === 'network' && this.#lines.handle(detail), { signal });
+    signalling.addEventListener('message', ({ detail }) => this.#handle(detail), { signal });
     signalling.addEventListener('leaving', () => this.#report(), { signal });
     document.addEventListener('visibilitychange', () => this.#visible(), { signal });
     window.addEventListener('pagehide', () => this.#save(), { signal });
@@ -52,6 +52,12 @@ export class Watch {
     for (const timer of this.#timers) clearInterval(timer);
     this.#forget();
     setTrouble(null, () => {});
+  }
+
+  #handle(message) {
+    if (message.type === 'network') this.#lines.handle(message);
+    // To the service we are somebody new.
+    if (message.type === 'connected' && !message.resumed) this.#tally = new Tally();
   }
 
   get #own() {
