@@ -58,7 +58,7 @@ export class Quality {
   packetAt = 0;
   #before = null;
   #streak = 0;
-  #next = GOOD;
+  #isGood = true;
 
   /** Adds a sample. */
   take(report, at = Date.now()) {
@@ -68,8 +68,10 @@ export class Quality {
     this.#before = now;
     if (now.frames !== before.frames) this.frameAt = at;
     if (now.received > before.received) this.packetAt = at;
-    this.#streak = rating.level === this.#next.level ? this.#streak + 1 : 1;
-    this.#next = rating;
+    // Weak or bad may change with each sample; whether it is good must not.
+    const isGood = rating === GOOD;
+    this.#streak = isGood === this.#isGood ? this.#streak + 1 : 1;
+    this.#isGood = isGood;
     if (this.#streak >= MOMENTS) this.rating = rating;
   }
 
