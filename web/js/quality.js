@@ -8,6 +8,9 @@ const ROOM_BITS_PER_SEC = [150_000, 50_000];
 // A few bad or good samples do not change the rating.
 const MOMENTS = 3;
 
+// While a check of the connection is under way, its pair of candidates is `in-progress`.
+const PAIR_STATES = ['succeeded', 'in-progress'];
+
 export const GOOD = { level: 'good', reason: '' };
 
 /** The statistics of one sample, summed over audio and video. */
@@ -25,7 +28,7 @@ export function count(report) {
       sum.remoteLoss = Math.max(sum.remoteLoss, entry.fractionLost ?? 0);
     } else if (entry.type === 'outbound-rtp') {
       limited ||= entry.qualityLimitationReason === 'bandwidth';
-    } else if (entry.type === 'candidate-pair' && entry.nominated && entry.state === 'succeeded') {
+    } else if (entry.type === 'candidate-pair' && entry.nominated && PAIR_STATES.includes(entry.state)) {
       sum.roundTrip = Math.max(sum.roundTrip, entry.currentRoundTripTime ?? 0);
       room = entry.availableOutgoingBitrate ?? Infinity;
     }
