@@ -8,6 +8,7 @@ use crate::domain::event::{Event, EventKind};
 use crate::domain::id::UserId;
 use crate::domain::medium::MoveCause;
 use crate::domain::participant::LeaveCause;
+use crate::domain::quality::{CallQuality, QualityLevel, QualityReason};
 use crate::proto::v1;
 use crate::proto::v1::session_event::Detail;
 
@@ -24,6 +25,33 @@ fn leave_cause(cause: LeaveCause) -> i32 {
         LeaveCause::Replaced => v1::LeaveCause::Replaced,
     }
     .into()
+}
+
+fn call_quality(quality: CallQuality) -> v1::CallQuality {
+    let CallQuality {
+        good_secs,
+        troubles,
+    } = quality;
+    let troubles = troubles.into_iter().map(|trouble| v1::QualityTrouble {
+        level: match trouble.level {
+            QualityLevel::Weak => v1::QualityLevel::Weak,
+            QualityLevel::Bad => v1::QualityLevel::Bad,
+        }
+        .into(),
+        reason: match trouble.reason {
+            QualityReason::Loss => v1::QualityReason::Loss,
+            QualityReason::Latency => v1::QualityReason::Latency,
+            QualityReason::Bandwidth => v1::QualityReason::Bandwidth,
+            QualityReason::Frozen => v1::QualityReason::Frozen,
+            QualityReason::Disconnected => v1::QualityReason::Disconnected,
+        }
+        .into(),
+        seconds: trouble.secs,
+    });
+    v1::CallQuality {
+        good_seconds: good_secs,
+        troubles: troubles.collect(),
+    }
 }
 
 pub(super) fn event(event: Event) -> v1::SessionEvent {
@@ -167,10 +195,12 @@ fn detail(kind: EventKind) -> Option<Detail> {
             user_id,
             role: taken,
             cause,
+            quality,
         } => Detail::ParticipantLeft(v1::ParticipantLeft {
             user_id: user_id.to_string(),
             role: role(taken),
             cause: leave_cause(cause),
+            quality: quality.map(call_quality),
         }),
         EventKind::ParticipantRemoved {
             user_id,

@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use super::access::StoreAccess;
+use super::qualities::Qualities;
 use super::reconcile::Reconciler;
 use super::turns::{Priority, Turn, TurnQueue};
 use crate::bus::{Bus, Message};
@@ -80,6 +81,8 @@ pub(super) struct Changes {
     /// Learns of what the changes take from nodes.
     reconciler: Arc<Reconciler>,
     metrics: Arc<Metrics>,
+    /// What goes into the events of participants who leave.
+    pub(super) qualities: Arc<Qualities>,
     config: ContentionConfig,
     /// A call went over to its node, by a change of this instance.
     call_on_node: Arc<Notify>,
@@ -239,6 +242,7 @@ impl Changes {
             bus,
             reconciler,
             metrics,
+            qualities: Arc::default(),
             config,
             call_on_node: Arc::default(),
             tasks,
@@ -308,7 +312,8 @@ impl Changes {
             }
         };
         let answer = match decide(&batch.session) {
-            Ok(Decision::Commit(change, answer)) => {
+            Ok(Decision::Commit(mut change, answer)) => {
+                self.qualities.complete(&batch.session, &mut change);
                 batch.add(*change);
                 Ok(answer)
             }
@@ -396,6 +401,7 @@ impl Changes {
         let (store, bus) = (Arc::clone(&self.access.sessions), Arc::clone(&self.bus));
         let metrics = Arc::clone(&self.metrics);
         let reconciler = Arc::clone(&self.reconciler);
+        let qualities = Arc::clone(&self.qualities);
         let call_on_node = Arc::clone(&self.call_on_node);
         let (sender, handed_over) = oneshot::channel();
         self.tasks.spawn(async move {
@@ -417,6 +423,7 @@ impl Changes {
             let committed = store.commit(&change).await;
             if matches!(committed, Ok(Committed::Stored)) {
                 reconciler.note_change(&change);
+                qualities.settle(&change, &metrics);
                 if change.brings_call_to_node() {
                     call_on_node.notify_one();
                 }

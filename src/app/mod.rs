@@ -15,6 +15,7 @@ mod node_tickets;
 mod nodes;
 mod participants;
 mod probing;
+mod qualities;
 mod reconcile;
 mod sessions;
 pub mod signalling;

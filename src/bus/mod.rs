@@ -78,6 +78,9 @@ pub enum RelayKind {
     Key,
     UnmuteRequest,
     Still,
+    Network,
+    LowerHand,
+    Quality,
     Join,
     Leave,
 }

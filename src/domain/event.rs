@@ -7,6 +7,7 @@ use super::actor::Actor;
 use super::cause::{EndCause, LeaveCause};
 use super::id::{AppointmentId, NodeId, SessionId, UserId, random_id};
 use super::medium::{Medium, MoveCause};
+use super::quality::CallQuality;
 use super::role::Role;
 use super::time::Timestamp;
 
@@ -146,6 +147,9 @@ pub enum EventKind {
         role: Role,
         /// Why.
         cause: LeaveCause,
+        /// How good their connection was; `None` if their page did not report it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        quality: Option<CallQuality>,
     },
     /// A participant was removed.
     #[serde(rename = "participant.removed")]
@@ -279,6 +283,7 @@ impl EventKind {
                 user_id: user_id.clone(),
                 role,
                 cause: LeaveCause::Lost,
+                quality: Some(CallQuality::example()),
             },
             Self::ParticipantRemoved {
                 user_id: user_id.clone(),

@@ -17,6 +17,7 @@ pub mod page;
 pub mod participant;
 pub mod place;
 pub mod placement;
+pub mod quality;
 pub mod role;
 pub mod rules;
 pub mod session;

@@ -74,6 +74,12 @@ struct ReasonLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct QualityLabels {
+    level: &'static str,
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct MoveLabels {
     cause: &'static str,
     to: &'static str,
@@ -92,6 +98,7 @@ pub struct Metrics {
     moves: Family<MoveLabels, Counter>,
     tokens: Family<RoleLabel, Counter>,
     signalling_ended: Family<CloseLabel, Counter>,
+    call_quality: Family<QualityLabels, Counter>,
     store_up: Gauge,
     /// Has a value only with a bus between instances.
     bus_up: Family<NoLabels, Gauge>,
@@ -276,6 +283,12 @@ impl Default for Metrics {
                 "Signalling connections that ended, by close code; 0: the connection broke",
                 Family::default(),
             ),
+            call_quality: {
+                let family = Family::default();
+                let help = "Time of participants in calls, by the quality of their connection";
+                r.register_with_unit("call_quality", help, Unit::Seconds, family.clone());
+                family
+            },
             signalling_connections: register(
                 r,
                 "signalling_connections",
@@ -419,6 +432,16 @@ impl Metrics {
         self.signalling_ended
             .get_or_create(&CloseLabel { close_code })
             .inc();
+    }
+
+    /// Counts a participant's seconds in a call at a level of quality; `reason` is empty for the good one.
+    pub fn count_call_quality(&self, level: &'static str, reason: &'static str, secs: u32) {
+        if secs > 0 {
+            let labels = QualityLabels { level, reason };
+            self.call_quality
+                .get_or_create(&labels)
+                .inc_by(u64::from(secs));
+        }
     }
 
     /// All metrics, as OpenMetrics text.

@@ -182,6 +182,7 @@ async fn show_page(
         ("slot", slot),
         ("name", &identity.name),
         ("ask_name", flag(ask_name)),
+        ("role", identity.role.name()),
         ("publishes", flag(identity.role.may(Action::Publish))),
     ];
     Ok(edge.assets.page(headers, &edge.config, &values))

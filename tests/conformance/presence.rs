@@ -179,6 +179,7 @@ pub(crate) async fn every_kind_actor_role_and_cause_reads_back(backend: &Backend
             user_id: user("patient-1"),
             role: Role::Patient,
             cause: *cause,
+            quality: None,
         });
     let end_causes = EndCause::ALL.iter().map(|cause| EventKind::Ended {
         cause: *cause,

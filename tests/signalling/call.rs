@@ -43,7 +43,7 @@ async fn two_meet_and_learn_of_each_other_in_order() {
         patient.expect("connected").await["permissions"],
         json!(["participant"])
     );
-    let person = |user_id, name, role| json!({"user_id": user_id, "name": name, "role": role, "muted": false, "camera_off": false, "publishes": true});
+    let person = |user_id, name, role| json!({"user_id": user_id, "name": name, "role": role, "muted": false, "camera_off": false, "hand": 0, "publishes": true});
     let others = patient.expect("existing-participants").await;
     assert_eq!(
         others["participants"],
@@ -384,6 +384,7 @@ async fn a_watcher_sees_participants_come_and_go_as_it_happens() {
         user_id: "patient-1".to_owned(),
         role: Role::Patient.into(),
         cause: v1::LeaveCause::Left.into(),
+        quality: None,
     };
     let expected = v1::session_event::Detail::ParticipantLeft(left);
     assert_eq!(next("participant.left").await, expected);

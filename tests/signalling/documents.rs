@@ -54,6 +54,7 @@ fn view() -> ParticipantView {
         role: "guest",
         muted: false,
         camera_off: false,
+        hand: 0,
         publishes: true,
     }
 }
@@ -202,6 +203,8 @@ fn the_types_and_fields_of_the_servers_messages_are_documented() {
         "key",
         "unmute-request",
         "still",
+        "network",
+        "lower-hand",
     ];
     let mut documented: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for row in table("From the server") {

@@ -23,6 +23,7 @@ mod legacy_rooms;
 mod moving;
 mod presence;
 mod proxy;
+mod quality;
 mod removal;
 mod sfu_door;
 mod sfu_nodes;

@@ -74,6 +74,7 @@ async fn whoever_does_not_come_back_in_time_is_lost() {
         user_id: "patient-1".to_owned(),
         role: Role::Patient.into(),
         cause: LeaveCause::Lost.into(),
+        quality: None,
     };
     let detail = events.last().unwrap().detail.clone();
     assert_eq!(

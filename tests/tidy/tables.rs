@@ -101,6 +101,7 @@ fn the_metrics_table_lists_every_metric() {
     metrics.count_assignment("sfu-1");
     metrics.count_token("doctor");
     metrics.count_signalling_end(None);
+    metrics.count_call_quality("good", "", 1);
     metrics.set_bus_up(true);
     metrics.count_bus_dropped("down", 1);
     metrics.count_move("backend", "node");

@@ -1,7 +1,7 @@
 // The third screen: the others' videos, your own in a corner, and the controls.
 
 import { attach, byId, face } from './dom.js';
-import { alert, announce, ask, disclose } from './a11y.js';
+import { announce, ask, disclose } from './a11y.js';
 import { Asked } from './asked.js';
 import { DeviceMenu } from './device-menu.js';
 import { Doorbell } from './doorbell.js';
@@ -11,6 +11,7 @@ import { note } from './notes.js';
 import { Panel } from './panel.js';
 import { Tiles } from './tiles.js';
 import { explain, showSwitches, switchCamera, switchMicrophone } from './switches.js';
+import { aloneKey } from './trouble.js';
 
 const WARN_MINUTES = [5, 1];
 
@@ -30,8 +31,7 @@ export class Call {
     session.addEventListener('people', () => this.render(), { signal });
     session.addEventListener('note', ({ detail }) => this.#note(detail), { signal });
     session.addEventListener('reaction', ({ detail }) => this.#reaction(detail), { signal });
-    session.addEventListener('lost', () => this.#showLost(true), { signal });
-    session.addEventListener('back', () => this.#showLost(false), { signal });
+    session.addEventListener('back', () => note(texts.text('call.back')), { signal });
     media.addEventListener('change', () => this.#controls(), { signal });
     media.addEventListener('devices', () => this.#countCameras(), { signal });
     media.addEventListener('unplugged', ({ detail }) => note(texts.text(`failure.unplugged-${detail}`), { loud: true }), { signal });
@@ -63,8 +63,10 @@ export class Call {
     this.#panel.render();
     const alone = !people.some((person) => person.publishes);
     byId('alone').hidden = !alone;
-    const waitsFor = session.queue.size > 0 ? 'call.alone.knock' : session.self.role === 'doctor' ? 'call.alone.doctor' : 'call.alone';
-    byId('alone').textContent = texts.text(waitsFor);
+    const { gone } = session;
+    const key = aloneKey({ role: session.self.role, knocks: session.queue.size > 0, gone });
+    const text = texts.text(key, { name: gone ? texts.who(gone) : '' });
+    if (byId('alone').textContent !== text) byId('alone').textContent = text;
     this.#controls();
   }
 
@@ -140,7 +142,8 @@ export class Call {
   }
 
   #note({ key, who, person = this.session.people.get(who), loud, quiet }) {
-    note(this.texts.text(key, { name: person ? this.texts.who(person) : this.texts.role('doctor') }), { loud, quiet });
+    const { texts, session } = this;
+    note(texts.text(texts.keyFor(session.self?.role, key), { name: person ? texts.who(person) : texts.role('doctor') }), { loud, quiet });
   }
 
   #reaction({ userId, emoji }) {
@@ -149,18 +152,6 @@ export class Call {
     const person = self ? session.self : session.people.get(userId);
     if (!person || !float(emoji, self ? byId('self') : this.#tiles.of(userId))) return;
     if (!self) announce(texts.text('call.reacted', { name: texts.who(person), reaction: named(texts, emoji) }));
-  }
-
-  #showLost(lost) {
-    const talking = [...this.session.people.values()].some((person) => person.state === 'connected');
-    const text = this.texts.text(this.session.fault ? 'call.lost.fault' : talking ? 'call.lost.media' : 'call.lost');
-    byId('lost').hidden = !lost;
-    byId('lost').textContent = lost ? text : '';
-    if (lost) note(text, { loud: true, quiet: true });
-    else {
-      alert('');
-      note(this.texts.text('call.back'));
-    }
   }
 
   async #countCameras() {

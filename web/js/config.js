@@ -1,7 +1,7 @@
 // Values that the server wrote into the page. None is secret.
 
 export function config() {
-  const { base, assets, session, slot, name, publishes, askName } = document.documentElement.dataset;
+  const { base, assets, session, slot, name, role, publishes, askName } = document.documentElement.dataset;
   const path = `${base}/join/${encodeURIComponent(session)}`;
   const query = new URLSearchParams({ p: slot });
   const socket = new URL(`${path}/ws?${query}`, location.href);
@@ -14,6 +14,7 @@ export function config() {
     ice: `${path}/ice?${query}`,
     socket: socket.href,
     name: name,
+    role,
     publishes: publishes === 'true',
     askName: askName === 'true',
   };

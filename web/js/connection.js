@@ -37,7 +37,7 @@ export const obstacle = ({ media }) => (media === 'livekit-e2ee' && !canEncrypt(
 const hasPicture = (stream) => stream.getVideoTracks().some((track) => track.readyState === 'live' && !track.muted);
 
 /**
- * All the others. Events, with `{userId, value}`: `stream`, `beside` (the camera of who shows a screen, or null), `state` (`connected`, `interrupted`, `stuck`), `quality` (true: poor)
+ * All the others. Events, with `{userId, value}`: `stream`, `beside` (the camera of who shows a screen, or null), `state` (`connected`, `interrupted`, `stuck`), `quality` (Quality's value, or `null`)
  * and `doubt` (media broke, so the connection to the service may be broken too).
  */
 export class Connection extends EventTarget {
@@ -244,7 +244,7 @@ export class Connection extends EventTarget {
       if (old !== way && way === this.#newest && !(old.medium instanceof Mesh && way.medium instanceof Mesh)) old.medium.release(person.userId);
     }
     this.#emitBeside(person.userId, way);
-    this.#emit('quality', person.userId, false);
+    this.#emit('quality', person.userId, null);
     this.#emitState(person);
     this.#settle();
   }

@@ -6,14 +6,14 @@ import { byId } from './dom.js';
 const keysOf = (texts, why) => (texts.has(`${why}.title`) ? why : texts.has(`end.${why}.title`) ? `end.${why}` : 'end.ended');
 
 /** Fills the screen in; returns its title. */
-export function fill({ texts, why, onAgain }) {
+export function fill({ texts, why, role, onAgain }) {
   const keys = keysOf(texts, why);
   const title = texts.text(`${keys}.title`);
   byId('end').dataset.reason = why;
   document.body.dataset.endReason = why;
   byId('end-title').textContent = title;
   byId('end-text').textContent = texts.text(`${keys}.text`);
-  byId('end-todo').textContent = texts.text(`${keys}.todo`);
+  byId('end-todo').textContent = texts.text(texts.keyFor(role, `${keys}.todo`));
   byId('again').hidden = !texts.has(`${keys}.again`);
   if (texts.has(`${keys}.again`)) byId('again').textContent = texts.text(`${keys}.again`);
   byId('again').addEventListener('click', onAgain);

@@ -19,6 +19,19 @@ if (code === 'missing-token' && passedOn) location.replace(`${document.documentE
 const again = code in LATER && (inAddress.has('token') || inAddress.has('p'));
 const texts = await load(assets);
 
+/** The role in the link's token, or an empty text. Nobody vouches for it: it only chooses the words. */
+function roleInLink() {
+  try {
+    const [, payload] = inAddress.get('token').split('.');
+    return JSON.parse(atob(payload.replaceAll('-', '+').replaceAll('_', '/'))).role;
+  } catch {
+    return '';
+  }
+}
+
+const todo = texts.keyFor(roleInLink(), `error.${code}.todo`);
+if (todo.endsWith('.doctor')) byId('error-todo').textContent = texts.text(todo);
+
 // Remove the token, even an invalid one, from the address bar and the history.
 const address = location.href;
 if (inAddress.has('token')) history.replaceState(null, '', location.pathname);

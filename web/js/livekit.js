@@ -3,6 +3,7 @@
 
 import { encryption } from './encryption.js';
 import { Publisher } from './publisher.js';
+import { Quality } from './quality.js';
 
 // The service ignores it, but the client needs one.
 const TOKEN = 'door';
@@ -45,7 +46,7 @@ async function load() {
 class Person {
   stream = new MediaStream();
   state = 'connecting';
-  poor = false;
+  quality = new Quality();
   aliveAt = Date.now();
 }
 
@@ -78,7 +79,10 @@ export class LiveKit extends EventTarget {
     if (publishes) for (const kind of ['audio', 'video']) this.#publisher.set(kind, track(kind));
     // While a participant waits to be admitted, there is time for it.
     load().catch(() => {});
-    this.#sampler = setInterval(() => this.#sample(), SAMPLE_MS);
+    this.#sampler = setInterval(() => {
+      this.#sample();
+      this.#rate().catch(() => {});
+    }, SAMPLE_MS);
     window.addEventListener('resize', () => this.#chooseSizes(), { signal: this.#away.signal });
   }
 
@@ -272,17 +276,28 @@ export class LiveKit extends EventTarget {
   }
 
   #sample() {
-    const own = this.#room?.localParticipant?.connectionQuality;
     for (const [userId, person] of this.#people) {
       if (this.#isAlive(userId)) {
         person.aliveAt = Date.now();
         this.#setState(userId, person, 'connected');
       } else if (Date.now() - person.aliveAt > STUCK_MS) this.#setState(userId, person, 'stuck');
       else if (person.state === 'connected') this.#setState(userId, person, 'interrupted');
-      const poor = [own, this.#remote(userId)?.connectionQuality].includes('poor');
-      if (poor === person.poor) continue;
-      person.poor = poor;
-      this.#emit('quality', userId, poor);
+    }
+  }
+
+  async #rate() {
+    const isPoor = (participant) => participant?.connectionQuality === 'poor';
+    for (const [userId, { quality, state }] of [...this.#people]) {
+      const remote = this.#remote(userId);
+      if (!remote || state !== 'connected') continue;
+      const receivers = [...remote.trackPublications.values()].map(({ track }) => track?.receiver).filter(Boolean);
+      const reports = await Promise.all(receivers.map((receiver) => receiver.getStats()));
+      quality.take(new Map(reports.flatMap((report) => [...report.entries()])));
+      // The server sees both ends.
+      const server = isPoor(this.#room?.localParticipant) ? 'own' : isPoor(remote) ? 'theirs' : null;
+      const { value } = quality;
+      const poor = server && value.level === 'good' ? { level: 'weak', reason: 'loss' } : {};
+      if (this.#people.has(userId)) this.#emit('quality', userId, { ...value, ...poor, server });
     }
   }
 

@@ -39,7 +39,7 @@ async function begin() {
   show('ready', title(texts.text('ready.title')));
   performance.mark('first-screen');
   if (window.parent !== window) connectPortal();
-  callModules = Promise.all(['attention', 'call', 'session', 'signalling', 'waiting'].map((name) => import(`./${name}.js`)));
+  callModules = Promise.all(['attention', 'call', 'session', 'signalling', 'waiting', 'watch'].map((name) => import(`./${name}.js`)));
   // `start` handles it.
   callModules.catch(() => {});
   // Without the tests, the screen is as good as before.
@@ -96,8 +96,8 @@ const answers = () => fetch(import.meta.url, { method: 'HEAD', cache: 'no-store'
 /** The modules of the call. If one could not be loaded, it is lost to this page: starts it again once the connection is back. */
 async function loadCall(name) {
   try {
-    const [{ Attention }, { Call }, { Session }, { Signalling }, { Waiting }] = await callModules;
-    return { Attention, Call, Session, Signalling, Waiting };
+    const [{ Attention }, { Call }, { Session }, { Signalling }, { Waiting }, { Watch, comeBack }] = await callModules;
+    return { Attention, Call, Session, Signalling, Waiting, Watch, comeBack };
   } catch {
     alert(texts.text('call.lost'));
     while (!(await answers())) await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
@@ -111,14 +111,16 @@ async function loadCall(name) {
 async function start(name) {
   if (starting) return;
   starting = true;
-  const { Attention, Call, Session, Signalling, Waiting } = await loadCall(name);
+  const { Attention, Call, Session, Signalling, Waiting, Watch, comeBack } = await loadCall(name);
   ready.close();
   const attention = new Attention();
   attention.prepare();
   attention.hold();
   let hasWaited = false;
-  session = new Session({ signalling: new Signalling(config), media });
+  const signalling = new Signalling(config);
+  session = new Session({ signalling, media });
   followSession(session);
+  const watch = new Watch({ texts, media, session, signalling, slot: config.slot });
   const waiting = new Waiting({ texts, media, publishes: config.publishes, onLeave: () => session.leave() });
   const call = new Call({ texts, media, session });
   const showWaiting = () => {
@@ -138,6 +140,7 @@ async function start(name) {
   });
   session.addEventListener('over', ({ detail: why }) => {
     call.close();
+    watch.close();
     attention.release();
     memory.forget();
     // After leaving, show the ready screen again; after a lost or replaced connection, rejoin directly.
@@ -145,8 +148,8 @@ async function start(name) {
       saveState({ asks: why === 'left' });
       location.replace(config.page);
     };
-    show('end', title(fill({ texts, why, onAgain })));
-    if (why === 'gave-up') window.addEventListener('online', async () => (await answers()) && onAgain());
+    show('end', title(fill({ texts, why, role: session.self?.role ?? config.role, onAgain })));
+    if (why === 'gave-up') comeBack(answers, onAgain);
   });
   showWaiting();
   if (name) await sendName(name);

@@ -126,7 +126,9 @@ export class Peer {
   async sample() {
     if (this.alive) this.#aliveAt = Date.now();
     else if (Date.now() - this.#aliveAt > STUCK_MS) this.#setState('stuck');
-    if (this.alive && this.#quality.take(await this.#pc.getStats())) this.mesh.emit('quality', this.userId, this.#quality.poor);
+    if (!this.alive) return;
+    this.#quality.take(await this.#pc.getStats());
+    this.mesh.emit('quality', this.userId, this.#quality.value);
   }
 
   close() {

@@ -2,10 +2,10 @@
 
 import { Peer } from './peer.js';
 
-const STATS_MS = 2000;
+const STATS_MS = 800;
 
 /**
- * All the others. Events, with `{userId, value}`: `stream`, `beside` (there is another one), `state` (`connected`, `interrupted`, `stuck`), `quality` (true: poor)
+ * All the others. Events, with `{userId, value}`: `stream`, `beside` (there is another one), `state` (`connected`, `interrupted`, `stuck`), `quality` (Quality's value)
  * and `doubt` (a peer connection broke, so the connection to the service may be broken too).
  */
 export class Mesh extends EventTarget {

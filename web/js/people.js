@@ -4,22 +4,9 @@
 const WHY = new Set(['none', 'interrupted']);
 const why = (value) => (WHY.has(value) ? value : '');
 
-/** This participant, as `connected` describes them. */
-export function selfOf(message) {
-  const permissions = message.permissions ?? [];
-  return {
-    userId: message.user_id,
-    name: message.name,
-    role: message.role,
-    permissions,
-    publishes: message.publishes ?? !permissions.includes('observer'),
-    resumed: Boolean(message.resumed),
-  };
-}
-
 /** What a `mute-status` says of another participant. */
 export function statusOf(data) {
-  const { muted, camera_off: cameraOff, camera_beside: cameraBeside, screen, microphone, camera } = data;
+  const { muted, camera_off: cameraOff, camera_beside: cameraBeside, screen, hand, microphone, camera } = data;
   return {
     muted: Boolean(muted),
     cameraOff: Boolean(cameraOff),
@@ -27,14 +14,15 @@ export function statusOf(data) {
     screen: Boolean(screen),
     microphone: why(microphone),
     camera: why(camera),
+    hand: place(hand),
   };
 }
 
 /** The catalogue's key for why a participant is not heard; `null` if they are. */
 export const silence = ({ muted, microphone }) => (microphone ? `call.microphone.${microphone}` : muted ? 'call.muted.short' : null);
 
-/** The notes to show when a participant's status changes. */
-export function changesOf(before, after) {
+/** The notes to show when a participant's devices come, go or are muted. */
+export function devicesNotes(before, after) {
   const notes = [];
   if (after.microphone && after.microphone !== before.microphone) notes.push({ key: `call.microphone.${after.microphone}.name` });
   else if (silence(before) !== silence(after)) notes.push({ key: after.muted ? 'call.muted' : 'call.unmuted', quiet: before.microphone !== 'interrupted' });
@@ -42,6 +30,21 @@ export function changesOf(before, after) {
   if (before.camera === 'interrupted' && !after.cameraOff) notes.push({ key: 'call.camera.back.name' });
   return notes;
 }
+
+const HAND_MAX = 1_000_000;
+
+/** The place of a raised hand, whatever another page says. */
+export const place = (hand) => (Number.isInteger(hand) && hand > 0 ? Math.min(hand, HAND_MAX) : 0);
+
+/** Ourselves, as `connected` says. */
+export const readSelf = ({ user_id: userId, name, role, permissions = [], publishes, resumed }) => ({
+  userId,
+  name,
+  role,
+  permissions,
+  publishes: publishes ?? !permissions.includes('observer'),
+  resumed: Boolean(resumed),
+});
 
 /** By user id. */
 export class People extends Map {
@@ -55,9 +58,9 @@ export class People extends Map {
   }
 
   /** Adds a participant as the service lists them, or updates them. */
-  add({ user_id: userId, name, role, muted, camera_off: cameraOff, screen, publishes }) {
+  add({ user_id: userId, name, role, muted, camera_off: cameraOff, screen, hand, publishes }) {
     this.#stopTimer(userId);
-    const before = this.get(userId) ?? { state: 'connecting', stream: null, poor: false };
+    const before = this.get(userId) ?? { state: 'connecting', stream: null, poor: false, quality: null, trouble: null };
     this.set(userId, {
       ...before,
       userId,
@@ -68,6 +71,7 @@ export class People extends Map {
       screen: Boolean(screen ?? before.screen),
       microphone: muted ? (before.microphone ?? '') : '',
       camera: cameraOff ? (before.camera ?? '') : '',
+      hand: place(hand),
       publishes: publishes !== false,
     });
   }

@@ -1,6 +1,7 @@
 // The first screen: preview of video and sound, and help if one of them fails.
 
 import { attach, byId, el, face } from './dom.js';
+import { announce } from './a11y.js';
 import { list } from './devices.js';
 import { Level } from './level.js';
 
@@ -96,7 +97,9 @@ export class Ready {
     byId('level').setAttribute('aria-valuenow', String(muted ? 0 : Math.round(level * 20) * 5));
     if (level < HEARD || muted) return;
     this.#loud += 1;
-    if (this.#loud === 3) this.#hint();
+    if (this.#loud !== 3) return;
+    this.#hint();
+    announce(this.texts.text('ready.levelHeard'));
   }
 
   #hint() {

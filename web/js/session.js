@@ -1,7 +1,8 @@
 // The participant's session: turns the service's messages into the list of participants and the current screen.
 
 import { Connection, obstacle } from './connection.js';
-import { People, changesOf, selfOf, statusOf } from './people.js';
+import { People, devicesNotes, readSelf, statusOf } from './people.js';
+import { changesOf, leftKey } from './trouble.js';
 
 // After we reconnect, participants missing from the service's list may be reconnecting too: keep their video for a while.
 const RETURN_MS = 20_000;
@@ -11,7 +12,8 @@ const CAUSES = { host: 'ended-by-host', 'time-over': 'time-over', empty: 'empty'
 
 /**
  * Events: `waiting` and `call` (the screens), `people` (a participant joined, left or changed), `note` (`{key, who or person,
- * loud, quiet}`, to show), `asked` (to unmute, and by whom), `reaction`, `message` (any of the service's), `lost`, `back` and `over` (why).
+ * loud, quiet}`, to show), `asked` (to unmute, and by whom), `reaction`, `message` (any of the service's), `quality` (of a connection to
+ * somebody), `lost`, `back` and `over` (why).
  */
 export class Session extends EventTarget {
   self = null;
@@ -19,6 +21,10 @@ export class Session extends EventTarget {
   reason = '';
   people = new People((userId) => this.#removePerson(userId));
   queue = new Map();
+  /** Who left last, with the cause; `null` once somebody came. */
+  gone = null;
+  /** The place of our raised hand among all; 0: it is not raised. */
+  hand = 0;
   lost = false;
   /** The connection was lost through a fault of the service. */
   fault = false;
@@ -70,6 +76,10 @@ export class Session extends EventTarget {
     this.command('unmute-request', { target_id: userId });
   }
 
+  lowerHand(userId) {
+    this.command('lower-hand', { target_id: userId });
+  }
+
   remove(userId, keepOut) {
     this.command('remove', { target_id: userId, keep_out: keepOut });
   }
@@ -82,6 +92,12 @@ export class Session extends EventTarget {
   react(emoji) {
     this.#signalling.send('emoji', { data: { emoji } });
     this.#emit('reaction', { userId: this.self.userId, emoji });
+  }
+
+  setHand(hand) {
+    this.hand = hand;
+    this.#sendStatus();
+    this.#emit('people');
   }
 
   leave() {
@@ -153,7 +169,7 @@ export class Session extends EventTarget {
   }
 
   #handleConnected(message) {
-    this.self = selfOf(message);
+    this.self = readSelf(message);
     if (message.server_time) this.#clockSkewMs = Date.now() - Date.parse(message.server_time);
     this.#handleUpdated(message);
     if (!this.self.publishes) this.#media.stop();
@@ -190,17 +206,13 @@ export class Session extends EventTarget {
       reachable: () => this.#signalling.connected,
     });
     const on = (event, handler) => this.#connection?.addEventListener(event, ({ detail }) => handler(detail));
-    for (const kind of ['stream', 'beside']) on(kind, ({ userId, value }) => this.#update(userId, { [kind]: value }));
+    for (const kind of ['stream', 'beside']) on(kind, ({ userId, value }) => this.mark(userId, { [kind]: value }));
     on('state', ({ userId, value }) => {
-      this.#update(userId, { state: value });
+      this.mark(userId, { state: value });
       // A participant who joined or reconnected may not know our mute state.
       if (value === 'connected') this.#sendStatus({ again: true });
-      if (value === 'stuck') this.#emit('note', { key: 'call.stuck', who: userId, loud: true });
     });
-    on('quality', ({ userId, value: poor }) => {
-      this.#update(userId, { poor });
-      if (poor) this.#emit('note', { key: 'call.poor.name', who: userId, quiet: true });
-    });
+    on('quality', ({ userId, value }) => this.people.update(userId, { quality: value }) && this.#emit('quality'));
     on('doubt', () => this.#signalling.check());
     return this.#connection !== null;
   }
@@ -269,6 +281,7 @@ export class Session extends EventTarget {
     const known = this.people.has(entry.user_id);
     this.people.add(entry);
     this.queue.delete(entry.user_id);
+    this.gone = null;
     if (!this.#connection.alive(entry.user_id)) {
       if (known) this.#connection.left(entry.user_id);
       this.#connection.joined(entry);
@@ -278,9 +291,10 @@ export class Session extends EventTarget {
   }
 
   #handleLeft({ user_id: userId, cause }) {
-    const key = { removed: 'call.wasRemoved', lost: 'call.vanished' }[cause] ?? 'call.left';
     const person = this.people.get(userId) ?? this.queue.get(userId);
-    if (person) this.#emit('note', { key, person });
+    if (this.people.has(userId)) this.gone = { ...person, cause };
+    // Who is alone now reads it in the middle of the screen.
+    if (person) this.#emit('note', { key: leftKey(person, cause), person, quiet: this.people.size === 1 });
     this.queue.delete(userId);
     this.#removePerson(userId);
   }
@@ -300,12 +314,13 @@ export class Session extends EventTarget {
   #handleMuteStatus({ sender_id: userId, data }) {
     const before = this.people.get(userId);
     if (!before || !data) return;
-    const after = statusOf(data);
-    this.#update(userId, after);
-    for (const note of changesOf(before, after)) this.#emit('note', { ...note, who: userId });
+    this.mark(userId, statusOf(data));
+    const after = this.people.get(userId);
+    const notes = [...devicesNotes(before, after), ...changesOf(before, after).map((key) => ({ key, quiet: true }))];
+    for (const note of notes) this.#emit('note', { ...note, who: userId });
   }
 
-  #update(userId, changes) {
+  mark(userId, changes) {
     if (this.people.update(userId, changes)) this.#emit('people');
   }
 
@@ -324,7 +339,7 @@ export class Session extends EventTarget {
   }
 
   #sendStatus({ again = false } = {}) {
-    const status = this.#media.status;
+    const status = { ...this.#media.status, hand: this.hand };
     const text = JSON.stringify(status);
     if (!this.self?.publishes || (text === this.#lastStatusSent && !again)) return;
     if (this.#signalling.send('mute-status', { data: status })) this.#lastStatusSent = text;

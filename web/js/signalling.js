@@ -65,6 +65,10 @@ export class Signalling extends EventTarget {
   #fault = false;
   #over = false;
   #away = new AbortController();
+  /** When the service was last heard. */
+  confirmedAt = 0;
+  #pingedAt = 0;
+  #roundTripMs = 0;
 
   constructor({ socket, page }) {
     super();
@@ -87,6 +91,8 @@ export class Signalling extends EventTarget {
     const socket = new WebSocket(this.#url);
     this.#socket = socket;
     this.#opened += 1;
+    this.#pingedAt = 0;
+    this.#roundTripMs = 0;
     let opened = false;
     const current = (handler) => (event) => socket === this.#socket && !this.#over && handler(event);
     // On a dead network, a handshake can hang for minutes.
@@ -111,12 +117,23 @@ export class Signalling extends EventTarget {
     return true;
   }
 
+  /** How long the service takes to answer, or has not answered. */
+  get waitMs() {
+    return Math.max(this.#roundTripMs, this.#pingedAt ? Date.now() - this.#pingedAt : 0);
+  }
+
+  /** Asks the service for an answer, unless one is awaited. */
+  measure() {
+    if (!this.#pingedAt) this.check();
+  }
+
   /** Checks the connection, after another part of the page saw signs that it is dead. */
   check() {
     if (this.connected) this.#probe(HURRIED_ANSWER_MS);
   }
 
   leave() {
+    this.dispatchEvent(new Event('leaving'));
     this.send('leave');
     this.#end('left');
   }
@@ -134,6 +151,10 @@ export class Signalling extends EventTarget {
     } catch {
       return;
     }
+    if (message?.type === 'pong' && this.#pingedAt) {
+      this.#roundTripMs = Date.now() - this.#pingedAt;
+      this.#pingedAt = 0;
+    }
     if (message?.type === 'connected') {
       this.#attempt = 0;
       this.#lostAt = 0;
@@ -145,6 +166,7 @@ export class Signalling extends EventTarget {
   }
 
   #confirmAlive() {
+    this.confirmedAt = Date.now();
     this.#probing = false;
     clearTimeout(this.#heart);
     clearTimeout(this.#doubted);
@@ -158,6 +180,7 @@ export class Signalling extends EventTarget {
     if (!this.connected || (this.#probing && patience === ANSWER_MS)) return;
     this.#probing = true;
     this.send('ping');
+    this.#pingedAt ||= Date.now();
     clearTimeout(this.#heart);
     clearTimeout(this.#doubted);
     const current = (step) => () => socket === this.#socket && !this.#over && step();

@@ -8,8 +8,6 @@ import { Zoom } from './zoom.js';
 
 /** What the id of a second tile ends with; a user id has no space. */
 const BESIDE = ' beside';
-const STATES = { interrupted: 'call.interrupted', stuck: 'call.stuck' };
-
 class Tile {
   #onZoom = null;
 
@@ -23,10 +21,11 @@ class Tile {
     this.role = el('small', { className: 'tile-role', testid: 'remote-role' });
     this.muted = el('span', { className: 'chip', testid: 'remote-muted' }, icon('mic-off'), el('span', {}, texts.text('call.muted.short')));
     this.poor = el('span', { className: 'chip warn', testid: 'remote-poor' }, icon('weak'), el('span', {}, texts.text('call.poor')));
+    this.hand = el('span', { className: 'chip hand', testid: 'remote-hand' }, icon('hand'), el('span', {}, texts.text('hand.chip')));
     this.state = el('p', { className: 'tile-state', testid: 'remote-state' });
     this.shows = el('span', { className: 'chip', testid: 'remote-screen' }, icon('screen'), el('span', {}, texts.text('stage.screen')));
     this.pin = el('button', { type: 'button', className: 'tile-pin', testid: 'pin', on: { click: onPin } });
-    const label = el('p', { className: 'tile-label' }, this.name, this.role, this.shows, this.muted, this.poor);
+    const label = el('p', { className: 'tile-label' }, this.name, this.role, this.shows, this.hand, this.muted, this.poor);
     this.element = el('li', { className: 'tile', testid: isBeside ? 'beside' : 'remote' }, this.video, this.off, this.state, label, this.pin);
     // A click gives it the focus, so that the keys of the zoom work.
     this.element.tabIndex = -1;
@@ -75,9 +74,11 @@ class Tile {
     // Not `hidden`: a video that is not displayed may be kept from playing its sound.
     this.video.classList.toggle('dark', dark);
     this.off.lastChild.textContent = person.cameraOff ? texts.text(person.camera ? `call.camera.${person.camera}` : 'call.cameraIsOff') : '';
-    this.state.hidden = this.isBeside || person.state === 'connected';
-    const state = texts.text(STATES[person.state] ?? 'call.connecting', { name });
-    if (this.state.textContent !== state) this.state.textContent = state;
+    this.hand.hidden = this.isBeside || !person.hand;
+    const trouble = person.trouble ?? (person.state === 'connecting' ? 'call.connecting' : '');
+    const state = trouble && !this.isBeside && texts.text(trouble, { name });
+    this.state.hidden = !state;
+    if (this.state.textContent !== state) this.state.textContent = state || '';
     this.fit();
   }
 

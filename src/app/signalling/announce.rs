@@ -59,6 +59,7 @@ impl Signalling {
                 user_id,
                 role,
                 cause,
+                quality: _,
             } => match cause {
                 // The `Ended` event follows, and is announced once for all.
                 LeaveCause::SessionEnded => room.announce_nothing(event.sequence),

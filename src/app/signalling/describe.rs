@@ -62,6 +62,7 @@ fn describe_participant(participant: &Participant, media: &MediaStates) -> Parti
         role: participant.role.name(),
         muted: media.muted,
         camera_off: media.camera_off,
+        hand: media.hand,
         publishes: participant.role.may(Action::Publish),
     }
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 
+use super::message::parse_quality;
 use super::room::{Delivered, Room};
 use super::{CloseCode, Signalling};
-use crate::bus::{Delivery, RelaySubscription};
+use crate::bus::{Delivery, RelayKind, RelaySubscription};
 use crate::domain::error::Error;
 use crate::domain::event::EventKind;
 use crate::domain::session::Session;
@@ -126,6 +127,13 @@ impl Signalling {
     async fn deliver_relays(&self, room: &Room, mut relays: RelaySubscription) {
         loop {
             match relays.next().await {
+                // For this instance, not for the pages.
+                Delivery::Relay(relay) if relay.kind == RelayKind::Quality => {
+                    if let Some(quality) = parse_quality(&relay.payload) {
+                        let qualities = &self.changes.qualities;
+                        qualities.note(room.session_id(), &relay.from, quality);
+                    }
+                }
                 Delivery::Relay(relay) => match room.deliver(&relay) {
                     Delivered::Now | Delivered::Early => {}
                     // The sender knows a newer version: read the events, since the hint may be lost.

@@ -4,14 +4,17 @@
 
 use std::sync::Arc;
 
-use super::message::{ClientMessage, ClientRelay, MessageError, MessageErrorCode, ServerMessage};
+use super::message::{
+    ClientMessage, ClientRelay, MessageError, MessageErrorCode, ServerMessage, quality_payload,
+};
 use super::room::MediaState;
 use super::{ParticipantConnection, Signalling};
-use crate::bus::{Message, RelayKind};
+use crate::bus::{Message, Relay, RelayKind};
 use crate::domain::access::permit_action;
 use crate::domain::error::{Error, ParticipantError};
 use crate::domain::id::UserId;
 use crate::domain::participant::ParticipantStatus;
+use crate::domain::quality::CallQuality;
 use crate::domain::role::{Action, Role};
 
 /// The effect of a message on its sender's connection.
@@ -53,6 +56,11 @@ impl Signalling {
             ClientMessage::Relay(relay) => {
                 self.relay(connection, relay)?;
             }
+            ClientMessage::LowerHand(relay) => {
+                permit(Action::Mute)?;
+                self.relay(connection, relay)?;
+            }
+            ClientMessage::Quality(quality) => self.note_quality(connection, quality),
             ClientMessage::Ping => return Ok(MessageOutcome::Reply(ServerMessage::Pong.text())),
             ClientMessage::Join => {}
             ClientMessage::Leave => return Ok(MessageOutcome::Leave),
@@ -91,6 +99,33 @@ impl Signalling {
             }
         }
         Ok(MessageOutcome::Continue)
+    }
+
+    /// Keeps what a page reports of its connection, here and on the other instances that hold participants of the session: any of
+    /// them may commit that this participant left.
+    fn note_quality(&self, connection: &ParticipantConnection, quality: CallQuality) {
+        let ParticipantConnection {
+            id, room, user_id, ..
+        } = connection;
+        let Some(sender) = room.record_sender(user_id, *id, None, None) else {
+            return;
+        };
+        let session_id = room.session_id();
+        if !sender.instances.is_empty() {
+            let relay = Relay {
+                session_id: session_id.clone(),
+                from: user_id.clone(),
+                to: None,
+                kind: RelayKind::Quality,
+                version: sender.version,
+                payload: quality_payload(&quality),
+            };
+            self.bus.publish(Message::Relay {
+                relay,
+                instances: sender.instances,
+            });
+        }
+        self.changes.qualities.note(session_id, user_id, quality);
     }
 
     /// Tells a participant in the call that a still picture of their video is taken, and then tells the sender that it was told.
@@ -195,6 +230,9 @@ fn filter_by_role(role: Role, relay: ClientRelay) -> Result<ClientRelay, Message
         | RelayKind::Emoji
         | RelayKind::Key
         | RelayKind::UnmuteRequest
+        | RelayKind::Network
+        | RelayKind::LowerHand
+        | RelayKind::Quality
         | RelayKind::Join
         | RelayKind::Leave => Some(relay),
     };

@@ -26,5 +26,7 @@ pub(super) fn left_event(participant: &Participant, cause: LeaveCause) -> EventK
         user_id: participant.user_id.clone(),
         role: participant.role,
         cause,
+        // Known to who commits the change.
+        quality: None,
     }
 }

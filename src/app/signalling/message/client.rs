@@ -4,9 +4,11 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use strum::{EnumString, IntoStaticStr, VariantArray};
 
+use super::parse_quality;
 use crate::app::signalling::sdp;
 use crate::bus::{Relay, RelayKind};
 use crate::domain::id::{SessionId, UserId};
+use crate::domain::quality::{CallQuality, QUALITY_SECS_MAX};
 
 /// The fields that the service sets in a relayed message, or removes from it.
 const SERVICE_FIELDS: [&str; 4] = ["type", "sender_id", "room_id", "user_id"];
@@ -47,6 +49,10 @@ pub enum ClientMessage {
         /// The participant.
         target_id: String,
     },
+    /// Asks a participant to lower their hand.
+    LowerHand(ClientRelay),
+    /// Reports how good the sender's connection was.
+    Quality(CallQuality),
     /// Ends the session for all participants.
     EndSession,
 }
@@ -71,6 +77,7 @@ pub enum MessageErrorCode {
     UnknownType,
     BadTarget,
     BadEmoji,
+    BadQuality,
     NotAllowed,
     ParticipantNotFound,
     SessionEnded,
@@ -103,12 +110,15 @@ pub enum ClientType {
     MuteStatus,
     Emoji,
     Key,
+    Network,
+    Quality,
     Ping,
     Join,
     Leave,
     Admit,
     MuteRequest,
     UnmuteRequest,
+    LowerHand,
     Remove,
     Still,
     EndSession,
@@ -167,6 +177,21 @@ impl ClientMessage {
             ClientType::UnmuteRequest => {
                 parse_target(&fields)?;
                 parse_relay(RelayKind::UnmuteRequest, fields)
+            }
+            // For one participant only: it is asked and answered.
+            ClientType::Network => {
+                parse_target(&fields)?;
+                parse_relay(RelayKind::Network, fields)
+            }
+            ClientType::Quality => parse_quality(&fields).map(Self::Quality).ok_or_else(|| {
+                let message = format!(
+                    "data must give whole seconds, at most {QUALITY_SECS_MAX}, by level and reason"
+                );
+                message_error(MessageErrorCode::BadQuality, message)
+            }),
+            ClientType::LowerHand => {
+                parse_target(&fields)?;
+                ClientRelay::parse(RelayKind::LowerHand, fields).map(Self::LowerHand)
             }
             ClientType::Ping => Ok(Self::Ping),
             ClientType::Join => Ok(Self::Join),

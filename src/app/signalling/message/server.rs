@@ -141,6 +141,7 @@ pub struct ParticipantView {
     pub role: &'static str,
     pub muted: bool,
     pub camera_off: bool,
+    pub hand: u64,
     pub publishes: bool,
 }
 

@@ -63,27 +63,41 @@ impl RoomMember {
     }
 }
 
-/// The state of a participant's microphone and camera, as last sent by the page.
+/// The highest place of a raised hand: more than are raised in any session.
+const HAND_MAX: u64 = 1_000_000;
+
+/// The state of a participant's microphone, camera and hand, as last sent by the page.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(in crate::app::signalling) struct MediaState {
     pub(in crate::app::signalling) muted: bool,
     pub(in crate::app::signalling) camera_off: bool,
+    /// The place of their raised hand among all hands; 0: it is not raised.
+    pub(in crate::app::signalling) hand: u64,
 }
 
 impl MediaState {
     /// The state that a `mute-status` of this payload tells.
     pub(in crate::app::signalling) fn of_payload(payload: &Map<String, Value>) -> Self {
-        let flag = |name| payload.get("data").and_then(|data| data.get(name)) == Some(&true.into());
+        let field = |name| payload.get("data").and_then(|data| data.get(name));
+        let flag = |name| field(name) == Some(&true.into());
         Self {
             muted: flag("muted"),
             camera_off: flag("camera_off"),
+            hand: field("hand")
+                .and_then(Value::as_u64)
+                .unwrap_or(0)
+                .min(HAND_MAX),
         }
     }
 
     /// The payload of a `mute-status` that tells this state.
     pub(in crate::app::signalling) fn payload(self) -> Map<String, Value> {
-        let Self { muted, camera_off } = self;
-        let data = json!({"muted": muted, "camera_off": camera_off});
+        let Self {
+            muted,
+            camera_off,
+            hand,
+        } = self;
+        let data = json!({"muted": muted, "camera_off": camera_off, "hand": hand});
         Map::from_iter([("data".to_owned(), data)])
     }
 }

@@ -149,6 +149,7 @@ fn rooms_know_the_media_states_of_participants_elsewhere() {
     let muted = MediaState {
         muted: true,
         camera_off: false,
+        hand: 0,
     };
     let tell = |from: &str| {
         let relay = Relay {

@@ -192,6 +192,7 @@ fn media_states_outlive_a_connection_but_not_the_follower() {
     let muted = MediaState {
         muted: true,
         camera_off: false,
+        hand: 0,
     };
     assert_eq!(
         room.record_sender(&user("a"), ConnectionId(1), None, None),
