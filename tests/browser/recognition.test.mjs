@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import { recognise, steps } from '../../web/js/browsers.js';
 import { judge } from '../../web/js/connection-test.js';
 import { find } from '../../web/js/devices.js';
-import { changesOf, silence, statusOf } from '../../web/js/people.js';
+import { devicesNotes, silence, statusOf } from '../../web/js/people.js';
 
 const texts = JSON.parse(readFileSync(new URL('../../web/i18n/en.json', import.meta.url)));
 const WEBKIT = 'AppleWebKit/537.36 (KHTML, like Gecko)';
@@ -72,7 +72,7 @@ test('what others say of their devices is shown, and nothing else', () => {
   assert.equal(silence(status({ muted: false })), null);
   assert.equal(silence(status({ microphone: 'none' })), 'call.microphone.none');
   assert.equal(silence(status({ microphone: '<b>', camera: {} })), 'call.muted.short');
-  const keys = (before, after) => changesOf(status(before), status(after)).map(({ key }) => key);
+  const keys = (before, after) => devicesNotes(status(before), status(after)).map(({ key }) => key);
   assert.deepEqual(keys({}, {}), []);
   assert.deepEqual(keys({ muted: false }, { microphone: 'interrupted' }), ['call.microphone.interrupted.name']);
   assert.deepEqual(keys({ microphone: 'interrupted' }, { muted: false }), ['call.unmuted']);
