@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use super::changes::Decision;
 use super::clock::Clock;
-use crate::auth::token::{JoinToken, Tokens};
+use crate::auth::token::{Bearer, JoinToken, Tokens};
 use crate::domain::actor::Actor;
 use crate::domain::error::Error;
 use crate::domain::id::{SessionId, UserId};
+use crate::domain::locale::Locale;
 use crate::domain::role::Role;
 use crate::domain::session::{JoinWindow, Session};
 use crate::domain::time::Timestamp;
@@ -24,6 +25,8 @@ pub struct JoinRequest {
     pub user_id: UserId,
     /// The name to show; may be empty.
     pub display_name: String,
+    /// The language of their page; `None`: the browser's.
+    pub locale: Option<Locale>,
     /// Whether to issue a ticket of the session's node, for a client that connects to the node directly.
     pub with_node_ticket: bool,
 }
@@ -78,15 +81,22 @@ impl Joins {
             role,
             user_id,
             display_name,
+            locale,
             with_node_ticket: _,
         } = request;
         let now = self.clock.now();
         let closes = self.permit(request, session, valid_from)?;
         let ttl_ends = valid_from.plus_secs(self.token_ttl_secs);
         let expire_time = closes.map_or(ttl_ends, |closes| closes.min(ttl_ends));
+        let bearer = Bearer {
+            role: *role,
+            user_id,
+            display_name,
+            locale: locale.as_ref(),
+        };
         let token = self
             .tokens
-            .issue(session, *role, user_id, display_name, now, expire_time)
+            .issue(session, &bearer, now, expire_time)
             .map_err(|_| Error::Internal)?;
         let change = session.record_token(
             user_id.clone(),

@@ -3,6 +3,8 @@
 
 use aws_lc_rs::hmac;
 use aws_lc_rs::signature::Ed25519KeyPair;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::jwk::{Jwk, JwkSet, ThumbprintHash};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
@@ -10,6 +12,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::id::{UserId, random_id};
+use crate::domain::locale::Locale;
 use crate::domain::role::Role;
 use crate::domain::session::Session;
 use crate::domain::time::Timestamp;
@@ -122,6 +125,50 @@ pub struct Claims {
     /// The sequence of the session's event that records its issue: credentials issued before a removal are revoked.
     #[serde(default)]
     pub issued_at_sequence: i64,
+    /// The language for the bearer's page: BCP 47.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locale: Option<String>,
+}
+
+/// Who gets a token.
+#[derive(Debug, Clone, Copy)]
+pub struct Bearer<'a> {
+    /// Their role.
+    pub role: Role,
+    /// The user.
+    pub user_id: &'a UserId,
+    /// The name to show; may be empty.
+    pub display_name: &'a str,
+    /// The language of their page.
+    pub locale: Option<&'a Locale>,
+}
+
+/// What a credential says of its bearer's page. Not verified: an expired credential's bearer is to read why, in their language.
+#[derive(Debug, Default, Deserialize)]
+pub struct PageHints {
+    #[serde(default)]
+    locale: Option<String>,
+    #[serde(default)]
+    role: String,
+}
+
+impl PageHints {
+    /// Reads a credential of any age and origin.
+    pub fn read(jwt: &str) -> Self {
+        let payload = jwt.split('.').nth(1).unwrap_or("");
+        let payload = URL_SAFE_NO_PAD.decode(payload).unwrap_or_default();
+        serde_json::from_slice(&payload).unwrap_or_default()
+    }
+
+    /// The language.
+    pub fn locale(&self) -> Option<Locale> {
+        Locale::parse(self.locale.clone()?)
+    }
+
+    /// The role.
+    pub fn role(&self) -> Option<Role> {
+        Role::from_name(&self.role)
+    }
 }
 
 /// An issued token.
@@ -177,12 +224,16 @@ impl Tokens {
     pub fn issue(
         &self,
         session: &Session,
-        role: Role,
-        user_id: &UserId,
-        display_name: &str,
+        bearer: &Bearer<'_>,
         now: Timestamp,
         expire_time: Timestamp,
     ) -> Result<JoinToken, KeyError> {
+        let Bearer {
+            role,
+            user_id,
+            display_name,
+            locale,
+        } = *bearer;
         let jti = random_id();
         let claims = Claims {
             sub: user_id.to_string(),
@@ -199,6 +250,7 @@ impl Tokens {
             nbf: now.minus_secs(CLOCK_SKEW_SECS).as_secs(),
             exp: expire_time.as_secs(),
             issued_at_sequence: session.version + 1,
+            locale: locale.map(ToString::to_string),
         };
         Ok(JoinToken {
             jwt: self.current.sign(&claims)?,

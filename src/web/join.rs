@@ -13,7 +13,7 @@ use super::page_error::PageError;
 use super::{Edge, cookie};
 use crate::api::names::parse_own_name;
 use crate::app::signalling::{AuthorizedParticipant, ParticipantIdentity};
-use crate::auth::token::Purpose;
+use crate::auth::token::{PageHints, Purpose};
 use crate::domain::error::Error;
 use crate::domain::id::SessionId;
 use crate::domain::role::Action;
@@ -38,20 +38,34 @@ pub(super) async fn page(
     headers: HeaderMap,
 ) -> Response {
     let query = query.unwrap_or_default().0;
+    let hints = query.page_hints(&headers);
     let outcome = match SessionId::parse(path_text(session_id)) {
         Err(_) => Err(PageError::UnknownSession),
         Ok(session_id) => match query {
             JoinQuery {
                 token: Some(token), ..
             } => exchange_token(&edge, &session_id, &token).await,
-            JoinQuery { p: Some(slot), .. } => show_page(&edge, &session_id, &slot, &headers).await,
+            JoinQuery { p: Some(slot), .. } => {
+                show_page(&edge, &session_id, &slot, &hints, &headers).await
+            }
             JoinQuery {
                 token: None,
                 p: None,
             } => Err(PageError::MissingToken),
         },
     };
-    outcome.unwrap_or_else(|error| edge.assets.error_page(&error, &headers, &edge.config))
+    outcome.unwrap_or_else(|error| {
+        (edge.assets).error_page_for(&hints, &error, &headers, &edge.config)
+    })
+}
+
+impl JoinQuery {
+    /// What the credential says that the request carries, in its address or its cookie.
+    fn page_hints(&self, headers: &HeaderMap) -> PageHints {
+        let cookie = || cookie::read(headers, self.p.as_deref()?);
+        let credential = self.token.as_deref().or_else(cookie);
+        credential.map(PageHints::read).unwrap_or_default()
+    }
 }
 
 /// Treats a malformed address as an unknown one.
@@ -86,11 +100,12 @@ async fn show_page(
     edge: &Edge,
     session_id: &SessionId,
     slot: &str,
+    hints: &PageHints,
     headers: &HeaderMap,
 ) -> Result<Response, PageError> {
-    let identity = authorize_cookie(edge, session_id, slot, headers)
-        .await?
-        .identity;
+    let AuthorizedParticipant { identity, session } =
+        authorize_cookie(edge, session_id, slot, headers).await?;
+    let start = session.schedule.start.map(|start| start.to_string());
     let ask_name = identity.name.is_empty();
     let values = [
         ("session_id", session_id.as_str()),
@@ -98,8 +113,12 @@ async fn show_page(
         ("name", &identity.name),
         ("ask_name", flag(ask_name)),
         ("publishes", flag(identity.role.may(Action::Publish))),
+        ("role", identity.role.name()),
+        ("doctor", &session.doctor_name),
+        ("starts_at", start.as_deref().unwrap_or_default()),
+        ("stills", flag(edge.config.clinic.allows_stills)),
     ];
-    Ok(edge.assets.page(headers, &edge.config, &values))
+    Ok(edge.assets.page(headers, &edge.config, hints, &values))
 }
 
 fn flag(set: bool) -> &'static str {

@@ -2,14 +2,18 @@
 
 pub mod admin;
 mod assets;
+mod clinic;
+pub mod color;
 mod cookie;
 mod door;
 mod encoding;
+mod escape;
 mod headers;
 mod join;
 mod limits;
 mod lingering;
 mod livekit_client;
+mod logo;
 mod page_error;
 mod server;
 mod socket;
@@ -38,8 +42,11 @@ use crate::net::{AddressLimit, AddressSlot};
 use crate::participant_socket;
 use assets::Assets;
 
+pub use assets::languages;
+pub use clinic::{Clinic, Phone};
 pub use lingering::LingerLimits;
 pub use livekit_client::{LivekitClientError, check_livekit_client};
+pub use logo::{LOGO_BYTES_MAX, Logo, LogoError};
 pub use webhook::{WebhookLimits, Webhooks};
 
 /// Settings of the edge for browsers.
@@ -47,6 +54,8 @@ pub use webhook::{WebhookLimits, Webhooks};
 pub struct Config {
     /// Where browsers reach the service.
     pub links: Links,
+    /// Whose pages they are.
+    pub clinic: Clinic,
     /// Other origins whose pages may open signalling connections, as browsers write them.
     pub allowed_origins: Vec<String>,
     /// Origins that may frame the page: a CSP source list.
@@ -127,7 +136,7 @@ pub async fn serve(
     let config = Arc::new(config);
     let edge = Edge {
         signalling,
-        assets: Arc::new(Assets::new(config.livekit_client_dir.clone())),
+        assets: Arc::new(Assets::new(&config)),
         requests: Arc::new(AddressLimit::per_minute(config.requests_per_minute)),
         config: Arc::clone(&config),
         closing: closing.clone(),

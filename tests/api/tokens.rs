@@ -72,6 +72,7 @@ fn issue(tokens: &Tokens) -> String {
         end_to_end_encrypted: false,
         empty_timeout_secs: None,
         open_to_guests: false,
+        doctor_name: String::new(),
     };
     let now = SystemClock.now();
     let placed = UnplacedSession::new(request, None, Actor::Backend, now)

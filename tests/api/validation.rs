@@ -76,6 +76,7 @@ async fn every_fault_of_a_create_is_named_at_once() {
             nanos: 1,
         }),
         open_to_guests: false,
+        doctor_name: String::new(),
     };
     assert_eq!(
         faults(client.create_session(request).await),

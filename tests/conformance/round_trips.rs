@@ -172,6 +172,7 @@ async fn every_call_costs_its_expected_round_trips() {
                 role: Role::Doctor,
                 user_id: user("doctor-1"),
                 display_name: String::new(),
+                locale: None,
                 with_node_ticket: false,
             };
             app.sessions.join(&BACKEND, &join).await.ok().unwrap();

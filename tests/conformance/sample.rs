@@ -60,6 +60,7 @@ pub(crate) fn request(appointment: &str) -> SessionRequest {
         end_to_end_encrypted: false,
         empty_timeout_secs: None,
         open_to_guests: false,
+        doctor_name: "Dr. Ana Ruiz".into(),
     }
 }
 

@@ -199,6 +199,7 @@ impl Joining<'_> {
             user_id: self.user.id.to_owned(),
             display_name: String::new(),
             with_sfu_ticket: true,
+            locale: String::new(),
         };
         let joined: v1::JoinSessionResponse = self.call(JOIN, &request).await?;
         let node = joined.sfu.unwrap_or_default();
