@@ -262,7 +262,7 @@ mod tests {
         };
         let pair = |color: &str, text: &str| Some((color.to_owned(), text.to_owned()));
         assert_eq!(colors(clinic.light), pair("#00796b", "#ffffff"));
-        assert_eq!(colors(clinic.dark), pair("#339489", "#000000"));
+        assert_eq!(colors(clinic.dark), pair("#4da197", "#000000"));
     }
 
     #[test]

@@ -169,7 +169,12 @@ impl Assets {
     }
 
     /// The page's language: the one that the backend asked for, else the one that the browser prefers, else the clinic's.
-    fn language<'a>(&'a self, headers: &HeaderMap, config: &'a Config, hints: &PageHints) -> &'a str {
+    fn language<'a>(
+        &'a self,
+        headers: &HeaderMap,
+        config: &'a Config,
+        hints: &PageHints,
+    ) -> &'a str {
         let asked = hints.locale();
         let asked = asked.and_then(|locale| self.available(locale.as_str()));
         asked
@@ -236,7 +241,7 @@ impl Assets {
         common
             .iter()
             .chain(values)
-              .fold(template, |page, (name, value)| {
+            .fold(template, |page, (name, value)| {
                 page.replace(&format!("{{{{{name}}}}}"), &escape(value))
             })
     }

@@ -196,7 +196,10 @@ impl Clinic {
         } else {
             (page.text)(key)
         };
-        escape(&text.replace("{phone}", phone).replace("{clinic}", &self.name))
+        // In one piece and from left to right, whatever the language.
+        let phone = format!("\u{2066}{}\u{2069}", phone.replace(' ', "\u{a0}"));
+        let text = text.replace("{phone}", &phone);
+        escape(&text.replace("{clinic}", &self.name))
     }
 }
 
@@ -262,7 +265,8 @@ mod tests {
             parts[1]
         );
         assert!(parts[2].contains(r#"href="tel:+493012"#), "{}", parts[2]);
-        assert!(parts[2].contains(": +49 (0)30 / 12-34<"), "{}", parts[2]);
+        let shown = ": \u{2066}+49\u{a0}(0)30\u{a0}/\u{a0}12-34\u{2069}<";
+        assert!(parts[2].contains(shown), "{}", parts[2]);
         let back = r#"href="https://sun.example/?a=1&amp;b=&quot;2&quot;""#;
         assert!(parts[3].contains(back), "{}", parts[3]);
         assert!(parts[4].contains(">Help</a></p>"), "{}", parts[4]);
@@ -288,7 +292,15 @@ mod tests {
             assert_eq!((phone.text.as_str(), phone.number.as_str()), (text, number));
         }
         let long = "1".repeat(PHONE_CHARS_MAX + 1);
-        for bad in ["", "12", "call us", "030 12 ext 3", "++49 30 12", "030+12", &long] {
+        for bad in [
+            "",
+            "12",
+            "call us",
+            "030 12 ext 3",
+            "++49 30 12",
+            "030+12",
+            &long,
+        ] {
             assert_eq!(Phone::parse(bad), None, "{bad}");
         }
     }

@@ -157,7 +157,15 @@ mod tests {
     fn colours_are_six_hex_digits() {
         assert_eq!(color("#0B5cad").to_string(), "#0b5cad");
         assert_eq!(color("0b5cad").to_string(), "#0b5cad");
-        for bad in ["##0b5cad", "#0b5ca", "#0b5cadff", "#+b5cad", "#é5cad", "red", ""] {
+        for bad in [
+            "##0b5cad",
+            "#0b5ca",
+            "#0b5cadff",
+            "#+b5cad",
+            "#é5cad",
+            "red",
+            "",
+        ] {
             assert_eq!(Color::parse(bad), None, "{bad}");
         }
     }

@@ -76,7 +76,7 @@ async fn every_fault_of_a_create_is_named_at_once() {
             nanos: 1,
         }),
         open_to_guests: false,
-        doctor_name: String::new(),
+        doctor_name: long(257),
     };
     assert_eq!(
         faults(client.create_session(request).await),
@@ -91,7 +91,8 @@ async fn every_fault_of_a_create_is_named_at_once() {
             "max_participants",
             "media",
             "region",
-            "empty_timeout"
+            "empty_timeout",
+            "doctor_name"
         ]
     );
 }
@@ -207,6 +208,7 @@ async fn every_fault_of_an_update_is_named_at_once() {
         labels: bad_labels(),
         doctor_id: bad_id(),
         expected_version: Some(-1),
+        doctor_name: "bell\u{7}".to_owned(),
     };
     assert_eq!(
         faults(client.update_session(request).await),
@@ -217,6 +219,7 @@ async fn every_fault_of_an_update_is_named_at_once() {
             "scheduled_end_time",
             "labels",
             "doctor_id",
+            "doctor_name",
             "expected_version"
         ]
     );
@@ -231,10 +234,11 @@ async fn every_fault_of_the_other_requests_is_named_at_once() {
         user_id: bad_id(),
         display_name: long(257),
         with_sfu_ticket: false,
+        locale: "es_MX".to_owned(),
     };
     assert_eq!(
         faults(client.join_session(request).await),
-        ["role", "user_id", "session_id", "display_name"]
+        ["role", "user_id", "session_id", "display_name", "locale"]
     );
     let request = v1::EndSessionRequest {
         session_id: bad_id(),

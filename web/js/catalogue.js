@@ -40,6 +40,11 @@ export class Catalogue {
     return text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? isolated(String(values[name])) : whole));
   }
 
+  /** The key of what somebody in a role is told: their own text, if there is one. */
+  keyFor(role, key) {
+    return this.has(`${key}.${role}`) ? `${key}.${role}` : key;
+  }
+
   role(role) {
     return this.text(this.has(`role.${role}`) ? `role.${role}` : 'role.other');
   }

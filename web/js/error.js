@@ -1,10 +1,11 @@
 // Improves the error page if JavaScript is available: the opening time in the local time zone, a countdown, and automatic
 // retries. Without it, the page still says everything important.
 
+import { regional } from './appointment.js';
 import { load } from './catalogue.js';
 import { byId } from './dom.js';
 
-const { code, assets } = document.documentElement.dataset;
+const { code, assets, locale } = document.documentElement.dataset;
 // Codes after which the same address may work later, and the wait before an automatic retry; 0: only on request.
 const LATER = { 'too-early': 0, 'store-away': 10_000, 'rate-limited': 60_000, internal: 0 };
 const JITTER_MS = 3000;
@@ -15,6 +16,7 @@ const LONGEST_MS = 2 ** 31 - 1;
 const inAddress = new URLSearchParams(location.search);
 const again = code in LATER && (inAddress.has('token') || inAddress.has('p'));
 const texts = await load(assets);
+const language = regional(texts.language, locale);
 
 // Remove the token, even an invalid one, from the address bar and the history.
 const address = location.href;
@@ -45,7 +47,6 @@ function remaining(ms) {
   if (ms <= 60_000) return texts.text('error.countdown.seconds');
   const minutes = Math.round(ms / 60_000);
   const parts = [[Math.floor(minutes / 1440), 'day'], [Math.floor(minutes / 60) % 24, 'hour'], [minutes % 60, 'minute']];
-  const language = document.documentElement.lang;
   const said = parts
     .filter(([count]) => count > 0)
     .slice(0, 2)
@@ -57,8 +58,8 @@ async function countDown(opensAt) {
   const time = byId('opens-at');
   const near = Math.abs(opensAt - Date.now()) < 20 * 3600_000;
   const style = near ? { timeStyle: 'short' } : { dateStyle: 'full', timeStyle: 'short' };
-  time.textContent = new Intl.DateTimeFormat(document.documentElement.lang, style).format(opensAt);
-  const zone = new Intl.DateTimeFormat(document.documentElement.lang, { timeZoneName: 'short' }).formatToParts(opensAt);
+  time.textContent = new Intl.DateTimeFormat(language, style).format(opensAt);
+  const zone = new Intl.DateTimeFormat(language, { timeZoneName: 'short' }).formatToParts(opensAt);
   time.append(` (${zone.find((part) => part.type === 'timeZoneName').value})`);
   const offset = await measureClockSkew();
   const countdown = byId('countdown');

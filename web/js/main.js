@@ -133,7 +133,7 @@ async function start(name) {
       saveState({ asks: why === 'left' });
       location.replace(config.page);
     };
-    show('end', title(fill({ texts, why, time, role: config.role, onAgain })));
+    show('end', title(fill({ texts, why, role: session.self?.role ?? config.role, time, onAgain })));
     if (why === 'gave-up') window.addEventListener('online', async () => (await answers()) && onAgain());
   });
   showWaiting();
