@@ -210,6 +210,7 @@ pub(crate) async fn make(
                 user_id: doctor_id(session.doctor),
                 display_name: "Dr. Ada Example".to_owned(),
                 with_sfu_ticket: false,
+                locale: String::new(),
             };
             let answer = api.join_session(request).await?;
             check(!answer.get_ref().token.is_empty())

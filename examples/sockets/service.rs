@@ -166,6 +166,7 @@ impl Server {
                 user_id,
                 display_name: String::new(),
                 with_sfu_ticket: false,
+                locale: String::new(),
             };
             let token = client
                 .join_session(with_secret(join))

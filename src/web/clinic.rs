@@ -51,7 +51,7 @@ impl Phone {
         let is_international = text.starts_with('+');
         if !text.chars().all(is_valid)
             || text.len() > PHONE_CHARS_MAX
-            || text.trim_start_matches('+').contains('+')
+            || text.strip_prefix('+').unwrap_or(text).contains('+')
         {
             return None;
         }

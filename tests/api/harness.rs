@@ -417,6 +417,7 @@ pub(crate) fn join(session_id: &str, role: v1::Role) -> v1::JoinSessionRequest {
         user_id: user_id.to_owned(),
         display_name: String::new(),
         with_sfu_ticket: false,
+        locale: String::new(),
     }
 }
 

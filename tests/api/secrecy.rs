@@ -44,6 +44,7 @@ fn join(session: &v1::Session, role: Role, user_id: &str) -> v1::JoinSessionRequ
         user_id: user_id.to_owned(),
         display_name: "Dr. needle".to_owned(),
         with_sfu_ticket: false,
+        locale: String::new(),
     }
 }
 

@@ -870,6 +870,7 @@ async fn a_join_is_checked_in_the_documented_order() {
         user_id: user_id.to_owned(),
         display_name: String::new(),
         with_sfu_ticket: false,
+        locale: String::new(),
     };
     let doctor = Role::Doctor.into();
     for (role, user_id, faults) in [

@@ -127,6 +127,7 @@ async fn every_fault_of_a_call_about_a_participant_is_named_at_once() {
         user_id: bad_id(),
         display_name: long(257),
         expire_time: broken_time(),
+        locale: "es_MX".to_owned(),
     };
     assert_eq!(
         faults(client.invite_participant(request).await),
@@ -135,7 +136,8 @@ async fn every_fault_of_a_call_about_a_participant_is_named_at_once() {
             "role",
             "user_id",
             "display_name",
-            "expire_time"
+            "expire_time",
+            "locale"
         ]
     );
     let request = v1::InviteParticipantRequest::default();
