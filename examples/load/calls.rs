@@ -266,6 +266,7 @@ fn create_request() -> v1::CreateSessionRequest {
         end_to_end_encrypted: false,
         empty_timeout: None,
         open_to_guests: false,
+        doctor_name: String::new(),
     }
 }
 

@@ -72,6 +72,7 @@ fn session() -> v1::Session {
         end_to_end_encrypted: false,
         empty_timeout: None,
         open_to_guests: false,
+        doctor_name: String::new(),
         participants: Vec::new(),
     }
 }

@@ -142,6 +142,7 @@ async fn insert(store: &impl SessionStore) -> Outcome<Known> {
         end_to_end_encrypted: false,
         empty_timeout_secs: None,
         open_to_guests: false,
+        doctor_name: String::new(),
     };
     let new = NewSession::new(request.appointment_id.clone(), move |latest| {
         let request = request.clone();

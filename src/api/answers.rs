@@ -132,6 +132,7 @@ pub(super) fn session(session: Session, links: &Links) -> v1::Session {
         end_to_end_encrypted,
         empty_timeout_secs,
         open_to_guests,
+        doctor_name,
         placement: _,
         participants,
         admitted_users: _,
@@ -182,6 +183,7 @@ pub(super) fn session(session: Session, links: &Links) -> v1::Session {
             nanos: 0,
         }),
         open_to_guests,
+        doctor_name,
         participants: participants.into_iter().map(participant).collect(),
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::domain::error::{Error, Violation};
 use crate::domain::id::{ID_RULE, InvalidId};
 use crate::domain::label::{Labels, labels_fault, text_fault};
+use crate::domain::locale::{LOCALE_RULE, Locale};
 use crate::domain::page::page_size;
 use crate::domain::role::Role;
 use crate::domain::time::Timestamp;
@@ -106,6 +107,18 @@ impl Faults {
             self.add(field, fault);
         }
         text
+    }
+
+    /// Parses a locale that may be empty.
+    pub(super) fn locale(&mut self, text: String) -> Option<Locale> {
+        if text.is_empty() {
+            return None;
+        }
+        let parsed = Locale::parse(text);
+        if parsed.is_none() {
+            self.add("locale", LOCALE_RULE);
+        }
+        parsed
     }
 
     pub(super) fn labels(&mut self, labels: HashMap<String, String>) -> Labels {

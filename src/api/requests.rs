@@ -7,6 +7,7 @@ use super::page_token;
 use crate::app::{JoinRequest, SessionKey};
 use crate::domain::error::Error;
 use crate::domain::id::{AppointmentId, NodeId, Region, SessionId, UserId};
+use crate::domain::locale::Locale;
 use crate::domain::medium::MediaMode;
 use crate::domain::page::{SessionFilter, SessionQuery};
 use crate::domain::participant::{Admission, Invite};
@@ -35,6 +36,7 @@ pub(super) fn parse_create(
         end_to_end_encrypted,
         empty_timeout,
         open_to_guests,
+        doctor_name,
     } = request;
     let mut faults = Faults::default();
     let appointment_id = faults.required("appointment_id", appointment_id, AppointmentId::parse);
@@ -77,6 +79,7 @@ pub(super) fn parse_create(
     let region = faults.optional("region", region, Region::parse);
     let empty_timeout_secs =
         faults.whole_secs("empty_timeout", empty_timeout, EMPTY_TIMEOUT_SECS_MAX);
+    let doctor_name = faults.text("doctor_name", doctor_name);
     let request = (|| {
         Some(SessionRequest {
             appointment_id: appointment_id?,
@@ -91,6 +94,7 @@ pub(super) fn parse_create(
             end_to_end_encrypted,
             empty_timeout_secs,
             open_to_guests,
+            doctor_name,
         })
     })();
     faults.finish(request)
@@ -117,6 +121,7 @@ pub(super) fn parse_join(request: v1::JoinSessionRequest) -> Result<JoinRequest,
         display_name,
         with_sfu_ticket,
         before_window,
+        locale,
     } = request;
     let mut faults = Faults::default();
     let role = faults.role(role, Role::ALL);
@@ -127,6 +132,7 @@ pub(super) fn parse_join(request: v1::JoinSessionRequest) -> Result<JoinRequest,
         let fault = "must not be set together with with_sfu_ticket: tickets are issued in the join window only";
         faults.add("before_window", fault);
     }
+    let locale = faults.locale(locale);
     let request = (|| {
         Some(JoinRequest {
             session_id: session_id?,
@@ -134,6 +140,7 @@ pub(super) fn parse_join(request: v1::JoinSessionRequest) -> Result<JoinRequest,
             user_id: user_id?,
             display_name,
             before_window,
+            locale,
             with_node_ticket: with_sfu_ticket,
         })
     })();
@@ -219,6 +226,7 @@ pub(super) fn parse_update(request: v1::UpdateSessionRequest) -> Result<ParsedUp
         labels,
         doctor_id,
         expected_version,
+        doctor_name,
     } = request;
     let mut faults = Faults::default();
     let session_id = faults.required("session_id", session_id, SessionId::parse);
@@ -227,6 +235,7 @@ pub(super) fn parse_update(request: v1::UpdateSessionRequest) -> Result<ParsedUp
         ("scheduled_end_time", scheduled_end_time.is_some()),
         ("labels", !labels.is_empty()),
         ("doctor_id", !doctor_id.is_empty()),
+        ("doctor_name", !doctor_name.is_empty()),
     ];
     let masked = masked_fields(&mut faults, update_mask, given);
     let start = faults.time("scheduled_start_time", scheduled_start_time);
@@ -238,6 +247,7 @@ pub(super) fn parse_update(request: v1::UpdateSessionRequest) -> Result<ParsedUp
     } else {
         None
     };
+    let doctor_name = faults.text("doctor_name", doctor_name);
     if let Some(expected) = expected_version {
         faults.not_negative("expected_version", expected);
     }
@@ -246,6 +256,7 @@ pub(super) fn parse_update(request: v1::UpdateSessionRequest) -> Result<ParsedUp
         scheduled_end_time: takes("scheduled_end_time").then_some(end),
         labels: takes("labels").then_some(labels),
         doctor_id,
+        doctor_name: takes("doctor_name").then_some(doctor_name),
     };
     faults.finish(session_id.map(|session_id| ParsedUpdate {
         session_id,
@@ -258,7 +269,7 @@ pub(super) fn parse_update(request: v1::UpdateSessionRequest) -> Result<ParsedUp
 fn masked_fields(
     faults: &mut Faults,
     mask: Option<FieldMask>,
-    given: [(&'static str, bool); 4],
+    given: [(&'static str, bool); 5],
 ) -> Vec<&'static str> {
     let paths = mask.map(|FieldMask { paths }| paths).unwrap_or_default();
     let known = given.map(|(field, _)| field);
@@ -331,13 +342,14 @@ pub(super) fn parse_participant_key(
 
 pub(super) fn parse_invite(
     request: v1::InviteParticipantRequest,
-) -> Result<(SessionId, Invite), Error> {
+) -> Result<(SessionId, Invite, Option<Locale>), Error> {
     let v1::InviteParticipantRequest {
         session_id,
         role,
         user_id,
         display_name,
         expire_time,
+        locale,
     } = request;
     let mut faults = Faults::default();
     let session_id = faults.required("session_id", session_id, SessionId::parse);
@@ -357,9 +369,10 @@ pub(super) fn parse_invite(
     };
     let display_name = faults.text("display_name", display_name);
     let expire_time = faults.time("expire_time", expire_time);
+    let locale = faults.locale(locale);
     let request = (|| {
         let invite = Invite::new(user_id?, role?, display_name, expire_time);
-        Some((session_id?, invite))
+        Some((session_id?, invite, locale))
     })();
     faults.finish(request)
 }

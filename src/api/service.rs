@@ -284,12 +284,12 @@ impl Api {
         &self,
         request: v1::InviteParticipantRequest,
     ) -> Result<v1::InviteParticipantResponse, Error> {
-        let (session_id, invite) = requests::parse_invite(request)?;
+        let (session_id, invite, locale) = requests::parse_invite(request)?;
         record_session_id(&session_id);
         let issued = self
             .app
             .participants
-            .invite(&BACKEND, &session_id, &invite)
+            .invite(&BACKEND, &session_id, &invite, locale)
             .await?;
         let role = invite.role;
         Ok(v1::InviteParticipantResponse {

@@ -6,10 +6,11 @@ use std::time::Duration;
 use super::changes::Decision;
 use super::clock::Clock;
 use crate::auth::short_code::ShortCode;
-use crate::auth::token::{JoinToken, Tokens};
+use crate::auth::token::{Bearer, JoinToken, Tokens};
 use crate::domain::actor::Actor;
 use crate::domain::error::Error;
 use crate::domain::id::{SessionId, UserId};
+use crate::domain::locale::Locale;
 use crate::domain::role::Role;
 use crate::domain::session::{JoinWindow, Session};
 use crate::domain::short_link::ShortLink;
@@ -28,6 +29,8 @@ pub struct JoinRequest {
     pub display_name: String,
     /// Whether to issue the link before the join window opens.
     pub before_window: bool,
+    /// The language of their page; `None`: the browser's.
+    pub locale: Option<Locale>,
     /// Whether to issue a ticket of the session's node, for a client that connects to the node directly.
     pub with_node_ticket: bool,
 }
@@ -94,15 +97,22 @@ impl Joins {
             user_id,
             display_name,
             before_window: _,
+            locale,
             with_node_ticket: _,
         } = request;
         let now = self.clock.now();
         let closes = self.permit(request, session, valid_from)?;
         let ttl_ends = valid_from.plus_secs(self.token_ttl_secs);
         let expire_time = closes.map_or(ttl_ends, |closes| closes.min(ttl_ends));
+        let bearer = Bearer {
+            role: *role,
+            user_id,
+            display_name,
+            locale: locale.as_ref(),
+        };
         let token = self
             .tokens
-            .issue(session, *role, user_id, display_name, now, expire_time)
+            .issue(session, &bearer, now, expire_time)
             .map_err(|_| Error::Internal)?;
         let (short_code, link) = self.short_link(request, session, &token.jti);
         let jti = token.jti.clone();
@@ -129,6 +139,7 @@ impl Joins {
             role,
             user_id,
             display_name,
+            locale,
             ..
         } = request;
         let kept = session
@@ -137,6 +148,7 @@ impl Joins {
         if let Some((code, link)) = kept {
             let link = ShortLink {
                 display_name: display_name.clone(),
+                locale: locale.clone(),
                 ..link.clone()
             };
             return (code, link);
@@ -146,6 +158,7 @@ impl Joins {
             user_id: user_id.clone(),
             role: *role,
             display_name: display_name.clone(),
+            locale: locale.clone(),
             digest: code.digest(),
             jti: jti.to_owned(),
             since: session.version + 1,

@@ -9,6 +9,7 @@ use super::joins::{IssuedJoin, JoinRequest, Joins};
 use crate::domain::actor::Actor;
 use crate::domain::error::Error;
 use crate::domain::id::{SessionId, UserId};
+use crate::domain::locale::Locale;
 use crate::domain::participant::{Invite, Participant};
 use crate::domain::session::Session;
 use crate::telemetry::metrics::Metrics;
@@ -91,6 +92,7 @@ impl Participants {
         actor: &Actor,
         session_id: &SessionId,
         invite: &Invite,
+        locale: Option<Locale>,
     ) -> Result<IssuedJoin, Error> {
         let request = JoinRequest {
             session_id: session_id.clone(),
@@ -99,6 +101,7 @@ impl Participants {
             display_name: invite.display_name.clone(),
             // Until the join window opens, its page shows the opening time.
             before_window: true,
+            locale,
             with_node_ticket: false,
         };
         let issued = self

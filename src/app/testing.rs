@@ -170,6 +170,7 @@ pub(super) fn session(media: MediaMode, driver: Driver) -> Session {
         end_to_end_encrypted: false,
         empty_timeout_secs: None,
         open_to_guests: false,
+        doctor_name: String::new(),
     };
     let unplaced = UnplacedSession::new(request, None, Actor::Backend, Timestamp::MIN);
     let here = NodeId::from_stored("here".into());

@@ -3,6 +3,8 @@
 
 use aws_lc_rs::hmac;
 use aws_lc_rs::signature::Ed25519KeyPair;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::jwk::{Jwk, JwkSet, ThumbprintHash};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
@@ -11,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::short_code::{ShortCode, ShortCodes};
 use crate::domain::id::{SessionId, UserId, random_id};
+use crate::domain::locale::Locale;
 use crate::domain::role::Role;
 use crate::domain::session::Session;
 use crate::domain::short_link::ShortLink;
@@ -124,6 +127,58 @@ pub struct Claims {
     /// The sequence of the session's event that records its issue: credentials issued before a removal are revoked.
     #[serde(default)]
     pub issued_at_sequence: i64,
+    /// The language for the bearer's page: BCP 47.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locale: Option<String>,
+}
+
+/// Who gets a token.
+#[derive(Debug, Clone, Copy)]
+pub struct Bearer<'a> {
+    /// Their role.
+    pub role: Role,
+    /// The user.
+    pub user_id: &'a UserId,
+    /// The name to show; may be empty.
+    pub display_name: &'a str,
+    /// The language of their page.
+    pub locale: Option<&'a Locale>,
+}
+
+/// What a credential says of its bearer's page. Not verified: an expired credential's bearer is to read why, in their language.
+#[derive(Debug, Default, Deserialize)]
+pub struct PageHints {
+    #[serde(default)]
+    locale: Option<String>,
+    #[serde(default)]
+    role: String,
+}
+
+impl PageHints {
+    /// Reads a credential of any age and origin.
+    pub fn read(jwt: &str) -> Self {
+        let payload = jwt.split('.').nth(1).unwrap_or("");
+        let payload = URL_SAFE_NO_PAD.decode(payload).unwrap_or_default();
+        serde_json::from_slice(&payload).unwrap_or_default()
+    }
+
+    /// What verified claims say.
+    pub fn of(claims: &Claims) -> Self {
+        Self {
+            locale: claims.locale.clone(),
+            role: claims.role.clone(),
+        }
+    }
+
+    /// The language.
+    pub fn locale(&self) -> Option<Locale> {
+        Locale::parse(self.locale.clone()?)
+    }
+
+    /// The role.
+    pub fn role(&self) -> Option<Role> {
+        Role::from_name(&self.role)
+    }
 }
 
 /// An issued token.
@@ -146,13 +201,11 @@ struct Key {
     short_codes: ShortCodes,
 }
 
-/// What a token says of its bearer.
-struct Bearer<'a> {
-    user_id: &'a UserId,
-    role: Role,
-    display_name: &'a str,
-    jti: &'a str,
-    issued_at_sequence: i64,
+/// The record of a token's issue.
+struct Issue {
+    jti: String,
+    /// That of the event that records it.
+    sequence: i64,
 }
 
 /// Issues and verifies join tokens, and makes the codes of short links.
@@ -189,20 +242,15 @@ impl Tokens {
     pub fn issue(
         &self,
         session: &Session,
-        role: Role,
-        user_id: &UserId,
-        display_name: &str,
+        bearer: &Bearer<'_>,
         now: Timestamp,
         expire_time: Timestamp,
     ) -> Result<JoinToken, KeyError> {
-        let bearer = Bearer {
-            user_id,
-            role,
-            display_name,
-            jti: &random_id(),
-            issued_at_sequence: session.version + 1,
+        let issue = Issue {
+            jti: random_id(),
+            sequence: session.version + 1,
         };
-        let claims = self.claims(session, &bearer, now, expire_time);
+        let claims = self.claims(session, bearer, issue, now, expire_time);
         Ok(JoinToken {
             jwt: self.current.sign(&claims)?,
             jti: claims.jti,
@@ -214,15 +262,15 @@ impl Tokens {
         &self,
         session: &Session,
         bearer: &Bearer<'_>,
+        issue: Issue,
         now: Timestamp,
         expire_time: Timestamp,
     ) -> Claims {
         let Bearer {
-            user_id,
             role,
+            user_id,
             display_name,
-            jti,
-            issued_at_sequence,
+            locale,
         } = *bearer;
         Claims {
             sub: user_id.to_string(),
@@ -234,11 +282,12 @@ impl Tokens {
             name: display_name.to_owned(),
             iss: self.issuer.clone(),
             aud: self.audience.clone(),
-            jti: jti.to_owned(),
+            jti: issue.jti,
             iat: now.as_secs(),
             nbf: now.minus_secs(CLOCK_SKEW_SECS).as_secs(),
             exp: expire_time.as_secs(),
-            issued_at_sequence,
+            issued_at_sequence: issue.sequence,
+            locale: locale.map(ToString::to_string),
         }
     }
 
@@ -250,13 +299,16 @@ impl Tokens {
         now: Timestamp,
     ) -> Claims {
         let bearer = Bearer {
-            user_id: &link.user_id,
             role: link.role,
+            user_id: &link.user_id,
             display_name: &link.display_name,
-            jti: &link.jti,
-            issued_at_sequence: link.since,
+            locale: link.locale.as_ref(),
         };
-        self.claims(session, &bearer, now, now)
+        let issue = Issue {
+            jti: link.jti.clone(),
+            sequence: link.since,
+        };
+        self.claims(session, &bearer, issue, now, now)
     }
 
     /// The code of a new short link, which is issued with the token `jti`.

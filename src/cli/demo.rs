@@ -33,6 +33,7 @@ pub(super) async fn create_session(app: &App, links: &Links) -> Result<String, D
         end_to_end_encrypted: false,
         empty_timeout_secs: None,
         open_to_guests: false,
+        doctor_name: "Dr. Demo".into(),
     };
     let session_id = app
         .sessions
@@ -47,6 +48,7 @@ pub(super) async fn create_session(app: &App, links: &Links) -> Result<String, D
             user_id,
             display_name: display_name.to_owned(),
             before_window: false,
+            locale: None,
             with_node_ticket: false,
         };
         let grant = app.sessions.join(&Actor::Backend, &request).await?;

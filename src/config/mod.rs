@@ -11,6 +11,7 @@ mod legacy;
 mod nodes;
 mod nodes_file;
 mod openvidu;
+mod page;
 mod rest;
 mod rpc;
 mod secrets;
@@ -161,7 +162,8 @@ pub fn read(env: &mut Env<'_>, dev: bool) -> Option<Config> {
     let rpc = rpc::read(env, retry_after);
     let rest = rest::read(env);
     let links = api.as_ref().map(|api| api.links.clone());
-    let web = web::read(env, links, dev_port);
+    let clinic = page::read(env, dev);
+    let web = web::read(env, links, clinic, dev_port);
     if let (Some(nodes), Some(web)) = (&nodes, &web) {
         check_livekit_client(env, nodes, web);
     }

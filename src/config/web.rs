@@ -10,7 +10,7 @@ use super::env::Env;
 use super::urls::{ORIGINS_RULE, exact_origins, list_entries, parse_origin};
 use crate::api::links::Links;
 use crate::participant_socket::Config as SocketConfig;
-use crate::web::{Config, ConnectionLimits, DoorConfig, LingerLimits, WebhookLimits};
+use crate::web::{Clinic, Config, ConnectionLimits, DoorConfig, LingerLimits, WebhookLimits};
 
 fn secs(env: &mut Env<'_>, setting: &'static str, default: u64, most: u64) -> Duration {
     Duration::from_secs(env.number(setting, default, 1, most))
@@ -20,6 +20,7 @@ fn secs(env: &mut Env<'_>, setting: &'static str, default: u64, most: u64) -> Du
 pub(super) fn read(
     env: &mut Env<'_>,
     links: Option<Links>,
+    clinic: Option<Clinic>,
     dev_port: Option<u16>,
 ) -> Option<Config> {
     let allowed_origins = env.parse("HTTP_ALLOWED_ORIGINS", "", ORIGINS_RULE, exact_origins);
@@ -79,6 +80,7 @@ pub(super) fn read(
     };
     Some(Config {
         links: links?,
+        clinic: clinic?,
         allowed_origins: allowed_origins?,
         frame_ancestors: frame_ancestors?,
         trusted_proxies: trusted_proxies?,

@@ -9,6 +9,7 @@ pub mod event;
 pub mod health;
 pub mod id;
 pub mod label;
+pub mod locale;
 pub mod medium;
 mod named;
 pub mod node;

@@ -1,6 +1,7 @@
 //! Short links: addresses without a name or a token, short enough for a text message.
 
 use super::id::UserId;
+use super::locale::Locale;
 use super::role::Role;
 
 /// A user's short link to a session. It stays the same until its bearer is removed or loses the role.
@@ -12,6 +13,8 @@ pub struct ShortLink {
     pub role: Role,
     /// The name to show; may be empty.
     pub display_name: String,
+    /// The language of their page.
+    pub locale: Option<Locale>,
     /// The digest of its code. Who reads the store does not learn the code.
     pub digest: String,
     /// The id of the token with which it was issued.
@@ -28,6 +31,7 @@ impl ShortLink {
             user_id,
             role,
             display_name: String::new(),
+            locale: None,
             digest: format!("digest-{since}"),
             jti: "jti".to_owned(),
             since,

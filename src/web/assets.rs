@@ -1,33 +1,40 @@
 //! The page, its files and its texts in every language, embedded in the binary; and livekit-client, which is not.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::header::{
-    ACCEPT_LANGUAGE, ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE,
-    ETAG, IF_NONE_MATCH, RETRY_AFTER, VARY,
+    ACCEPT_LANGUAGE, ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_ENCODING,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, RETRY_AFTER, VARY,
 };
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::{Html, IntoResponse, Response};
 use include_dir::{Dir, DirEntry, include_dir};
 
+use super::clinic::{PageOf, STYLESHEET};
 use super::encoding::{Encoding, gzip};
+use super::escape::escape;
 use super::livekit_client::{FILES, LivekitClient};
 use super::page_error::PageError;
 use super::{Config, Edge};
+use crate::auth::token::PageHints;
+use crate::domain::locale::Locale;
+use crate::domain::role::Role;
 
 static WEB: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/web");
 /// The same files, all but the templates, compressed by build.rs.
 static COMPRESSED: Dir<'_> = include_dir!("$OUT_DIR/web");
-/// The language for browsers that accept none of the available ones.
+/// The language of texts that are missing in the page's.
 const LANGUAGE_DEFAULT: &str = "en";
 /// The files' addresses change with their contents, so browsers may cache them indefinitely.
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 /// When a browser should retry after an overload, in seconds.
 const RETRY_AFTER_SECS: HeaderValue = HeaderValue::from_static("5");
+
+/// What an SVG may do that is opened by itself: nothing but style itself.
+const LOGO_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbox";
 
 type Catalogue = HashMap<String, String>;
 
@@ -37,10 +44,12 @@ pub(super) struct Assets {
     version: String,
     catalogues: BTreeMap<String, Catalogue>,
     livekit_client: LivekitClient,
+    /// The clinic's stylesheet and logo, by their names.
+    clinic: Vec<(&'static str, Bytes)>,
 }
 
 impl Assets {
-    pub(super) fn new(livekit_client_dir: PathBuf) -> Self {
+    pub(super) fn new(config: &Config) -> Self {
         let mut hash = Context::new(&SHA256);
         for file in FILES {
             hash.update(file.digest.as_bytes());
@@ -48,14 +57,14 @@ impl Assets {
         let mut catalogues = BTreeMap::new();
         for file in files(&WEB) {
             hash.update(file.contents());
-            let language = file
-                .path()
-                .to_str()
-                .and_then(|path| path.strip_prefix("i18n/")?.strip_suffix(".json"));
-            if let Some(language) = language {
+            if let Some(language) = language_of(file) {
                 let catalogue = serde_json::from_slice(file.contents()).unwrap_or_default();
                 catalogues.insert(language.to_owned(), catalogue);
             }
+        }
+        let clinic = clinic_files(config);
+        for (_, content) in &clinic {
+            hash.update(content);
         }
         let hash = hash.finish();
         let version = hash
@@ -67,7 +76,8 @@ impl Assets {
         Self {
             version,
             catalogues,
-            livekit_client: LivekitClient::new(livekit_client_dir),
+            livekit_client: LivekitClient::new(config.livekit_client_dir.clone()),
+            clinic,
         }
     }
 
@@ -79,6 +89,9 @@ impl Assets {
         });
         if compressed.is_some() {
             return compressed;
+        }
+        if let Some((_, content)) = self.clinic.iter().find(|(name, _)| *name == path) {
+            return Some((content.clone(), None));
         }
         let plain = match WEB.get_file(path) {
             Some(file) => Some(Bytes::from_static(file.contents())),
@@ -92,24 +105,35 @@ impl Assets {
         &self,
         headers: &HeaderMap,
         config: &Config,
+        hints: &PageHints,
         values: &[(&str, &str)],
     ) -> Response {
-        let language = self.language(headers);
         html(
             StatusCode::OK,
             headers,
-            self.fill_template("page.html", language, config, values),
+            self.fill_template("page.html", headers, config, hints, values),
         )
     }
 
-    /// The page that shows an error.
+    /// The page that shows an error to a browser of which nothing else is known.
     pub(super) fn error_page(
         &self,
         error: &PageError,
         headers: &HeaderMap,
         config: &Config,
     ) -> Response {
-        let language = self.language(headers);
+        self.error_page_for(&PageHints::default(), error, headers, config)
+    }
+
+    /// The page that shows an error to a credential's bearer.
+    pub(super) fn error_page_for(
+        &self,
+        hints: &PageHints,
+        error: &PageError,
+        headers: &HeaderMap,
+        config: &Config,
+    ) -> Response {
+        let language = self.language(headers, config, hints);
         let code = error.code();
         let (opens_at, starts_at, calendar) = match error {
             PageError::TooEarly {
@@ -125,6 +149,11 @@ impl Assets {
         };
         let [title, text, todo] = ["title", "text", "todo"]
             .map(|part| self.text(language, &format!("error.{code}.{part}")));
+        // The doctor is not told to call the practice.
+        let todo = match self.text(language, &format!("error.{code}.todo.doctor")) {
+            doctors if is_doctors(hints) && !doctors.is_empty() => doctors,
+            _ => todo,
+        };
         let values = [
             ("code", code),
             ("opens_at", &opens_at),
@@ -136,7 +165,7 @@ impl Assets {
             ("text", text),
             ("todo", todo),
         ];
-        let page = self.fill_template("error.html", language, config, &values);
+        let page = self.fill_template("error.html", headers, config, hints, &values);
         let mut response = html(error.status(), headers, page);
         if matches!(error, PageError::RateLimited | PageError::StoreUnavailable) {
             response.headers_mut().insert(RETRY_AFTER, RETRY_AFTER_SECS);
@@ -149,10 +178,11 @@ impl Assets {
         &self,
         headers: &HeaderMap,
         config: &Config,
+        hints: &PageHints,
         app: &str,
         address: &str,
     ) -> Response {
-        let language = self.language(headers);
+        let language = self.language(headers, config, hints);
         let text = |key: &str| self.text(language, &format!("inapp.{key}"));
         let said = text("text").replace("{app}", app);
         let values = [
@@ -165,13 +195,18 @@ impl Assets {
             ("stay", address),
             ("stay_text", text("stay")),
         ];
-        let page = self.fill_template("in-app.html", language, config, &values);
+        let page = self.fill_template("in-app.html", headers, config, hints, &values);
         html(StatusCode::OK, headers, page)
     }
 
-    /// What the page calls a consultation, in the browser's language.
-    pub(super) fn title(&self, headers: &HeaderMap) -> &str {
-        self.text(self.language(headers), "page.title")
+    /// What the page calls a consultation, in the page's language.
+    pub(super) fn title<'a>(
+        &'a self,
+        headers: &HeaderMap,
+        config: &'a Config,
+        hints: &PageHints,
+    ) -> &'a str {
+        self.text(self.language(headers, config, hints), "page.title")
     }
 
     fn text(&self, language: &str, key: &str) -> &str {
@@ -181,8 +216,35 @@ impl Assets {
             .map_or("", String::as_str)
     }
 
+    /// The page's language: the one that the backend asked for, else the one that the browser prefers, else the clinic's.
+    fn language<'a>(
+        &'a self,
+        headers: &HeaderMap,
+        config: &'a Config,
+        hints: &PageHints,
+    ) -> &'a str {
+        let asked = hints.locale();
+        let asked = asked.and_then(|locale| self.available(locale.as_str()));
+        asked
+            .or_else(|| self.preferred_language(headers))
+            .unwrap_or(&config.clinic.language)
+    }
+
+    /// The language of a tag, if there is a catalogue for it or, without its last parts, a more general one (RFC 4647, section
+    /// 3.4).
+    fn available(&self, tag: &str) -> Option<&str> {
+        let mut tag = tag;
+        loop {
+            let is_same = |language: &&String| language.eq_ignore_ascii_case(tag);
+            if let Some(language) = self.catalogues.keys().find(is_same) {
+                return Some(language);
+            }
+            tag = tag.rsplit_once('-')?.0;
+        }
+    }
+
     /// The available language that the browser prefers.
-    fn language(&self, headers: &HeaderMap) -> &str {
+    fn preferred_language(&self, headers: &HeaderMap) -> Option<&str> {
         let accepted = headers
             .get(ACCEPT_LANGUAGE)
             .and_then(|header| header.to_str().ok())
@@ -193,24 +255,34 @@ impl Assets {
         wanted
             .into_iter()
             .filter(|(_, weight)| *weight > 0.0)
-            .find_map(|(language, _)| self.catalogues.get_key_value(&language))
-            .map_or(LANGUAGE_DEFAULT, |(language, _)| language.as_str())
+            .find_map(|(language, _)| self.available(language))
     }
 
     fn fill_template(
         &self,
         template: &str,
-        language: &str,
+        headers: &HeaderMap,
         config: &Config,
+        hints: &PageHints,
         values: &[(&str, &str)],
     ) -> String {
         let template = WEB
             .get_file(template)
             .and_then(|file| file.contents_utf8())
             .unwrap_or("");
+        let language = self.language(headers, config, hints);
+        let locale = hints.locale();
         let assets = format!("{}/assets/{}", config.links.path_prefix(), self.version);
+        let page = PageOf {
+            assets: &assets,
+            text: &|key| self.text(language, key),
+            is_doctors: is_doctors(hints),
+        };
+        let template = config.clinic.fill_in(template, &page);
         let common = [
             ("lang", language),
+            ("locale", locale.as_ref().map_or("", Locale::as_str)),
+            ("clinic", &config.clinic.name),
             ("base", config.links.path_prefix()),
             ("assets", assets.as_str()),
             ("embedders", config.frame_ancestors.as_str()),
@@ -218,7 +290,7 @@ impl Assets {
         common
             .iter()
             .chain(values)
-            .fold(template.to_owned(), |page, (name, value)| {
+            .fold(template, |page, (name, value)| {
                 page.replace(&format!("{{{{{name}}}}}"), &escape(value))
             })
     }
@@ -240,15 +312,47 @@ fn html(status: StatusCode, headers: &HeaderMap, page: String) -> Response {
     }
 }
 
-/// Parses a language, without its region, and its weight (RFC 9110, section 12.5.4).
-fn parse_language_range(entry: &str) -> (String, f32) {
+/// The doctor, or somebody whose credential says so: it decides about texts only.
+fn is_doctors(hints: &PageHints) -> bool {
+    hints.role() == Some(Role::Doctor)
+}
+
+/// The languages that the page has texts in.
+pub fn languages() -> Vec<String> {
+    let files = files(&WEB);
+    let mut languages: Vec<_> = (files.iter().copied())
+        .filter_map(language_of)
+        .map(ToOwned::to_owned)
+        .collect();
+    languages.sort();
+    languages
+}
+
+/// The language of a catalogue.
+fn language_of<'a>(file: &'a include_dir::File<'a>) -> Option<&'a str> {
+    let path = file.path().to_str()?;
+    path.strip_prefix("i18n/")?.strip_suffix(".json")
+}
+
+fn clinic_files(config: &Config) -> Vec<(&'static str, Bytes)> {
+    let rules = WEB.get_file("css/clinic.css");
+    let rules = rules.and_then(|file| file.contents_utf8()).unwrap_or("");
+    let style = config.clinic.stylesheet(rules);
+    let logo = config.clinic.logo.as_ref();
+    let logo = logo.map(|logo| (logo.file_name(), logo.content()));
+    logo.into_iter()
+        .chain([(STYLESHEET, style.into())])
+        .collect()
+}
+
+/// Parses a language and its weight (RFC 9110, section 12.5.4).
+fn parse_language_range(entry: &str) -> (&str, f32) {
     let (tag, parameters) = entry.split_once(';').unwrap_or((entry, ""));
     let weight = parameters
         .trim()
         .strip_prefix("q=")
         .and_then(|weight| weight.parse().ok());
-    let language = tag.split('-').next().unwrap_or(tag);
-    (language.trim().to_ascii_lowercase(), weight.unwrap_or(1.0))
+    (tag.trim(), weight.unwrap_or(1.0))
 }
 
 fn files<'a>(dir: &'a Dir<'a>) -> Vec<&'a include_dir::File<'a>> {
@@ -259,16 +363,6 @@ fn files<'a>(dir: &'a Dir<'a>) -> Vec<&'a include_dir::File<'a>> {
             DirEntry::File(file) => vec![file],
         })
         .collect()
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
-        .replace('\'', "&#39;")
-        // A value must not become a placeholder.
-        .replace('{', "&#123;")
 }
 
 /// One of the page's files.
@@ -300,7 +394,9 @@ pub(super) async fn serve_file(
         return (StatusCode::NOT_MODIFIED, headers, tag, ()).into_response();
     }
     let encoding = encoding.map(|encoding| [(CONTENT_ENCODING, encoding.name())]);
-    (headers, tag, encoding, content).into_response()
+    let is_clinics = edge.assets.clinic.iter().any(|(name, _)| *name == path);
+    let policy = is_clinics.then_some([(CONTENT_SECURITY_POLICY, LOGO_POLICY)]);
+    (headers, tag, encoding, policy, content).into_response()
 }
 
 /// The client for portals that show the page in a frame, and its types. Portals of other origins import it.
@@ -330,6 +426,8 @@ fn content_type(path: &str) -> Option<&'static str> {
         "json" => Some("application/json"),
         "ts" => Some("text/plain; charset=utf-8"),
         "svg" => Some("image/svg+xml"),
+        "png" => Some("image/png"),
+        "webp" => Some("image/webp"),
         _ => None,
     }
 }

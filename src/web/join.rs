@@ -17,7 +17,7 @@ use crate::api::names::parse_own_name;
 use crate::app::signalling::{
     AuthorizedParticipant, EntryDenied, ParticipantIdentity, VerifiedCredential,
 };
-use crate::auth::token::Purpose;
+use crate::auth::token::{PageHints, Purpose};
 use crate::domain::error::Error;
 use crate::domain::id::SessionId;
 use crate::domain::role::Action;
@@ -63,13 +63,16 @@ pub(super) async fn page(
 ) -> Response {
     let query = query.unwrap_or_default().0;
     let stays = query.stays_in_app();
+    let hints = query.page_hints(&headers);
     let outcome = match SessionId::parse(path_text(session_id)) {
         Err(_) => Err(PageError::UnknownSession),
         Ok(session_id) => match query {
             JoinQuery {
                 token: Some(token), ..
-            } => exchange_token(&edge, &session_id, &token, stays, &headers).await,
-            JoinQuery { p: Some(slot), .. } => show_page(&edge, &session_id, &slot, &headers).await,
+            } => exchange_token(&edge, &session_id, &token, stays, &hints, &headers).await,
+            JoinQuery { p: Some(slot), .. } => {
+                show_page(&edge, &session_id, &slot, &hints, &headers).await
+            }
             JoinQuery {
                 token: None,
                 p: None,
@@ -77,7 +80,18 @@ pub(super) async fn page(
             } => Err(PageError::MissingToken),
         },
     };
-    outcome.unwrap_or_else(|error| edge.assets.error_page(&error, &headers, &edge.config))
+    outcome.unwrap_or_else(|error| {
+        (edge.assets).error_page_for(&hints, &error, &headers, &edge.config)
+    })
+}
+
+impl JoinQuery {
+    /// What the credential says that the request carries, in its address or its cookie.
+    pub(super) fn page_hints(&self, headers: &HeaderMap) -> PageHints {
+        let cookie = || cookie::read(headers, self.p.as_deref()?);
+        let credential = self.token.as_deref().or_else(cookie);
+        credential.map(PageHints::read).unwrap_or_default()
+    }
 }
 
 /// Treats a malformed address as an unknown one.
@@ -90,6 +104,7 @@ async fn exchange_token(
     session_id: &SessionId,
     token: &str,
     stays_in_app: bool,
+    hints: &PageHints,
     headers: &HeaderMap,
 ) -> Result<Response, PageError> {
     // Mail programs take the punctuation after a link for a part of it.
@@ -107,7 +122,7 @@ async fn exchange_token(
             let page = edge.config.links.page_path(session_id);
             let address = format!("{page}?token={token}&{}", JoinQuery::STAY);
             edge.assets
-                .in_app_page(headers, &edge.config, app, &address)
+                .in_app_page(headers, &edge.config, hints, app, &address)
         }
         Some(_) | None => response,
     })
@@ -160,6 +175,7 @@ async fn show_page(
     edge: &Edge,
     session_id: &SessionId,
     slot: &str,
+    hints: &PageHints,
     headers: &HeaderMap,
 ) -> Result<Response, PageError> {
     let authorized = match authorize_cookie(edge, session_id, slot, headers).await {
@@ -175,17 +191,21 @@ async fn show_page(
         }
         authorized => authorized?,
     };
-    let identity = authorized.identity;
+    let AuthorizedParticipant { identity, session } = authorized;
+    let start = session.schedule.start.map(|start| start.to_string());
     let ask_name = identity.name.is_empty();
     let values = [
         ("session_id", session_id.as_str()),
         ("slot", slot),
         ("name", &identity.name),
         ("ask_name", flag(ask_name)),
-        ("role", identity.role.name()),
         ("publishes", flag(identity.role.may(Action::Publish))),
+        ("role", identity.role.name()),
+        ("doctor", &session.doctor_name),
+        ("starts_at", start.as_deref().unwrap_or_default()),
+        ("stills", flag(edge.config.clinic.allows_stills)),
     ];
-    Ok(edge.assets.page(headers, &edge.config, &values))
+    Ok(edge.assets.page(headers, &edge.config, hints, &values))
 }
 
 fn flag(set: bool) -> &'static str {

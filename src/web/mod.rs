@@ -3,15 +3,19 @@
 pub mod admin;
 mod assets;
 mod calendar;
+mod clinic;
+pub mod color;
 mod cookie;
 mod door;
 mod encoding;
+mod escape;
 mod headers;
 mod in_app;
 mod join;
 mod limits;
 mod lingering;
 mod livekit_client;
+mod logo;
 mod page_error;
 mod server;
 mod short_link;
@@ -41,8 +45,11 @@ use crate::net::{AddressLimit, AddressSlot};
 use crate::participant_socket;
 use assets::Assets;
 
+pub use assets::languages;
+pub use clinic::{Clinic, Phone};
 pub use lingering::LingerLimits;
 pub use livekit_client::{LivekitClientError, check_livekit_client};
+pub use logo::{LOGO_BYTES_MAX, Logo, LogoError};
 pub use webhook::{WebhookLimits, Webhooks};
 
 /// Settings of the edge for browsers.
@@ -50,6 +57,8 @@ pub use webhook::{WebhookLimits, Webhooks};
 pub struct Config {
     /// Where browsers reach the service.
     pub links: Links,
+    /// Whose pages they are.
+    pub clinic: Clinic,
     /// Other origins whose pages may open signalling connections, as browsers write them.
     pub allowed_origins: Vec<String>,
     /// Origins that may frame the page: a CSP source list.
@@ -130,7 +139,7 @@ pub async fn serve(
     let config = Arc::new(config);
     let edge = Edge {
         signalling,
-        assets: Arc::new(Assets::new(config.livekit_client_dir.clone())),
+        assets: Arc::new(Assets::new(&config)),
         requests: Arc::new(AddressLimit::per_minute(config.requests_per_minute)),
         config: Arc::clone(&config),
         closing: closing.clone(),

@@ -10,7 +10,7 @@ use super::join::{JoinQuery, enter, path_text};
 use super::page_error::PageError;
 use super::{Edge, calendar, cookie, in_app};
 use crate::auth::short_code::{NotACode, ShortCode};
-use crate::auth::token::Purpose;
+use crate::auth::token::{PageHints, Purpose};
 use crate::domain::id::SessionId;
 use crate::domain::session::Schedule;
 use crate::domain::time::Timestamp;
@@ -23,22 +23,28 @@ pub(super) async fn open(
     headers: HeaderMap,
 ) -> Response {
     let stays = query.unwrap_or_default().0.stays_in_app();
-    exchange(&edge, &path_text(code), stays, &headers)
+    let mut hints = PageHints::default();
+    exchange(&edge, &path_text(code), stays, &headers, &mut hints)
         .await
-        .unwrap_or_else(|error| edge.assets.error_page(&error, &headers, &edge.config))
+        .unwrap_or_else(|error| {
+            (edge.assets).error_page_for(&hints, &error, &headers, &edge.config)
+        })
 }
 
+/// Sets `hints` as soon as the link's bearer is known.
 async fn exchange(
     edge: &Edge,
     code: &str,
     stays_in_app: bool,
     headers: &HeaderMap,
+    hints: &mut PageHints,
 ) -> Result<Response, PageError> {
     let code = ShortCode::parse(code).map_err(|fault| match fault {
         NotACode::Cut => PageError::MissingToken,
         NotACode::Other => PageError::Forged,
     })?;
     let verified = edge.signalling.find_short_link(&code).await?;
+    *hints = PageHints::of(&verified.claims);
     let response = enter(edge, &verified).await?;
     let links = &edge.config.links;
     match in_app::app_of(headers) {
@@ -47,7 +53,7 @@ async fn exchange(
             let address = format!("{}?{}", links.short_path(&code), JoinQuery::STAY);
             Ok(edge
                 .assets
-                .in_app_page(headers, &edge.config, app, &address))
+                .in_app_page(headers, &edge.config, hints, app, &address))
         }
         // The address that the app passes on to another browser must work there.
         Some(_) => {
@@ -101,15 +107,23 @@ pub(super) async fn calendar_file(
     headers: HeaderMap,
 ) -> Response {
     let query = query.unwrap_or_default().0;
-    build_calendar_file(&edge, &path_text(session_id), query.slot(), &headers)
-        .await
-        .unwrap_or_else(|error| edge.assets.error_page(&error, &headers, &edge.config))
+    let hints = query.page_hints(&headers);
+    build_calendar_file(
+        &edge,
+        &path_text(session_id),
+        query.slot(),
+        &hints,
+        &headers,
+    )
+    .await
+    .unwrap_or_else(|error| (edge.assets).error_page_for(&hints, &error, &headers, &edge.config))
 }
 
 async fn build_calendar_file(
     edge: &Edge,
     session_id: &str,
     slot: &str,
+    hints: &PageHints,
     headers: &HeaderMap,
 ) -> Result<Response, PageError> {
     let session_id = SessionId::parse(session_id).map_err(|_| PageError::UnknownSession)?;
@@ -119,7 +133,7 @@ async fn build_calendar_file(
         update_time,
         link,
     } = appointment;
-    let title = edge.assets.title(headers);
+    let title = edge.assets.title(headers, &edge.config, hints);
     let link = link.unwrap_or_default();
     let file = calendar::file(&session_id, &schedule, title, &link, update_time);
     let file = file.ok_or(PageError::NotFound)?;

@@ -142,6 +142,7 @@ async fn a_create_that_differs_names_what_does_and_overwrites_nothing() {
                 ..create("appointment-1")
             },
         ),
+        ("doctor_name", other(|r| r.doctor_name = "Dr. Other".into())),
         (
             "doctor_id,patient_id",
             other(|r| std::mem::swap(&mut r.doctor_id, &mut r.patient_id)),
@@ -267,6 +268,35 @@ async fn an_update_changes_what_its_mask_names_and_nothing_else() {
 
     let again = updated(&mut client, everything).await.unwrap();
     assert_eq!(again, after, "an update that changes nothing is no change");
+}
+
+/// The name of a doctor who was replaced is not shown for the new one.
+#[tokio::test]
+async fn the_doctors_name_goes_with_the_doctor() {
+    let service = Setup::new().start().await;
+    let mut client = service.client();
+    let request = v1::CreateSessionRequest {
+        doctor_name: "Dr. Ana Ruiz".into(),
+        ..create("appointment-1")
+    };
+    let session = created(&mut client, request).await;
+    assert_eq!(session.doctor_name, "Dr. Ana Ruiz");
+    // A repeated create that does not say it asks for the same session.
+    let again = client.create_session(create("appointment-1")).await;
+    assert_eq!(again.unwrap().into_inner().session.unwrap(), session);
+    for (doctor_id, doctor_name, shown) in [
+        ("", "Dr. Ana Ruiz Gil", "Dr. Ana Ruiz Gil"),
+        ("doctor-2", "", ""),
+        ("doctor-3", "Dr. Lee", "Dr. Lee"),
+    ] {
+        let request = v1::UpdateSessionRequest {
+            doctor_id: doctor_id.into(),
+            doctor_name: doctor_name.into(),
+            ..update(&session, &[])
+        };
+        let session = updated(&mut client, request).await.unwrap();
+        assert_eq!(session.doctor_name, shown);
+    }
 }
 
 #[tokio::test]

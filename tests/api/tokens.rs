@@ -10,10 +10,11 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use video_session::app::clock::{Clock as _, SystemClock};
 use video_session::auth::token::{
-    Claims, Config, InvalidToken, KeyError, KeySource, Purpose, Tokens,
+    Bearer, Claims, Config, InvalidToken, KeyError, KeySource, Purpose, Tokens,
 };
 use video_session::domain::actor::Actor;
 use video_session::domain::id::{AppointmentId, NodeId, UserId};
+use video_session::domain::locale::Locale;
 use video_session::domain::medium::MediaMode;
 use video_session::domain::participant::Admission;
 use video_session::domain::place::Driver;
@@ -72,14 +73,21 @@ fn issue(tokens: &Tokens) -> String {
         end_to_end_encrypted: false,
         empty_timeout_secs: None,
         open_to_guests: false,
+        doctor_name: String::new(),
     };
     let now = SystemClock.now();
     let placed = UnplacedSession::new(request, None, Actor::Backend, now)
         .place(NodeId::parse("sfu-1").unwrap(), Driver::Builtin);
     let expire_time = now.plus_secs(3600);
-    let (role, user) = (Role::Patient, id("patient-1"));
+    let (user_id, locale) = (id("patient-1"), Locale::parse("pt-BR"));
+    let bearer = Bearer {
+        role: Role::Patient,
+        user_id: &user_id,
+        display_name: "Pat",
+        locale: locale.as_ref(),
+    };
     tokens
-        .issue(&placed.session, role, &user, "Pat", now, expire_time)
+        .issue(&placed.session, &bearer, now, expire_time)
         .unwrap()
         .jwt
 }
@@ -251,6 +259,7 @@ fn a_credential_is_good_for_one_purpose() {
         let stays = tokens.verify(&cookie, Purpose::Page).unwrap();
         assert_eq!((&stays.jti, &stays.sub), (&claims.jti, &claims.sub));
         assert_eq!(stays.issued_at_sequence, claims.issued_at_sequence);
+        assert_eq!(stays.locale.as_deref(), Some("pt-BR"));
         let late = tokens.issue_page_credential(&claims, now() - 62).unwrap();
         let outcome = tokens.verify(&late, Purpose::Page);
         assert_eq!(outcome.unwrap_err(), InvalidToken::Expired);

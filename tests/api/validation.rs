@@ -76,6 +76,7 @@ async fn every_fault_of_a_create_is_named_at_once() {
             nanos: 1,
         }),
         open_to_guests: false,
+        doctor_name: long(257),
     };
     assert_eq!(
         faults(client.create_session(request).await),
@@ -90,7 +91,8 @@ async fn every_fault_of_a_create_is_named_at_once() {
             "max_participants",
             "media",
             "region",
-            "empty_timeout"
+            "empty_timeout",
+            "doctor_name"
         ]
     );
 }
@@ -125,6 +127,7 @@ async fn every_fault_of_a_call_about_a_participant_is_named_at_once() {
         user_id: bad_id(),
         display_name: long(257),
         expire_time: broken_time(),
+        locale: "es_MX".to_owned(),
     };
     assert_eq!(
         faults(client.invite_participant(request).await),
@@ -133,7 +136,8 @@ async fn every_fault_of_a_call_about_a_participant_is_named_at_once() {
             "role",
             "user_id",
             "display_name",
-            "expire_time"
+            "expire_time",
+            "locale"
         ]
     );
     let request = v1::InviteParticipantRequest::default();
@@ -206,6 +210,7 @@ async fn every_fault_of_an_update_is_named_at_once() {
         labels: bad_labels(),
         doctor_id: bad_id(),
         expected_version: Some(-1),
+        doctor_name: "bell\u{7}".to_owned(),
     };
     assert_eq!(
         faults(client.update_session(request).await),
@@ -216,6 +221,7 @@ async fn every_fault_of_an_update_is_named_at_once() {
             "scheduled_end_time",
             "labels",
             "doctor_id",
+            "doctor_name",
             "expected_version"
         ]
     );
@@ -229,11 +235,12 @@ async fn every_fault_of_the_other_requests_is_named_at_once() {
         role: 7,
         user_id: bad_id(),
         display_name: long(257),
+        locale: "es_MX".to_owned(),
         ..Default::default()
     };
     assert_eq!(
         faults(client.join_session(request).await),
-        ["role", "user_id", "session_id", "display_name"]
+        ["role", "user_id", "session_id", "display_name", "locale"]
     );
     let request = v1::EndSessionRequest {
         session_id: bad_id(),

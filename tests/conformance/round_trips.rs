@@ -173,6 +173,7 @@ async fn every_call_costs_its_expected_round_trips() {
                 user_id: user("doctor-1"),
                 display_name: String::new(),
                 before_window: false,
+                locale: None,
                 with_node_ticket: false,
             };
             app.sessions.join(&BACKEND, &join).await.ok().unwrap();

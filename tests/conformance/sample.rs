@@ -7,6 +7,7 @@ use video_session::domain::actor::Actor;
 use video_session::domain::change::Change;
 use video_session::domain::id::{AppointmentId, NodeId, SessionId, UserId, random_id};
 use video_session::domain::label::Labels;
+use video_session::domain::locale::Locale;
 use video_session::domain::medium::MediaMode;
 use video_session::domain::node::{Capabilities, NodeHealth, SfuNode};
 use video_session::domain::node_record::NodeState;
@@ -61,6 +62,7 @@ pub(crate) fn request(appointment: &str) -> SessionRequest {
         end_to_end_encrypted: false,
         empty_timeout_secs: None,
         open_to_guests: false,
+        doctor_name: "Dr. Ana Ruiz".into(),
     }
 }
 
@@ -119,6 +121,7 @@ pub(crate) fn short_link(session: &Session, user_id: UserId, role: Role) -> Shor
         user_id,
         role,
         display_name: "Dr. Ä".to_owned(),
+        locale: Locale::parse("pt-BR"),
         digest: random_id(),
         jti: random_id(),
         since: session.version + 1,

@@ -12,6 +12,7 @@ mod attacks;
 mod bus;
 mod call;
 mod client;
+mod clinic;
 mod closing;
 mod documents;
 mod door;

@@ -1,7 +1,7 @@
 // Values that the server wrote into the page. None is secret.
 
 export function config() {
-  const { base, assets, session, slot, name, role, publishes, askName } = document.documentElement.dataset;
+  const { base, assets, session, slot, name, publishes, askName, role, locale, clinic, doctor, startsAt } = document.documentElement.dataset;
   const path = `${base}/join/${encodeURIComponent(session)}`;
   const query = new URLSearchParams({ p: slot });
   const socket = new URL(`${path}/ws?${query}`, location.href);
@@ -17,5 +17,12 @@ export function config() {
     role,
     publishes: publishes === 'true',
     askName: askName === 'true',
+    /** The language that the backend asked for; may be empty. */
+    locale,
+    /** Names, as to be shown; may be empty. */
+    clinic,
+    doctor,
+    /** When the appointment begins; may be empty. */
+    startsAt,
   };
 }

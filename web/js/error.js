@@ -1,10 +1,11 @@
 // Improves the error page if JavaScript is available: the opening time in the local time zone, a countdown, and automatic
 // retries. Without it, the page still says everything important.
 
+import { regional } from './appointment.js';
 import { load } from './catalogue.js';
 import { byId } from './dom.js';
 
-const { code, assets } = document.documentElement.dataset;
+const { code, assets, locale } = document.documentElement.dataset;
 // Codes after which the same address may work later, and the wait before an automatic retry; 0: only on request.
 const LATER = { 'too-early': 0, 'store-away': 10_000, 'rate-limited': 60_000, internal: 0 };
 const JITTER_MS = 3000;
@@ -18,19 +19,7 @@ const passedOn = new URLSearchParams(location.hash.slice(1)).get('j');
 if (code === 'missing-token' && passedOn) location.replace(`${document.documentElement.dataset.base}/j/${encodeURIComponent(passedOn)}`);
 const again = code in LATER && (inAddress.has('token') || inAddress.has('p'));
 const texts = await load(assets);
-
-/** The role in the link's token, or an empty text. Nobody vouches for it: it only chooses the words. */
-function roleInLink() {
-  try {
-    const [, payload] = inAddress.get('token').split('.');
-    return JSON.parse(atob(payload.replaceAll('-', '+').replaceAll('_', '/'))).role;
-  } catch {
-    return '';
-  }
-}
-
-const todo = texts.keyFor(roleInLink(), `error.${code}.todo`);
-if (todo.endsWith('.doctor')) byId('error-todo').textContent = texts.text(todo);
+const language = regional(texts.language, locale);
 
 // Remove the token, even an invalid one, from the address bar and the history.
 const address = location.href;
@@ -63,7 +52,6 @@ function remaining(ms) {
   if (ms <= 60_000) return texts.text('error.countdown.seconds');
   const minutes = Math.round(ms / 60_000);
   const parts = [[Math.floor(minutes / 1440), 'day'], [Math.floor(minutes / 60) % 24, 'hour'], [minutes % 60, 'minute']];
-  const language = document.documentElement.lang;
   const said = parts
     .filter(([count]) => count > 0)
     .slice(0, 2)
@@ -75,8 +63,8 @@ function remaining(ms) {
 function said(moment) {
   const near = Math.abs(moment - Date.now()) < 20 * 3600_000;
   const style = near ? { timeStyle: 'short' } : { dateStyle: 'full', timeStyle: 'short' };
-  const zone = new Intl.DateTimeFormat(document.documentElement.lang, { timeZoneName: 'short' }).formatToParts(moment);
-  return `${new Intl.DateTimeFormat(document.documentElement.lang, style).format(moment)} (${zone.find((part) => part.type === 'timeZoneName').value})`;
+  const zone = new Intl.DateTimeFormat(language, { timeZoneName: 'short' }).formatToParts(moment);
+  return `${new Intl.DateTimeFormat(language, style).format(moment)} (${zone.find((part) => part.type === 'timeZoneName').value})`;
 }
 
 async function countDown(opensAt) {

@@ -1,6 +1,7 @@
 // From loading the page to the end of the call: which screen, when.
 
 import { load } from './catalogue.js';
+import { lasted, showAppointment } from './appointment.js';
 import { alert, announce, show } from './a11y.js';
 import { config as read } from './config.js';
 import { byId } from './dom.js';
@@ -25,16 +26,19 @@ let texts;
 let ready;
 let session = null;
 let starting = false;
+/** Since when the participant is in the call, by this device's clock. */
+let began = null;
 /** What the call needs: loaded after the first screen is shown, so that it need not wait for it. */
 let callModules;
 let followSession = () => {};
 
-const title = (text) => `${text} · ${texts.text('page.title')}`;
+const title = (text) => `${text} · ${config.clinic || texts.text('page.title')}`;
 
 async function begin() {
   for (const video of OWN_PICTURES.map(byId)) observeSize(video, () => fit(video));
   texts = await load(config.assets);
   texts.apply();
+  showAppointment({ texts, config });
   ready = new Ready({ texts, media, config, onStart: start });
   show('ready', title(texts.text('ready.title')));
   performance.mark('first-screen');
@@ -48,7 +52,7 @@ async function begin() {
   const reason = unfit();
   if (before) choose(before);
   if (reason) ready.unfit(reason);
-  else if (before && !before.asks) await resume();
+  else if (before && !before.asks) await resume(before);
   else await ready.open();
 }
 
@@ -75,11 +79,12 @@ function choose({ muted, cameraOff, chosen }) {
 
 function saveState({ asks = false } = {}) {
   const { muted, cameraOff, chosen } = media;
-  memory.save({ muted, cameraOff, chosen, asks });
+  memory.save({ muted, cameraOff, chosen, asks, began });
 }
 
 /** The page was reloaded during a call: continue as before. */
-async function resume() {
+async function resume(before) {
+  began = before.began;
   if (config.publishes) await media.acquire();
   start();
 }
@@ -135,6 +140,7 @@ async function start(name) {
     show('call', title(texts.text('call.title')));
     call.open();
     announce(texts.text('call.begun'));
+    began ??= Date.now();
     if (hasWaited) attention.call();
     hasWaited = false;
   });
@@ -143,12 +149,14 @@ async function start(name) {
     watch.close();
     attention.release();
     memory.forget();
+    const time = began && lasted(Date.now() - began, { texts, config });
+    began = null;
     // After leaving, show the ready screen again; after a lost or replaced connection, rejoin directly.
     const onAgain = () => {
       saveState({ asks: why === 'left' });
       location.replace(config.page);
     };
-    show('end', title(fill({ texts, why, role: session.self?.role ?? config.role, onAgain })));
+    show('end', title(fill({ texts, why, role: session.self?.role ?? config.role, time, onAgain })));
     if (why === 'gave-up') comeBack(answers, onAgain);
   });
   showWaiting();

@@ -180,6 +180,7 @@ mod tests {
             end_to_end_encrypted: false,
             empty_timeout_secs: None,
             open_to_guests: false,
+            doctor_name: String::new(),
         };
         let unplaced = UnplacedSession::new(request, None, Actor::Backend, Timestamp::MIN);
         unplaced.place(id("here"), driver).session

@@ -84,6 +84,7 @@ impl UnplacedSession {
             end_to_end_encrypted: self.request.end_to_end_encrypted,
             empty_timeout_secs: self.request.empty_timeout_secs,
             open_to_guests: self.request.open_to_guests,
+            doctor_name: self.request.doctor_name,
             placement: None,
             participants: Vec::new(),
             admitted_users: Vec::new(),
@@ -143,6 +144,10 @@ impl Session {
             (
                 "open_to_guests",
                 request.open_to_guests && !self.open_to_guests,
+            ),
+            (
+                "doctor_name",
+                !request.doctor_name.is_empty() && request.doctor_name != self.doctor_name,
             ),
         ];
         let fields: Vec<_> = differs

@@ -46,6 +46,12 @@ impl Session {
         if doctor_id == self.patient_id {
             return Err(Error::field("doctor_id", "must not be the patient"));
         }
+        // A name that came with the former doctor would be shown for the new one.
+        let kept_name = || match doctor_id == self.doctor_id {
+            true => self.doctor_name.clone(),
+            false => String::new(),
+        };
+        let doctor_name = update.doctor_name.unwrap_or_else(kept_name);
         let labels = update.labels.unwrap_or_else(|| self.labels.clone());
 
         let changes = [
@@ -56,6 +62,7 @@ impl Session {
             ("scheduled_end_time", schedule.end != self.schedule.end),
             ("labels", labels != self.labels),
             ("doctor_id", doctor_id != self.doctor_id),
+            ("doctor_name", doctor_name != self.doctor_name),
         ];
         let fields: Vec<_> = changes
             .into_iter()
@@ -79,6 +86,7 @@ impl Session {
         Ok(Some(self.next_version(actor, now, kinds, |session| {
             session.schedule = schedule;
             session.labels = labels;
+            session.doctor_name = doctor_name;
             if let Some(replaced) = replaced {
                 session.replace_doctor(replaced, doctor_id, self.version + 1, now);
             }

@@ -104,6 +104,8 @@ pub struct Session {
     pub empty_timeout_secs: Option<u64>,
     /// The backend wants any user to be able to join as guest; see [`Session::takes_guests`].
     pub open_to_guests: bool,
+    /// The doctor's name, which participants see before the call; may be empty.
+    pub doctor_name: String,
     /// The decision that gave it its place; `None` if there was no choice.
     pub placement: Option<PlacementNote>,
     /// The connected participants.

@@ -65,6 +65,8 @@ pub struct SessionRequest {
     pub empty_timeout_secs: Option<u64>,
     /// Any user may join as guest. `false`: the caller does not ask for that.
     pub open_to_guests: bool,
+    /// The doctor's name, which participants see before the call. Empty: the caller does not say.
+    pub doctor_name: String,
 }
 
 /// What UpdateSession changes; `None` leaves a field as it is.
@@ -78,4 +80,6 @@ pub struct SessionUpdate {
     pub labels: Option<Labels>,
     /// The new doctor.
     pub doctor_id: Option<UserId>,
+    /// The new name of the doctor; may be empty.
+    pub doctor_name: Option<String>,
 }

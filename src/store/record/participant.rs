@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::role;
 use crate::domain::id::UserId;
+use crate::domain::locale::Locale;
 use crate::domain::participant::{GivenName, Invite, Participant, ParticipantStatus, Removal};
 use crate::domain::short_link::ShortLink;
 use crate::domain::time::Timestamp;
@@ -51,6 +52,8 @@ pub(super) struct ShortLinkRecord {
     pub role: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub display_name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locale: Option<String>,
     pub digest: String,
     pub jti: String,
     pub since: i64,
@@ -188,6 +191,7 @@ impl From<&ShortLink> for ShortLinkRecord {
             user_id,
             role,
             display_name,
+            locale,
             digest,
             jti,
             since,
@@ -196,6 +200,7 @@ impl From<&ShortLink> for ShortLinkRecord {
             user_id: user_id.to_string(),
             role: role.name().to_owned(),
             display_name: display_name.clone(),
+            locale: locale.as_ref().map(ToString::to_string),
             digest: digest.clone(),
             jti: jti.clone(),
             since: *since,
@@ -211,6 +216,7 @@ impl TryFrom<ShortLinkRecord> for ShortLink {
             user_id: UserId::from_stored(record.user_id),
             role: role(&record.role)?,
             display_name: record.display_name,
+            locale: record.locale.and_then(Locale::parse),
             digest: record.digest,
             jti: record.jti,
             since: record.since,

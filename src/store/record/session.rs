@@ -97,6 +97,8 @@ pub(in crate::store) struct SessionRecord {
     empty_deadline_ms: Option<i64>,
     #[serde(default, skip_serializing_if = "is_false")]
     open_to_guests: bool,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    doctor_name: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     placement: Option<PlacementRecord>,
 }
@@ -212,6 +214,7 @@ impl From<&Session> for SessionRecord {
             end_to_end_encrypted,
             empty_timeout_secs,
             open_to_guests,
+            doctor_name,
             placement,
             participants,
             admitted_users,
@@ -264,6 +267,7 @@ impl From<&Session> for SessionRecord {
             empty_timeout_secs: *empty_timeout_secs,
             empty_deadline_ms: empty_deadline.map(Timestamp::as_millis),
             open_to_guests: *open_to_guests,
+            doctor_name: doctor_name.clone(),
             placement: placement.as_ref().map(PlacementRecord::from),
         }
     }
@@ -332,6 +336,7 @@ impl TryFrom<SessionRecord> for Session {
             end_to_end_encrypted: record.end_to_end_encrypted,
             empty_timeout_secs: record.empty_timeout_secs,
             open_to_guests: record.open_to_guests,
+            doctor_name: record.doctor_name,
             placement: record.placement.map(PlacementNote::from),
             participants: all(record.participants)?,
             admitted_users: ids(record.admitted_users),

@@ -57,6 +57,7 @@ impl Call {
             end_to_end_encrypted: false,
             empty_timeout_secs: None,
             open_to_guests: false,
+            doctor_name: String::new(),
         };
         let created =
             UnplacedSession::new(request, None, Actor::Backend, NOW).place(node("sfu-1"), driver);

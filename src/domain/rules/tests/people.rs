@@ -84,6 +84,7 @@ pub(super) fn request_of(
         end_to_end_encrypted: false,
         empty_timeout_secs: None,
         open_to_guests: false,
+        doctor_name: String::new(),
     };
     change(&mut request);
     request

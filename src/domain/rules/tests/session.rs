@@ -43,6 +43,7 @@ fn request(schedule: Schedule) -> SessionRequest {
         end_to_end_encrypted: false,
         empty_timeout_secs: None,
         open_to_guests: false,
+        doctor_name: String::new(),
     }
 }
 
