@@ -102,9 +102,44 @@ impl Assets {
         )
     }
 
+    /// The page of a doctor's day.
+    pub(super) fn doctor_page(
+        &self,
+        headers: &HeaderMap,
+        config: &Config,
+        values: &[(&str, &str)],
+    ) -> Response {
+        let language = self.language(headers);
+        html(
+            StatusCode::OK,
+            headers,
+            self.fill_template("doctor.html", language, config, values),
+        )
+    }
+
     /// The page that shows an error.
     pub(super) fn error_page(
         &self,
+        error: &PageError,
+        headers: &HeaderMap,
+        config: &Config,
+    ) -> Response {
+        self.error_page_for("", error, headers, config)
+    }
+
+    /// The page that shows a doctor an error, in words of its own if there are any.
+    pub(super) fn doctor_error_page(
+        &self,
+        error: &PageError,
+        headers: &HeaderMap,
+        config: &Config,
+    ) -> Response {
+        self.error_page_for("doctor.", error, headers, config)
+    }
+
+    fn error_page_for(
+        &self,
+        prefix: &str,
         error: &PageError,
         headers: &HeaderMap,
         config: &Config,
@@ -115,8 +150,14 @@ impl Assets {
             PageError::TooEarly { opens } => opens.to_string(),
             _ => String::new(),
         };
-        let [title, text, todo] = ["title", "text", "todo"]
-            .map(|part| self.text(language, &format!("error.{code}.{part}")));
+        let [title, text, todo] = ["title", "text", "todo"].map(|part| {
+            let own = self.text(language, &format!("{prefix}error.{code}.{part}"));
+            if own.is_empty() {
+                self.text(language, &format!("error.{code}.{part}"))
+            } else {
+                own
+            }
+        });
         let values = [
             ("code", code),
             ("opens_at", &opens_at),

@@ -61,7 +61,7 @@ pub(super) fn path_text(part: Result<Path<String>, PathRejection>) -> String {
 
 /// The exchange also works before the join window opens and while the store is unavailable, because a page that retries must
 /// not have the token in its address.
-async fn exchange_token(
+pub(super) async fn exchange_token(
     edge: &Edge,
     session_id: &SessionId,
     token: &str,
@@ -76,7 +76,8 @@ async fn exchange_token(
     }
     let slot = cookie::slot(session_id, &verified.identity.user_id);
     let (credential, good_for) = signalling.issue_page_credential(&verified)?;
-    let set_cookie = cookie::set(&edge.config, session_id, &slot, &credential, good_for);
+    let path = edge.config.links.page_path(session_id);
+    let set_cookie = cookie::set(&edge.config, &path, &slot, &credential, good_for);
     let location = edge.config.links.slot_path(session_id, &slot);
     let headers = [(LOCATION, location), (SET_COOKIE, set_cookie)];
     Ok((StatusCode::SEE_OTHER, headers).into_response())

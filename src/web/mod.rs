@@ -3,6 +3,8 @@
 pub mod admin;
 mod assets;
 mod cookie;
+mod doctor;
+mod doctor_events;
 mod door;
 mod encoding;
 mod headers;
@@ -32,7 +34,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::api::links::{DOOR_ROUTE, Links, PAGE_ROUTE};
+use crate::api::links::{DOCTOR_ROUTE, DOOR_ROUTE, Links, PAGE_ROUTE};
+use crate::app::Doctors;
 use crate::app::signalling::Signalling;
 use crate::net::{AddressLimit, AddressSlot};
 use crate::participant_socket;
@@ -63,6 +66,8 @@ pub struct Config {
     pub livekit_client_dir: PathBuf,
     /// Connections to SFU nodes.
     pub door: DoorConfig,
+    /// Streams of the pages of doctors' days.
+    pub doctor_events: DoctorEventsConfig,
     /// Messages of SFU nodes, which come to the admin address.
     pub webhooks: WebhookLimits,
 }
@@ -91,10 +96,20 @@ pub struct DoorConfig {
     pub silence_max: Duration,
 }
 
+/// Settings of the streams of the pages of doctors' days.
+#[derive(Debug, Clone, Copy)]
+pub struct DoctorEventsConfig {
+    /// How often a stream says that it is alive.
+    pub keepalive: Duration,
+    /// How long a stream lasts; its page then connects again.
+    pub age_max: Duration,
+}
+
 /// The edge's dependencies.
 #[derive(Clone, FromRef)]
 struct Edge {
     signalling: Arc<Signalling>,
+    doctors: Arc<Doctors>,
     config: Arc<Config>,
     assets: Arc<Assets>,
     requests: Arc<AddressLimit>,
@@ -122,11 +137,13 @@ pub async fn serve(
     listener: TcpListener,
     config: Config,
     signalling: Arc<Signalling>,
+    doctors: Arc<Doctors>,
     closing: CancellationToken,
 ) {
     let config = Arc::new(config);
     let edge = Edge {
         signalling,
+        doctors,
         assets: Arc::new(Assets::new(config.livekit_client_dir.clone())),
         requests: Arc::new(AddressLimit::per_minute(config.requests_per_minute)),
         config: Arc::clone(&config),
@@ -139,6 +156,12 @@ pub async fn serve(
         .route(&format!("{PAGE_ROUTE}/name"), post(join::set_name))
         .route(&format!("{PAGE_ROUTE}/ws"), get(socket::open))
         .route(&format!("{PAGE_ROUTE}{DOOR_ROUTE}"), get(door::open))
+        .route(DOCTOR_ROUTE, get(doctor::page))
+        .route(&format!("{DOCTOR_ROUTE}/events"), get(doctor_events::open))
+        .route(
+            &format!("{DOCTOR_ROUTE}/enter/{{session_id}}"),
+            post(doctor::enter),
+        )
         .route("/assets/{version}/{*file}", get(assets::serve_file));
     let prefix = config.links.path_prefix();
     let router = if prefix.is_empty() {

@@ -13,6 +13,7 @@ mod bus;
 mod call;
 mod client;
 mod closing;
+mod doctor;
 mod documents;
 mod door;
 mod encryption;
