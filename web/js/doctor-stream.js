@@ -44,7 +44,7 @@ export class DayStream extends EventTarget {
       this.#say('day', JSON.parse(data));
     });
     source.addEventListener('alive', () => this.#heard());
-    source.addEventListener('over', () => this.#end());
+    source.addEventListener('over', () => this.end());
     source.addEventListener('error', () => {
       const wasRefused = source.readyState === EventSource.CLOSED;
       this.#again(wasRefused);
@@ -78,10 +78,12 @@ export class DayStream extends EventTarget {
     this.#tries += 1;
     this.#after('again', wait, () => this.open());
     // A stream does not say why it was refused; the page's own address does.
-    if (wasRefused && (await hasExpired(this.page))) this.#end();
+    if (wasRefused && (await hasExpired(this.page))) this.end();
   }
 
-  #end() {
+  /** The credential is of no use any more. */
+  end() {
+    if (this.#isOver) return;
     this.#isOver = true;
     this.close();
     clearTimeout(this.#timers.lost);

@@ -48,6 +48,7 @@ async function enter(id) {
     return null;
   }
   tab?.close();
+  if (answer?.status === 401) stream.end();
   return body ?? { code: 'offline' };
 }
 

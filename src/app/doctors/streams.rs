@@ -8,7 +8,7 @@ use crate::domain::id::UserId;
 use crate::telemetry::metrics::Metrics;
 
 /// The places of pages that are open.
-pub(in crate::app) struct Streams {
+pub(crate) struct Streams {
     open: Mutex<HashMap<UserId, usize>>,
     config: DoctorsConfig,
     metrics: Arc<Metrics>,
@@ -21,7 +21,7 @@ pub(super) struct Place {
 }
 
 impl Streams {
-    pub(in crate::app) fn new(config: DoctorsConfig, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(config: DoctorsConfig, metrics: Arc<Metrics>) -> Self {
         Self {
             open: Mutex::default(),
             config,
