@@ -321,10 +321,6 @@ impl Api {
         })
     }
 
-    #[expect(
-        clippy::unused_async,
-        reason = "the edges call every method alike, and this one needs no store"
-    )]
     pub async fn create_doctor_link(
         &self,
         request: v1::CreateDoctorLinkRequest,

@@ -7,6 +7,7 @@ import { DESKTOP, PHONE, SMALL, Service, accessible, browser, click, device, goI
 
 const [chromium, service] = await Promise.all([browser(), Service.start({ DOCTOR_EVENTS_KEEPALIVE_SECS: '1', DOCTOR_LIST_INTERVAL_SECS: '1' })]);
 
+const LYING = { viewport: { width: 844, height: 390 } };
 const MINUTE_MS = 60_000;
 const inMinutes = (minutes) => new Date(Date.now() + minutes * MINUTE_MS).toISOString();
 
@@ -33,12 +34,14 @@ test('a doctor sees a patient knock, and is in the call with one click', async (
   assert.equal(new URL(page.url()).searchParams.has('token'), false);
   await page.waitForFunction(() => document.getElementById('live').dataset.live === 'true');
   await row(page, session).getByText('Nobody is there yet.').waitFor();
+  assert.ok(await page.getByTestId('old-browser').isHidden());
   await click(page, 'sound');
   await hidden(page, 'sound');
 
   const patient = await goIn(await device(t, chromium, PHONE), await session.patient());
   await screen(patient, 'waiting');
-  await row(page, session).getByText('Rosa Pérez is waiting.').waitFor();
+  await row(page, session).getByText(/^Waiting/).waitFor();
+  assert.equal(await row(page, session).getByTestId('session-who').textContent(), 'Rosa Pérez');
   await until('a sound for the doctor', () => page.evaluate(() => window.notes > 0));
   assert.doesNotMatch(await page.content(), /doctor-1|patient-1/);
 
@@ -50,10 +53,12 @@ test('a doctor sees a patient knock, and is in the call with one click', async (
   await row(page, session).getByText('In the call: Rosa Pérez and You').waitFor();
   assert.equal(new URL(call.url()).searchParams.has('token'), false);
 
-  // A second click finds the tab again, and does not disturb the call.
-  await row(page, session).getByTestId('enter').click();
+  // Pressed again, by keyboard, it finds the tab again, and does not disturb the call.
+  await call.evaluate(() => (window.stays = true));
+  await row(page, session).getByTestId('enter').focus();
+  await page.keyboard.press('Enter');
   await until('the button is free', () => row(page, session).getByTestId('enter').isEnabled());
-  assert.equal(await call.evaluate(() => document.body.dataset.screen), 'call');
+  assert.equal(await call.evaluate(() => window.stays && document.body.dataset.screen), 'call');
   await session.end('over');
   await visible(page, 'ended');
   await row(page, session).waitFor({ state: 'hidden' });
@@ -83,15 +88,16 @@ test('it is accessible and readable, in light and dark, from phone to desktop', 
   await ended.rpc('EndSession', { reason: 'over' });
   await goIn(await device(t, chromium, PHONE), await waited.patient('Wolfeschlegelsteinhausenbergerdorff-Pérez'));
   const url = await link('doctor-3');
-  for (const [name, size] of Object.entries({ desktop: DESKTOP, phone: PHONE, small: SMALL })) {
+  const page = await open(await device(t, chromium, { hasTouch: true }), url);
+  await screen(page, 'day');
+  await row(page, waited).getByText(/^Waiting/).waitFor();
+  await page.getByTestId('ended').locator('summary').click();
+  for (const [name, { viewport }] of Object.entries({ desktop: DESKTOP, phone: PHONE, lying: LYING, small: SMALL })) {
+    await page.setViewportSize(viewport);
     for (const colorScheme of ['light', 'dark']) {
-      const page = await open(await device(t, chromium, { ...size, colorScheme }), url);
-      await screen(page, 'day');
-      await row(page, waited).getByText('is waiting.').waitFor();
-      await page.getByTestId('ended').locator('summary').click();
+      await page.emulateMedia({ colorScheme });
       await accessible(page, `the day, ${name}, ${colorScheme}`);
       await picture(page, `doctor-${name}-${colorScheme}`);
-      await page.close();
     }
   }
   const broken = await open(await device(t, chromium, PHONE), `${url}x`);

@@ -12,7 +12,8 @@ export class DayList {
   /** `enter(id)` lets the doctor into a session, and returns what went wrong, if anything did. */
   constructor({ texts, enter }) {
     Object.assign(this, { texts, enter });
-    const language = texts.language;
+    // With the region of the browser's language, which decides how times are written.
+    const language = navigator.languages.find((one) => one.split('-')[0] === texts.language) ?? texts.language;
     this.clock = new Intl.DateTimeFormat(language, { timeStyle: 'short' });
     this.date = new Intl.DateTimeFormat(language, { dateStyle: 'full' });
     this.minutes = new Intl.NumberFormat(language, { style: 'unit', unit: 'minute', unitDisplay: 'long' });
@@ -96,7 +97,7 @@ export class DayList {
     row.dataset.state = session.state;
     set(parts.time, time);
     set(parts.who, who);
-    set(parts.waits, waiting.map((person) => this.#waits(person, now)).join(' '));
+    set(parts.waits, waiting.map((person) => this.#waits(person, now, patient)).join(' '));
     set(parts.present, this.#present(session, others));
     set(parts.none, isOpen && waiting.length + session.present.length === 0 ? texts.text('doctor.nobody') : '');
     set(parts.opens, isLive && !isOpen ? texts.text('doctor.opens', { time: this.clock.format(session.opens) }) : '');
@@ -114,11 +115,12 @@ export class DayList {
     return until ? this.clock.formatRange(time, until) : this.clock.format(time);
   }
 
-  #waits(person, now) {
+  /** The row names the patient already. */
+  #waits(person, now, patient) {
+    const key = person === patient ? 'doctor.waiting' : 'doctor.waits';
     const minutes = Math.floor((now - person.since) / MINUTE_MS);
-    const name = this.texts.who(person);
-    if (minutes < 1) return this.texts.text('doctor.waits.now', { name });
-    return this.texts.text('doctor.waits', { name, time: this.minutes.format(minutes) });
+    const values = { name: this.texts.who(person), time: this.minutes.format(minutes) };
+    return this.texts.text(minutes < 1 ? `${key}.now` : key, values);
   }
 
   #present({ present, ended, state }, others) {

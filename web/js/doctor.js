@@ -13,11 +13,11 @@ const TICK_MS = 10_000;
 const OUTSIDE = ['end', 'error'];
 
 const { base, assets, slot, keepaliveMs } = document.documentElement.dataset;
-document.documentElement.setAttribute('data-started', '');
+document.documentElement.dataset.started = 'true';
 const query = new URLSearchParams({ p: slot });
 const texts = await load(assets);
 texts.apply();
-const title = `${texts.text('doctor.title')}`;
+const title = texts.text('doctor.title');
 const attention = new Attention();
 const list = new DayList({ texts, enter });
 const stream = new DayStream({ events: `${base}/doctor/events?${query}`, page: `${base}/doctor?${query}`, keepaliveMs: Number(keepaliveMs) });
