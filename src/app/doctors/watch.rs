@@ -20,8 +20,8 @@ use crate::domain::id::{SessionId, UserId};
 use crate::domain::page::{PAGE_SIZE_MAX, SessionFilter, SessionQuery};
 use crate::domain::session::{Session, SessionState};
 
-/// The shortest time between two views of a day.
-const VIEWS_APART: Duration = Duration::from_secs(1);
+/// The shortest time between two reads of a day, and so between two views.
+const READS_APART: Duration = Duration::from_secs(1);
 /// How many of a doctor's sessions in one state are looked through for those of the day.
 const LISTED_MAX: usize = 2000;
 /// How long before the day its sessions may have been created, in seconds: appointments are made up to a year ahead.
@@ -60,7 +60,8 @@ struct Watcher {
     rechecks: Receiver<()>,
     list_at: Instant,
     has_all: bool,
-    sent: Option<(DayView, Instant)>,
+    read_at: Instant,
+    sent: Option<DayView>,
     has_failed: bool,
     _place: Place,
 }
@@ -82,6 +83,7 @@ pub(super) async fn stream(
         changed: HashSet::new(),
         list_at: Instant::now(),
         has_all: true,
+        read_at: Instant::now(),
         sent: None,
         has_failed: false,
         _place: place,
@@ -106,22 +108,21 @@ impl Watcher {
                 self.wait_for_change().await?;
             }
             self.read_changes().await?;
+            self.read_at = Instant::now();
             let view = self.view();
-            let is_new = self.sent.as_ref().is_none_or(|(sent, _)| *sent != view);
-            if is_new {
-                self.sent = Some((view.clone(), Instant::now()));
+            if self.sent.as_ref() != Some(&view) {
+                self.sent = Some(view.clone());
                 return Ok(view);
             }
         }
     }
 
-    /// Waits until something may have changed and the next view may be sent.
+    /// Waits until something may have changed and the day may be read again.
     async fn wait_for_change(&mut self) -> Result<(), Error> {
         let mut due: Option<Instant> = None;
         loop {
             let closing = self.doctors.closing.clone();
-            let now = Instant::now();
-            let earliest = self.sent.as_ref().map_or(now, |(_, at)| *at + VIEWS_APART);
+            let earliest = self.read_at + READS_APART;
             let wake_at = due.unwrap_or(self.list_at).max(earliest);
             tokio::select! {
                 () = closing.cancelled() => return Err(self.doctors.access.shutting_down_error()),
