@@ -97,7 +97,7 @@ test('it is accessible and readable, in light and dark, from phone to desktop', 
     for (const colorScheme of ['light', 'dark']) {
       await page.emulateMedia({ colorScheme });
       await accessible(page, `the day, ${name}, ${colorScheme}`);
-      await picture(page, `doctor-${name}-${colorScheme}`);
+      if (colorScheme === 'light' && ['phone', 'desktop'].includes(name)) await picture(page, `doctor-${name}`);
     }
   }
   const broken = await open(await device(t, chromium, PHONE), `${url}x`);
