@@ -1,9 +1,11 @@
 //! Converts sessions, participants and join tokens to messages.
 
+use std::time::Duration;
+
 use secrecy::ExposeSecret as _;
 
 use super::links::Links;
-use crate::app::IssuedJoin;
+use crate::app::{IssuedDoctorLink, IssuedJoin};
 use crate::domain::medium::{MediaMode, Medium};
 use crate::domain::participant::{Admission, Invite, Participant, ParticipantStatus};
 use crate::domain::place::Driver;
@@ -16,6 +18,13 @@ pub(super) fn timestamp(time: Timestamp) -> prost_types::Timestamp {
     prost_types::Timestamp {
         seconds: time.as_secs(),
         nanos: time.subsec_nanos(),
+    }
+}
+
+fn duration(span: Duration) -> prost_types::Duration {
+    prost_types::Duration {
+        seconds: i64::try_from(span.as_secs()).unwrap_or(i64::MAX),
+        nanos: i32::try_from(span.subsec_nanos()).unwrap_or(0),
     }
 }
 
@@ -206,10 +215,7 @@ pub(super) fn join_response(
         join_url: links.join(&session.session_id, &token.jwt),
         short_url: links.short(&short_code),
         token: token.jwt,
-        expires_in: Some(prost_types::Duration {
-            seconds: i64::try_from(expires_in.as_secs()).unwrap_or(i64::MAX),
-            nanos: i32::try_from(expires_in.subsec_nanos()).unwrap_or(0),
-        }),
+        expires_in: Some(duration(expires_in)),
         expire_time: Some(timestamp(token.expire_time)),
         role: role(granted_role),
         permissions: granted_role
@@ -226,5 +232,18 @@ pub(super) fn join_response(
             }),
             ticket_expire_time: ticket_expire_time.map(timestamp),
         }),
+    }
+}
+
+pub(super) fn doctor_link(issued: IssuedDoctorLink, links: &Links) -> v1::CreateDoctorLinkResponse {
+    let IssuedDoctorLink {
+        token,
+        expires_in,
+        expire_time,
+    } = issued;
+    v1::CreateDoctorLinkResponse {
+        doctor_url: links.doctor(&token),
+        expires_in: Some(duration(expires_in)),
+        expire_time: Some(timestamp(expire_time)),
     }
 }

@@ -1,4 +1,4 @@
-//! The addresses of the join page. No other file knows their form.
+//! The addresses of the service's pages. No other file knows their form.
 
 use crate::auth::short_code::ShortCode;
 use crate::domain::id::SessionId;
@@ -14,6 +14,9 @@ pub const CALENDAR_ROUTE: &str = "/appointment.ics";
 
 /// The path of a page's requests to its session's SFU node, beneath that of the page.
 pub const DOOR_ROUTE: &str = "/sfu/{slot}/{generation}/{*path}";
+
+/// The path of the page of a doctor's day, as a route.
+pub const DOCTOR_ROUTE: &str = "/doctor";
 
 /// Builds the service's links.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,6 +90,21 @@ impl Links {
         format!("{}?p={slot}", self.page_path(session_id))
     }
 
+    /// The link that a doctor opens. It is a credential.
+    pub fn doctor(&self, token: &str) -> String {
+        format!("{}{DOCTOR_ROUTE}?token={token}", self.base_url)
+    }
+
+    /// The path of the page of a doctor's day, and of everything below it.
+    pub fn doctor_path(&self) -> String {
+        format!("{}{DOCTOR_ROUTE}", self.path_prefix())
+    }
+
+    /// The path and query of a doctor's page, after their token was exchanged for a cookie.
+    pub fn doctor_slot_path(&self, slot: &str) -> String {
+        format!("{}?p={slot}", self.doctor_path())
+    }
+
     fn split(&self) -> (&str, &str) {
         let host = self.base_url.find("://").map_or(0, |found| found + 3);
         let end = self.base_url[host..]
@@ -111,6 +129,11 @@ mod tests {
             "https://clinic.example/Care/join/sess_1?token=jwt"
         );
         assert_eq!(links.slot_path(&session_id, "0a"), "/Care/join/sess_1?p=0a");
+        assert_eq!(
+            links.doctor("jwt"),
+            "https://clinic.example/Care/doctor?token=jwt"
+        );
+        assert_eq!(links.doctor_slot_path("0a"), "/Care/doctor?p=0a");
         let root = Links::new("http://localhost:4000".into());
         assert_eq!(root.origin(), "http://localhost:4000");
         assert_eq!(root.path_prefix(), "");

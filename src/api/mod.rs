@@ -24,6 +24,8 @@ use links::Links;
 pub struct Config {
     /// The largest number of participants of a session.
     pub participants_max: u16,
-    /// The links of the join page.
+    /// The longest time that a doctor's link is valid, in seconds.
+    pub doctor_link_ttl_secs_max: u64,
+    /// The links of the service's pages.
     pub links: Links,
 }

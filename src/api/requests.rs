@@ -4,7 +4,7 @@ use prost_types::FieldMask;
 
 use super::faults::Faults;
 use super::page_token;
-use crate::app::{JoinRequest, SessionKey};
+use crate::app::{DoctorLinkRequest, JoinRequest, SessionKey};
 use crate::domain::error::Error;
 use crate::domain::id::{AppointmentId, NodeId, Region, SessionId, UserId};
 use crate::domain::locale::Locale;
@@ -375,6 +375,30 @@ pub(super) fn parse_invite(
         Some((session_id?, invite, locale))
     })();
     faults.finish(request)
+}
+
+/// Parses CreateDoctorLink. Without a `ttl`, the link is valid for `ttl_secs_max`.
+pub(super) fn parse_doctor_link(
+    request: v1::CreateDoctorLinkRequest,
+    ttl_secs_max: u64,
+) -> Result<DoctorLinkRequest, Error> {
+    let v1::CreateDoctorLinkRequest {
+        user_id,
+        ttl,
+        display_name,
+    } = request;
+    let mut faults = Faults::default();
+    let user_id = faults.required("user_id", user_id, UserId::parse);
+    let ttl_secs = faults.whole_secs("ttl", ttl, ttl_secs_max);
+    if ttl_secs == Some(0) {
+        faults.add("ttl", "must not be 0");
+    }
+    let display_name = faults.text("display_name", display_name);
+    faults.finish(user_id.map(|user_id| DoctorLinkRequest {
+        user_id,
+        display_name,
+        ttl_secs: ttl_secs.unwrap_or(ttl_secs_max),
+    }))
 }
 
 /// A parsed ListSessionEvents.

@@ -320,4 +320,14 @@ impl Api {
             session: self.session(session),
         })
     }
+
+    pub async fn create_doctor_link(
+        &self,
+        request: v1::CreateDoctorLinkRequest,
+    ) -> Result<v1::CreateDoctorLinkResponse, Error> {
+        let ttl_secs_max = self.config.doctor_link_ttl_secs_max;
+        let request = requests::parse_doctor_link(request, ttl_secs_max)?;
+        let issued = self.app.doctors.create_link(&BACKEND, &request)?;
+        Ok(answers::doctor_link(issued, &self.config.links))
+    }
 }

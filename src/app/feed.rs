@@ -65,6 +65,11 @@ impl Followed {
         }
     }
 
+    /// Changes when followers must read their sessions, because the feed may have missed events.
+    pub(super) fn rechecks(&self) -> watch::Receiver<()> {
+        self.recheck.subscribe()
+    }
+
     /// Whether an event is news to a follower of its session. An unreadable event always is.
     fn is_news(&self, event: &FeedEvent) -> bool {
         let (session_id, sequence) = match event {

@@ -4,6 +4,7 @@
 mod access;
 mod changes;
 pub mod clock;
+mod doctors;
 mod drivers;
 mod events;
 mod feed;
@@ -27,6 +28,9 @@ mod upkeep;
 
 pub use access::StoreWaitConfig;
 pub use changes::ContentionConfig;
+pub use doctors::{
+    DayStream, DayView, DoctorIdentity, DoctorLinkRequest, Doctors, DoctorsConfig, IssuedDoctorLink,
+};
 pub use drivers::{Drivers, DriversByNode};
 pub use events::{EventStream, Events, WatchConfig};
 pub use joins::{IssuedJoin, JoinRequest};
@@ -74,6 +78,8 @@ pub struct Config {
     pub contention: ContentionConfig,
     /// How sessions are watched.
     pub watch: WatchConfig,
+    /// The pages of doctors' days.
+    pub doctors: DoctorsConfig,
     /// How long participants may return without a new join link, and after a lost connection.
     pub signalling: SignallingTimes,
     /// When the service ends sessions.
@@ -100,6 +106,8 @@ pub struct App {
     pub participants: Arc<Participants>,
     /// The events of sessions.
     pub events: Arc<Events>,
+    /// The pages of doctors' days.
+    pub doctors: Arc<Doctors>,
     /// Participants' connections.
     pub signalling: Arc<Signalling>,
     /// Background upkeep.
@@ -255,6 +263,18 @@ impl App {
             config.watch.streams_max,
             closing.clone(),
         ));
+        let doctors = Arc::new(Doctors {
+            access: Arc::clone(&access),
+            sessions: Arc::clone(&sessions),
+            bus: Arc::clone(&bus),
+            followed,
+            tokens: Arc::clone(&tokens),
+            clock: Arc::clone(&clock),
+            window: config.ending.window,
+            config: config.doctors,
+            streams: Arc::new(doctors::Streams::new(config.doctors, Arc::clone(&metrics))),
+            closing: closing.clone(),
+        });
         let signalling = Arc::new(Signalling {
             access: Arc::clone(&access),
             changes: Arc::clone(&changes),
@@ -300,6 +320,7 @@ impl App {
             sessions,
             participants,
             events,
+            doctors,
             signalling,
             upkeep,
             nodes,

@@ -9,7 +9,7 @@ use super::clock::Clock;
 use super::joins::{IssuedJoin, JoinRequest, Joins};
 use super::node_tickets::NodeTickets;
 use super::nodes::Nodes;
-use crate::domain::access::{permit_service, ticket_admits};
+use crate::domain::access::{permit_service, permit_token, ticket_admits};
 use crate::domain::actor::Actor;
 use crate::domain::change::Change;
 use crate::domain::error::Error;
@@ -114,10 +114,10 @@ impl Sessions {
     /// Issues a join token and records it.
     ///
     /// # Errors
-    /// In this order: [`Error::SessionNotFound`], and those of [`Session::join_deadline`]; [`Error::StoreUnavailable`];
+    /// [`Error::NotAllowed`]; then, in this order: [`Error::SessionNotFound`], and those of [`Session::join_deadline`]; [`Error::StoreUnavailable`];
     /// [`Error::SfuNodeUnavailable`]
     pub async fn join(&self, actor: &Actor, request: &JoinRequest) -> Result<IssuedJoin, Error> {
-        permit_service(actor)?;
+        permit_token(actor, request.role, &request.user_id)?;
         let issued = if request.with_node_ticket {
             self.join_with_node_ticket(actor, request).await?
         } else {

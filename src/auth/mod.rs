@@ -1,6 +1,7 @@
-//! Credentials: the internal secret of backends, the tokens of participants, the codes of short links, and the passwords and tokens of an older service's
+//! Credentials: the internal secret of backends, the tokens of participants and doctors, the codes of short links, and the passwords and tokens of an older service's
 //! users.
 
+pub mod doctor_token;
 pub mod legacy_token;
 pub mod password;
 pub mod secret;

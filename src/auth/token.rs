@@ -9,6 +9,7 @@ use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::jwk::{Jwk, JwkSet, ThumbprintHash};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use secrecy::{ExposeSecret as _, SecretString};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::short_code::{ShortCode, ShortCodes};
@@ -352,6 +353,15 @@ impl Tokens {
     /// # Errors
     /// [`InvalidToken`] for anything else.
     pub fn verify(&self, jwt: &str, purpose: Purpose) -> Result<Claims, InvalidToken> {
+        self.verify_for(jwt, &self.audience(purpose))
+    }
+
+    /// Returns the claims of a token that one of our keys signed for an audience and that is valid now.
+    pub(super) fn verify_for<C: DeserializeOwned>(
+        &self,
+        jwt: &str,
+        audience: &str,
+    ) -> Result<C, InvalidToken> {
         let header = jsonwebtoken::decode_header(jwt).map_err(|_| InvalidToken::Forged)?;
         let key = std::iter::once(&self.current)
             .chain(&self.previous)
@@ -361,15 +371,30 @@ impl Tokens {
         let mut validation = Validation::new(key.algorithm);
         validation.leeway = CLOCK_SKEW_SECS;
         validation.validate_nbf = true;
-        validation.set_audience(&[self.audience(purpose)]);
+        validation.set_audience(&[audience]);
         validation.set_issuer(&[&self.issuer]);
         validation.set_required_spec_claims(&["exp", "nbf", "sub", "iss", "aud"]);
-        jsonwebtoken::decode::<Claims>(jwt, &key.verifying, &validation)
+        jsonwebtoken::decode::<C>(jwt, &key.verifying, &validation)
             .map(|token| token.claims)
             .map_err(|error| match error.kind() {
                 ErrorKind::ExpiredSignature => InvalidToken::Expired,
                 _ => InvalidToken::Forged,
             })
+    }
+
+    /// Signs claims with the current key.
+    pub(super) fn sign(&self, claims: &impl Serialize) -> Result<String, KeyError> {
+        self.current.sign(claims)
+    }
+
+    /// The `iss` claim.
+    pub(super) fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// The `aud` claim of join tokens, with which those of all others begin.
+    pub(super) fn join_audience(&self) -> &str {
+        &self.audience
     }
 
     /// The public keys, for SFU nodes; empty when tokens are signed with a shared secret.
@@ -452,7 +477,7 @@ impl Key {
             .then_some(key)
     }
 
-    fn sign(&self, claims: &Claims) -> Result<String, KeyError> {
+    fn sign(&self, claims: &impl Serialize) -> Result<String, KeyError> {
         let mut header = Header::new(self.algorithm);
         header.kid = Some(self.kid.clone());
         jsonwebtoken::encode(&header, claims, &self.signing).map_err(|_| KeyError::Pem)

@@ -272,7 +272,14 @@ impl Service {
         app.nodes.probed(config.app.probes.timeout).await;
         let serving_http = tasks.spawn({
             let (config, signalling) = (config.web.clone(), Arc::clone(&app.signalling));
-            web::serve(http, config, signalling, closing.clone()).map(Ok)
+            web::serve(
+                http,
+                config,
+                signalling,
+                Arc::clone(&app.doctors),
+                closing.clone(),
+            )
+            .map(Ok)
         });
         let web_parts = web::admin::Parts {
             tokens,

@@ -1,5 +1,6 @@
 //! Settings shared by all edges: the service's public address, and limits on requests.
 
+use super::SECS_MAX;
 use super::env::Env;
 use super::urls::parse_base_url;
 use crate::api::Config;
@@ -11,9 +12,11 @@ pub(super) fn read(
     warnings: &mut Vec<&'static str>,
 ) -> Option<Config> {
     let participants_max = env.number("MAX_PARTICIPANTS", 8, 2, 50);
+    let doctor_link_ttl_secs_max = env.number("DOCTOR_LINK_TTL_SECS_MAX", 12 * 3600, 1, SECS_MAX);
     let base_url = client_base_url(env, dev_port, warnings);
     Some(Config {
         participants_max,
+        doctor_link_ttl_secs_max,
         links: Links::new(base_url?),
     })
 }

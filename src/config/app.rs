@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::env::Env;
 use super::{SECS_MAX, millis, upkeep};
 use crate::app::{
-    Config, ContentionConfig, EndingConfig, MoveConfig, ProbeConfig, ReconcileConfig,
-    SignallingTimes, StoreWaitConfig, UnreadableConfig, WatchConfig,
+    Config, ContentionConfig, DoctorsConfig, EndingConfig, MoveConfig, ProbeConfig,
+    ReconcileConfig, SignallingTimes, StoreWaitConfig, UnreadableConfig, WatchConfig,
 };
 use crate::domain::session::JoinWindow;
 
@@ -27,6 +27,17 @@ pub(super) fn read(env: &mut Env<'_>, retry_after: Duration, store_timeout: Dura
             poll: millis(env, "WATCH_POLL_MS", 500),
             poll_with_bus: millis(env, "WATCH_POLL_WITH_BUS_MS", 10_000),
             streams_max: env.number("WATCH_STREAMS_MAX", 1000, 1, 1_000_000),
+        },
+        doctors: DoctorsConfig {
+            sessions_max: env.number("DOCTOR_SESSIONS_MAX", 200, 1, 1000),
+            list_interval: Duration::from_secs(env.number(
+                "DOCTOR_LIST_INTERVAL_SECS",
+                10,
+                1,
+                3600,
+            )),
+            streams_max: env.number("DOCTOR_STREAMS_MAX", 1000, 1, 1_000_000),
+            streams_per_doctor_max: env.number("DOCTOR_STREAMS_PER_DOCTOR", 8, 1, 1000),
         },
         signalling: SignallingTimes {
             page_ttl: Duration::from_secs(env.number(

@@ -10,7 +10,9 @@ use super::env::Env;
 use super::urls::{ORIGINS_RULE, exact_origins, list_entries, parse_origin};
 use crate::api::links::Links;
 use crate::participant_socket::Config as SocketConfig;
-use crate::web::{Clinic, Config, ConnectionLimits, DoorConfig, LingerLimits, WebhookLimits};
+use crate::web::{
+    Clinic, Config, ConnectionLimits, DoctorEventsConfig, DoorConfig, LingerLimits, WebhookLimits,
+};
 
 fn secs(env: &mut Env<'_>, setting: &'static str, default: u64, most: u64) -> Duration {
     Duration::from_secs(env.number(setting, default, 1, most))
@@ -78,6 +80,10 @@ pub(super) fn read(
         buffer_bytes: env.number("DOOR_BUFFER_BYTES", 16_384, 1024, 1_048_576),
         silence_max: secs(env, "DOOR_SILENCE_SECS", 60, 3600),
     };
+    let doctor_events = DoctorEventsConfig {
+        keepalive: secs(env, "DOCTOR_EVENTS_KEEPALIVE_SECS", 10, 60),
+        age_max: secs(env, "DOCTOR_EVENTS_AGE_MAX_SECS", 1800, 604_800),
+    };
     Some(Config {
         links: links?,
         clinic: clinic?,
@@ -89,6 +95,7 @@ pub(super) fn read(
         socket,
         livekit_client_dir: livekit_client_dir?,
         door,
+        doctor_events,
         webhooks: WebhookLimits {
             bytes_max: env.number("SFU_WEBHOOK_BYTES_MAX", 1_048_576, 1024, 67_108_864),
             timeout: secs(env, "SFU_WEBHOOK_TIMEOUT_SECS", 10, 600),

@@ -113,6 +113,34 @@ pub fn permit_service(actor: &Actor) -> Result<(), Error> {
     }
 }
 
+/// Allows an actor to get a join token for a user: the backend for everybody, and a doctor, from the page of their day, for
+/// themselves. Whether that user may join the session, [`permit_join`] decides.
+///
+/// # Errors
+/// [`Error::NotAllowed`]
+pub fn permit_token(actor: &Actor, role: Role, user_id: &UserId) -> Result<(), Error> {
+    allow_if(match actor {
+        Actor::Backend => true,
+        Actor::Participant {
+            role: own_role,
+            user_id: own_id,
+        } => *own_role == Role::Doctor && role == Role::Doctor && own_id == user_id,
+        Actor::System(_) => false,
+    })
+}
+
+/// Allows a doctor to see a session, and to learn when it opens, in the page of their day: only the session's present doctor.
+///
+/// # Errors
+/// [`Error::NotAParticipant`]
+pub fn permit_day(session: &Session, doctor_id: &UserId) -> Result<(), Error> {
+    if *doctor_id == session.doctor_id {
+        Ok(())
+    } else {
+        Err(Error::NotAParticipant { role: Role::Doctor })
+    }
+}
+
 /// Allows an actor to act on a session or on its participants. The backend may do everything. A participant must be in the call,
 /// in a role that allows the action, when it is decided: another instance may have removed the host a moment ago. The service
 /// itself only ends overdue sessions.
@@ -322,6 +350,33 @@ mod tests {
         for actor in Actor::examples() {
             let is_backend = actor == Actor::Backend;
             assert_eq!(permit_service(&actor).is_ok(), is_backend, "{actor:?}");
+        }
+    }
+
+    #[test]
+    fn the_backend_gets_tokens_for_everybody_and_a_doctor_for_themselves() {
+        let doctor = UserId::from_stored("doctor-1".into());
+        let other = UserId::from_stored("doctor-2".into());
+        for actor in Actor::examples() {
+            let is_backend = actor == Actor::Backend;
+            let is_doctor = actor.user_id() == Some(&doctor);
+            for role in Role::ALL.iter().copied() {
+                let own = permit_token(&actor, role, &doctor).is_ok();
+                let expected = is_backend || (is_doctor && role == Role::Doctor);
+                assert_eq!(own, expected, "{actor:?} {role:?}");
+                assert_eq!(permit_token(&actor, role, &other).is_ok(), is_backend);
+            }
+        }
+        for role in Role::ALL
+            .iter()
+            .copied()
+            .filter(|role| *role != Role::Doctor)
+        {
+            let actor = Actor::Participant {
+                role,
+                user_id: doctor.clone(),
+            };
+            assert!(permit_token(&actor, Role::Doctor, &doctor).is_err());
         }
     }
 

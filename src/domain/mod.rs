@@ -4,6 +4,7 @@ pub mod access;
 pub mod actor;
 pub mod cause;
 pub mod change;
+pub mod day;
 pub mod error;
 pub mod event;
 pub mod health;

@@ -111,6 +111,8 @@ pub struct Metrics {
     pub commit_conflicts: Counter,
     /// Streams of WatchSession that are open.
     pub watch_streams: Gauge,
+    /// Pages of doctors' days that are open.
+    pub doctor_streams: Gauge,
     /// Signalling connections that are open.
     pub signalling_connections: Gauge,
     /// Pages' connections to SFU nodes that are open through this instance.
@@ -330,6 +332,12 @@ impl Default for Metrics {
                 "commit_conflicts",
                 "Batches of changes that lost a race against another instance and were decided again",
                 Counter::default(),
+            ),
+            doctor_streams: register(
+                r,
+                "doctor_streams",
+                "Pages of doctors' days that are open",
+                Gauge::default(),
             ),
             watch_streams: register(
                 r,

@@ -115,6 +115,21 @@ impl Assets {
         )
     }
 
+    /// The page of a doctor's day.
+    pub(super) fn doctor_page(
+        &self,
+        headers: &HeaderMap,
+        config: &Config,
+        values: &[(&str, &str)],
+    ) -> Response {
+        let hints = PageHints::default();
+        html(
+            StatusCode::OK,
+            headers,
+            self.fill_template("doctor.html", headers, config, &hints, values),
+        )
+    }
+
     /// The page that shows an error to a browser of which nothing else is known.
     pub(super) fn error_page(
         &self,
@@ -125,9 +140,30 @@ impl Assets {
         self.error_page_for(&PageHints::default(), error, headers, config)
     }
 
+    /// The page that shows a doctor an error of their list, in words of its own if there are any.
+    pub(super) fn doctor_error_page(
+        &self,
+        error: &PageError,
+        headers: &HeaderMap,
+        config: &Config,
+    ) -> Response {
+        self.fill_error_page("doctor.", &PageHints::default(), error, headers, config)
+    }
+
     /// The page that shows an error to a credential's bearer.
     pub(super) fn error_page_for(
         &self,
+        hints: &PageHints,
+        error: &PageError,
+        headers: &HeaderMap,
+        config: &Config,
+    ) -> Response {
+        self.fill_error_page("", hints, error, headers, config)
+    }
+
+    fn fill_error_page(
+        &self,
+        prefix: &str,
         hints: &PageHints,
         error: &PageError,
         headers: &HeaderMap,
@@ -147,8 +183,14 @@ impl Assets {
             ),
             _ => Default::default(),
         };
-        let [title, text, todo] = ["title", "text", "todo"]
-            .map(|part| self.text(language, &format!("error.{code}.{part}")));
+        let [title, text, todo] = ["title", "text", "todo"].map(|part| {
+            let own = self.text(language, &format!("{prefix}error.{code}.{part}"));
+            if own.is_empty() {
+                self.text(language, &format!("error.{code}.{part}"))
+            } else {
+                own
+            }
+        });
         // The doctor is not told to call the practice.
         let todo = match self.text(language, &format!("error.{code}.todo.doctor")) {
             doctors if is_doctors(hints) && !doctors.is_empty() => doctors,

@@ -13,7 +13,11 @@ const SLOT_BYTES: usize = 6;
 
 /// Identifies a participant within their session and browser without revealing the user id.
 pub(super) fn slot(session_id: &SessionId, user_id: &UserId) -> String {
-    let hash = digest(&SHA256, format!("{session_id} {user_id}").as_bytes());
+    slot_of(&format!("{session_id} {user_id}"))
+}
+
+fn slot_of(text: &str) -> String {
+    let hash = digest(&SHA256, text.as_bytes());
     hash.as_ref()
         .iter()
         .take(SLOT_BYTES)
@@ -21,15 +25,20 @@ pub(super) fn slot(session_id: &SessionId, user_id: &UserId) -> String {
         .collect()
 }
 
+/// Identifies a doctor's page within their browser. No participant has such a slot: a session's id comes first there.
+pub(super) fn doctor_slot(user_id: &UserId) -> String {
+    slot_of(&format!("doctor {user_id}"))
+}
+
 /// Whether a text has the form of a slot.
 pub(super) fn is_slot(text: &str) -> bool {
     text.len() == 2 * SLOT_BYTES && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// The header that sets a slot's cookie.
+/// The header that sets a slot's cookie, for a page at a path.
 pub(super) fn set(
     config: &Config,
-    session_id: &SessionId,
+    path: &str,
     slot: &str,
     credential: &str,
     good_for: Duration,
@@ -45,8 +54,7 @@ pub(super) fn set(
         "; SameSite=Lax"
     };
     format!(
-        "vs_{slot}={credential}; Path={}; Max-Age={}; HttpOnly{site}",
-        config.links.page_path(session_id),
+        "vs_{slot}={credential}; Path={path}; Max-Age={}; HttpOnly{site}",
         good_for.as_secs(),
     )
 }

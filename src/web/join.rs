@@ -157,7 +157,8 @@ pub(super) async fn enter(
     }
     let slot = cookie::slot(session_id, &verified.identity.user_id);
     let (credential, good_for) = signalling.issue_page_credential(verified)?;
-    let set_cookie = cookie::set(&edge.config, session_id, &slot, &credential, good_for);
+    let path = edge.config.links.page_path(session_id);
+    let set_cookie = cookie::set(&edge.config, &path, &slot, &credential, good_for);
     let location = edge.config.links.slot_path(session_id, &slot);
     let headers = [(LOCATION, location), (SET_COOKIE, set_cookie)];
     Ok((StatusCode::SEE_OTHER, headers).into_response())

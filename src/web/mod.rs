@@ -6,6 +6,8 @@ mod calendar;
 mod clinic;
 pub mod color;
 mod cookie;
+mod doctor;
+mod doctor_events;
 mod door;
 mod encoding;
 mod escape;
@@ -39,7 +41,10 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::api::links::{CALENDAR_ROUTE, DOOR_ROUTE, Links, PAGE_ROUTE, SHORT_LINK_ROUTE};
+use crate::api::links::{
+    CALENDAR_ROUTE, DOCTOR_ROUTE, DOOR_ROUTE, Links, PAGE_ROUTE, SHORT_LINK_ROUTE,
+};
+use crate::app::Doctors;
 use crate::app::signalling::Signalling;
 use crate::net::{AddressLimit, AddressSlot};
 use crate::participant_socket;
@@ -75,6 +80,8 @@ pub struct Config {
     pub livekit_client_dir: PathBuf,
     /// Connections to SFU nodes.
     pub door: DoorConfig,
+    /// Streams of the pages of doctors' days.
+    pub doctor_events: DoctorEventsConfig,
     /// Messages of SFU nodes, which come to the admin address.
     pub webhooks: WebhookLimits,
 }
@@ -103,10 +110,20 @@ pub struct DoorConfig {
     pub silence_max: Duration,
 }
 
+/// Settings of the streams of the pages of doctors' days.
+#[derive(Debug, Clone, Copy)]
+pub struct DoctorEventsConfig {
+    /// How often a stream says that it is alive.
+    pub keepalive: Duration,
+    /// How long a stream lasts; its page then connects again.
+    pub age_max: Duration,
+}
+
 /// The edge's dependencies.
 #[derive(Clone, FromRef)]
 struct Edge {
     signalling: Arc<Signalling>,
+    doctors: Arc<Doctors>,
     config: Arc<Config>,
     assets: Arc<Assets>,
     requests: Arc<AddressLimit>,
@@ -134,11 +151,13 @@ pub async fn serve(
     listener: TcpListener,
     config: Config,
     signalling: Arc<Signalling>,
+    doctors: Arc<Doctors>,
     closing: CancellationToken,
 ) {
     let config = Arc::new(config);
     let edge = Edge {
         signalling,
+        doctors,
         assets: Arc::new(Assets::new(&config)),
         requests: Arc::new(AddressLimit::per_minute(config.requests_per_minute)),
         config: Arc::clone(&config),
@@ -159,6 +178,12 @@ pub async fn serve(
         .route(&format!("{PAGE_ROUTE}{DOOR_ROUTE}"), get(door::open))
         .route("/embed.js", get(assets::serve_embedding_client))
         .route("/embed.d.ts", get(assets::serve_embedding_client))
+        .route(DOCTOR_ROUTE, get(doctor::page))
+        .route(&format!("{DOCTOR_ROUTE}/events"), get(doctor_events::open))
+        .route(
+            &format!("{DOCTOR_ROUTE}/enter/{{session_id}}"),
+            post(doctor::enter),
+        )
         .route("/assets/{version}/{*file}", get(assets::serve_file));
     let prefix = config.links.path_prefix();
     let router = if prefix.is_empty() {

@@ -5,6 +5,7 @@
 use axum::http::StatusCode;
 
 use crate::app::signalling::EntryDenied;
+use crate::auth::token::InvalidToken;
 use crate::domain::error::{Error, ParticipantError};
 use crate::domain::time::Timestamp;
 
@@ -67,6 +68,15 @@ impl PageError {
             Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Self::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+impl From<InvalidToken> for PageError {
+    fn from(error: InvalidToken) -> Self {
+        match error {
+            InvalidToken::Expired => Self::Expired,
+            InvalidToken::Forged => Self::Forged,
         }
     }
 }

@@ -8,9 +8,9 @@ use tokio_util::sync::CancellationToken;
 use video_session::app::clock::SystemClock;
 use video_session::app::media::{IceConfig, IcePolicy, PageMediaSource};
 use video_session::app::{
-    App, Config, ContentionConfig, EndingConfig, JoinRequest, MoveConfig, Nodes, Parts,
-    ProbeConfig, ReconcileConfig, SessionKey, SignallingTimes, StoreWaitConfig, UnreadableConfig,
-    UpkeepConfig, WatchConfig,
+    App, Config, ContentionConfig, DoctorsConfig, EndingConfig, JoinRequest, MoveConfig, Nodes,
+    Parts, ProbeConfig, ReconcileConfig, SessionKey, SignallingTimes, StoreWaitConfig,
+    UnreadableConfig, UpkeepConfig, WatchConfig,
 };
 use video_session::auth::token::{self, KeySource, Tokens};
 use video_session::bus::local::LocalBus;
@@ -68,6 +68,12 @@ fn app(stores: Stores) -> App {
         unreadable: UnreadableConfig {
             retry: long,
             max: 8,
+        },
+        doctors: DoctorsConfig {
+            sessions_max: 8,
+            list_interval: long,
+            streams_max: 8,
+            streams_per_doctor_max: 8,
         },
         node_ticket_ttl: Duration::from_secs(600),
         probes: ProbeConfig {

@@ -14,6 +14,7 @@ mod call;
 mod client;
 mod clinic;
 mod closing;
+mod doctor;
 mod documents;
 mod door;
 mod encryption;

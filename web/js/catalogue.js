@@ -5,8 +5,8 @@ const FALLBACK = 'en';
 const TURNS = /[\u0590-\u08ff\u200e\u200f\u202a-\u202e\u2066-\u2069\ufb1d-\ufdff\ufe70-\ufefc]/;
 const RIGHT_TO_LEFT = new Set(['ar', 'fa', 'he', 'ur']);
 
-/** Isolates a name, so that its text direction does not reorder the sentence. */
-const isolated = (text) => (TURNS.test(text) ? `\u2068${text}\u2069` : text);
+/** Isolates a value, so that its text direction does not reorder the sentence. */
+const isolated = (text) => `\u2068${text}\u2069`;
 
 async function read(assets, language) {
   try {
@@ -47,7 +47,9 @@ export class Catalogue {
   /** The text of a key, with its `{placeholders}` filled in. */
   text(key, values = {}) {
     const text = this.has(key) ? this.texts[key] : key;
-    return text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? isolated(String(values[name])) : whole));
+    const turns = RIGHT_TO_LEFT.has(this.language);
+    const fill = (value) => (turns || TURNS.test(value) ? isolated(value) : value);
+    return text.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? fill(String(values[name])) : whole));
   }
 
   /** The key of what somebody in a role is told: their own text, if there is one. */

@@ -1,0 +1,113 @@
+// The page of a doctor's day, in a real browser.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { DESKTOP, PHONE, SMALL, Service, accessible, browser, click, device, goIn, hidden, open, picture, screen, seen, start, until, visible } from './support.mjs';
+
+const [chromium, service] = await Promise.all([browser(), Service.start({ DOCTOR_EVENTS_KEEPALIVE_SECS: '1', DOCTOR_LIST_INTERVAL_SECS: '1' })]);
+
+const LYING = { viewport: { width: 844, height: 390 } };
+const MINUTE_MS = 60_000;
+const inMinutes = (minutes) => new Date(Date.now() + minutes * MINUTE_MS).toISOString();
+
+async function link(user_id, more = {}) {
+  return (await service.rpc('CreateDoctorLink', { user_id, display_name: 'Dr. Ana Ruiz', ...more })).doctorUrl;
+}
+
+/** Notes played by the page. */
+function script() {
+  window.notes = 0;
+  const { start } = OscillatorNode.prototype;
+  OscillatorNode.prototype.start = function counted(...when) {
+    window.notes += 1;
+    return start.apply(this, when);
+  };
+}
+
+const row = (page, session) => page.locator(`[data-session="${session.id}"]`);
+
+test('a doctor sees a patient knock, and is in the call with one click', async (t) => {
+  const session = await service.session();
+  const page = await open(await device(t, chromium, { script }), await link('doctor-1'));
+  await screen(page, 'day');
+  assert.equal(new URL(page.url()).searchParams.has('token'), false);
+  await page.waitForFunction(() => document.getElementById('live').dataset.live === 'true');
+  await row(page, session).getByText('Nobody is there yet.').waitFor();
+  assert.ok(await page.getByTestId('old-browser').isHidden());
+  await click(page, 'sound');
+  await hidden(page, 'sound');
+
+  const patient = await goIn(await device(t, chromium, PHONE), await session.patient());
+  await screen(patient, 'waiting');
+  await row(page, session).getByText(/^Waiting/).waitFor();
+  assert.equal(await row(page, session).getByTestId('session-who').textContent(), 'Rosa Pérez');
+  await until('a sound for the doctor', () => page.evaluate(() => window.notes > 0));
+  assert.doesNotMatch(await page.content(), /doctor-1|patient-1/);
+
+  const opened = page.waitForEvent('popup');
+  await row(page, session).getByTestId('enter').click();
+  const call = await opened;
+  await start(call);
+  await Promise.all([seen(call), seen(patient)]);
+  await row(page, session).getByText('In the call: Rosa Pérez and You').waitFor();
+  assert.equal(new URL(call.url()).searchParams.has('token'), false);
+
+  // Pressed again, by keyboard, it finds the tab again, and does not disturb the call.
+  await call.evaluate(() => (window.stays = true));
+  await row(page, session).getByTestId('enter').focus();
+  await page.keyboard.press('Enter');
+  await until('the button is free', () => row(page, session).getByTestId('enter').isEnabled());
+  assert.equal(await call.evaluate(() => window.stays && document.body.dataset.screen), 'call');
+  await session.end('over');
+  await visible(page, 'ended');
+  await row(page, session).waitFor({ state: 'hidden' });
+});
+
+test('the list says when it is not live, and goes on by itself', async (t) => {
+  const doctor = { doctor_id: 'doctor-2' };
+  await service.session(doctor);
+  const at = await device(t, chromium);
+  const page = await open(at, await link('doctor-2'));
+  await screen(page, 'day');
+  await service.stop('SIGKILL');
+  await visible(page, 'lost');
+  assert.equal(await page.evaluate(() => document.getElementById('live').dataset.live), 'false');
+  await service.run();
+  await hidden(page, 'lost');
+  const later = await service.session(doctor);
+  await row(page, later).waitFor();
+});
+
+test('it is accessible and readable, in light and dark, from phone to desktop', async (t) => {
+  const own = { doctor_id: 'doctor-3' };
+  const waited = await service.session({ ...own, scheduled_start_time: inMinutes(5), scheduled_end_time: inMinutes(20) });
+  const ended = await service.session(own);
+  await service.session({ ...own, scheduled_start_time: inMinutes(-10), scheduled_end_time: inMinutes(15) });
+  await service.session({ ...own, scheduled_start_time: inMinutes(30), scheduled_end_time: inMinutes(45) });
+  await ended.rpc('EndSession', { reason: 'over' });
+  await goIn(await device(t, chromium, PHONE), await waited.patient('Wolfeschlegelsteinhausenbergerdorff-Pérez'));
+  const url = await link('doctor-3');
+  const page = await open(await device(t, chromium, { hasTouch: true }), url);
+  await screen(page, 'day');
+  await row(page, waited).getByText(/^Waiting/).waitFor();
+  await page.getByTestId('ended').locator('summary').click();
+  for (const [name, { viewport }] of Object.entries({ desktop: DESKTOP, phone: PHONE, lying: LYING, small: SMALL })) {
+    await page.setViewportSize(viewport);
+    for (const colorScheme of ['light', 'dark']) {
+      await page.emulateMedia({ colorScheme });
+      await accessible(page, `the day, ${name}, ${colorScheme}`);
+      if (colorScheme === 'light' && ['phone', 'desktop'].includes(name)) await picture(page, `doctor-${name}`);
+    }
+  }
+  const broken = await open(await device(t, chromium, PHONE), `${url}x`);
+  await visible(broken, 'error-title');
+  assert.match(await broken.getByTestId('error-todo').textContent(), /from your system/);
+  await accessible(broken, 'a link that is not valid');
+});
+
+test('a page whose link has expired says so', async (t) => {
+  const page = await open(await device(t, chromium), await link('doctor-4', { ttl: '3s' }));
+  await screen(page, 'over');
+  await accessible(page, 'the end of the link');
+});
