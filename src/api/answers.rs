@@ -113,6 +113,15 @@ pub(super) fn driver(driver: Driver) -> i32 {
     .into()
 }
 
+fn session_state(state: SessionState) -> i32 {
+    match state {
+        SessionState::Created => v1::SessionState::Created,
+        SessionState::Active => v1::SessionState::Active,
+        SessionState::Ended => v1::SessionState::Ended,
+    }
+    .into()
+}
+
 pub(super) fn session(session: Session, links: &Links) -> v1::Session {
     let Session {
         session_id,
@@ -158,11 +167,6 @@ pub(super) fn session(session: Session, links: &Links) -> v1::Session {
         Admission::WhenHostPresent => v1::Admission::WhenHostPresent,
         Admission::Manual => v1::Admission::Manual,
     };
-    let state = match state {
-        SessionState::Created => v1::SessionState::Created,
-        SessionState::Active => v1::SessionState::Active,
-        SessionState::Ended => v1::SessionState::Ended,
-    };
     v1::Session {
         base_url: links.page(&session_id),
         session_id: session_id.to_string(),
@@ -171,7 +175,7 @@ pub(super) fn session(session: Session, links: &Links) -> v1::Session {
         patient_id: patient_id.to_string(),
         room_name: place.room_name,
         sfu_node_id: place.node_id.to_string(),
-        state: state.into(),
+        state: session_state(state),
         create_time: Some(timestamp(create_time)),
         update_time: Some(timestamp(update_time)),
         end_time: end_time.map(timestamp),

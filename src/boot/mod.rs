@@ -270,17 +270,15 @@ impl Service {
         app.upkeep.start_tasks(&tasks, &stop_upkeep, &closing);
         // Else the first sessions that need a media server would find none.
         app.nodes.probed(config.app.probes.timeout).await;
-        let serving_http = tasks.spawn({
-            let (config, signalling) = (config.web.clone(), Arc::clone(&app.signalling));
-            web::serve(
-                http,
-                config,
-                signalling,
-                Arc::clone(&app.doctors),
-                closing.clone(),
-            )
-            .map(Ok)
-        });
+        let (signalling, doctors) = (Arc::clone(&app.signalling), Arc::clone(&app.doctors));
+        let serving = web::serve(
+            http,
+            config.web.clone(),
+            signalling,
+            doctors,
+            closing.clone(),
+        );
+        let serving_http = tasks.spawn(serving.map(Ok));
         let web_parts = web::admin::Parts {
             tokens,
             metrics,

@@ -264,7 +264,7 @@ mod tests {
             since: at(8 * HOUR),
             is_doctor: false,
         };
-        assert_eq!(waiting.waiting, [patient.clone()]);
+        assert_eq!(waiting.waiting, std::slice::from_ref(&patient));
         let session = connect(&session, Role::Doctor, "doctor", at(9 * HOUR));
         let begun = entry(&session).expect("an entry");
         assert_eq!(begun.waiting, []);

@@ -231,7 +231,7 @@ async fn a_link_is_valid_as_long_as_the_backend_and_the_setting_say() {
     }
     let token = link_token(&mut world.client, secs(2)).await;
     let day = Doctor::open(world.service.http, &token).await.watch().await;
-    let kinds = day.ok().expect("a stream").rest().await;
+    let kinds = day.expect("a stream").rest().await;
     assert_eq!(kinds.last().unwrap(), "over", "{kinds:?}");
 }
 
@@ -282,7 +282,7 @@ async fn the_day_has_the_doctors_own_sessions_and_who_waits_in_them() {
     };
     let others = created(&mut world.client, others).await.session_id;
     let doctor = Doctor::of(&mut world, "doctor-1").await;
-    let mut day = doctor.watch().await.ok().expect("a stream");
+    let mut day = doctor.watch().await.expect("a stream");
     let view = day.until(|_| true).await;
     assert_eq!(ids(view["sessions"].as_array().unwrap()), [&own]);
     assert_eq!(view["complete"], true);
@@ -315,7 +315,6 @@ async fn the_day_has_the_doctors_own_sessions_and_who_waits_in_them() {
     let again = doctor
         .watch()
         .await
-        .ok()
         .expect("a stream")
         .until(|_| true)
         .await;
@@ -381,7 +380,7 @@ async fn streams_are_limited_and_end_with_the_instance() {
     let mut world = World::with(&setup, create("appointment-1")).await;
     created(&mut world.client, create("appointment-2")).await;
     let doctor = Doctor::of(&mut world, "doctor-1").await;
-    let mut first = doctor.watch().await.ok().expect("a stream");
+    let mut first = doctor.watch().await.expect("a stream");
     let view = first.until(|sessions| sessions.len() == 1).await;
     assert_eq!(view["complete"], false, "one of two");
     assert_eq!(doctor.watch().await.err(), Some(503));

@@ -208,6 +208,7 @@ pub(crate) fn name(role: Role) -> &'static str {
 }
 
 /// What the service answers a browser.
+#[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,

@@ -53,7 +53,7 @@ export class Hands {
 
   /** In the panel: who is next. */
   #list() {
-    const { session, texts } = this;
+    const { session } = this;
     const hands = inOrder([{ ...session.self, hand: session.hand }, ...session.people.values()]);
     byId('panel-hands').hidden = hands.length === 0;
     const list = byId('hands-list');

@@ -18,7 +18,9 @@ export class Mesh extends EventTarget {
     super();
     Object.assign(this, { userId, publishes, configuration, send, track });
     this.isReachable = reachable;
-    this.#timer = setInterval(() => this.#peers.forEach((peer) => peer.sample().catch(() => {})), STATS_MS);
+    this.#timer = setInterval(() => {
+      for (const peer of this.#peers.values()) peer.sample().catch(() => {});
+    }, STATS_MS);
   }
 
   /** Whether anybody still wants what we send this way. */

@@ -126,7 +126,7 @@ export class Watch {
   /** What stands on each tile: the trouble if it is about this one and nothing else is told, else in a word. */
   #mark(judged, shown) {
     const { session, texts } = this;
-    for (const { userId, kind, poor, trouble: before } of judged) {
+    for (const { userId, kind } of judged) {
       let key = null;
       if (shown && !BANNERS[shown.kind] && shown.userId === userId) key = texts.keyFor(session.self.role, shown.key);
       else if (kind && kind !== 'weak' && !BANNERS[shown?.kind]) key = `call.short.${kind}`;

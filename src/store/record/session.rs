@@ -186,6 +186,7 @@ impl SessionRecord {
 }
 
 impl From<&Session> for SessionRecord {
+    #[expect(clippy::too_many_lines, reason = "a line or two for each field")]
     fn from(session: &Session) -> Self {
         let Session {
             session_id,
