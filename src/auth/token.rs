@@ -182,6 +182,25 @@ impl PageHints {
     }
 }
 
+/// Whether a text is the beginning of a token: its signature is missing, or too short.
+pub fn is_cut(text: &str) -> bool {
+    /// The beginning of every token: an opening brace and a quotation mark in base64.
+    const START: &str = "eyJ";
+    let Some((_, signature)) = text
+        .split_once('.')
+        .and_then(|(_, rest)| rest.split_once('.'))
+    else {
+        return text.starts_with(START);
+    };
+    jsonwebtoken::decode_header(text).is_ok_and(|header| {
+        let signature_chars = match header.alg {
+            Algorithm::HS256 => 43,
+            _ => 86,
+        };
+        signature.len() < signature_chars
+    })
+}
+
 /// An issued token.
 pub struct JoinToken {
     /// The JWT. A credential: never log or store it.

@@ -10,24 +10,20 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::appointment::{self, appointment};
 use super::page_error::PageError;
-use super::short_link::appointment;
 use super::{Edge, cookie, in_app};
 use crate::api::names::parse_own_name;
 use crate::app::signalling::{
     AuthorizedParticipant, EntryDenied, ParticipantIdentity, VerifiedCredential,
 };
-use crate::auth::token::{PageHints, Purpose};
+use crate::auth::token::{PageHints, Purpose, is_cut};
 use crate::domain::error::Error;
 use crate::domain::id::SessionId;
 use crate::domain::role::Action;
 
 /// The size limit of a name's JSON: 256 characters, each of them escaped.
 const NAME_BYTES_MAX: usize = 4096;
-/// The beginning of every token: an opening brace and a quotation mark in base64.
-const TOKEN_START: &str = "eyJ";
-/// The lengths of tokens' signatures: of HS256, and of EdDSA and ES256.
-const SIGNATURE_CHARS: [usize; 2] = [43, 86];
 
 /// What a join page's address may carry. Has no `Debug`: it holds a credential.
 #[derive(Default, Deserialize)]
@@ -131,14 +127,6 @@ async fn exchange_token(
 /// Whether a token can end with this character.
 fn is_of_token(character: char) -> bool {
     character.is_ascii_alphanumeric() || matches!(character, '-' | '_')
-}
-
-/// Whether a text is the beginning of a token: its signature is missing, or shorter than any.
-fn is_cut(token: &str) -> bool {
-    match token.split('.').collect::<Vec<_>>()[..] {
-        [_, _, signature] => !SIGNATURE_CHARS.contains(&signature.len()) && signature.len() < 86,
-        ref parts => parts.len() < 3 && token.starts_with(TOKEN_START),
-    }
 }
 
 /// Exchanges a credential for the page's cookie. That also works before the join window opens and while the store is unavailable,
@@ -319,6 +307,26 @@ async fn store_name(
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// `GET /join/{session_id}/appointment.ics`
+pub(super) async fn calendar_file(
+    State(edge): State<Edge>,
+    session_id: Result<Path<String>, PathRejection>,
+    query: Result<Query<JoinQuery>, QueryRejection>,
+    headers: HeaderMap,
+) -> Response {
+    let query = query.unwrap_or_default().0;
+    let hints = query.page_hints(&headers);
+    let outcome = match SessionId::parse(path_text(session_id)) {
+        Err(_) => Err(PageError::UnknownSession),
+        Ok(session_id) => {
+            appointment::calendar_file(&edge, &session_id, query.slot(), &hints, &headers).await
+        }
+    };
+    outcome.unwrap_or_else(|error| {
+        (edge.assets).error_page_for(&hints, &error, &headers, &edge.config)
+    })
 }
 
 /// Any other address.

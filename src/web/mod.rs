@@ -1,6 +1,7 @@
 //! The HTTP edges: one for participants' browsers, one for operators and SFU nodes.
 
 pub mod admin;
+mod appointment;
 mod assets;
 mod calendar;
 mod clinic;
@@ -170,7 +171,7 @@ pub async fn serve(
         .route(SHORT_LINK_ROUTE, get(short_link::open))
         .route(
             &format!("{PAGE_ROUTE}{CALENDAR_ROUTE}"),
-            get(short_link::calendar_file),
+            get(join::calendar_file),
         )
         .route(&format!("{PAGE_ROUTE}/name"), post(join::set_name))
         .route(&format!("{PAGE_ROUTE}/ice"), get(join::ice))

@@ -1,19 +1,15 @@
-//! Short links, and the calendar file of the appointment that they lead to.
+//! Short links.
 
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
-use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 
-use super::join::{JoinQuery, enter, path_text};
+use super::join::{JoinQuery, at, enter, path_text};
 use super::page_error::PageError;
-use super::{Edge, calendar, cookie, in_app};
+use super::{Edge, cookie, in_app};
 use crate::auth::short_code::{NotACode, ShortCode};
-use crate::auth::token::{PageHints, Purpose};
-use crate::domain::id::SessionId;
-use crate::domain::session::Schedule;
-use crate::domain::time::Timestamp;
+use crate::auth::token::PageHints;
 
 /// `GET /j/{code}`
 pub(super) async fn open(
@@ -60,89 +56,7 @@ async fn exchange(
             let identity = &verified.identity;
             let slot = cookie::slot(&identity.session_id, &identity.user_id);
             let page = links.slot_path(&identity.session_id, &slot);
-            Ok(super::join::at(
-                response,
-                &format!("{page}#j={}", code.as_str()),
-            ))
+            Ok(at(response, &format!("{page}#j={}", code.as_str())))
         }
     }
-}
-
-/// The appointment of a participant who came too early.
-pub(super) struct Appointment {
-    pub(super) schedule: Schedule,
-    /// When it last changed.
-    pub(super) update_time: Timestamp,
-    /// Their short link, if they have one.
-    pub(super) link: Option<String>,
-}
-
-/// Reads the appointment of a participant, who may be early.
-pub(super) async fn appointment(
-    edge: &Edge,
-    session_id: &SessionId,
-    slot: &str,
-    headers: &HeaderMap,
-) -> Result<Appointment, PageError> {
-    let credential = Some(slot)
-        .filter(|slot| cookie::is_slot(slot))
-        .and_then(|slot| cookie::read(headers, slot))
-        .ok_or(PageError::MissingToken)?;
-    let signalling = &edge.signalling;
-    let verified = signalling.verify_credential(credential, Purpose::Page, session_id)?;
-    let session = signalling.authorized_session(&verified).await?;
-    let code = signalling.short_code_of(&session, &verified.identity);
-    Ok(Appointment {
-        schedule: session.schedule,
-        update_time: session.update_time,
-        link: code.map(|code| edge.config.links.short(&code)),
-    })
-}
-
-/// `GET /join/{session_id}/appointment.ics`
-pub(super) async fn calendar_file(
-    State(edge): State<Edge>,
-    session_id: Result<Path<String>, PathRejection>,
-    query: Result<Query<JoinQuery>, QueryRejection>,
-    headers: HeaderMap,
-) -> Response {
-    let query = query.unwrap_or_default().0;
-    let hints = query.page_hints(&headers);
-    build_calendar_file(
-        &edge,
-        &path_text(session_id),
-        query.slot(),
-        &hints,
-        &headers,
-    )
-    .await
-    .unwrap_or_else(|error| (edge.assets).error_page_for(&hints, &error, &headers, &edge.config))
-}
-
-async fn build_calendar_file(
-    edge: &Edge,
-    session_id: &str,
-    slot: &str,
-    hints: &PageHints,
-    headers: &HeaderMap,
-) -> Result<Response, PageError> {
-    let session_id = SessionId::parse(session_id).map_err(|_| PageError::UnknownSession)?;
-    let appointment = appointment(edge, &session_id, slot, headers).await?;
-    let Appointment {
-        schedule,
-        update_time,
-        link,
-    } = appointment;
-    let title = edge.assets.title(headers, &edge.config, hints);
-    let link = link.unwrap_or_default();
-    let file = calendar::file(&session_id, &schedule, title, &link, update_time);
-    let file = file.ok_or(PageError::NotFound)?;
-    let headers = [
-        (CONTENT_TYPE, "text/calendar; charset=utf-8"),
-        (
-            CONTENT_DISPOSITION,
-            "attachment; filename=\"appointment.ics\"",
-        ),
-    ];
-    Ok((headers, file).into_response())
 }

@@ -548,7 +548,7 @@ async fn the_demonstration_prints_two_links_that_work() {
             let output = service.output();
             let links: Vec<_> = output
                 .lines()
-                .filter_map(|line| line.trim().strip_prefix("http://page.test/join/"))
+                .filter_map(|line| line.trim().strip_prefix(crate::world::BASE))
                 .map(str::to_owned)
                 .collect();
             if links.len() == 2 {
@@ -560,8 +560,13 @@ async fn the_demonstration_prints_two_links_that_work() {
     .await;
     let mut pages = Vec::new();
     for link in links {
-        let (session_id, token) = link.split_once("?token=").unwrap();
-        let ticket = Ticket::exchange(service.http, session_id, token).await;
+        let answer = fetch(service.http, &link, &[]).await;
+        let location = answer.header("location");
+        let (session_id, _) = location
+            .strip_prefix("/join/")
+            .and_then(|rest| rest.split_once('?'))
+            .unwrap();
+        let ticket = Ticket::of(session_id, &answer);
         let mut page = ticket.connect(service.http).await.unwrap();
         let connected = page.expect("connected").await;
         pages.push((page, connected["role"].as_str().unwrap().to_owned()));

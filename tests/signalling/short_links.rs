@@ -91,7 +91,7 @@ async fn a_short_link_survives_being_passed_on() {
     let other = if end == "0" { '1' } else { '0' };
     assert_eq!(refused(&world, &format!("/j/{start}{other}")).await, forged);
     assert_eq!(refused(&world, &format!("{path}0")).await, forged);
-    assert_eq!(refused(&world, "/j/%00%ff").await, forged);
+    assert_eq!(refused(&world, "/j/a%00b").await, forged);
 }
 
 #[tokio::test]

@@ -1,0 +1,71 @@
+//! The appointment of a participant, who may be early.
+
+use axum::http::HeaderMap;
+use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+
+use super::page_error::PageError;
+use super::{Edge, calendar, cookie};
+use crate::auth::token::{PageHints, Purpose};
+use crate::domain::id::SessionId;
+use crate::domain::session::Schedule;
+use crate::domain::time::Timestamp;
+
+/// The appointment of a participant who came too early.
+pub(super) struct Appointment {
+    pub(super) schedule: Schedule,
+    /// When it last changed.
+    pub(super) update_time: Timestamp,
+    /// Their short link, if they have one.
+    pub(super) link: Option<String>,
+}
+
+/// Reads the appointment of a participant, who may be early.
+pub(super) async fn appointment(
+    edge: &Edge,
+    session_id: &SessionId,
+    slot: &str,
+    headers: &HeaderMap,
+) -> Result<Appointment, PageError> {
+    let credential = Some(slot)
+        .filter(|slot| cookie::is_slot(slot))
+        .and_then(|slot| cookie::read(headers, slot))
+        .ok_or(PageError::MissingToken)?;
+    let signalling = &edge.signalling;
+    let verified = signalling.verify_credential(credential, Purpose::Page, session_id)?;
+    let session = signalling.authorized_session(&verified).await?;
+    let code = signalling.short_code_of(&session, &verified.identity);
+    Ok(Appointment {
+        schedule: session.schedule,
+        update_time: session.update_time,
+        link: code.map(|code| edge.config.links.short(&code)),
+    })
+}
+
+/// The appointment as a calendar file.
+pub(super) async fn calendar_file(
+    edge: &Edge,
+    session_id: &SessionId,
+    slot: &str,
+    hints: &PageHints,
+    headers: &HeaderMap,
+) -> Result<Response, PageError> {
+    let appointment = appointment(edge, session_id, slot, headers).await?;
+    let Appointment {
+        schedule,
+        update_time,
+        link,
+    } = appointment;
+    let title = edge.assets.title(headers, &edge.config, hints);
+    let link = link.unwrap_or_default();
+    let file = calendar::file(session_id, &schedule, title, &link, update_time);
+    let file = file.ok_or(PageError::NotFound)?;
+    let headers = [
+        (CONTENT_TYPE, "text/calendar; charset=utf-8"),
+        (
+            CONTENT_DISPOSITION,
+            "attachment; filename=\"appointment.ics\"",
+        ),
+    ];
+    Ok((headers, file).into_response())
+}
