@@ -28,7 +28,7 @@ test('calls can be tried on the page with the secret', async (t) => {
   const address = service.addresses.rest_addr;
   await page.goto(`http://${address}/docs`);
   await page.locator('.opblock').first().waitFor({ timeout: WAIT_MS });
-  assert.equal(await page.locator('.opblock').count(), 21);
+  assert.equal(await page.locator('.opblock').count(), 22);
   assert.equal((await trying(page, 'ListNodes')).status, 401);
   await page.locator('button.authorize').first().click();
   await page.locator('.modal-ux input').first().fill(SECRET);
