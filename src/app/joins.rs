@@ -146,9 +146,15 @@ impl Joins {
             .valid_short_link(user_id, *role, self.clock.now())
             .and_then(|link| Some((self.tokens.short_code_of(&session.session_id, link)?, link)));
         if let Some((code, link)) = kept {
+            // Who enters from a doctor's list has no name there, and keeps that of the link.
+            let named = if display_name.is_empty() {
+                &link.display_name
+            } else {
+                display_name
+            };
             let link = ShortLink {
-                display_name: display_name.clone(),
-                locale: locale.clone(),
+                display_name: named.clone(),
+                locale: locale.clone().or_else(|| link.locale.clone()),
                 ..link.clone()
             };
             return (code, link);

@@ -323,6 +323,7 @@ impl Assets {
         let template = config.clinic.fill_in(template, &page);
         let common = [
             ("lang", language),
+            ("dir", direction(language)),
             ("locale", locale.as_ref().map_or("", Locale::as_str)),
             ("clinic", &config.clinic.name),
             ("base", config.links.path_prefix()),
@@ -374,6 +375,14 @@ pub fn languages() -> Vec<String> {
 fn language_of<'a>(file: &'a include_dir::File<'a>) -> Option<&'a str> {
     let path = file.path().to_str()?;
     path.strip_prefix("i18n/")?.strip_suffix(".json")
+}
+
+/// The direction in which a language is written.
+fn direction(language: &str) -> &'static str {
+    match language {
+        "ar" | "fa" | "he" | "ur" => "rtl",
+        _ => "ltr",
+    }
 }
 
 fn clinic_files(config: &Config) -> Vec<(&'static str, Bytes)> {

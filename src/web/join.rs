@@ -17,6 +17,7 @@ use crate::api::names::parse_own_name;
 use crate::app::signalling::{
     AuthorizedParticipant, EntryDenied, ParticipantIdentity, VerifiedCredential,
 };
+use crate::auth::short_code::ShortCode;
 use crate::auth::token::{PageHints, Purpose, is_cut};
 use crate::domain::error::Error;
 use crate::domain::id::SessionId;
@@ -120,8 +121,21 @@ async fn exchange_token(
             edge.assets
                 .in_app_page(headers, &edge.config, hints, app, &address)
         }
-        Some(_) | None => response,
+        // The address that the app passes on to another browser must work there.
+        Some(_) => match edge.signalling.find_short_code(&verified).await {
+            Some(code) => at(response, &passed_on(edge, &verified, &code)),
+            None => response,
+        },
+        None => response,
     })
+}
+
+/// The address of a participant's page, with their short link's code for other browsers.
+pub(super) fn passed_on(edge: &Edge, verified: &VerifiedCredential, code: &ShortCode) -> String {
+    let identity = &verified.identity;
+    let slot = cookie::slot(&identity.session_id, &identity.user_id);
+    let page = edge.config.links.slot_path(&identity.session_id, &slot);
+    format!("{page}#j={}", code.as_str())
 }
 
 /// Whether a token can end with this character.
@@ -137,14 +151,15 @@ pub(super) async fn enter(
 ) -> Result<Response, PageError> {
     let signalling = &edge.signalling;
     let session_id = &verified.identity.session_id;
-    if let Err(reason) = signalling.authorized_session(verified).await {
-        match PageError::from(reason) {
-            PageError::StoreUnavailable => {}
+    let session = match signalling.authorized_session(verified).await {
+        Ok(session) => Some(session),
+        Err(reason) => match PageError::from(reason) {
+            PageError::StoreUnavailable => None,
             error => return Err(error),
-        }
-    }
+        },
+    };
     let slot = cookie::slot(session_id, &verified.identity.user_id);
-    let (credential, good_for) = signalling.issue_page_credential(verified)?;
+    let (credential, good_for) = signalling.issue_page_credential(verified, session.as_ref())?;
     let path = edge.config.links.page_path(session_id);
     let set_cookie = cookie::set(&edge.config, &path, &slot, &credential, good_for);
     let location = edge.config.links.slot_path(session_id, &slot);

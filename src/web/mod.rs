@@ -169,6 +169,7 @@ pub async fn serve(
     let routes = Router::new()
         .route(PAGE_ROUTE, get(join::page))
         .route(SHORT_LINK_ROUTE, get(short_link::open))
+        .route(&format!("{SHORT_LINK_ROUTE}/"), get(short_link::open))
         .route(
             &format!("{PAGE_ROUTE}{CALENDAR_ROUTE}"),
             get(join::calendar_file),

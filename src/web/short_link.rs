@@ -5,9 +5,9 @@ use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 
-use super::join::{JoinQuery, at, enter, path_text};
+use super::join::{JoinQuery, at, enter, passed_on, path_text};
 use super::page_error::PageError;
-use super::{Edge, cookie, in_app};
+use super::{Edge, in_app};
 use crate::auth::short_code::{NotACode, ShortCode};
 use crate::auth::token::PageHints;
 
@@ -52,11 +52,6 @@ async fn exchange(
                 .in_app_page(headers, &edge.config, hints, app, &address))
         }
         // The address that the app passes on to another browser must work there.
-        Some(_) => {
-            let identity = &verified.identity;
-            let slot = cookie::slot(&identity.session_id, &identity.user_id);
-            let page = links.slot_path(&identity.session_id, &slot);
-            Ok(at(response, &format!("{page}#j={}", code.as_str())))
-        }
+        Some(_) => Ok(at(response, &passed_on(edge, &verified, &code))),
     }
 }

@@ -135,7 +135,7 @@ async fn grpcurl_watches_a_session() {
 async fn grpcurl_lists_and_describes() {
     let service = Setup::new().start().await;
     let methods = ask(&service, &["list", SERVICE]).await;
-    assert_eq!(methods.lines().count(), 14, "{methods}");
+    assert_eq!(methods.lines().count(), 15, "{methods}");
     let described = ask(&service, &["describe", SERVICE]).await;
     assert!(described.contains("rpc JoinSession"), "{described}");
     let described = ask(&service, &["describe", "videosession.v1.Session"]).await;

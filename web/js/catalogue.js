@@ -24,8 +24,10 @@ export async function load(assets) {
   return new Catalogue(language, { ...fallback, ...texts });
 }
 
-export class Catalogue {
+/** Dispatches `change` when the language has changed. */
+export class Catalogue extends EventTarget {
   constructor(language, texts) {
+    super();
     this.language = language;
     this.texts = texts;
   }
@@ -37,6 +39,7 @@ export class Catalogue {
     document.documentElement.lang = language;
     Object.assign(this, { language, texts: { ...this.texts, ...texts } });
     this.apply();
+    this.dispatchEvent(new Event('change'));
     return true;
   }
 

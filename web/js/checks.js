@@ -28,6 +28,8 @@ export class Checks {
     this.said.textContent = this.texts.text('connection.testing');
     const verdict = await import('./connection-test.js').then(({ testConnection }) => testConnection(this.config), () => 'offline');
     this.said.textContent = this.texts.text(`connection.${verdict}`);
+    // The large button at the bottom would cover it on a phone.
+    this.said.scrollIntoView({ block: 'nearest' });
     this.said.dataset.verdict = verdict;
     this.start.removeAttribute('aria-disabled');
   }

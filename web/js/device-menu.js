@@ -15,7 +15,9 @@ export class DeviceMenu {
   constructor({ texts, media, signal }) {
     Object.assign(this, { texts, media });
     const button = byId('devices-open');
-    face(button, 'devices', texts.text('devices.open'));
+    const show = () => face(button, 'devices', texts.text('devices.open'));
+    show();
+    texts.addEventListener('change', show, { signal });
     button.addEventListener('click', () => this.#open(), { signal });
     for (const event of ['devices', 'change', 'speaker']) media.addEventListener(event, () => this.#render(), { signal });
     media.addEventListener('switched', ({ detail: { device, label, cause } }) => note(texts.text(`switched.${device}.${cause}`, { name: label })), { signal });

@@ -5,31 +5,37 @@ const COMMANDS = ['mute', 'leave', 'set-language'];
 /** Why a participant is out of a call that goes on. Every other reason is an end. */
 const LEFT = ['left', 'removed', 'replaced', 'gave-up'];
 
-/** The configured origins: a CSP source list, in which this page's own has a name. */
-function origins() {
+/** Whether the setting names an origin: a CSP source list, in which this page's own has a name, and hosts may begin with `*.`. */
+function isAllowed(origin) {
+  if (!origin) return false;
   const sources = (document.documentElement.dataset.embedders ?? '').split(' ');
-  return sources.map((source) => (source === "'self'" ? location.origin : source)).filter((source) => source.startsWith('http'));
+  return sources.some((source) => {
+    if (source === "'self'") return origin === location.origin;
+    const [start, end] = source.split('//*');
+    return end ? origin.startsWith(`${start}//`) && origin.endsWith(end) && origin.length > source.length - 1 : origin === source;
+  });
 }
 
 /** Events: those of `COMMANDS`, with the portal's message as `detail`. */
 export class Embedding extends EventTarget {
-  #allowed = origins();
   #portal = null;
-  /** The latest message of each type, until the portal is known. */
-  #untold = new Map();
+  /** The latest message of each type, for a portal that listens from later on. */
+  #told = new Map();
 
   constructor() {
     super();
-    if (window.parent === window || this.#allowed.length === 0) return;
+    if (window.parent === window) return;
     // Not every browser has it; the portal's first message tells then.
     const [origin] = location.ancestorOrigins ?? [];
-    if (this.#allowed.includes(origin)) this.#portal = origin;
+    if (isAllowed(origin)) this.#portal = origin;
     window.addEventListener('message', (event) => this.#receive(event));
   }
 
   tell(type, fields = {}) {
-    if (this.#portal) window.parent.postMessage({ videoSession: VERSION, type, ...fields }, this.#portal);
-    else if (window.parent !== window) this.#untold.set(type, fields);
+    // In the order in which they were told last.
+    this.#told.delete(type);
+    this.#told.set(type, fields);
+    this.#send(type, fields);
   }
 
   /** The participant's part in the call is over. */
@@ -37,11 +43,14 @@ export class Embedding extends EventTarget {
     this.tell(LEFT.includes(reason) ? 'left' : 'ended', { reason });
   }
 
+  #send(type, fields) {
+    if (this.#portal) window.parent.postMessage({ videoSession: VERSION, type, ...fields }, this.#portal);
+  }
+
   #receive({ data, origin, source }) {
-    if (source !== window.parent || !this.#allowed.includes(origin) || data?.videoSession !== VERSION) return;
+    if (source !== window.parent || !isAllowed(origin) || data?.videoSession !== VERSION) return;
     this.#portal = origin;
-    for (const [type, fields] of this.#untold) this.tell(type, fields);
-    this.#untold.clear();
+    if (data.type === 'hello') for (const [type, fields] of this.#told) this.#send(type, fields);
     if (COMMANDS.includes(data.type)) this.dispatchEvent(new CustomEvent(data.type, { detail: data }));
   }
 }

@@ -11,6 +11,8 @@ const LATER = { 'too-early': 0, 'store-away': 10_000, 'rate-limited': 60_000, in
 const JITTER_MS = 3000;
 const BETWEEN_MS = 5000;
 const LONGEST_MS = 2 ** 31 - 1;
+/** Nobody waits for so long before the page. */
+const FAR_MS = 2 * 3600_000;
 
 // Without a token or slot, an address always gives the same answer.
 const inAddress = new URLSearchParams(location.search);
@@ -89,9 +91,12 @@ async function countDown(opensAt) {
 
 const opensAt = Date.parse(byId('opens').dataset.opensAt);
 if (!Number.isNaN(opensAt)) countDown(opensAt);
+// Days ahead, there is nothing to try again.
+const isFar = opensAt - Date.now() > FAR_MS;
+if (isFar) byId('calendar').firstElementChild.className = 'button';
 const startsAt = Date.parse(byId('starts').dataset.startsAt);
 if (!Number.isNaN(startsAt)) byId('starts-at').textContent = said(startsAt);
-if (again) {
+if (again && !isFar) {
   byId('retry').textContent = texts.text('error.retry');
   byId('retry').addEventListener('click', retry);
   byId('retry-box').hidden = false;

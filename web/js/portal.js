@@ -27,6 +27,9 @@ export function connect({ media, speak, leave }) {
       count();
     });
     session.addEventListener('people', count);
-    session.addEventListener('over', ({ detail: why }) => embedding.tellOver(why));
+    session.addEventListener('over', ({ detail: why }) => {
+      count();
+      embedding.tellOver(why);
+    });
   };
 }

@@ -1,5 +1,6 @@
 // The participant's session: turns the service's messages into the list of participants and the current screen.
 
+import { HostCommands } from './commands.js';
 import { Connection, obstacle } from './connection.js';
 import { People, devicesNotes, readSelf, statusOf } from './people.js';
 import { changesOf, leftKey } from './trouble.js';
@@ -15,7 +16,7 @@ const CAUSES = { host: 'ended-by-host', 'time-over': 'time-over', empty: 'empty'
  * loud, quiet}`, to show), `asked` (to unmute, and by whom), `reaction`, `message` (any of the service's), `quality` (of a connection to
  * somebody), `lost`, `back` and `over` (why).
  */
-export class Session extends EventTarget {
+export class Session extends HostCommands {
   self = null;
   stage = 'connecting';
   reason = '';
@@ -63,26 +64,6 @@ export class Session extends EventTarget {
   }
 
   // --- commands of this participant ---------------------------------------------------------------------------------
-
-  admit(userId) {
-    this.command('admit', { target_id: userId });
-  }
-
-  askToMute(userId) {
-    this.command('mute-request', { target_id: userId });
-  }
-
-  askToUnmute(userId) {
-    this.command('unmute-request', { target_id: userId });
-  }
-
-  lowerHand(userId) {
-    this.command('lower-hand', { target_id: userId });
-  }
-
-  remove(userId, keepOut) {
-    this.command('remove', { target_id: userId, keep_out: keepOut });
-  }
 
   endForAll() {
     this.#endedByUs = true;

@@ -43,7 +43,9 @@ export class Shortcuts {
     byId('shortcuts-close').addEventListener('click', () => byId('shortcuts-dialog').close(), { signal });
     byId('shortcuts-on').addEventListener('change', ({ target }) => this.#set(target.checked), { signal });
     byId('shortcuts-on').checked = this.#on;
-    face(byId('shortcuts'), 'keys', texts.text('keys.button'));
+    const show = () => face(byId('shortcuts'), 'keys', texts.text('keys.button'));
+    show();
+    texts.addEventListener('change', show, { signal });
   }
 
   close() {

@@ -22,6 +22,7 @@ export class SmallWindow {
     // When the tab is left: Chrome asks for it, Safari does it.
     this.#offer(() => this.#open());
     session.addEventListener('people', () => this.#mark(), { signal });
+    this.texts.addEventListener('change', () => this.#render(), { signal });
     this.#render();
   }
 

@@ -126,6 +126,13 @@ impl Signalling {
         self.tokens.short_code_of(&session.session_id, link)
     }
 
+    /// The code of the short link of a credential's bearer, if they have one and the session can be read.
+    pub async fn find_short_code(&self, credential: &VerifiedCredential) -> Option<ShortCode> {
+        let identity = &credential.identity;
+        let session = self.read_session(&identity.session_id).await.ok()?;
+        self.short_code_of(&session, identity)
+    }
+
     /// Reads the session and checks that the bearer still belongs to it; the join window may be closed.
     ///
     /// # Errors
@@ -246,17 +253,21 @@ impl Signalling {
         self.page_media.ice()
     }
 
-    /// Issues the credential that a page keeps instead of its join token. Returns it with its lifetime. It may outlast the
-    /// session's join window, which is checked at every use: a prolonged appointment needs no new link.
+    /// Issues the credential that a page keeps instead of its join token. Returns it with its lifetime, which counts from the opening
+    /// of the session's join window if that is still to come: the page may stay open until then. It may outlast the join window, which is checked at every use: a prolonged appointment needs no new link.
     ///
     /// # Errors
     /// [`Error::Internal`]
     pub fn issue_page_credential(
         &self,
         credential: &VerifiedCredential,
+        session: Option<&Session>,
     ) -> Result<(String, Duration), Error> {
-        let lifetime = self.times.page_ttl;
-        let until = self.clock.now().plus_secs(lifetime.as_secs());
+        let now = self.clock.now();
+        let opens = session.and_then(|session| self.window.opens_at(&session.schedule));
+        let from = opens.map_or(now, |opens| opens.max(now));
+        let until = from.plus_secs(self.times.page_ttl.as_secs());
+        let lifetime = until.since(now);
         let jwt = self
             .tokens
             .issue_page_credential(&credential.claims, until.as_secs())

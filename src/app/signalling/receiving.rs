@@ -107,7 +107,10 @@ impl Signalling {
         let ParticipantConnection {
             id, room, user_id, ..
         } = connection;
-        let Some(sender) = room.record_sender(user_id, *id, None, None) else {
+        let sender = room.record_sender(user_id, *id, None, None);
+        // Who waits has no connection to rate.
+        let Some(sender) = sender.filter(|sender| sender.status == ParticipantStatus::Admitted)
+        else {
             return;
         };
         let session_id = room.session_id();

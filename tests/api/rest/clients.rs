@@ -97,7 +97,7 @@ fn template(url: &str) -> String {
         let name = match id.split(['_', '-']).next().unwrap() {
             "sess" => "{session_id}",
             "appt" => "{appointment_id}",
-            "pat" | "int" => "{user_id}",
+            "pat" | "int" | "dr" => "{user_id}",
             "sfu" => "{node_id}",
             _ => id,
         };
