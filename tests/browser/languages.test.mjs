@@ -14,7 +14,7 @@ const catalogue = (language) => JSON.parse(readFileSync(new URL(`${language}.jso
 /** The texts of elements that are wider than their place. */
 const cut = (page) =>
   page.evaluate(() =>
-    [...document.querySelectorAll('main:not([hidden]) :is(button, h1, h2, p, label, a, summary)')]
+    [...document.querySelectorAll('main:not([hidden]) :is(button, h1, h2, p, label, a, summary):not(.visually-hidden)')]
       .filter((element) => element.checkVisibility() && element.scrollWidth > element.clientWidth + 1 && getComputedStyle(element).display !== 'inline')
       .map((element) => element.textContent.trim()),
   );

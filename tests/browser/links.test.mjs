@@ -44,7 +44,7 @@ test('a link that is days early shows the appointment, and offers it for the cal
   const link = await shortLink(session, { before_window: true });
   const page = await open(await device(t, chromium, { ...PHONE, timezoneId: 'Europe/Berlin' }), link);
   await visible(page, 'starts-at');
-  const time = new Intl.DateTimeFormat('en', { timeStyle: 'short', timeZone: 'Europe/Berlin' }).format(starts);
+  const time = new Intl.DateTimeFormat('en-GB', { timeStyle: 'short', timeZone: 'Europe/Berlin' }).format(starts);
   await page.waitForFunction((wanted) => document.getElementById('starts-at').textContent.includes(wanted), time);
   await accessible(page, 'early');
   const [download] = await Promise.all([page.waitForEvent('download'), page.getByTestId('calendar').click()]);
