@@ -88,6 +88,22 @@ test('a portal follows the consultation and may ask for three things', async (t)
   await doctor.getByTestId('alone').waitFor();
 });
 
+test('a portal that listens late is told all the same', async (t) => {
+  const session = await service.session();
+  links.set('/late', await session.patient());
+  const page = await (await device(t, chromium, { ignoreHTTPSErrors: true })).newPage();
+  await page.goto(`${portal}/late`);
+  const frame = page.frames()[1];
+  await screen(frame, 'ready');
+  await frame.waitForFunction(() => performance.getEntriesByName('first-screen').length > 0);
+  const heard = await page.evaluate(async (client) => {
+    const { VideoSession } = await import(client);
+    const consultation = new VideoSession(document.querySelector('iframe'), { origin: new URL(client).origin });
+    return new Promise((resolve) => consultation.addEventListener('ready', ({ detail }) => resolve(detail.language)));
+  }, `${base}/embed.js`);
+  assert.equal(heard, 'en');
+});
+
 test('a portal learns why the page cannot be used', async (t) => {
   const session = await service.session();
   const link = new URL(await session.patient());

@@ -263,9 +263,9 @@ async fn other_apps_browsers_are_led_out() {
         assert_eq!(stayed.status, 303, "{stay}");
         // The same link works elsewhere afterwards.
         enters(&world, link).await;
+        // So does the address that the app passes on.
         let location = stayed.header("location");
-        let is_short = link.starts_with("/j/");
-        assert_eq!(location.contains("#j="), is_short, "{location}");
+        assert!(location.contains("#j="), "{location}");
     }
     // What is wrong with a link is said at once.
     let forged = fetch(
