@@ -85,6 +85,8 @@ export class Call {
         document.body.classList.toggle('with-extras', open);
         if (!open) reactions(false);
         this.#controls();
+        // In some languages, they need two rows.
+        byId('call').style.setProperty('--extras-height', `${byId('extras').offsetHeight}px`);
       },
     });
     choices(texts, (emoji) => session.react(emoji));
