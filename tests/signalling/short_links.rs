@@ -59,6 +59,12 @@ async fn a_short_link_opens_the_page_as_often_as_it_is_opened() {
         (&connected["role"], &connected["name"]),
         (&"patient".into(), &"Ada Lovelace".into())
     );
+    // A link without a name, such as a doctor's list makes, does not take the name away.
+    let nameless = join(&world.session_id, Role::Patient);
+    let answer = world.client.join_session(nameless).await.unwrap();
+    assert_eq!(path_of(&answer.into_inner()), path);
+    let page = enters(&world, &path).await.page(world.service.http).await;
+    assert!(page.body.contains("data-name=\"Ada Lovelace\""));
     // It stays the same for the same user, and everybody has their own.
     assert_eq!(short_path(&mut world, Role::Patient).await, path);
     assert_ne!(short_path(&mut world, Role::Doctor).await, path);
@@ -80,6 +86,7 @@ async fn a_short_link_survives_being_passed_on() {
         &format!("{path}."),
         &format!("{path})."),
         &format!("{path}%3E"),
+        &format!("{path}/"),
     ] {
         enters(&world, passed_on).await;
     }
@@ -162,7 +169,11 @@ async fn links_can_be_made_days_ahead() {
         .into_inner();
     let path = path_of(&answer);
 
-    let ticket = Ticket::of(&world.session_id, &open(&world, &path).await);
+    let opened = open(&world, &path).await;
+    let (_, age) = opened.header("set-cookie").split_once("Max-Age=").unwrap();
+    let age: i64 = age.split(';').next().unwrap().parse().unwrap();
+    assert!(age > 3 * 86_400, "the page may stay open until then: {age}");
+    let ticket = Ticket::of(&world.session_id, &opened);
     let page = ticket.page(world.service.http).await;
     assert_eq!((page.status, page.code()), (425, "too-early"));
     let attribute = |name: &str| {
