@@ -77,6 +77,20 @@ async fn a_report_also_counts_for_who_did_not_leave_themselves() {
 }
 
 #[tokio::test]
+async fn who_waits_rates_no_connection() {
+    let mut world = World::new().await;
+    let mut patient = world.enter(Role::Patient).await;
+    patient.until("waiting").await;
+    patient.send(&json!({"type": "quality", "data": {"good": 5}}));
+    patient.ask("leave");
+    assert_eq!(patient.closed().await, Some(1000));
+    let id = world.session_id.clone();
+    end(&mut world.client, &id, "over").await;
+    let events = world.events().await;
+    assert_eq!(left(&events, "patient-1").unwrap().quality, None);
+}
+
+#[tokio::test]
 async fn what_is_no_report_is_refused() {
     let mut world = World::new().await;
     let (mut doctor, mut patient) = world.couple().await;
