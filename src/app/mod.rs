@@ -78,6 +78,8 @@ pub struct Config {
     pub contention: ContentionConfig,
     /// How sessions are watched.
     pub watch: WatchConfig,
+    /// Whether hosts may take still pictures of the others.
+    pub allows_stills: bool,
     /// The pages of doctors' days.
     pub doctors: DoctorsConfig,
     /// How long participants may return without a new join link, and after a lost connection.
@@ -291,6 +293,7 @@ impl App {
             metrics: Arc::clone(&metrics),
             window: config.ending.window,
             move_overlap_secs: config.moves.overlap_secs,
+            allows_stills: config.allows_stills,
             times: config.signalling,
             instance_id: instance_id.clone(),
             tasks: tasks.clone(),

@@ -28,6 +28,11 @@ pub(super) fn read(env: &mut Env<'_>, retry_after: Duration, store_timeout: Dura
             poll_with_bus: millis(env, "WATCH_POLL_WITH_BUS_MS", 10_000),
             streams_max: env.number("WATCH_STREAMS_MAX", 1000, 1, 1_000_000),
         },
+        allows_stills: env
+            .parse("PAGE_STILLS", "false", "must be true or false", |text| {
+                text.parse().ok()
+            })
+            .unwrap_or_default(),
         doctors: DoctorsConfig {
             sessions_max: env.number("DOCTOR_SESSIONS_MAX", 200, 1, 1000),
             list_interval: Duration::from_secs(env.number(

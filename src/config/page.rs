@@ -67,9 +67,6 @@ pub(super) fn read(env: &mut Env<'_>, dev: bool) -> Option<Clinic> {
     let language = env.parse("PAGE_LANGUAGE", "en", &rule, |text| {
         known.iter().find(|known| *known == text).cloned()
     });
-    let allows_stills = env.parse("PAGE_STILLS", "false", "must be true or false", |text| {
-        text.parse().ok()
-    });
     Some(Clinic {
         name: name?,
         logo,
@@ -80,7 +77,6 @@ pub(super) fn read(env: &mut Env<'_>, dev: bool) -> Option<Clinic> {
         help_url,
         end_url,
         language: language?,
-        allows_stills: allows_stills?,
     })
 }
 
@@ -225,7 +221,6 @@ mod tests {
             ("PAGE_END_URL", "http://localhost:3000"),
             ("PAGE_END_URL", "https://user:pw@clinic.example"),
             ("PAGE_LANGUAGE", "tlh"),
-            ("PAGE_STILLS", "yes"),
         ] {
             assert_eq!(faulty(&[(setting, value)]), [setting], "{setting} {value}");
         }

@@ -26,6 +26,12 @@ fn faulty(settings: &[(&str, &str)]) -> Vec<&'static str> {
 }
 
 #[test]
+fn stills_are_allowed_or_not() {
+    assert_eq!(faulty(&[("PAGE_STILLS", "true")]), [""; 0]);
+    assert_eq!(faulty(&[("PAGE_STILLS", "yes")]), ["PAGE_STILLS"]);
+}
+
+#[test]
 fn two_secrets_are_enough() {
     assert_eq!(faulty(&[]), [""; 0]);
 }

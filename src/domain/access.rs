@@ -311,6 +311,14 @@ pub fn permit_action(role: Role, action: Action) -> Result<(), Error> {
     allow_if(role.may(action))
 }
 
+/// Allows to take a still picture of another participant: only where the clinic does.
+///
+/// # Errors
+/// [`Error::NotAllowed`]
+pub fn permit_still(role: Role, clinic_allows: bool) -> Result<(), Error> {
+    allow_if(clinic_allows && role.may(Action::TakeStill))
+}
+
 fn allow_if(is_permitted: bool) -> Result<(), Error> {
     if is_permitted {
         Ok(())

@@ -33,8 +33,6 @@ pub struct Clinic {
     pub end_url: Option<String>,
     /// The language for browsers that ask for none of the page's.
     pub language: String,
-    /// Whether hosts may take stills of other participants' pictures.
-    pub allows_stills: bool,
 }
 
 /// A phone number.
@@ -118,7 +116,6 @@ impl Clinic {
     fn is_shown(&self) -> bool {
         let nobody = Self {
             language: self.language.clone(),
-            allows_stills: self.allows_stills,
             ..Self::default()
         };
         *self != nobody
@@ -244,7 +241,6 @@ mod tests {
     fn without_a_clinic_nothing_is_shown() {
         let nobody = Clinic {
             language: "es".into(),
-            allows_stills: true,
             ..Clinic::default()
         };
         assert_eq!(nobody.fill_in(TEMPLATE, &page(false)), "||||");

@@ -207,7 +207,7 @@ async fn show_page(
         ("role", identity.role.name()),
         ("doctor", &session.doctor_name),
         ("starts_at", start.as_deref().unwrap_or_default()),
-        ("stills", flag(edge.config.clinic.allows_stills)),
+        ("stills", flag(edge.signalling.allows_stills())),
     ];
     Ok(edge.assets.page(headers, &edge.config, hints, &values))
 }

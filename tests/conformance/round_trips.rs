@@ -69,6 +69,7 @@ fn app(stores: Stores) -> App {
             retry: long,
             max: 8,
         },
+        allows_stills: false,
         doctors: DoctorsConfig {
             sessions_max: 8,
             list_interval: long,

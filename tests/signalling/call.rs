@@ -254,6 +254,16 @@ async fn only_the_host_asks_to_unmute_and_only_one_participant_hears_it() {
 }
 
 #[tokio::test]
+async fn no_still_picture_is_taken_unless_the_clinic_allows_it() {
+    let setup = setup().unset("PAGE_STILLS");
+    let mut world = World::with(&setup, create("appointment-1")).await;
+    let (mut doctor, mut patient) = world.couple().await;
+    doctor.about("still", "patient-1");
+    assert_eq!(doctor.refused().await, "not-allowed");
+    patient.nothing_more().await;
+}
+
+#[tokio::test]
 async fn a_still_picture_is_taken_only_of_who_is_told() {
     let mut world = World::new().await;
     let (mut doctor, mut patient) = world.couple().await;

@@ -21,7 +21,10 @@ pub(crate) const BASE: &str = "http://page.test";
 
 /// Settings of a quiet service: nothing happens but what a test does.
 pub(crate) fn setup() -> Setup {
-    Setup::new().set("CLIENT_BASE_URL", BASE)
+    Setup::new()
+        .set("CLIENT_BASE_URL", BASE)
+        // So that refusals of them have other reasons.
+        .set("PAGE_STILLS", "true")
 }
 
 /// A service and one session on it.

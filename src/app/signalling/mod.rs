@@ -83,6 +83,8 @@ pub struct Signalling {
     pub(super) times: SignallingTimes,
     /// How long pages may stay in the room of a node that their call has left.
     pub(super) move_overlap_secs: u64,
+    /// Whether the clinic allows hosts to take still pictures of the others.
+    pub(super) allows_stills: bool,
     /// Identifies this process in the sessions whose participants are connected to it.
     pub(super) instance_id: String,
     /// Disconnects are committed after their connections have ended.
@@ -115,6 +117,11 @@ impl ParticipantConnection {
 }
 
 impl Signalling {
+    /// Whether the clinic allows hosts to take still pictures of the others.
+    pub fn allows_stills(&self) -> bool {
+        self.allows_stills
+    }
+
     /// Counts the end of a connection; `None`: the connection broke.
     pub fn count_connection_end(&self, code: Option<CloseCode>) {
         self.metrics

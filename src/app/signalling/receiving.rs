@@ -10,7 +10,7 @@ use super::message::{
 use super::room::MediaState;
 use super::{ParticipantConnection, Signalling};
 use crate::bus::{Message, Relay, RelayKind};
-use crate::domain::access::permit_action;
+use crate::domain::access::{permit_action, permit_still};
 use crate::domain::error::{Error, ParticipantError};
 use crate::domain::id::UserId;
 use crate::domain::participant::ParticipantStatus;
@@ -89,7 +89,7 @@ impl Signalling {
                 removing.await.map_err(message_error)?;
             }
             ClientMessage::Still { target_id } => {
-                permit(Action::TakeStill)?;
+                permit_still(*role, self.allows_stills).map_err(message_error)?;
                 return self.tell_of_still(connection, target_id);
             }
             ClientMessage::EndSession => {
