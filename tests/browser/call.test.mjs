@@ -197,11 +197,11 @@ both('by keyboard alone', async (t, service) => {
   const focused = () => doctor.evaluate(() => document.activeElement.dataset.testid ?? document.activeElement.id);
   assert.equal(await focused(), 'call-title', 'the focus followed to the call');
   const reached = [];
-  for (let presses = 0; presses < 9; presses += 1) {
+  for (let presses = 0; presses < 10; presses += 1) {
     await doctor.keyboard.press('Tab');
     reached.push(await focused());
   }
-  assert.deepEqual(reached, ['mute', 'camera', 'share', 'react', 'hand', 'small-window', 'shortcuts', 'people', 'leave']);
+  assert.deepEqual(reached, ['mute', 'camera', 'share', 'devices-open', 'react', 'hand', 'small-window', 'shortcuts', 'people', 'leave']);
   await doctor.getByTestId('people').focus();
   await doctor.keyboard.press('Enter');
   await visible(doctor, 'panel');

@@ -235,12 +235,10 @@ test('three people and a screen: one large, the others in a strip, the presenter
 });
 
 test('a still is taken where the clinic allows it, by the host, and only when the other was told', async (t) => {
-  const { doctor, patient } = await meet(t, chromium, await service.session());
-  assert.equal(await doctor.getByTestId('picture-still').isVisible(), false, 'not by default');
-  for (const page of [doctor, patient]) {
-    await page.evaluate(() => (document.documentElement.dataset.stills = 'true'));
-    await click(page, 'mute');
-  }
+  const allowing = await Service.start({ PAGE_STILLS: 'true' });
+  t.after(() => allowing.stop());
+  const { doctor, patient } = await meet(t, chromium, await allowing.session());
+  for (const page of [doctor, patient]) await click(page, 'mute');
   await doctor.mouse.move(300, 300);
   await visible(doctor, 'picture-still');
   await patient.touchscreen.tap(150, 300);
