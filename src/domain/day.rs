@@ -5,6 +5,7 @@ use super::id::{SessionId, UserId};
 use super::participant::{Participant, ParticipantStatus};
 use super::role::Role;
 use super::session::{JoinWindow, Session, SessionState};
+use super::short_link::ShortLink;
 use super::time::Timestamp;
 
 /// The longest day, in seconds: on one, clocks are set back an hour, and in places two.
@@ -36,6 +37,8 @@ pub struct DayEntry {
     pub state: SessionState,
     /// When it ended.
     pub end_time: Option<Timestamp>,
+    /// The patient's name, as their link has it; empty if they have no link with a name.
+    pub patient_name: String,
     /// Who waits to be admitted, those first who have waited longest.
     pub waiting: Vec<DayPerson>,
     /// Who is in the call, in the order in which they came.
@@ -96,6 +99,11 @@ impl DayEntry {
             people.sort_by_key(|person| person.since);
             people
         };
+        let is_patients =
+            |link: &&ShortLink| link.role == Role::Patient && link.user_id == session.patient_id;
+        let patient_name = (session.short_links.iter())
+            .find(is_patients)
+            .map_or_else(String::new, |link| link.display_name.clone());
         is_of_day.then(|| Self {
             session_id: session.session_id.clone(),
             time,
@@ -104,6 +112,7 @@ impl DayEntry {
             opens: window.opens_at(&session.schedule),
             state: session.state,
             end_time: session.end_time,
+            patient_name,
             waiting: people(ParticipantStatus::Waiting),
             present: people(ParticipantStatus::Admitted),
         })
@@ -270,6 +279,24 @@ mod tests {
         assert_eq!(begun.waiting, []);
         assert_eq!(begun.present[0], patient);
         assert!(begun.present[1].is_doctor);
+    }
+
+    #[test]
+    fn an_entry_names_the_patient_as_soon_as_their_link_does() {
+        let mut session = session(at(0), Some(9 * HOUR), None);
+        assert_eq!(entry(&session).expect("an entry").patient_name, "");
+        let link = |name: &str, role, shown: &str| ShortLink {
+            display_name: shown.to_owned(),
+            ..ShortLink::example(user(name), role, 1)
+        };
+        session.short_links = vec![
+            link("doctor", Role::Doctor, "Dr. Ana"),
+            link("friend", Role::Guest, "A friend"),
+            // Of the patient before UpdateSession named another one.
+            link("patient-before", Role::Patient, "Somebody else"),
+            link("patient", Role::Patient, "Rosa"),
+        ];
+        assert_eq!(entry(&session).expect("an entry").patient_name, "Rosa");
     }
 
     #[test]

@@ -8,14 +8,19 @@ use super::page_error::PageError;
 use super::{Edge, calendar, cookie};
 use crate::auth::token::{PageHints, Purpose};
 use crate::domain::id::SessionId;
+use crate::domain::role::Role;
 use crate::domain::session::Schedule;
 use crate::domain::time::Timestamp;
 
 /// The appointment of a participant who came too early.
 pub(super) struct Appointment {
     pub(super) schedule: Schedule,
+    /// With whom; `None` if that is not known, or if they are the doctor.
+    pub(super) doctor_name: Option<String>,
     /// When it last changed.
     pub(super) update_time: Timestamp,
+    /// Grows with each change.
+    pub(super) version: i64,
     /// Their short link, if they have one.
     pub(super) link: Option<String>,
 }
@@ -37,7 +42,10 @@ pub(super) async fn appointment(
     let code = signalling.short_code_of(&session, &verified.identity);
     Ok(Appointment {
         schedule: session.schedule,
+        doctor_name: Some(session.doctor_name)
+            .filter(|name| !name.is_empty() && verified.identity.role != Role::Doctor),
         update_time: session.update_time,
+        version: session.version,
         link: code.map(|code| edge.config.links.short(&code)),
     })
 }
@@ -51,14 +59,8 @@ pub(super) async fn calendar_file(
     headers: &HeaderMap,
 ) -> Result<Response, PageError> {
     let appointment = appointment(edge, session_id, slot, headers).await?;
-    let Appointment {
-        schedule,
-        update_time,
-        link,
-    } = appointment;
     let title = edge.assets.title(headers, &edge.config, hints);
-    let link = link.unwrap_or_default();
-    let file = calendar::file(session_id, &schedule, title, &link, update_time);
+    let file = calendar::file(session_id, &appointment, title);
     let file = file.ok_or(PageError::NotFound)?;
     let headers = [
         (CONTENT_TYPE, "text/calendar; charset=utf-8"),

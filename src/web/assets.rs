@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use aws_lc_rs::digest::{Context, SHA256};
 use axum::body::Bytes;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::header::{
     ACCEPT_LANGUAGE, ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_ENCODING,
@@ -171,14 +172,16 @@ impl Assets {
     ) -> Response {
         let language = self.language(headers, config, hints);
         let code = error.code();
-        let (opens_at, starts_at, calendar) = match error {
+        let (opens_at, starts_at, with, calendar) = match error {
             PageError::TooEarly {
                 opens,
                 starts,
+                doctor_name,
                 calendar,
             } => (
                 opens.to_string(),
                 starts.map_or(String::new(), |starts| starts.to_string()),
+                self.with(language, doctor_name.as_deref().unwrap_or_default()),
                 calendar.clone().unwrap_or_default(),
             ),
             _ => Default::default(),
@@ -201,6 +204,7 @@ impl Assets {
             ("opens_at", &opens_at),
             ("starts_at", &starts_at),
             ("starts_label", self.text(language, "error.starts")),
+            ("with", &with),
             ("calendar", &calendar),
             ("calendar_label", self.text(language, "error.calendar")),
             ("title", title),
@@ -239,6 +243,14 @@ impl Assets {
         ];
         let page = self.fill_template("in-app.html", headers, config, hints, &values);
         html(StatusCode::OK, headers, page)
+    }
+
+    /// With whom the appointment is; empty if that is not known.
+    fn with(&self, language: &str, name: &str) -> String {
+        if name.is_empty() {
+            return String::new();
+        }
+        self.text(language, "ready.with").replace("{name}", name)
     }
 
     /// What the page calls a consultation, in the page's language.
@@ -419,9 +431,11 @@ fn files<'a>(dir: &'a Dir<'a>) -> Vec<&'a include_dir::File<'a>> {
 /// One of the page's files.
 pub(super) async fn serve_file(
     State(edge): State<Edge>,
-    Path((version, path)): Path<(String, String)>,
+    address: Result<Path<(String, String)>, PathRejection>,
     headers: HeaderMap,
 ) -> Response {
+    // Bytes that are no text name no file.
+    let (version, path) = address.map(|Path(parts)| parts).unwrap_or_default();
     let is_current = version == edge.assets.version;
     let tag = format!("\"{version}\"");
     let is_known = headers

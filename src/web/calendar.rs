@@ -1,22 +1,24 @@
 //! An appointment as a calendar file (RFC 5545).
 
+use super::appointment::Appointment;
 use crate::domain::id::SessionId;
-use crate::domain::session::Schedule;
 use crate::domain::time::Timestamp;
 
 /// A line's length without its end (section 3.1).
 const LINE_BYTES_MAX: usize = 75;
 
+/// How long before its start the appointment is remembered: time to find the phone and somebody who helps.
+const REMINDER_MINUTES: u64 = 15;
+
 /// The file of a session's appointment; `None` if it has no start. It names nobody: calendars are synchronised and shared.
-/// `update_time` is when the appointment last changed.
 pub(super) fn file(
     session_id: &SessionId,
-    schedule: &Schedule,
+    appointment: &Appointment,
     title: &str,
-    link: &str,
-    update_time: Timestamp,
 ) -> Option<String> {
+    let Appointment { schedule, link, .. } = appointment;
     let start = schedule.start?;
+    let link = link.as_deref().unwrap_or_default();
     let mut lines = vec![
         "BEGIN:VCALENDAR".to_owned(),
         "VERSION:2.0".to_owned(),
@@ -24,7 +26,9 @@ pub(super) fn file(
         "BEGIN:VEVENT".to_owned(),
         // The same for every file of the session, so that a second one replaces the first.
         format!("UID:{session_id}@video-session"),
-        format!("DTSTAMP:{}", utc(update_time)),
+        format!("DTSTAMP:{}", utc(appointment.update_time)),
+        // Calendars ignore a file that is older than the one they have.
+        format!("SEQUENCE:{}", appointment.version),
         format!("DTSTART:{}", utc(start)),
     ];
     if let Some(end) = schedule.end {
@@ -34,6 +38,11 @@ pub(super) fn file(
         format!("SUMMARY:{}", text(title)),
         format!("DESCRIPTION:{}", text(link)),
         format!("URL:{link}"),
+        "BEGIN:VALARM".to_owned(),
+        "ACTION:DISPLAY".to_owned(),
+        format!("TRIGGER:-PT{REMINDER_MINUTES}M"),
+        format!("DESCRIPTION:{}", text(title)),
+        "END:VALARM".to_owned(),
         "END:VEVENT".to_owned(),
         "END:VCALENDAR".to_owned(),
     ]);
@@ -75,6 +84,19 @@ fn folded(line: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::session::Schedule;
+
+    const LINK: &str = "https://clinic.example/j/0123456789abcdefghjkmnpqrs";
+
+    fn appointment(schedule: Schedule) -> Appointment {
+        Appointment {
+            schedule,
+            doctor_name: Some("Dr. Müller".to_owned()),
+            update_time: Timestamp::from_millis(1_799_000_000_000),
+            version: 7,
+            link: Some(LINK.to_owned()),
+        }
+    }
 
     #[test]
     fn an_appointment_becomes_a_calendar_file() {
@@ -84,23 +106,24 @@ mod tests {
         };
         let session_id = SessionId::from_stored("sess_1".into());
         let title = "Videosprechstunde, Dr. Müller; öffnen: ".to_owned() + &"ä".repeat(40);
-        let link = "https://clinic.example/j/0123456789abcdefghjkmnpqrs";
-        let now = Timestamp::from_millis(1_799_000_000_000);
-        let file = file(&session_id, &schedule, &title, link, now).unwrap();
+        let file = file(&session_id, &appointment(schedule), &title).unwrap();
         for line in file.split_terminator("\r\n") {
             assert!(line.len() <= LINE_BYTES_MAX, "{line}");
         }
         let unfolded = file.replace("\r\n ", "");
         assert!(unfolded.contains("\r\nDTSTART:20270115T080000Z\r\nDTEND:20270115T083000Z\r\n"));
         assert!(unfolded.contains("\r\nSUMMARY:Videosprechstunde\\, Dr. Müller\\; öffnen: "));
-        assert!(unfolded.contains(&format!("\r\nURL:{link}\r\n")));
+        assert!(unfolded.contains(&format!("\r\nURL:{LINK}\r\n")));
+        assert!(unfolded.contains("\r\nSEQUENCE:7\r\n"));
+        assert!(unfolded.contains("\r\nTRIGGER:-PT15M\r\n"));
     }
 
     #[test]
     fn an_appointment_without_a_start_has_no_file() {
         let session_id = SessionId::from_stored("sess_1".into());
-        let none = Schedule::default();
-        let now = Timestamp::from_millis(0);
-        assert_eq!(file(&session_id, &none, "", "", now), None);
+        assert_eq!(
+            file(&session_id, &appointment(Schedule::default()), ""),
+            None
+        );
     }
 }

@@ -51,6 +51,10 @@ fn exchange_token(edge: &Edge, token: &str) -> Result<Response, PageError> {
     let doctor = edge.doctors.authorize(token, DoctorPurpose::Link)?;
     let slot = cookie::doctor_slot(&doctor.user_id);
     let (credential, good_for) = edge.doctors.issue_page_credential(&doctor)?;
+    // Tokens are valid for a little longer, because clocks differ, but a browser drops such a cookie at once.
+    if good_for.is_zero() {
+        return Err(PageError::Expired);
+    }
     let links = &edge.config.links;
     let path = links.doctor_path();
     let set_cookie = cookie::set(&edge.config, &path, &slot, &credential, good_for);

@@ -25,6 +25,9 @@ use crate::domain::time::Timestamp;
 /// When a page connects again whose stream has ended without an error.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// What fetches a request: <https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header>.
+const SEC_FETCH_SITE: &str = "sec-fetch-site";
+
 /// Tells nginx to pass each event on at once.
 const UNBUFFERED: (&str, &str) = ("x-accel-buffering", "no");
 
@@ -62,8 +65,12 @@ async fn watch(
     query: &EventsQuery,
     headers: &HeaderMap,
 ) -> Result<(DoctorIdentity, DayStream), PageError> {
-    // Browsers name the origin only if it is another one. Its pages could not read the stream, but take the doctor's places.
-    if headers.contains_key(ORIGIN) && !edge.config.is_own_origin(headers) {
+    // Another site's page could not read the stream, but take the doctor's places. Browsers name its origin, or say at least that
+    // there is one; older ones say neither of their own page.
+    let is_of_another_site = (headers.get(SEC_FETCH_SITE))
+        .is_some_and(|site| !["same-origin", "none"].iter().any(|own| site == own));
+    let is_allowed = !headers.contains_key(ORIGIN) && !is_of_another_site;
+    if !is_allowed && !edge.config.is_own_origin(headers) {
         return Err(PageError::Origin);
     }
     let doctor = doctor::authorize_cookie(edge, &query.p, headers)?;
@@ -140,6 +147,7 @@ fn entry_json(entry: &DayEntry) -> Value {
         opens,
         state,
         end_time,
+        patient_name,
         waiting,
         present,
     } = entry;
@@ -152,6 +160,7 @@ fn entry_json(entry: &DayEntry) -> Value {
         "opens": opens.map(Timestamp::as_millis),
         "state": state.name(),
         "ended": end_time.map(Timestamp::as_millis),
+        "patient": patient_name,
         "waiting": people(waiting),
         "present": people(present),
     })

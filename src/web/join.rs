@@ -188,6 +188,7 @@ async fn show_page(
             return Err(PageError::TooEarly {
                 opens,
                 starts: appointment.schedule.start,
+                doctor_name: appointment.doctor_name,
                 calendar: appointment
                     .link
                     .map(|_| edge.config.links.calendar_path(session_id, slot)),

@@ -19,6 +19,8 @@ pub(super) enum PageError {
         opens: Timestamp,
         /// When the appointment starts, if that is known.
         starts: Option<Timestamp>,
+        /// With whom, if that is known and they are not the doctor.
+        doctor_name: Option<String>,
         /// Where the appointment's calendar file is, if there is one.
         calendar: Option<String>,
     },
@@ -100,6 +102,7 @@ impl From<Error> for PageError {
             ParticipantError::NotOpenYet { opens } => Self::TooEarly {
                 opens,
                 starts: None,
+                doctor_name: None,
                 calendar: None,
             },
             ParticipantError::WindowClosed => Self::TooLate,

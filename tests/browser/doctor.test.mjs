@@ -27,6 +27,12 @@ function script() {
 
 const row = (page, session) => page.locator(`[data-session="${session.id}"]`);
 
+async function enter(page, session) {
+  const opened = page.waitForEvent('popup');
+  await row(page, session).getByTestId('enter').click();
+  return opened;
+}
+
 test('a doctor sees a patient knock, and is in the call with one click', async (t) => {
   const session = await service.session();
   const page = await open(await device(t, chromium, { script }), await link('doctor-1'));
@@ -45,10 +51,9 @@ test('a doctor sees a patient knock, and is in the call with one click', async (
   await until('a sound for the doctor', () => page.evaluate(() => window.notes > 0));
   assert.doesNotMatch(await page.content(), /doctor-1|patient-1/);
 
-  const opened = page.waitForEvent('popup');
-  await row(page, session).getByTestId('enter').click();
-  const call = await opened;
-  await start(call);
+  const call = await enter(page, session);
+  await call.waitForURL(/join/);
+  await screen(call, 'call');
   await Promise.all([seen(call), seen(patient)]);
   await row(page, session).getByText('In the call: Rosa Pérez and You').waitFor();
   assert.equal(new URL(call.url()).searchParams.has('token'), false);
@@ -77,6 +82,19 @@ test('the list says when it is not live, and goes on by itself', async (t) => {
   await hidden(page, 'lost');
   const later = await service.session(doctor);
   await row(page, later).waitFor();
+});
+
+test('a doctor whose browser would ask for the camera gets ready first', async (t) => {
+  const session = await service.session({ doctor_id: 'doctor-5' });
+  const asks = () => (navigator.permissions.query = async () => ({ state: 'prompt' }));
+  const page = await open(await device(t, chromium, { script: asks }), await link('doctor-5'));
+  await row(page, session).waitFor();
+  const call = await enter(page, session);
+  await call.waitForURL(/join/);
+  await start(call);
+  const named = await service.session({ doctor_id: 'doctor-5' });
+  await named.patient('Rosa Pérez');
+  await row(page, named).getByText('Rosa Pérez').waitFor();
 });
 
 test('it is accessible and readable, in light and dark, from phone to desktop', async (t) => {

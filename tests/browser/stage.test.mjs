@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 
-import { PHONE, Service, accessible, browser, click, device, goIn, hidden, meet, seen, until, visible } from './support.mjs';
+import { PHONE, Service, accessible, browser, click, device, goIn, hidden, meet, screen, seen, until, visible } from './support.mjs';
 
 const code = (name) => import(`../../web/js/${name}.js`);
 const [{ chooseLarge, freeBelow, layOut, nearestCorner }, { Speakers }, { SCALE_MAX, WHOLE, bounded, shownSize, zoomedAt }, { cornerTowards }, { fileName }] = await Promise.all(['layout', 'speakers', 'zoom', 'selfview', 'still'].map(code));
@@ -255,9 +255,26 @@ test('a still is taken where the clinic allows it, by the host, and only when th
   assert.deepEqual([png.readUInt32BE(16), png.readUInt32BE(20)], [width, height], 'in full resolution');
   await click(doctor, 'still-discard');
   // Nobody can be told of it: no picture.
-  await doctor.evaluate(() => (WebSocket.prototype.send = () => {}));
+  await doctor.evaluate(() => {
+    const { send } = WebSocket.prototype;
+    WebSocket.prototype.send = () => {};
+    window.sendAgain = () => (WebSocket.prototype.send = send);
+  });
   await doctor.mouse.move(310, 310);
   await click(doctor, 'picture-still');
   await noted('No still picture was taken. Please try again.');
   assert.equal(await doctor.getByTestId('still-save').count(), 0);
+  // One that is not saved yet is on the last screen, too.
+  await doctor.evaluate(() => window.sendAgain());
+  await doctor.mouse.move(300, 300);
+  await click(doctor, 'picture-still');
+  await visible(doctor, 'still-save');
+  await click(doctor, 'leave');
+  await click(doctor, 'leave-only');
+  await screen(doctor, 'end');
+  await accessible(doctor, 'a still on the last screen');
+  const asksBeforeLeaving = () => doctor.evaluate(() => !window.dispatchEvent(new Event('beforeunload', { cancelable: true })));
+  assert.equal(await asksBeforeLeaving(), true);
+  await Promise.all([doctor.waitForEvent('download'), click(doctor, 'still-save')]);
+  assert.equal(await asksBeforeLeaving(), false);
 });

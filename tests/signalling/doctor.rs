@@ -233,6 +233,10 @@ async fn a_link_is_valid_as_long_as_the_backend_and_the_setting_say() {
     let day = Doctor::open(world.service.http, &token).await.watch().await;
     let kinds = day.expect("a stream").rest().await;
     assert_eq!(kinds.last().unwrap(), "over", "{kinds:?}");
+    // Also while a token that has just expired is still valid, because clocks differ.
+    let path = format!("/doctor?token={token}");
+    let opened = fetch(world.service.http, &path, &[]).await;
+    assert_eq!((opened.status, opened.code()), (401, "expired"));
 }
 
 #[tokio::test]
@@ -286,7 +290,12 @@ async fn the_day_has_the_doctors_own_sessions_and_who_waits_in_them() {
     let view = day.until(|_| true).await;
     assert_eq!(ids(view["sessions"].as_array().unwrap()), [&own]);
     assert_eq!(view["complete"], true);
+    assert_eq!(view["sessions"][0]["patient"], "");
 
+    // As soon as there is a link with the patient's name.
+    world.ticket(Role::Patient).await;
+    let named = |sessions: &[Value]| sessions[0]["patient"] == "Pat";
+    day.until(named).await;
     let patient = world.enter(Role::Patient).await;
     let view = day
         .until(|sessions| sessions[0]["waiting"] != Value::Array(vec![]))
@@ -401,11 +410,16 @@ async fn streams_are_limited_and_end_with_the_instance() {
         doctor.watch_between(0, HOUR_SECS, &[]).await.err(),
         Some(404)
     );
-    let elsewhere = [("origin", "https://elsewhere.test")];
-    assert_eq!(
-        doctor.watch_between(0, 1, &elsewhere).await.err(),
-        Some(403)
-    );
+    for elsewhere in [
+        &[("origin", "https://elsewhere.test")][..],
+        &[("sec-fetch-site", "cross-site")],
+        &[("sec-fetch-site", "same-site")],
+    ] {
+        let refused = doctor.watch_between(0, 1, elsewhere).await;
+        assert_eq!(refused.err(), Some(403), "{elsewhere:?}");
+    }
+    let own = [("sec-fetch-site", "same-origin")];
+    assert_eq!(doctor.watch_between(0, 1, &own).await.err(), Some(404));
     let (_, kinds) = tokio::join!(world.service.process.terminate(), third.rest());
     assert!(!kinds.contains(&"over".to_owned()), "{kinds:?}");
 }

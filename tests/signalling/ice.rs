@@ -48,20 +48,29 @@ async fn everybody_gets_credentials_of_their_own_that_expire() {
 
 #[tokio::test]
 async fn a_page_gets_them_before_it_joins_by_its_cookie_only() {
-    let setup = setup().set("STUN_URLS", "stun:stun.test:3478");
+    let setup = setup()
+        .set("TURN_URLS", "turn:turn.test:3478")
+        .set("TURN_SECRET", "shared with coturn");
     let mut world = World::with(&setup, create("appointment-1")).await;
     let ticket = world.ticket(Role::Patient).await;
     let path = format!("/join/{}/ice?p={}", ticket.session_id, ticket.slot);
     let answer = fetch(world.service.http, &path, &[("cookie", &ticket.cookie)]).await;
     assert_eq!(answer.status, 200);
     assert_eq!(answer.header("cache-control"), "no-store");
-    let expected = json!({"ice_servers": [{"urls": ["stun:stun.test:3478"]}], "ice_policy": "all"});
     let ice: Value = serde_json::from_str(&answer.body).unwrap();
-    assert_eq!(ice, expected);
+    assert_eq!(ice["ice_policy"], "all");
+    let turn = &ice["ice_servers"][0];
+    assert_eq!(turn["urls"], json!(["turn:turn.test:3478"]));
+    let username = turn["username"].as_str().unwrap();
+    let expires: i64 = username.split_once(':').unwrap().0.parse().unwrap();
+    assert!(
+        expires <= in_secs(121).seconds,
+        "for a test only: {username}"
+    );
     for cookie in ["", "vs_x=y"] {
         let refused = fetch(world.service.http, &path, &[("cookie", cookie)]).await;
         assert_eq!(refused.status, 401, "{cookie}");
-        assert!(!refused.body.contains("stun.test"));
+        assert!(!refused.body.contains("turn.test"));
     }
     // Nobody has joined by that.
     assert_eq!(world.event_types().await, Vec::<String>::new());

@@ -151,6 +151,7 @@ async fn links_can_be_made_days_ahead() {
     let request = v1::CreateSessionRequest {
         scheduled_start_time: Some(in_secs(3 * 86_400)),
         scheduled_end_time: Some(in_secs(3 * 86_400 + 1800)),
+        doctor_name: "Dr. <Lee>".to_owned(),
         ..create("appointment-1")
     };
     let mut world = World::with(&setup(), request).await;
@@ -176,6 +177,7 @@ async fn links_can_be_made_days_ahead() {
     let ticket = Ticket::of(&world.session_id, &opened);
     let page = ticket.page(world.service.http).await;
     assert_eq!((page.status, page.code()), (425, "too-early"));
+    assert!(page.body.contains("With Dr. &lt;Lee&gt;"), "{}", page.body);
     let attribute = |name: &str| {
         let (_, rest) = page.body.split_once(&format!("{name}=\"")).unwrap();
         rest.split('"').next().unwrap().to_owned()
@@ -196,6 +198,7 @@ async fn links_can_be_made_days_ahead() {
         file.body
     );
     assert!(file.body.contains(&answer.short_url), "{}", file.body);
+    assert!(file.body.contains("\r\nBEGIN:VALARM\r\n") && !file.body.contains("Lee"));
     // It is the participant's alone.
     let without_cookie = fetch(world.service.http, &calendar, &[]).await;
     assert_eq!(without_cookie.status, 401);

@@ -16,8 +16,16 @@ export function show(screen, title) {
 
 // Simultaneous announcements would overwrite each other in a live region, so they queue, each long enough to be read.
 const HELD_MS = 1200;
+/** Who moves through the page later must not come upon news that are old. */
+const CLEARED_MS = 10_000;
 const queue = [];
 let speaking = false;
+const clearing = {};
+
+function clearLater(region) {
+  clearTimeout(clearing[region.id]);
+  clearing[region.id] = setTimeout(() => (region.textContent = ''), CLEARED_MS);
+}
 
 /** Queues an announcement for screen readers. */
 export function announce(text) {
@@ -34,6 +42,7 @@ function next() {
   region.textContent = '';
   setTimeout(() => {
     region.textContent = text;
+    clearLater(region);
     setTimeout(next, HELD_MS);
   }, 50);
 }
@@ -42,7 +51,11 @@ function next() {
 export function alert(text) {
   const region = byId('alert');
   region.textContent = '';
-  if (text) setTimeout(() => (region.textContent = text), 50);
+  if (!text) return;
+  setTimeout(() => {
+    region.textContent = text;
+    clearLater(region);
+  }, 50);
 }
 
 /** Makes a button open and close something; Escape closes it and gives the focus back. */

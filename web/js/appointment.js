@@ -32,10 +32,12 @@ export function showAppointment({ texts, config }) {
   const time = byId('appointment-time');
   time.hidden = Number.isNaN(startsAt.getTime());
   if (!time.hidden) time.textContent = texts.text('ready.appointment', { time: when(startsAt, regional(texts.language, config.locale)) });
-  const doctor = byId('appointment-doctor');
-  doctor.hidden = !config.doctor || config.role === 'doctor';
-  if (!doctor.hidden) doctor.textContent = texts.text('ready.with', { name: config.doctor });
-  byId('appointment').hidden = time.hidden && doctor.hidden;
+  const isNamed = Boolean(config.doctor) && config.role !== 'doctor';
+  for (const doctor of ['appointment-doctor', 'waiting-doctor'].map(byId)) {
+    doctor.hidden = !isNamed;
+    if (isNamed) doctor.textContent = texts.text('ready.with', { name: config.doctor });
+  }
+  byId('appointment').hidden = time.hidden && !isNamed;
 }
 
 /** "You were in the call for 1 hour, 5 minutes." */

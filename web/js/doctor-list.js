@@ -91,7 +91,7 @@ export class DayList {
     const isLive = session.state !== 'ended';
     const isOpen = isLive && (!session.opens || session.opens <= now);
     const patient = [...session.waiting, ...session.present].find(({ role }) => role === 'patient');
-    const who = patient ? texts.who(patient) : texts.role('patient');
+    const who = patient ? texts.who(patient) : session.patient || texts.role('patient');
     const time = this.#time(session);
     row.dataset.waiting = String(waiting.length > 0);
     row.dataset.state = session.state;

@@ -6,6 +6,7 @@ import { load } from './catalogue.js';
 import { DayList } from './doctor-list.js';
 import { DayStream } from './doctor-stream.js';
 import { byId } from './dom.js';
+import { Memory } from './memory.js';
 
 /** How often waiting times are renewed. */
 const TICK_MS = 10_000;
@@ -31,6 +32,18 @@ function isInside(tab, id) {
   }
 }
 
+/** Whether there is nothing to ask on the way into a call: the name is known, and the browser has been told to allow the devices. */
+async function isReady() {
+  if (!document.documentElement.dataset.name) return false;
+  try {
+    const asked = await Promise.all(['camera', 'microphone'].map((name) => navigator.permissions.query({ name })));
+    return asked.every(({ state }) => state === 'granted');
+  } catch {
+    // Not every browser says.
+    return false;
+  }
+}
+
 /** Opens a session in its own tab, so that the list stays. Returns what went wrong. */
 async function enter(id) {
   attention.prepare();
@@ -43,7 +56,9 @@ async function enter(id) {
   const answer = await fetch(`${base}/doctor/enter/${encodeURIComponent(id)}?${query}`, { method: 'POST' }).catch(() => null);
   const body = await answer?.json().catch(() => null);
   if (answer?.ok && body) {
-    (tab ?? window).location.assign(body.location);
+    const there = tab ?? window;
+    if (await isReady()) new Memory(new URL(body.location, location).searchParams.get('p'), there).save({ muted: false, cameraOff: false, asks: false });
+    there.location.assign(body.location);
     tab?.focus();
     return null;
   }

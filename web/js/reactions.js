@@ -2,27 +2,29 @@
 
 import { byId, el } from './dom.js';
 
-const REACTIONS = [
+/** Those who raise their hand have a control of its own for it. Other clients may still send one. */
+const RAISED_HAND = ['✋', 'hand'];
+const OFFERED = [
   ['👍', 'thumbs'],
   ['👏', 'clap'],
   ['❤️', 'heart'],
   ['😊️', 'smile'],
-  ['✋', 'hand'],
   ['❓', 'question'],
 ];
+const KNOWN = [...OFFERED, RAISED_HAND];
 const LONGEST = 16;
 const AT_ONCE = 12;
 const HELD_MS = 4000;
 
 export function choices(texts, onReact) {
   byId('reactions').replaceChildren(
-    ...REACTIONS.map(([emoji, key]) => el('button', { type: 'button', className: 'reaction', testid: `reaction-${key}`, label: texts.text(`reaction.${key}`), on: { click: () => onReact(emoji) } }, emoji)),
+    ...OFFERED.map(([emoji, key]) => el('button', { type: 'button', className: 'reaction', testid: `reaction-${key}`, label: texts.text(`reaction.${key}`), on: { click: () => onReact(emoji) } }, emoji)),
   );
 }
 
 /** The name of an emoji; the emoji itself if this page does not offer it. */
 export function named(texts, emoji) {
-  const known = REACTIONS.find(([offered]) => offered === emoji);
+  const known = KNOWN.find(([offered]) => offered === emoji);
   return known ? texts.text(`reaction.${known[1]}`) : emoji;
 }
 

@@ -6,6 +6,8 @@ import { note } from './notes.js';
 
 const TOLD_WITHIN_MS = 5000;
 const TYPE = 'image/png';
+/** How many stills may wait to be saved: each is kept in the page's memory. */
+const OFFERS_MAX = 4;
 
 /** A name that says when, and nothing about whom: files outlive consultations. */
 export function fileName(date) {
@@ -22,14 +24,17 @@ async function capture(video) {
 }
 
 export class Still {
-  #offer = null;
-  #url = '';
+  /** By their elements: the addresses of the stills that are offered. */
+  #offers = new Map();
+  #unsaved = new Set();
   #isBusy = false;
   #away = new AbortController();
 
   constructor({ texts, session }) {
     Object.assign(this, { texts, session });
     session.addEventListener('message', ({ detail }) => detail.type === 'still' && this.#wasTaken(detail.sender_id), { signal: this.#away.signal });
+    // The browser asks before it closes or leaves the page. Not cut off by `close`: the last screen has the stills, too.
+    window.addEventListener('beforeunload', (event) => this.#unsaved.size > 0 && event.preventDefault());
   }
 
   get isAllowed() {
@@ -38,6 +43,11 @@ export class Still {
 
   async take({ video, person }) {
     if (this.#isBusy || !this.isAllowed) return;
+    if (this.#offers.size >= OFFERS_MAX) {
+      const [first] = this.#offers.keys();
+      first.querySelector('a').focus();
+      return;
+    }
     this.#isBusy = true;
     try {
       if (!(await this.#tell(person.userId))) return;
@@ -51,14 +61,17 @@ export class Still {
 
   close() {
     this.#away.abort();
-    this.#discard();
+    for (const offer of this.#offers.keys()) {
+      if (this.#unsaved.has(offer)) byId('end-stills').append(offer);
+      else this.#discard(offer);
+    }
   }
 
-  #discard() {
-    this.#offer?.remove();
-    this.#offer = null;
-    if (this.#url) URL.revokeObjectURL(this.#url);
-    this.#url = '';
+  #discard(offer) {
+    offer.remove();
+    URL.revokeObjectURL(this.#offers.get(offer));
+    this.#offers.delete(offer);
+    this.#unsaved.delete(offer);
   }
 
   /** Another participant took a still of our picture. */
@@ -91,13 +104,14 @@ export class Still {
   }
 
   #show(blob) {
-    this.#discard();
-    this.#url = URL.createObjectURL(blob);
+    const url = URL.createObjectURL(blob);
     const { texts } = this;
-    const save = el('a', { className: 'small-button', testid: 'still-save', href: this.#url, download: fileName(new Date()) }, texts.text('still.save'));
-    const discard = el('button', { type: 'button', className: 'small-button', testid: 'still-discard', on: { click: () => this.#discard() } }, texts.text('still.discard'));
-    this.#offer = el('p', { className: 'banner', testid: 'still' }, el('span', {}, texts.text('still.ready')), el('span', { className: 'actions' }, save, discard));
-    byId('notices').append(this.#offer);
+    const save = el('a', { className: 'small-button', testid: 'still-save', href: url, download: fileName(new Date()), on: { click: () => this.#unsaved.delete(offer) } }, texts.text('still.save'));
+    const discard = el('button', { type: 'button', className: 'small-button', testid: 'still-discard', on: { click: () => this.#discard(offer) } }, texts.text('still.discard'));
+    const offer = el('p', { className: 'banner', testid: 'still' }, el('span', {}, texts.text('still.ready')), el('span', { className: 'actions' }, save, discard));
+    this.#offers.set(offer, url);
+    this.#unsaved.add(offer);
+    byId('notices').append(offer);
     announce(texts.text('still.ready'));
   }
 }

@@ -49,16 +49,16 @@ pub struct Config {
 }
 
 impl Config {
-    /// The servers, with credentials for one participant. A TURN server sees and logs the user name, so it does not identify
+    /// The servers, with credentials for one participant that are valid for `ttl_secs`. A TURN server sees and logs the user name, so it does not identify
     /// the participant.
-    pub(super) fn servers(&self, now: Timestamp) -> Vec<IceServer> {
+    pub(super) fn servers(&self, now: Timestamp, ttl_secs: u64) -> Vec<IceServer> {
         let stun = (!self.stun_urls.is_empty()).then(|| IceServer {
             urls: self.stun_urls.clone(),
             username: None,
             credential: None,
         });
         let turn = self.turn_secret.as_ref().map(|secret| {
-            let expires = now.plus_secs(self.turn_ttl_secs).as_secs();
+            let expires = now.plus_secs(ttl_secs).as_secs();
             let username = format!("{expires}:{}", random_id());
             // The convention requires HMAC-SHA1, which is still secure as a MAC.
             let key = hmac::Key::new(

@@ -13,6 +13,9 @@ use crate::domain::medium::Medium;
 use crate::domain::place::Driver;
 use crate::domain::session::Session;
 
+/// How long the credentials for a test before the call are valid, in seconds. Whoever has a link may ask for as many as they like.
+const TEST_SECS: u64 = 120;
+
 /// What a page needs to exchange media: a part of `connected` and of `media-changed`; docs/signalling.md lists its fields. Holds
 /// credentials: never log it.
 #[derive(Clone, PartialEq, Eq, Serialize)]
@@ -64,8 +67,17 @@ impl PageMediaSource {
 
     /// How one participant's browser finds a way, with credentials that expire.
     pub(super) fn ice(&self) -> Ice {
+        self.ice_for(self.ice.turn_ttl_secs)
+    }
+
+    /// The same, for a test before the call.
+    pub(super) fn ice_for_test(&self) -> Ice {
+        self.ice_for(self.ice.turn_ttl_secs.min(TEST_SECS))
+    }
+
+    fn ice_for(&self, ttl_secs: u64) -> Ice {
         Ice {
-            ice_servers: self.ice.servers(self.clock.now()),
+            ice_servers: self.ice.servers(self.clock.now(), ttl_secs),
             ice_policy: self.ice.policy,
         }
     }

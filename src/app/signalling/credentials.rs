@@ -248,9 +248,9 @@ impl Signalling {
             .await
     }
 
-    /// What a participant's page needs to test its connection before it joins: the same as `connected` has.
+    /// What a participant's page needs to test its connection before it joins: what `connected` has, but for a short time.
     pub fn ice_for_test(&self, _: &AuthorizedParticipant) -> Ice {
-        self.page_media.ice()
+        self.page_media.ice_for_test()
     }
 
     /// Issues the credential that a page keeps instead of its join token. Returns it with its lifetime, which counts from the opening
