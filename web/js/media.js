@@ -199,7 +199,8 @@ export class LocalMedia extends EventTarget {
     this[kind] = track;
     this.interrupted[kind] = false;
     if (!track) return;
-    this.preview.addTrack(track);
+    // Nobody hears themselves, and WebKitGTK crashes when a muted microphone is closed that a video plays.
+    if (kind === 'video') this.preview.addTrack(track);
     if (kind === 'audio') track.enabled = !this.muted;
     for (const event of ['mute', 'unmute']) track.addEventListener(event, () => this.#watchInterruption(kind, track));
     // `ended` fires only if we did not cause it: the device was unplugged or the permission revoked.
