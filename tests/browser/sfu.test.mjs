@@ -140,9 +140,9 @@ test('a screen is shown with and without the camera beside it, and the camera af
   await reportsQuality(patient, session);
 });
 
-test('an interpreter is the third, and an observer sees all and sends nothing', { timeout: 300_000 }, async (t) => {
+test('an interpreter is the third, and an observer sees all, a shown screen too, and sends nothing', { timeout: 300_000 }, async (t) => {
   const session = await throughNode();
-  const { doctor, patient } = await meet(t, session);
+  const { doctor, patient } = await meet(t, session, { doctor: { script: SQUARE_SCREEN } });
   const interpreter = await goIn(await observedDevice(t, PHONE), await session.invite('ROLE_INTERPRETER', 'Ivo'));
   await screen(interpreter, 'call');
   const all = { 'Dr. Ana Ruiz': doctor, 'Rosa Pérez': patient, Ivo: interpreter };
@@ -150,6 +150,8 @@ test('an interpreter is the third, and an observer sees all and sends nothing', 
   const observer = await goIn(await observedDevice(t), await session.invite('ROLE_OBSERVER', 'Olga'));
   await screen(observer, 'call');
   for (const name of Object.keys(all)) await seen(observer, { name });
+  await click(doctor, 'share');
+  await Promise.all([patient, interpreter, observer].map(presenterSeen));
   assert.equal((await traffic(observer)).packetsSent, 0);
   const idle = (await server.participants(session)).filter(({ tracks }) => !tracks?.length);
   assert.deepEqual(idle.map(({ permission }) => permission?.can_publish ?? false), [false], 'the node refuses what the observer might send');
