@@ -62,7 +62,7 @@ for (const [size, options] of Object.entries(SIZES)) {
 test('three people and a shown screen; upright video on a wide screen', async (t) => {
   const [phone, office] = await Promise.all([showing(faces.patientUpright), showing(faces.interpreter)]);
   const session = await service.session();
-  const patient = await goIn(await device(t, phone, PHONE), await session.patient());
+  await goIn(await device(t, phone, PHONE), await session.patient());
   const doctor = await goIn(await device(t, practice, { ...DESKTOP, script: SCREEN }), await session.doctor());
   await seen(doctor);
   await until('the full picture', async () => (await received(doctor)).height >= 640);
