@@ -6,7 +6,7 @@ import { test } from 'node:test';
 
 import { LiveKitServer } from './livekit.mjs';
 import * as observed from './observed.mjs';
-import { SQUARE_SCREEN, goesPast, goesThrough, presenterSeen, traffic, watch } from './observed.mjs';
+import { SQUARE_SCREEN, goesPast, goesThrough, presenterSeen, traffic } from './observed.mjs';
 import { DESKTOP, PHONE, Service, browser, click, device, ended, goIn, screen, seen, until } from './support.mjs';
 
 const LIBRARY = path.resolve(import.meta.dirname, '../../vendor/livekit-client/livekit-client.js');
@@ -141,16 +141,12 @@ test('a call between browsers, with a shown screen, stays encrypted when the thi
   await click(doctor, 'share');
   await presenterSeen(patient);
   for (const page of [doctor, patient]) await goesPast(page, server);
-  await watch(patient, 'doctor-1');
-  const beside = await patient.getByTestId('beside').elementHandle();
   await patient.locator('.tile.large video').evaluate((video) => video.addEventListener('resize', () => (window.isNoScreen ||= video.videoWidth !== video.videoHeight)));
   const interpreter = await goIn(await observedDevice(t, PHONE), await session.invite('ROLE_INTERPRETER', 'Ivo'));
   await Promise.all([doctor, patient, interpreter].map((page) => goesThrough(page, server, 120_000)));
   await Promise.all([seen(doctor, { name: 'Rosa Pérez' }), seen(patient, { name: 'Dr. Ana Ruiz' }), seen(doctor, { name: 'Ivo' }), seen(interpreter, { name: 'Rosa Pérez' })]);
   for (const page of [patient, interpreter]) await presenterSeen(page);
-  assert.deepEqual(await patient.evaluate(() => window.observed.losses), [], 'the screen is never lost');
   assert.ok(!(await patient.evaluate(() => window.isNoScreen)), 'the camera never takes its place');
-  assert.ok(await beside.evaluate((tile) => tile.isConnected), 'nor is the camera beside it ever gone');
   assert.deepEqual((await server.participants(session)).flatMap(({ tracks }) => tracks ?? []).filter(({ encryption }) => encryption !== 'GCM'), [], 'every track is said to be encrypted');
   await seesNothing(t, await spyOn(t, session));
 });
