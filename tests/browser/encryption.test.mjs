@@ -6,7 +6,7 @@ import { test } from 'node:test';
 
 import { LiveKitServer } from './livekit.mjs';
 import * as observed from './observed.mjs';
-import { goesPast, goesThrough, traffic } from './observed.mjs';
+import { SQUARE_SCREEN, goesPast, goesThrough, presenterSeen, traffic } from './observed.mjs';
 import { DESKTOP, PHONE, Service, browser, click, device, ended, goIn, screen, seen, until } from './support.mjs';
 
 const LIBRARY = path.resolve(import.meta.dirname, '../../vendor/livekit-client/livekit-client.js');
@@ -135,13 +135,19 @@ test('keys that are lost on their way are asked for again', async (t) => {
   assert.equal(await patient.evaluate(() => window.lostKeys), 3);
 });
 
-test('a call between browsers stays encrypted when the third moves it to the node', { timeout: 300_000 }, async (t) => {
+test('a call between browsers, with a shown screen, stays encrypted when the third moves it to the node', { timeout: 300_000 }, async (t) => {
   const session = await encrypted({ media: 'MEDIA_AUTO' });
-  const { doctor, patient } = await meet(t, session);
+  const { doctor, patient } = await meet(t, session, { doctor: { script: SQUARE_SCREEN } });
+  await click(doctor, 'share');
+  await presenterSeen(patient);
   for (const page of [doctor, patient]) await goesPast(page, server);
+  await patient.locator('.tile.large video').evaluate((video) => video.addEventListener('resize', () => (window.isNoScreen ||= video.videoWidth !== video.videoHeight)));
   const interpreter = await goIn(await observedDevice(t, PHONE), await session.invite('ROLE_INTERPRETER', 'Ivo'));
   await Promise.all([doctor, patient, interpreter].map((page) => goesThrough(page, server, 120_000)));
   await Promise.all([seen(doctor, { name: 'Rosa Pérez' }), seen(patient, { name: 'Dr. Ana Ruiz' }), seen(doctor, { name: 'Ivo' }), seen(interpreter, { name: 'Rosa Pérez' })]);
+  for (const page of [patient, interpreter]) await presenterSeen(page);
+  assert.ok(!(await patient.evaluate(() => window.isNoScreen)), 'the camera never takes its place');
+  assert.deepEqual((await server.participants(session)).flatMap(({ tracks }) => tracks ?? []).filter(({ encryption }) => encryption !== 'GCM'), [], 'every track is said to be encrypted');
   await seesNothing(t, await spyOn(t, session));
 });
 

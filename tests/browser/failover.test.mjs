@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { LiveKitServer } from './livekit.mjs';
-import { goesPast, goesThrough, meetObserved, now, observedDevice, watch } from './observed.mjs';
+import { SQUARE_SCREEN, goesPast, goesThrough, meetObserved, now, observedDevice, presenterSeen, watch } from './observed.mjs';
 import { PHONE, Service, browser, click, ended, goIn, hidden, screen, seen, until, visible } from './support.mjs';
 
 const [chromium, ...servers] = await Promise.all([browser(), LiveKitServer.start(), LiveKitServer.start()]);
@@ -26,7 +26,7 @@ async function callOnFirst(t, request = {}) {
   await bothUp();
   const session = await service.session({ media: 'MEDIA_SFU', ...request });
   await nodes('MoveSession', { session_id: session.id, target_node_id: 'sfu-1' });
-  const pages = await meetObserved(t, chromium, session);
+  const pages = await meetObserved(t, chromium, session, { doctor: { script: SQUARE_SCREEN } });
   return { session, ...pages, both: [pages.doctor, pages.patient] };
 }
 
@@ -49,7 +49,10 @@ async function losing(t, { both }, action) {
 test('the node is killed', { timeout: 300_000 }, async (t) => {
   const call = await callOnFirst(t);
   t.after(() => first.run());
+  await click(call.doctor, 'share');
+  await presenterSeen(call.patient);
   await losing(t, call, () => first.stop('SIGKILL'));
+  await presenterSeen(call.patient);
 });
 
 test('the node stands still, and goes on later', { timeout: 300_000 }, async (t) => {

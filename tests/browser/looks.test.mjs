@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { DESKTOP, PHONE, SMALL, Service, accessible, browser, click, device, goIn, open, picture, received, screen, seen, start, until, visible } from './support.mjs';
-import { portraits } from './portraits.mjs';
+import { SCREEN, portraits } from './portraits.mjs';
 
 const [service, chromium] = await Promise.all([Service.start(), browser()]);
 const faces = await portraits(chromium, service.dataDir);
@@ -58,6 +58,23 @@ for (const [size, options] of Object.entries(SIZES)) {
     });
   }
 }
+
+test('three people and a shown screen; upright video on a wide screen', async (t) => {
+  const [phone, office] = await Promise.all([showing(faces.patientUpright), showing(faces.interpreter)]);
+  const session = await service.session();
+  await goIn(await device(t, phone, PHONE), await session.patient());
+  const doctor = await goIn(await device(t, practice, { ...DESKTOP, script: SCREEN }), await session.doctor());
+  await seen(doctor);
+  await until('the full picture', async () => (await received(doctor)).height >= 640);
+  await accessible(doctor, 'upright video');
+  await picture(doctor, 'upright-desktop');
+  const interpreter = await goIn(await device(t, office, DESKTOP), await session.invite('ROLE_INTERPRETER', 'Ivo Horvat'));
+  await click(doctor, 'share');
+  await until('the screen, and the presenter beside it', () => interpreter.evaluate(() => ['.tile.large video', '[data-testid=beside-video]'].every((selector) => document.querySelector(selector)?.videoWidth >= 320)));
+  await seen(interpreter, { name: 'Rosa Pérez' });
+  await accessible(interpreter, 'a shown screen');
+  await picture(interpreter, 'screen-desktop');
+});
 
 test('without motion for those who ask for that', async (t) => {
   const session = await service.session();

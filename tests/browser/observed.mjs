@@ -6,7 +6,7 @@ import { DESKTOP, PHONE, device, goIn, screen, seen, until } from './support.mjs
 
 /** Keeps the page's peer connections, what the policy forbade it, and when media came. */
 const OBSERVED = `{
-  window.observed = { connections: [], violations: [], frames: [], changes: [], losses: [], connectedAt: 0, keys: [] };
+  window.observed = { connections: [], violations: [], frames: [], changes: [], losses: [], connectedAt: 0, keys: [], reports: [] };
   document.addEventListener('securitypolicyviolation', ({ violatedDirective, blockedURI }) => observed.violations.push(violatedDirective + ' ' + blockedURI));
   window.RTCPeerConnection = class extends RTCPeerConnection {
     constructor(...given) {
@@ -27,6 +27,7 @@ const OBSERVED = `{
     }
     send(data) {
       if (typeof data === 'string' && data.includes('"type":"key"')) observed.keys.push(JSON.parse(data).data);
+      if (typeof data === 'string' && data.includes('"type":"quality"')) observed.reports.push(JSON.parse(data).data);
       super.send(data);
     }
   };
@@ -58,13 +59,43 @@ export async function observedDevice(t, launched, options = {}) {
 }
 
 /** A doctor and a patient in a call, who see each other. */
-export async function meetObserved(t, launched, session, { link = (url) => url, patient: patientOptions = {} } = {}) {
-  const [doctorAt, patientAt] = [await observedDevice(t, launched, DESKTOP), await observedDevice(t, launched, { ...PHONE, ...patientOptions })];
+export async function meetObserved(t, launched, session, { link = (url) => url, patient: patientOptions = {}, doctor: doctorOptions = {} } = {}) {
+  const [doctorAt, patientAt] = [await observedDevice(t, launched, { ...DESKTOP, ...doctorOptions }), await observedDevice(t, launched, { ...PHONE, ...patientOptions })];
   const patient = await goIn(patientAt, link(await session.patient()));
   const doctor = await goIn(doctorAt, await session.doctor());
   await Promise.all([screen(patient, 'call'), screen(doctor, 'call')]);
   await Promise.all([seen(patient), seen(doctor)]);
   return { doctor, patient };
+}
+
+/** A device whose screen is square, so that it can be told from a camera. */
+export const SQUARE_SCREEN = `if (navigator.mediaDevices) navigator.mediaDevices.getDisplayMedia = async () => {
+  const canvas = Object.assign(document.createElement('canvas'), { width: 600, height: 600 });
+  const paper = canvas.getContext('2d');
+  setInterval(() => {
+    paper.fillStyle = 'hsl(' + (performance.now() / 20) % 360 + ' 80% 50%)';
+    paper.fillRect(0, 0, 600, 600);
+  }, 100);
+  return canvas.captureStream(15);
+};`;
+
+/** Somebody's square screen is large, and their camera moves beside it. */
+export async function presenterSeen(page) {
+  const shown = () => page.evaluate(() => {
+    const beside = document.querySelector('[data-testid=beside] video');
+    const screen = beside && document.querySelector(`.tile.large[data-user-id="${beside.closest('.tile').dataset.userId}"] [data-testid=remote-video]`);
+    return screen && { isScreen: screen.videoWidth > 0 && screen.videoWidth === screen.videoHeight, isCamera: beside.videoWidth > beside.videoHeight, frames: beside.getVideoPlaybackQuality().totalVideoFrames };
+  });
+  const first = await until('a screen, and a camera beside it', async () => {
+    const now = await shown();
+    return now?.isScreen && now.isCamera && now;
+  });
+  await until('the camera beside the screen moves', async () => {
+    const now = await shown();
+    // A new connection counts from nothing again.
+    if (now?.frames < first.frames) first.frames = now.frames;
+    return now?.isScreen && now.isCamera && now.frames >= first.frames + 5;
+  });
 }
 
 /** What a page sends and receives over all its open connections. */

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 
 import { LiveKitServer } from './livekit.mjs';
 import * as observed from './observed.mjs';
-import { firstFrameAfter, gaps, hesitant, now, traffic, watch } from './observed.mjs';
+import { SQUARE_SCREEN, firstFrameAfter, gaps, hesitant, now, presenterSeen, traffic, watch } from './observed.mjs';
 import { DESKTOP, PHONE, Service, Wire, browser, click, ended, freePort, goIn, hidden, screen, seen, until, visible } from './support.mjs';
 
 /** How often to measure what is only printed. */
@@ -94,26 +94,55 @@ test('the other camera of a phone', async (t) => {
   await seen(doctor);
 });
 
-test('a screen is shown with and without a camera, and the camera afterwards', async (t) => {
+/** Leaves, once the page has told the service how good the connection through the node was; the event says the same. */
+async function reportsQuality(page, session) {
+  const seconds = ({ good, ...troubles }) => Object.values(troubles).flatMap(Object.values).reduce((sum, some) => sum + some, good);
+  const reports = () => page.evaluate(() => window.observed.reports);
+  await until('a report of some seconds', async () => (await reports()).some((report) => seconds(report) > 1));
+  await click(page, 'leave');
+  const { participantLeft } = await until('the event', async () => (await session.rpc('ListSessionEvents', { page_size: 100 })).events.find(({ type }) => type === 'participant.left'));
+  const { goodSeconds, troubles = [] } = participantLeft.quality;
+  assert.equal(troubles.reduce((sum, trouble) => sum + trouble.seconds, goodSeconds), seconds((await reports()).pop()), JSON.stringify(participantLeft));
+}
+
+test('a screen is shown with and without the camera beside it, and the camera afterwards', { timeout: 300_000 }, async (t) => {
   const session = await throughNode();
-  const { doctor, patient } = await meet(t, session);
-  const sources = async () => (await server.participants(session)).find(({ identity }) => identity === 'doctor-1').tracks.map(({ source }) => source).sort();
+  const { doctor, patient } = await meet(t, session, { doctor: { script: SQUARE_SCREEN } });
+  const sent = async () => (await server.participants(session)).find(({ identity }) => identity === 'doctor-1').tracks.filter(({ muted }) => !muted).map(({ source }) => source).sort().join();
+  // The client stops sending the camera in sizes that nobody asks the node for.
+  const sizes = () => doctor.evaluate(() => window.observed.connections.flatMap((connection) => connection.getSenders()).map((sender) => sender.getParameters().encodings ?? [])
+    .filter((encodings) => encodings.length > 1).map((encodings) => encodings.filter(({ active }) => active).length));
   await click(doctor, 'share');
-  await until('the screen is published as one', async () => (await sources()).join() === 'MICROPHONE,SCREEN_SHARE');
+  await until('the screen and the camera are published', async () => (await sent()) === 'CAMERA,MICROPHONE,SCREEN_SHARE');
+  await Promise.all([seen(patient), presenterSeen(patient)]);
+  await until('the camera is needed in its smallest size', async () => Math.max(...(await sizes())) === 1);
+  await patient.getByTestId('beside').getByTestId('pin').click();
+  await until('and in a larger one once it is chosen', async () => Math.max(...(await sizes())) > 1);
+  await patient.reload();
+  await screen(patient, 'call');
+  await Promise.all([seen(patient), presenterSeen(patient)]);
+  await click(doctor, 'camera');
+  await hidden(patient, 'beside');
+  await until('the camera is muted', async () => (await sent()) === 'MICROPHONE,SCREEN_SHARE');
   await seen(patient);
+  await click(doctor, 'camera');
+  await presenterSeen(patient);
   await click(doctor, 'stop-share');
-  await until('the camera is back', async () => (await sources()).join() === 'CAMERA,MICROPHONE');
+  await until('the camera is left', async () => (await sent()) === 'CAMERA,MICROPHONE');
+  await hidden(patient, 'beside');
   await seen(patient);
   await click(doctor, 'camera');
   await patient.locator('.tile-off').waitFor();
   await click(doctor, 'share');
   await patient.locator('.tile-off').waitFor({ state: 'hidden' });
   await seen(patient);
+  assert.equal(await patient.getByTestId('beside').count(), 0);
+  await reportsQuality(patient, session);
 });
 
-test('an interpreter is the third, and an observer sees all and sends nothing', { timeout: 300_000 }, async (t) => {
+test('an interpreter is the third, and an observer sees all, a shown screen too, and sends nothing', { timeout: 300_000 }, async (t) => {
   const session = await throughNode();
-  const { doctor, patient } = await meet(t, session);
+  const { doctor, patient } = await meet(t, session, { doctor: { script: SQUARE_SCREEN } });
   const interpreter = await goIn(await observedDevice(t, PHONE), await session.invite('ROLE_INTERPRETER', 'Ivo'));
   await screen(interpreter, 'call');
   const all = { 'Dr. Ana Ruiz': doctor, 'Rosa Pérez': patient, Ivo: interpreter };
@@ -121,6 +150,8 @@ test('an interpreter is the third, and an observer sees all and sends nothing', 
   const observer = await goIn(await observedDevice(t), await session.invite('ROLE_OBSERVER', 'Olga'));
   await screen(observer, 'call');
   for (const name of Object.keys(all)) await seen(observer, { name });
+  await click(doctor, 'share');
+  await Promise.all([patient, interpreter, observer].map(presenterSeen));
   assert.equal((await traffic(observer)).packetsSent, 0);
   const idle = (await server.participants(session)).filter(({ tracks }) => !tracks?.length);
   assert.deepEqual(idle.map(({ permission }) => permission?.can_publish ?? false), [false], 'the node refuses what the observer might send');
@@ -172,7 +203,9 @@ test('who is removed is off the node, and so is everybody at the end', async (t)
 });
 
 test('the node restarts in the middle of a call', { timeout: 300_000 }, async (t) => {
-  const { doctor, patient } = await meet(t, await throughNode());
+  const { doctor, patient } = await meet(t, await throughNode(), { doctor: { script: SQUARE_SCREEN } });
+  await click(doctor, 'share');
+  await presenterSeen(patient);
   await server.stop('SIGKILL');
   await until('the loss is shown', async () => (await patient.getByTestId('remote').first().getAttribute('data-state')) !== 'connected', 30_000);
   await server.run();
@@ -181,7 +214,7 @@ test('the node restarts in the middle of a call', { timeout: 300_000 }, async (t
     const states = await Promise.all([doctor, patient].map((page) => page.getByTestId('remote').first().getAttribute('data-state')));
     return states.every((state) => state === 'connected');
   }, 60_000);
-  await Promise.all([seen(patient), seen(doctor)]);
+  await Promise.all([seen(patient), seen(doctor), presenterSeen(patient)]);
   t.diagnostic(`both see each other ${Date.now() - started} ms after the node answers`);
 });
 

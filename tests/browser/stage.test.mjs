@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import { PHONE, Service, accessible, browser, click, device, goIn, hidden, meet, screen, seen, until, visible } from './support.mjs';
 
 const code = (name) => import(`../../web/js/${name}.js`);
-const [{ chooseLarge, freeBelow, layOut, nearestCorner }, { Speakers }, { SCALE_MAX, WHOLE, bounded, shownSize, zoomedAt }, { cornerTowards }, { fileName }] = await Promise.all(['layout', 'speakers', 'zoom', 'selfview', 'still'].map(code));
+const [{ chooseLarge, freeBelow, layOut, nearestCorner, neededSize }, { Speakers }, { SCALE_MAX, WHOLE, bounded, shownSize, zoomedAt }, { cornerTowards }, { fileName }] = await Promise.all(['layout', 'speakers', 'zoom', 'selfview', 'still'].map(code));
 
 // --- without a browser ------------------------------------------------------------------------------------------------
 
@@ -22,6 +22,8 @@ test('on every screen, up to eight pictures are on the stage, apart, and one is 
       assert.equal(boxes.length, count, what);
       for (const [at, box] of boxes.entries()) {
         assert.ok(box.start >= 0 && box.top >= 0 && box.start + box.width <= width + 0.01 && box.top + box.height <= height + 0.01, `${what}: ${JSON.stringify(box)} is not on the stage`);
+        const needed = neededSize({ width, height }, { isLarge: box === large, ratio: 1 });
+        assert.ok(box.width <= needed.width + 0.5 && box.height <= needed.height + 0.5, `${what}: a picture of ${JSON.stringify(needed)} is too coarse for ${JSON.stringify(box)}`);
         assert.ok(box.width >= 80 && box.height >= 60, `${what}: ${JSON.stringify(box)} is too small`);
         for (const other of boxes.slice(at + 1)) {
           const isApart = box.start + box.width <= other.start || other.start + other.width <= box.start || box.top + box.height <= other.top || other.top + other.height <= box.top;

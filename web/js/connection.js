@@ -115,10 +115,10 @@ export class Connection extends EventTarget {
     return this.#people.get(userId)?.way?.medium.level(userId) ?? 0;
   }
 
-  /** Whose picture is large: the others need not come in full size. */
-  enlarge(userId) {
-    this.#page.large = userId;
-    for (const { medium } of this.#ways) medium.enlarge?.(userId);
+  /** Which picture is large, as `{userId, isBeside}`, or null: the others need not come in full size. */
+  enlarge(large) {
+    this.#page.large = large;
+    for (const { medium } of this.#ways) medium.enlarge?.(large);
   }
 
   /** Handles an offer, answer, candidate or key from another participant. They may have been told of a move before us. */
@@ -243,7 +243,8 @@ export class Connection extends EventTarget {
       // Of two meshes, the others could not tell which one is meant.
       if (old !== way && way === this.#newest && !(old.medium instanceof Mesh && way.medium instanceof Mesh)) old.medium.release(person.userId);
     }
-    this.#emitBeside(person.userId, way);
+    // The camera beside a screen may come later than the screen: until then, the tile keeps its last picture.
+    if (way.medium.beside(person.userId)) this.#emitBeside(person.userId, way);
     this.#emit('quality', person.userId, null);
     this.#emitState(person);
     this.#settle();
@@ -281,6 +282,7 @@ export class Connection extends EventTarget {
         else this.#emitState(person);
       }
     }
+    for (const { userId, way } of this.#people.values()) if (way) this.#emitBeside(userId, way);
   }
 
   #emitState({ userId }) {

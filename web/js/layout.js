@@ -74,6 +74,12 @@ export function chooseLarge(pictures, { pinned, speaker, before }) {
   return chosen?.id ?? null;
 }
 
+/** The size, in pixels of the screen, in which a picture is needed at most. `ratio` is how many of them one of the window's has. */
+export function neededSize(window, { isLarge, ratio }) {
+  const needed = (side) => (isLarge ? window[side] : Math.min(window[side], SMALL_MAX_PX[side]));
+  return { width: Math.round(ratio * needed('width')), height: Math.round(ratio * needed('height')) };
+}
+
 /** The corner that is nearest to a point, both within the same box. */
 export function nearestCorner({ start, top }, { width, height }) {
   return `${top < height / 2 ? 'top' : 'bottom'}-${start < width / 2 ? 'start' : 'end'}`;

@@ -2,6 +2,7 @@
 // lets in who is in the call, and brings no credential but its cookie. The client library is loaded when it is needed.
 
 import { encryption } from './encryption.js';
+import { neededSize } from './layout.js';
 import { Publisher } from './publisher.js';
 import { Quality } from './quality.js';
 
@@ -11,8 +12,8 @@ const FIRST_MS = 300;
 const LAST_MS = 3000;
 const OPEN_MS = 8000;
 const SAMPLE_MS = 1000;
-/** The part of the window, in each direction, that a picture in the strip needs at most. */
-const SMALL_SHARE = 1 / 3;
+/** More of the screen's pixels for each of the window's than a picture needs. */
+const RATIO_MAX = 2;
 // After this time without a connection, the page tells the user and keeps trying.
 const STUCK_MS = 20_000;
 
@@ -45,6 +46,8 @@ async function load() {
 /** One of the others: what comes from them, whether they are known to the room or not. */
 class Person {
   stream = new MediaStream();
+  /** Their camera while they show their screen. */
+  beside = null;
   state = 'connecting';
   quality = new Quality();
   aliveAt = Date.now();
@@ -76,7 +79,7 @@ export class LiveKit extends EventTarget {
     this.url = Object.assign(new URL(url, location), { protocol: location.protocol.replace('http', 'ws') }).href;
     // The client reads this object again whenever it connects.
     this.#rtcConfig = { ...configuration };
-    if (publishes) for (const kind of ['audio', 'video']) this.#publisher.set(kind, track(kind));
+    if (publishes) for (const kind of ['audio', 'video', 'beside']) this.#publisher.set(kind, track(kind));
     // While a participant waits to be admitted, there is time for it.
     load().catch(() => {});
     this.#sampler = setInterval(() => {
@@ -138,9 +141,9 @@ export class LiveKit extends EventTarget {
     return this.#remote(userId)?.audioLevel ?? 0;
   }
 
-  /** Asks for this participant's picture in full size, and for small ones of the others. */
-  enlarge(userId) {
-    this.large = userId;
+  /** Asks for this picture in full size, and for small ones of the others. */
+  enlarge(large) {
+    this.large = large;
     this.#chooseSizes();
   }
 
@@ -148,12 +151,12 @@ export class LiveKit extends EventTarget {
   handle() {}
 
   setTrack(kind, track) {
-    if (this.publishes && kind !== 'beside') this.#publisher.set(kind, track);
+    if (this.publishes) this.#publisher.set(kind, track);
   }
 
-  /** The server carries one picture of each participant: beside their screen, there is none. */
-  beside() {
-    return null;
+  /** The camera of a participant who shows their screen, too. */
+  beside(userId) {
+    return this.#people.get(userId)?.beside ?? null;
   }
 
   configure(configuration) {
@@ -210,6 +213,8 @@ export class LiveKit extends EventTarget {
   #listen(room, events, current) {
     const on = (event, handler) => room.on(events[event], current(handler));
     for (const event of ['TrackSubscribed', 'TrackUnsubscribed']) on(event, (track, publication, { identity }) => this.#takeTracks(identity));
+    // An ended screen's track may go before the server says that it is not published any more.
+    on('TrackUnpublished', (publication, { identity }) => this.#takeTracks(identity));
     for (const event of ['ParticipantConnected', 'ParticipantDisconnected', 'ConnectionQualityChanged', 'Reconnected']) on(event, () => this.#sample());
     for (const event of ['SignalReconnecting', 'Reconnecting']) on(event, () => this.#doubt());
     on('EncryptionError', (error, participant) => participant && this.#keys?.ask(participant.identity));
@@ -236,7 +241,10 @@ export class LiveKit extends EventTarget {
     room?.disconnect?.(false).catch(() => {});
     this.#encryption?.close();
     this.#encryption = null;
-    for (const { stream } of this.#people.values()) for (const track of stream.getTracks()) stream.removeTrack(track);
+    for (const person of this.#people.values()) {
+      for (const track of person.stream.getTracks()) person.stream.removeTrack(track);
+      person.beside = null;
+    }
   }
 
   #doubt() {
@@ -250,20 +258,34 @@ export class LiveKit extends EventTarget {
     return this.#room?.remoteParticipants?.get(userId);
   }
 
-  /** Of a participant's tracks, those to show: their microphone, and their screen or else their camera. */
+  /** Of a participant's tracks, those to show: their microphone, their screen or else their camera, and the camera beside a screen. */
   #takeTracks(userId) {
     const person = this.#people.get(userId);
     if (!person) return;
-    const takes = ({ track, isEncrypted }) => track && (isEncrypted || !this.#keys);
+    const takes = ({ isEncrypted }) => isEncrypted || !this.#keys;
     const publications = [...(this.#remote(userId)?.trackPublications.values() ?? [])].filter(takes);
-    const of = (source) => publications.find((publication) => publication.source === source)?.track.mediaStreamTrack;
-    const tracks = [of('microphone'), of('screen_share') ?? of('camera')].filter(Boolean);
-    const { stream } = person;
+    const of = (wanted) => publications.find(({ source }) => source === wanted);
+    const [microphone, screen, camera] = ['microphone', 'screen_share', 'camera'].map((source) => of(source)?.track?.mediaStreamTrack);
+    // A camera that arrives before the screen does not take its place.
+    const isEarly = of('screen_share') && !person.stream.getTracks().includes(camera);
+    const picture = screen ?? (isEarly ? undefined : camera);
+    this.#takeMain(userId, person, [microphone, picture].filter(Boolean));
+    this.#takeBeside(userId, person, picture === camera ? undefined : camera);
+  }
+
+  #takeMain(userId, { stream }, tracks) {
     const before = stream.getTracks();
     if (tracks.length === before.length && tracks.every((track) => before.includes(track))) return;
     for (const track of before) if (!tracks.includes(track)) stream.removeTrack(track);
     for (const track of tracks) stream.addTrack(track);
     this.#emit('stream', userId, stream);
+    this.#chooseSizes();
+  }
+
+  #takeBeside(userId, person, camera) {
+    if (camera === person.beside?.getTracks()[0]) return;
+    person.beside = camera ? new MediaStream([camera]) : null;
+    this.#emit('beside', userId, person.beside);
     this.#chooseSizes();
   }
 
@@ -309,10 +331,13 @@ export class LiveKit extends EventTarget {
 
   /** Asks the server for pictures no larger than there is room for. */
   #chooseSizes() {
-    const scale = Math.min(2, window.devicePixelRatio || 1);
-    for (const userId of this.#people.keys()) {
-      const part = scale * (!this.large || userId === this.large ? 1 : SMALL_SHARE);
-      const size = { width: Math.round(window.innerWidth * part), height: Math.round(window.innerHeight * part) };
+    const ratio = Math.min(RATIO_MAX, window.devicePixelRatio || 1);
+    const space = { width: window.innerWidth, height: window.innerHeight };
+    for (const [userId, { beside }] of this.#people) {
+      const isBeside = beside !== null;
+      // Their screen comes in full size anyway.
+      const isLarge = this.large ? this.large.userId === userId && this.large.isBeside === isBeside : !isBeside;
+      const size = neededSize(space, { isLarge, ratio });
       for (const publication of this.#remote(userId)?.videoTrackPublications.values() ?? []) {
         if (publication.source === 'camera' && publication.track) publication.setVideoDimensions(size);
       }

@@ -104,7 +104,8 @@ export class Stage {
     byId('call').style.setProperty('--self-end', isBelow ? '0px' : `${stage.width - boxes.large.width}px`);
     if (large !== this.#large) {
       this.#large = large;
-      this.session.connection?.enlarge(this.#tiles.get(large)?.person.userId ?? null);
+      const tile = this.#tiles.get(large);
+      this.session.connection?.enlarge(tile ? { userId: tile.person.userId, isBeside: tile.isBeside } : null);
     }
     this.#picture.show(this.#tiles.get(large) ?? null, { isPinned: this.#pinned !== null, canPin: pictures.length > 1 });
   }
