@@ -59,8 +59,14 @@ pub(super) async fn calendar_file(
     headers: &HeaderMap,
 ) -> Result<Response, PageError> {
     let appointment = appointment(edge, session_id, slot, headers).await?;
-    let title = edge.assets.title(headers, &edge.config, hints);
-    let file = calendar::file(session_id, &appointment, title);
+    let file = calendar::file(&calendar::Entry {
+        session_id,
+        schedule: appointment.schedule,
+        title: edge.assets.title(headers, &edge.config, hints),
+        link: appointment.link.as_deref().unwrap_or_default(),
+        update_time: appointment.update_time,
+        version: appointment.version,
+    });
     let file = file.ok_or(PageError::NotFound)?;
     let headers = [
         (CONTENT_TYPE, "text/calendar; charset=utf-8"),

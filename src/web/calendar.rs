@@ -1,7 +1,7 @@
 //! An appointment as a calendar file (RFC 5545).
 
-use super::appointment::Appointment;
 use crate::domain::id::SessionId;
+use crate::domain::session::Schedule;
 use crate::domain::time::Timestamp;
 
 /// A line's length without its end (section 3.1).
@@ -10,15 +10,30 @@ const LINE_BYTES_MAX: usize = 75;
 /// How long before its start the appointment is remembered: time to find the phone and somebody who helps.
 const REMINDER_MINUTES: u64 = 15;
 
-/// The file of a session's appointment; `None` if it has no start. It names nobody: calendars are synchronised and shared.
-pub(super) fn file(
-    session_id: &SessionId,
-    appointment: &Appointment,
-    title: &str,
-) -> Option<String> {
-    let Appointment { schedule, link, .. } = appointment;
+/// An entry of a calendar. It names nobody: calendars are synchronised and shared.
+pub(super) struct Entry<'a> {
+    pub(super) session_id: &'a SessionId,
+    pub(super) schedule: Schedule,
+    pub(super) title: &'a str,
+    /// Where to join; may be empty.
+    pub(super) link: &'a str,
+    /// When the appointment last changed.
+    pub(super) update_time: Timestamp,
+    /// Grows with each change.
+    pub(super) version: i64,
+}
+
+/// The file of an entry; `None` if it has no start.
+pub(super) fn file(entry: &Entry<'_>) -> Option<String> {
+    let Entry {
+        session_id,
+        schedule,
+        title,
+        link,
+        update_time,
+        version,
+    } = entry;
     let start = schedule.start?;
-    let link = link.as_deref().unwrap_or_default();
     let mut lines = vec![
         "BEGIN:VCALENDAR".to_owned(),
         "VERSION:2.0".to_owned(),
@@ -26,9 +41,9 @@ pub(super) fn file(
         "BEGIN:VEVENT".to_owned(),
         // The same for every file of the session, so that a second one replaces the first.
         format!("UID:{session_id}@video-session"),
-        format!("DTSTAMP:{}", utc(appointment.update_time)),
+        format!("DTSTAMP:{}", utc(*update_time)),
         // Calendars ignore a file that is older than the one they have.
-        format!("SEQUENCE:{}", appointment.version),
+        format!("SEQUENCE:{version}"),
         format!("DTSTART:{}", utc(start)),
     ];
     if let Some(end) = schedule.end {
@@ -84,18 +99,18 @@ fn folded(line: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::session::Schedule;
 
     const LINK: &str = "https://clinic.example/j/0123456789abcdefghjkmnpqrs";
 
-    fn appointment(schedule: Schedule) -> Appointment {
-        Appointment {
+    fn file_of(schedule: Schedule, title: &str) -> Option<String> {
+        file(&Entry {
+            session_id: &SessionId::from_stored("sess_1".into()),
             schedule,
-            doctor_name: Some("Dr. Müller".to_owned()),
+            title,
+            link: LINK,
             update_time: Timestamp::from_millis(1_799_000_000_000),
             version: 7,
-            link: Some(LINK.to_owned()),
-        }
+        })
     }
 
     #[test]
@@ -104,9 +119,8 @@ mod tests {
             start: Some(Timestamp::from_millis(1_800_000_000_123)),
             end: Some(Timestamp::from_millis(1_800_001_800_000)),
         };
-        let session_id = SessionId::from_stored("sess_1".into());
         let title = "Videosprechstunde, Dr. Müller; öffnen: ".to_owned() + &"ä".repeat(40);
-        let file = file(&session_id, &appointment(schedule), &title).unwrap();
+        let file = file_of(schedule, &title).unwrap();
         for line in file.split_terminator("\r\n") {
             assert!(line.len() <= LINE_BYTES_MAX, "{line}");
         }
@@ -120,10 +134,6 @@ mod tests {
 
     #[test]
     fn an_appointment_without_a_start_has_no_file() {
-        let session_id = SessionId::from_stored("sess_1".into());
-        assert_eq!(
-            file(&session_id, &appointment(Schedule::default()), ""),
-            None
-        );
+        assert_eq!(file_of(Schedule::default(), ""), None);
     }
 }
