@@ -102,7 +102,9 @@ test('statistics are rated by their worst reason', () => {
   const report = (...entries) => new Map(entries.entries());
   const pair = { type: 'candidate-pair', nominated: true, state: 'succeeded', availableOutgoingBitrate: 90_000 };
   assert.equal(count(report(pair)).room, Infinity);
-  assert.equal(count(report(pair, { type: 'outbound-rtp', qualityLimitationReason: 'bandwidth' })).room, 90_000);
+  const limited = { type: 'outbound-rtp', qualityLimitationReason: 'bandwidth' };
+  assert.equal(count(report(pair, limited)).room, 90_000);
+  assert.equal(count(report(pair, { ...pair, availableOutgoingBitrate: undefined }, limited)).room, 90_000, 'a former pair says nothing');
   const quality = new Quality();
   const video = (framesDecoded, packetsReceived) => report({ type: 'inbound-rtp', kind: 'video', framesDecoded, packetsReceived });
   for (const [at, frames, packets] of [[1, 0, 0], [2, 5, 9], [3, 5, 12]]) quality.take(video(frames, packets), at);
