@@ -92,7 +92,7 @@ class Namespaces {
     after(() => rm(home, { recursive: true, force: true }));
     const chromium = path.join(home, 'chromium');
     await writeFile(chromium, `#!/bin/sh\nexec nsenter ${patient.inside.join(' ')} ${CHROMIUM} "$@"\n`, { mode: 0o755 });
-    network.ports = [await freePort(), await freePort(), await freePort()];
+    network.ports = [await freePort(), await freePort()];
     // Browsers allow cameras on https and at this machine's own address only.
     network.doctors = await browser();
     const origins = network.ports.map((port) => `http://${network.host}:${port}`);

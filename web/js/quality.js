@@ -48,8 +48,9 @@ export function rate(now, before) {
   const loss = Math.max(all > 0 ? lost / all : 0, now.remoteLoss);
   const found = [
     ['loss', reached(loss, LOSS)],
-    ['latency', reached(now.roundTrip, ROUND_TRIP_SECS)],
+    // Where there is no room, packets queue, too.
     ['bandwidth', reached(-now.room, ROOM_BITS_PER_SEC.map((room) => -room))],
+    ['latency', reached(now.roundTrip, ROUND_TRIP_SECS)],
   ];
   const [reason, level] = found.reduce((worst, one) => (one[1] > worst[1] ? one : worst));
   return level ? { level: level === 2 ? 'bad' : 'weak', reason } : GOOD;
