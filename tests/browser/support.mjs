@@ -240,10 +240,14 @@ export class Redis {
 
 // --- the browser ------------------------------------------------------------------------------------------------------
 
+export const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
+
 /** One browser for a test file. */
-export async function browser(...more) {
+export const browser = (...more) => browserAt(CHROMIUM, ...more);
+
+export async function browserAt(executablePath, ...more) {
   const launched = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+    executablePath,
     args: [
       '--no-sandbox',
       '--disable-background-networking',
@@ -486,11 +490,11 @@ function documentedConfig(port) {
 
 /** A real TURN server, and what the service needs to know of it. Media goes through it over TCP, so that a Wire can cut it. */
 export class Turn {
-  static async start() {
+  static async start(address = '127.0.0.1') {
     const turn = new Turn();
     turn.port = await freePort();
     const home = await mkdtemp(path.join(tmpdir(), 'coturn-'));
-    const args = ['-c', path.join(home, 'turnserver.conf'), '--listening-ip=127.0.0.1', '--relay-ip=127.0.0.1', '--allow-loopback-peers'];
+    const args = ['-c', path.join(home, 'turnserver.conf'), `--listening-ip=${address}`, `--relay-ip=${address}`, '--allow-loopback-peers'];
     args.push('--no-tls', '--no-dtls', '--log-file=stdout', '--simple-log', `--pidfile=${home}/pid`, `--userdb=${home}/db`);
     await writeFile(args[1], documentedConfig(turn.port));
     const child = spawn(process.env.TURNSERVER ?? 'turnserver', args, { cwd: home, stdio: 'ignore' });
@@ -503,8 +507,8 @@ export class Turn {
       await exited;
       await rm(home, { recursive: true, force: true });
     });
-    await Promise.race([until('coturn listens', () => reachable(turn.port)), exited.then(() => assert.fail('coturn ended at once'))]);
-    turn.env = { TURN_URLS: `turn:127.0.0.1:${turn.port}?transport=tcp`, TURN_SECRET: 'browser-tests-turn-secret', ICE_POLICY: 'relay' };
+    await Promise.race([until('coturn listens', () => reachable(turn.port, address)), exited.then(() => assert.fail('coturn ended at once'))]);
+    turn.env = { TURN_URLS: `turn:${address}:${turn.port}?transport=tcp`, TURN_SECRET: 'browser-tests-turn-secret', ICE_POLICY: 'relay' };
     return turn;
   }
 
@@ -524,8 +528,8 @@ export class Turn {
   }
 }
 
-async function reachable(port) {
-  const socket = net.connect(port, '127.0.0.1');
+async function reachable(port, address = '127.0.0.1') {
+  const socket = net.connect(port, address);
   try {
     await once(socket, 'connect');
     return true;

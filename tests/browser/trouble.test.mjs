@@ -48,9 +48,13 @@ test('a picture is frozen if it should move and does not', () => {
   for (const change of [{ cameraOff: true }, { screen: true }, { publishes: false }, { state: 'interrupted' }, { quality: null }, { quality: { frameAt: 0 } }, { quality: { frameAt: now - 900 } }]) {
     assert.ok(!isFrozen({ ...person, ...change }, { now, since: 0 }), JSON.stringify(change));
   }
-  assert.ok(flows(person, now));
-  assert.ok(!flows({ ...person, quality: { packetAt: now - 3000 } }, now));
-  assert.ok(!flows({ ...person, state: 'interrupted' }, now));
+  assert.ok(!flows(person, now), 'a frozen picture is not said to be seen');
+  assert.ok(flows({ ...person, quality: { packetAt: now - 1000 } }, now));
+  assert.ok(!flows({ ...person, state: 'interrupted', quality: { packetAt: now } }, now));
+  const interrupted = { ...person, state: 'interrupted' };
+  assert.equal(kindOf(interrupted, { now, since: 0 }), 'interrupted');
+  assert.equal(kindOf({ ...interrupted, quality: null }, { now, since: 0 }), 'interrupted');
+  assert.equal(kindOf({ ...interrupted, quality: { packetAt: now - 1000 } }, { now, since: 0 }), null, 'for a moment only');
 });
 
 test('nobody is blamed unless it is known', () => {
@@ -76,6 +80,10 @@ test('a page that does not answer is cut off only if it used to answer, and the 
   assert.equal(of(14_500, 13_900), 'silent');
   lines.handle({ sender_id: 'a', data: { weak: false } }, 14_600);
   assert.equal(of(14_700, 13_900), 'good');
+  lines.ask('a', 15_000);
+  assert.equal(of(18_000, 17_900), 'silent');
+  lines.renew();
+  assert.equal(of(18_000, 17_900), 'good', 'what was asked over a lost connection is not waited for');
   sent.length = 0;
   for (let n = 0; n < 50; n += 1) lines.handle({ sender_id: 'a', data: { asks: true } }, 20_000 + n);
   assert.deepEqual(sent, [{ weak: false, asks: false }], 'a flood is answered once');
@@ -94,7 +102,9 @@ test('statistics are rated by their worst reason', () => {
   const report = (...entries) => new Map(entries.entries());
   const pair = { type: 'candidate-pair', nominated: true, state: 'succeeded', availableOutgoingBitrate: 90_000 };
   assert.equal(count(report(pair)).room, Infinity);
-  assert.equal(count(report(pair, { type: 'outbound-rtp', qualityLimitationReason: 'bandwidth' })).room, 90_000);
+  const limited = { type: 'outbound-rtp', qualityLimitationReason: 'bandwidth' };
+  assert.equal(count(report(pair, limited)).room, 90_000);
+  assert.equal(count(report(pair, { ...pair, availableOutgoingBitrate: undefined }, limited)).room, 90_000, 'a former pair says nothing');
   const quality = new Quality();
   const video = (framesDecoded, packetsReceived) => report({ type: 'inbound-rtp', kind: 'video', framesDecoded, packetsReceived });
   for (const [at, frames, packets] of [[1, 0, 0], [2, 5, 9], [3, 5, 12]]) quality.take(video(frames, packets), at);

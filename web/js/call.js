@@ -145,7 +145,9 @@ export class Call {
 
   #note({ key, who, person = this.session.people.get(who), loud, quiet }) {
     const { texts, session } = this;
-    note(texts.text(texts.keyFor(session.self?.role, key), { name: person ? texts.who(person) : texts.role('doctor') }), { loud, quiet });
+    // Who is gone again meanwhile is not said to be here.
+    const holds = key === 'call.joined' ? () => session.people.has(who) : undefined;
+    note(texts.text(texts.keyFor(session.self?.role, key), { name: person ? texts.who(person) : texts.role('doctor') }), { loud, quiet, holds });
   }
 
   #reaction({ userId, emoji }) {

@@ -26,6 +26,11 @@ export class Lines {
     this.#tell(userId, false);
   }
 
+  /** Our own connection is a new one: what was asked over the former one may never have arrived. */
+  renew() {
+    for (const line of this.#known.values()) Object.assign(line, { askedAt: 0, repeatedAt: 0 });
+  }
+
   forget(userId) {
     this.#known.delete(userId);
   }

@@ -19,16 +19,17 @@ export function setTrouble(given, changed) {
   render();
 }
 
-export function note(text, { loud = false, quiet = false } = {}) {
+/** `holds` says whether a note that had to wait is still true. */
+export function note(text, { loud = false, quiet = false, holds = () => true } = {}) {
   (loud ? alert : announce)(text);
   if (quiet) return;
   // The newer of two is enough.
-  notes = [...notes.filter((one) => one.loud !== loud), { text, loud, at: Date.now(), element: null }];
+  notes = [...notes.filter((one) => one.loud !== loud), { text, loud, holds, at: Date.now(), element: null }];
   render();
 }
 
 function render() {
-  const isWorth = ({ at, element }) => element || Date.now() - at < WORTH_MS;
+  const isWorth = ({ at, element, holds }) => element || (Date.now() - at < WORTH_MS && holds());
   notes = notes.filter(isWorth);
   const shown = pick([...notes, ...(trouble ? [trouble] : [])]);
   const box = byId('notes');

@@ -124,7 +124,8 @@ export class Peer {
   }
 
   async sample() {
-    if (this.alive) this.#aliveAt = Date.now();
+    // Without the service nothing can be tried, and that is told.
+    if (this.alive || !this.mesh.reachable) this.#aliveAt = Date.now();
     else if (Date.now() - this.#aliveAt > STUCK_MS) this.#setState('stuck');
     if (!this.alive) return;
     this.#quality.take(await this.#pc.getStats());

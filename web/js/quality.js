@@ -4,7 +4,7 @@
 const LOSS = [0.06, 0.2];
 const ROUND_TRIP_SECS = [0.6, 1.5];
 /** What the sender's way has room for, if the picture is made smaller because of it. At most so much. */
-const ROOM_BITS_PER_SEC = [150_000, 50_000];
+const ROOM_BITS_PER_SEC = [200_000, 50_000];
 // A few bad or good samples do not change the rating.
 const MOMENTS = 3;
 
@@ -30,7 +30,8 @@ export function count(report) {
       limited ||= entry.qualityLimitationReason === 'bandwidth';
     } else if (entry.type === 'candidate-pair' && entry.nominated && PAIR_STATES.includes(entry.state)) {
       sum.roundTrip = Math.max(sum.roundTrip, entry.currentRoundTripTime ?? 0);
-      room = entry.availableOutgoingBitrate ?? Infinity;
+      // Of several pairs, only the one in use has an estimate.
+      room = Math.min(room, entry.availableOutgoingBitrate ?? Infinity);
     }
   }
   if (limited) sum.room = room;
@@ -47,8 +48,9 @@ export function rate(now, before) {
   const loss = Math.max(all > 0 ? lost / all : 0, now.remoteLoss);
   const found = [
     ['loss', reached(loss, LOSS)],
-    ['latency', reached(now.roundTrip, ROUND_TRIP_SECS)],
+    // Where there is no room, packets queue, too.
     ['bandwidth', reached(-now.room, ROOM_BITS_PER_SEC.map((room) => -room))],
+    ['latency', reached(now.roundTrip, ROUND_TRIP_SECS)],
   ];
   const [reason, level] = found.reduce((worst, one) => (one[1] > worst[1] ? one : worst));
   return level ? { level: level === 2 ? 'bad' : 'weak', reason } : GOOD;

@@ -195,7 +195,10 @@ export class Signalling extends EventTarget {
 
   #hurry() {
     if (this.connected) return this.check();
-    if (this.#lostAt && this.#socket === null) this.open();
+    if (!this.#lostAt) return;
+    // If this attempt comes too early, the next ones follow soon.
+    this.#attempt = 0;
+    if (this.#socket === null) this.open();
   }
 
   async #lost({ pause = 0, refused = false } = {}) {

@@ -2,8 +2,6 @@
 
 /** A picture that has stood still for so long is frozen: as it is looked at each second or more often, it is noticed within three. */
 export const FROZEN_MS = 1500;
-/** Media that came within this time still flows. */
-const FLOWING_MS = 2500;
 
 /** What is wrong, the most important first. Of a list, only the first is told. */
 const ORDER = ['fault', 'lost', 'own', 'stuck', 'interrupted', 'frozen', 'weak'];
@@ -23,13 +21,17 @@ export function isFrozen({ state, publishes, cameraOff, screen, quality }, { now
   return now - Math.max(quality.frameAt, since) > FROZEN_MS;
 }
 
-/** Whether anything comes from somebody. */
-export const flows = ({ state, quality }, now) => state === 'connected' && Boolean(quality) && now - quality.packetAt < FLOWING_MS;
+const isFresh = (quality, now) => Boolean(quality) && now - quality.packetAt < FROZEN_MS;
+
+/** Whether anything comes from somebody. Who looks at a frozen picture must not be told that it does. */
+export const flows = ({ state, quality }, now) => state === 'connected' && isFresh(quality, now);
 
 /** What is wrong with the connection to somebody; `null` if nothing is. */
 export function kindOf(person, context) {
   if (!person.publishes) return null;
-  if (person.state === 'stuck' || person.state === 'interrupted') return person.state;
+  if (person.state === 'stuck') return 'stuck';
+  // A lossy network seems to be gone for moments in which the picture hardly stops.
+  if (person.state === 'interrupted') return isFresh(person.quality, context.now) ? null : 'interrupted';
   if (isFrozen(person, context)) return 'frozen';
   return person.state === 'connected' && person.quality && person.quality.level !== 'good' ? 'weak' : null;
 }

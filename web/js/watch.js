@@ -56,8 +56,10 @@ export class Watch {
 
   #handle(message) {
     if (message.type === 'network') this.#lines.handle(message);
+    if (message.type !== 'connected') return;
+    this.#lines.renew();
     // To the service we are somebody new.
-    if (message.type === 'connected' && !message.resumed) this.#tally = new Tally();
+    if (!message.resumed) this.#tally = new Tally();
   }
 
   get #own() {
