@@ -17,11 +17,10 @@ async function read(assets, language) {
   }
 }
 
-/** The texts of the page's language, chosen by the service, with English for missing ones. */
+/** The texts of the page's language, chosen by the service. Each language has them all; if its file cannot be had, English may. */
 export async function load(assets) {
   const language = document.documentElement.lang;
-  const [fallback, texts] = await Promise.all([read(assets, FALLBACK), language === FALLBACK ? null : read(assets, language)]);
-  return new Catalogue(language, { ...fallback, ...texts });
+  return new Catalogue(language, (await read(assets, language)) ?? (await read(assets, FALLBACK)) ?? {});
 }
 
 /** Dispatches `change` when the language has changed. */
