@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { PHONE, Service, browser, click, device, ended, goIn, screen, until } from './support.mjs';
+import { PHONE, Service, browser, click, device, ended, goIn, screen, start, until } from './support.mjs';
 
 const [chromium, service] = await Promise.all([browser(), Service.start()]);
 
@@ -48,6 +48,25 @@ test('a patient who waits keeps the screen on, and is called when the doctor com
   await session.end('over');
   await ended(patient, 'ended');
   await until('the screen may go off', async () => !(await held(patient)));
+});
+
+test('who is alone in the call is called when the other comes, or comes back', async (t) => {
+  const session = await service.session();
+  const doctor = await goIn(await device(t, chromium, { script }), await session.doctor());
+  await screen(doctor, 'call');
+  await doctor.evaluate(() => window.away(true));
+  const patient = await goIn(await device(t, chromium, { ...PHONE, script }), await session.patient());
+  await rang(doctor, 'a sound for the doctor, in the admission of most sessions');
+  assert.match(await doctor.title(), /^● /);
+  await doctor.evaluate(() => window.away(false));
+  await screen(patient, 'call');
+  assert.equal(await patient.evaluate(() => window.notes), 0, 'nobody came to them');
+  await click(doctor, 'leave');
+  await click(doctor, 'leave-only');
+  await screen(doctor, 'end');
+  await click(doctor, 'again');
+  await start(doctor);
+  await rang(patient, 'a sound for the patient who was told to wait');
 });
 
 test('a doctor in another tab is called when somebody knocks', async (t) => {

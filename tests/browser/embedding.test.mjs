@@ -28,6 +28,7 @@ await listen(
 const ALLOW = 'camera; microphone; display-capture; autoplay; fullscreen; speaker-selection; screen-wake-lock';
 let allow = ALLOW;
 const links = new Map();
+const german = JSON.parse(readFileSync(new URL('../../web/i18n/de.json', import.meta.url)));
 const PORTAL = readFileSync(new URL('../../examples/embedding/portal.html', import.meta.url));
 await listen(
   https.createServer(identity, (request, answer) => {
@@ -69,8 +70,6 @@ test('two participants meet in the portal of another site', async (t) => {
 
 test('a portal follows the consultation and may ask for three things', async (t) => {
   const session = await service.session();
-  const doctor = await embedded(t, 'doctor', await session.doctor());
-  await into(doctor);
   const page = await (await device(t, chromium, { ignoreHTTPSErrors: true })).newPage();
   await page.goto(`${portal}/portal.html#${await session.patient()}`);
   const says = (id, value) => page.waitForFunction(([id, value]) => document.getElementById(id).value === value, [id, value]);
@@ -78,7 +77,12 @@ test('a portal follows the consultation and may ask for three things', async (t)
   const patient = page.frames()[1];
   await page.getByLabel('Language').selectOption('es');
   await patient.waitForFunction(() => document.documentElement.lang === 'es' && document.getElementById('ready-title').textContent === 'Prepárese');
-  await into(patient);
+  await patient.getByTestId('start').click();
+  await says('state', 'waiting host-absent');
+  await page.getByLabel('Language').selectOption('de');
+  await patient.waitForFunction((title) => document.getElementById('waiting-title').textContent === title, german['waiting.host-absent.title']);
+  const doctor = await embedded(t, 'doctor', await session.doctor());
+  await into(doctor);
   await says('state', 'joined');
   await says('count', '2');
   await page.getByText('Mute').click();
@@ -86,6 +90,10 @@ test('a portal follows the consultation and may ask for three things', async (t)
   await page.getByText('Leave').click();
   await says('state', 'left left');
   await doctor.getByTestId('alone').waitFor();
+  await patient.getByTestId('again').click();
+  await into(patient);
+  await session.end('over');
+  await says('state', 'ended ended');
 });
 
 test('a portal that listens late is told all the same', async (t) => {

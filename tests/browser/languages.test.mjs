@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { readFileSync, readdirSync } from 'node:fs';
 import { test } from 'node:test';
 
-import { SMALL, Service, accessible, browser, click, device, goIn, open, picture, screen, seen, visible } from './support.mjs';
+import { SMALL, Service, accessible, browser, click, device, goIn, hidden, open, picture, screen, seen, visible } from './support.mjs';
 
 const [service, chromium] = await Promise.all([Service.start(), browser()]);
 const FOLDER = new URL('../../web/i18n/', import.meta.url);
@@ -14,7 +14,7 @@ const catalogue = (language) => JSON.parse(readFileSync(new URL(`${language}.jso
 /** The texts of elements that are wider than their place. */
 const cut = (page) =>
   page.evaluate(() =>
-    [...document.querySelectorAll('main:not([hidden]) :is(button, h1, h2, p, label, a, summary):not(.visually-hidden)')]
+    [...document.querySelectorAll(':is(main:not([hidden]), dialog[open]) :is(button, h1, h2, p, label, a, summary):not(.visually-hidden)')]
       .filter((element) => element.checkVisibility() && element.scrollWidth > element.clientWidth + 1 && getComputedStyle(element).display !== 'inline')
       .map((element) => element.textContent.trim()),
   );
@@ -42,7 +42,8 @@ test('every language has its first screen and its errors', async (t) => {
   }
 });
 
-for (const locale of ['ar', 'pl']) {
+// From right to left, and the longest.
+for (const locale of ['ar', 'de']) {
   test(`a call in ${locale}`, async (t) => {
     const session = await service.session();
     const link = async (role, user_id) => (await session.rpc('JoinSession', { role, user_id, locale })).joinUrl;
@@ -56,6 +57,13 @@ for (const locale of ['ar', 'pl']) {
     await click(doctor, 'more');
     await fits(doctor, 'more controls');
     await accessible(doctor, `call, ${locale}`);
+    for (const [opens, dialog] of [['devices-open', 'device-menu'], ['shortcuts', 'shortcuts-dialog']]) {
+      await click(doctor, opens);
+      await visible(doctor, dialog);
+      await fits(doctor, dialog);
+      await doctor.keyboard.press('Escape');
+      await hidden(doctor, dialog);
+    }
     await click(doctor, 'people');
     await visible(doctor, 'end-all');
     await fits(doctor, 'people');

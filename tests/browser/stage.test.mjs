@@ -191,6 +191,37 @@ test('one’s own picture goes to any corner, covers no button, and can be hidde
   assert.equal(await corner(), 'top-end');
 });
 
+/** A browser with a small window, on whose system the camera's background can be blurred. */
+function offering() {
+  Object.defineProperty(document, 'pictureInPictureEnabled', { value: true });
+  window.handlers = {};
+  navigator.mediaSession.setActionHandler = (name, handler) => (window.handlers[name] = handler);
+  window.small = [];
+  HTMLVideoElement.prototype.requestPictureInPicture = async function open() {
+    window.small.push(this.closest('.tile').className);
+  };
+  const { getCapabilities } = MediaStreamTrack.prototype;
+  MediaStreamTrack.prototype.getCapabilities = function capable() {
+    return { ...getCapabilities.call(this), ...(this.kind === 'video' ? { backgroundBlur: [true, false] } : {}) };
+  };
+  MediaStreamTrack.prototype.applyConstraints = async function apply(constraints) {
+    window.applied = constraints;
+  };
+}
+
+test('a small window by a button and when the tab is left, and the camera’s own blur', async (t) => {
+  const { doctor } = await meet(t, chromium, await service.session(), { doctor: { script: offering } });
+  await click(doctor, 'small-window');
+  await doctor.evaluate(() => window.handlers.enterpictureinpicture());
+  const small = await doctor.evaluate(() => window.small);
+  assert.equal(small.length, 2);
+  for (const tile of small) assert.match(tile, /large/);
+  await click(doctor, 'blur');
+  await until('the camera is told', () => doctor.evaluate(() => window.applied?.backgroundBlur?.exact === true));
+  await click(doctor, 'blur');
+  await until('and told again', () => doctor.evaluate(() => window.applied?.backgroundBlur?.exact === false));
+});
+
 /** A microphone into which somebody speaks without a pause. */
 const SPEAKING = `if (navigator.mediaDevices) {
   const real = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
@@ -226,6 +257,14 @@ test('three people and a screen: one large, the others in a strip, the presenter
   assert.equal(await patient.locator('.tile').count(), 3);
   await noted('Ivo shows their screen.');
   await accessible(patient, 'a screen');
+  for (const [width, height] of [[844, 390], [820, 1180], [1920, 1080]]) {
+    await patient.setViewportSize({ width, height });
+    for (const other of ['#bar', '#tools', '.tile.large .tile-label']) {
+      await until(`one’s own picture clear of ${other} on ${width}×${height}`, async () => !(await covers(patient, '#self', other)));
+    }
+    assert.ok(await patient.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth), `${width}×${height}`);
+  }
+  await patient.setViewportSize(PHONE.viewport);
   assert.ok(await isLarge(doctor, 'Rosa Pérez'), 'for the doctor, the chosen one stays large');
   await doctor.getByTestId('picture-pin').focus();
   await doctor.keyboard.press('Enter');

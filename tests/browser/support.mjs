@@ -374,11 +374,16 @@ export async function meet(t, launched, session, { patient: patientOptions = {},
 export async function accessible(page, what) {
   // What the browser's own tools evaluate is not bound by the page's policy.
   if (!(await page.evaluate(() => 'axe' in window))) await page.evaluate(AXE);
-  const violations = await page.evaluate(async () => {
-    const { violations } = await window.axe.run(document, { resultTypes: ['violations'] });
-    return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ target, failureSummary }) => `${target} ${failureSummary}`).join('; ')}`);
-  });
-  assert.deepEqual(violations, [], what);
+  const examine = () =>
+    page.evaluate(async () => {
+      const { violations } = await window.axe.run(document, { resultTypes: ['violations'] });
+      return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ target, failureSummary }) => `${target} ${failureSummary}`).join('; ')}`);
+    });
+  const given = await page.evaluate(() => (matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light'));
+  for (const colorScheme of [given === 'dark' ? 'light' : 'dark', given]) {
+    await page.emulateMedia({ colorScheme });
+    assert.deepEqual(await examine(), [], `${what}, ${colorScheme}`);
+  }
   const { scrollWidth, innerWidth } = await page.evaluate(() => ({ scrollWidth: document.documentElement.scrollWidth, innerWidth: window.innerWidth }));
   assert.ok(scrollWidth <= innerWidth, `${what} is ${scrollWidth} wide on ${innerWidth}`);
 }

@@ -83,6 +83,21 @@ fn the_changelog_knows_this_version() {
     );
 }
 
+/// The catalogues are data, and as long as there are texts.
+#[test]
+fn no_file_of_the_page_is_long() {
+    const LINES_MAX: usize = 350;
+    let files: Vec<_> = ["js", "css", "html", "ts"]
+        .iter()
+        .flat_map(|extension| files_under("web", extension))
+        .collect();
+    assert!(files.len() > 50, "{files:?}");
+    for file in files {
+        let lines = read(&file).lines().count();
+        assert!(lines <= LINES_MAX, "{file} has {lines} lines");
+    }
+}
+
 /// The texts of a language.
 fn catalogue(file: &str) -> BTreeMap<String, String> {
     serde_json::from_str(&read(file)).expect("JSON")

@@ -18,7 +18,10 @@ export function show(screen, title) {
 const HELD_MS = 1200;
 /** Who moves through the page later must not come upon news that are old. */
 const CLEARED_MS = 10_000;
+/** What waits longer is old; the newest is worth more. */
+const QUEUE_MAX = 6;
 const queue = [];
+let alerting = 0;
 let speaking = false;
 const clearing = {};
 
@@ -29,6 +32,7 @@ function clearLater(region) {
 
 /** Queues an announcement for screen readers. */
 export function announce(text) {
+  if (queue.length >= QUEUE_MAX) queue.shift();
   queue.push(text);
   if (!speaking) next();
 }
@@ -51,8 +55,9 @@ function next() {
 export function alert(text) {
   const region = byId('alert');
   region.textContent = '';
+  clearTimeout(alerting);
   if (!text) return;
-  setTimeout(() => {
+  alerting = setTimeout(() => {
     region.textContent = text;
     clearLater(region);
   }, 50);

@@ -66,7 +66,7 @@ export class Call {
     const { gone } = session;
     const key = aloneKey({ role: session.self.role, knocks: session.queue.size > 0, gone });
     const text = texts.text(key, { name: gone ? texts.who(gone) : '' });
-    if (byId('alone').textContent !== text) byId('alone').textContent = text;
+    if (byId('alone-text').textContent !== text) byId('alone-text').textContent = text;
     this.#controls();
   }
 
@@ -96,7 +96,7 @@ export class Call {
     const { media, texts, session } = this;
     const publishes = session.self?.publishes ?? true;
     for (const id of ['mute', 'camera', 'self']) byId(id).hidden = !publishes;
-    const silent = media.muted || !media.audio;
+    const silent = media.muted || !media.audio || media.interrupted.audio;
     showSwitches({ texts, media, mute: byId('mute'), camera: byId('camera') });
     face(byId('flip'), 'flip', texts.text('call.flip'));
     face(byId('share'), 'screen', texts.text(media.screen ? 'call.stopShare' : 'call.share'));

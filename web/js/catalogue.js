@@ -8,6 +8,9 @@ const RIGHT_TO_LEFT = new Set(['ar', 'fa', 'he', 'ur']);
 /** Isolates a value, so that its text direction does not reorder the sentence. */
 const isolated = (text) => `\u2068${text}\u2069`;
 
+/** Only its own keys: `Object.hasOwn` is missing in browsers that the page works in. */
+const bare = (texts) => Object.assign(Object.create(null), texts);
+
 async function read(assets, language) {
   try {
     const answer = await fetch(`${assets}/i18n/${language}.json`);
@@ -28,7 +31,7 @@ export class Catalogue extends EventTarget {
   constructor(language, texts) {
     super();
     this.language = language;
-    this.texts = texts;
+    this.texts = bare(texts);
   }
 
   /** Changes to another language; false if there is none of that name. */
@@ -36,14 +39,14 @@ export class Catalogue extends EventTarget {
     const texts = /^[a-z]{2,3}$/.test(language) ? await read(assets, language) : null;
     if (!texts) return false;
     document.documentElement.lang = language;
-    Object.assign(this, { language, texts: { ...this.texts, ...texts } });
+    Object.assign(this, { language, texts: bare({ ...this.texts, ...texts }) });
     this.apply();
     this.dispatchEvent(new Event('change'));
     return true;
   }
 
   has(key) {
-    return Object.hasOwn(this.texts, key);
+    return key in this.texts;
   }
 
   /** The text of a key, with its `{placeholders}` filled in. */

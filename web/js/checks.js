@@ -26,7 +26,7 @@ export class Checks {
     if (this.start.getAttribute('aria-disabled') === 'true') return;
     this.start.setAttribute('aria-disabled', 'true');
     this.said.textContent = this.texts.text('connection.testing');
-    const verdict = await import('./connection-test.js').then(({ testConnection }) => testConnection(this.config), () => 'offline');
+    const verdict = await import('./connection-test.js').then(({ testConnection }) => testConnection(this.config)).catch(() => 'offline');
     this.said.textContent = this.texts.text(`connection.${verdict}`);
     // The large button at the bottom would cover it on a phone.
     this.said.scrollIntoView({ block: 'nearest' });

@@ -3,6 +3,8 @@
 // Without a TURN server, a page that connects to itself never leaves the device, and would always succeed. So then only what leaves
 // the device is tested: the service, and whether a STUN server answers.
 
+import { fetchWithin } from './dom.js';
+
 const ANSWER_MS = 5000;
 const CONNECT_MS = 10_000;
 const PINGS = 4;
@@ -37,7 +39,7 @@ async function measureService(url) {
   const taken = [];
   for (let count = 0; count < PINGS; count += 1) {
     const from = performance.now();
-    const answer = await fetch(url, { method: 'HEAD', cache: 'no-store', signal: AbortSignal.timeout(ANSWER_MS) }).catch(() => null);
+    const answer = await fetchWithin(ANSWER_MS, url, { method: 'HEAD', cache: 'no-store' }).catch(() => null);
     if (answer?.ok) taken.push(performance.now() - from);
   }
   // The first one also opened the connection.
@@ -103,7 +105,7 @@ async function exchange(channel) {
 export async function testConnection({ ice }) {
   const serviceMs = await measureService(import.meta.url);
   if (serviceMs === Infinity) return 'offline';
-  const answer = await fetch(ice, { cache: 'no-store', signal: AbortSignal.timeout(ANSWER_MS) }).catch(() => null);
+  const answer = await fetchWithin(ANSWER_MS, ice, { cache: 'no-store' }).catch(() => null);
   if (!answer?.ok) return 'offline';
   const { ice_servers: iceServers, ice_policy: policy } = await answer.json();
   const configuration = { iceServers, iceTransportPolicy: policy };

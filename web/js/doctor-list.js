@@ -9,7 +9,10 @@ export class DayList {
   #behindMs = 0;
   #sessions = [];
 
-  /** `enter(id)` lets the doctor into a session, and returns what went wrong, if anything did. */
+  /**
+   * `enter(id, {isIn})` lets the doctor into a session, in which they are somewhere already if `isIn`. Returns what went wrong, if
+   * anything did.
+   */
   constructor({ texts, enter }) {
     Object.assign(this, { texts, enter });
     // With the region of the browser's language, which decides how times are written.
@@ -71,10 +74,10 @@ export class DayList {
   }
 
   async #go(id) {
-    const { button, fault } = this.#rows.get(id);
+    const { button, fault, isIn } = this.#rows.get(id);
     set(fault, '');
     button.disabled = true;
-    const wrong = await this.enter(id);
+    const wrong = await this.enter(id, { isIn });
     button.disabled = false;
     if (!wrong) return;
     const { code, opens } = wrong;
@@ -103,8 +106,8 @@ export class DayList {
     set(parts.opens, isLive && !isOpen ? texts.text('doctor.opens', { time: this.clock.format(session.opens) }) : '');
     go.hidden = !isOpen;
     button.className = waiting.length > 0 ? 'primary' : 'secondary';
-    const isIn = session.present.length > others.length;
-    const label = texts.text(isIn ? 'doctor.return' : 'doctor.enter');
+    parts.isIn = session.present.length > others.length;
+    const label = texts.text(parts.isIn ? 'doctor.return' : 'doctor.enter');
     if (button.textContent !== label) button.textContent = label;
     // The visible words come first, for who speaks to the browser.
     button.setAttribute('aria-label', `${label}: ${time}, ${who}`);

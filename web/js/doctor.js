@@ -45,7 +45,7 @@ async function isReady() {
 }
 
 /** Opens a session in its own tab, so that the list stays. Returns what went wrong. */
-async function enter(id) {
+async function enter(id, { isIn }) {
   attention.prepare();
   // Browsers allow it only now, before the answer.
   const tab = window.open('', `consultation-${id}`);
@@ -57,7 +57,8 @@ async function enter(id) {
   const body = await answer?.json().catch(() => null);
   if (answer?.ok && body) {
     const there = tab ?? window;
-    if (await isReady()) new Memory(new URL(body.location, location).searchParams.get('p'), there).save({ muted: false, cameraOff: false, asks: false });
+    // Who is in the call elsewhere may be muted there.
+    if (!isIn && (await isReady())) new Memory(new URL(body.location, location).searchParams.get('p'), there).save({ isNew: true });
     there.location.assign(body.location);
     tab?.focus();
     return null;

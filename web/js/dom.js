@@ -37,3 +37,14 @@ export function face(button, name, text) {
 export function attach(video, stream) {
   if (video.srcObject !== stream) video.srcObject = stream;
 }
+
+/** Fetches, for so long at most. `AbortSignal.timeout` is missing in browsers that the page works in. */
+export async function fetchWithin(ms, address, options = {}) {
+  const away = new AbortController();
+  const timer = setTimeout(() => away.abort(), ms);
+  try {
+    return await fetch(address, { ...options, signal: away.signal });
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -23,7 +23,7 @@ export class Doorbell {
 
   constructor({ texts, session, signal }) {
     Object.assign(this, { texts, session });
-    session.addEventListener('knock', () => this.#ring(), { signal });
+    for (const event of ['knock', 'company']) session.addEventListener(event, () => this.#ring(), { signal });
     session.addEventListener('people', () => this.#render(), { signal });
     document.addEventListener('visibilitychange', () => !document.hidden && this.#silence(), { signal });
     signal.addEventListener('abort', () => this.#silence());
@@ -32,7 +32,7 @@ export class Doorbell {
   /** The button that asks for the permission is there while the host is alone, so that it covers nobody. */
   #render() {
     const { session } = this;
-    if (session.queue.size === 0) this.#silence();
+    if (session.queue.size === 0 && session.people.size === 0) this.#silence();
     const isWanted = session.may('host') && session.people.size === 0 && session.queue.size === 0;
     if (isWanted && this.#offer === null) this.#offer = canAsk() ? this.#makeOffer() : false;
     if (this.#offer) this.#offer.hidden = !isWanted;

@@ -2,8 +2,11 @@
 
 const VERSION = 1;
 const COMMANDS = ['mute', 'leave', 'set-language'];
-/** Why a participant is out of a call that goes on. Every other reason is an end. */
+/** Why a participant is out of a call that goes on. */
 const LEFT = ['left', 'removed', 'replaced', 'gave-up'];
+/** Why the page could not go on, although the call may. Every other reason is an end. */
+const FAILED = ['full', 'outdated', 'no-encryption'];
+const ENDED = ['error.ended', 'error.too-late'];
 
 /** Whether the setting names an origin: a CSP source list, in which this page's own has a name, and hosts may begin with `*.`. */
 function isAllowed(origin) {
@@ -40,7 +43,10 @@ export class Embedding extends EventTarget {
 
   /** The participant's part in the call is over. */
   tellOver(reason) {
-    this.tell(LEFT.includes(reason) ? 'left' : 'ended', { reason });
+    if (LEFT.includes(reason)) return this.tell('left', { reason });
+    const hasFailed = FAILED.includes(reason) || (reason.startsWith('error.') && !ENDED.includes(reason));
+    const short = reason.replace('error.', '');
+    return hasFailed ? this.tell('error', { code: short }) : this.tell('ended', { reason: short });
   }
 
   #send(type, fields) {

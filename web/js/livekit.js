@@ -1,7 +1,8 @@
 // Participants who exchange media through a LiveKit server. The page reaches its signalling at an address of the service's, which
-// lets in who is in the call, and brings no credential but its cookie. The client library is loaded when it is needed.
+// lets in who is in the call, and brings no credential but its cookie.
 
 import { encryption } from './encryption.js';
+import { load } from './livekit-library.js';
 import { neededSize } from './layout.js';
 import { Publisher } from './publisher.js';
 import { Quality } from './quality.js';
@@ -21,26 +22,6 @@ const STUCK_MS = 20_000;
 function backoff(attempt) {
   const whole = Math.min(LAST_MS, FIRST_MS * 2 ** Math.min(attempt, 10));
   return whole / 2 + (whole / 2) * Math.random();
-}
-
-let library = null;
-let failures = 0;
-
-/** Loads the client once. Browsers remember that an address could not be loaded, so each attempt has its own. */
-async function load() {
-  const query = failures ? `?attempt=${failures}` : '';
-  library ??= import(`../livekit-client.js${query}`).then(() => {
-    const client = globalThis.LivekitClient;
-    client.setLogLevel('silent');
-    return client;
-  });
-  try {
-    return await library;
-  } catch (error) {
-    library = null;
-    failures += 1;
-    throw error;
-  }
 }
 
 /** One of the others: what comes from them, whether they are known to the room or not. */
@@ -71,10 +52,9 @@ export class LiveKit extends EventTarget {
   #sampler = 0;
   #away = new AbortController();
 
-  constructor({ publishes, configuration, url, track, keys, large = null }) {
+  constructor({ publishes, configuration, url, track, keys, reachable, large = null }) {
     super();
-    this.publishes = publishes;
-    this.large = large;
+    Object.assign(this, { publishes, reachable, large });
     this.#keys = keys;
     this.url = Object.assign(new URL(url, location), { protocol: location.protocol.replace('http', 'ws') }).href;
     // The client reads this object again whenever it connects.
@@ -302,7 +282,11 @@ export class LiveKit extends EventTarget {
       if (this.#isAlive(userId)) {
         person.aliveAt = Date.now();
         this.#setState(userId, person, 'connected');
-      } else if (Date.now() - person.aliveAt > STUCK_MS) this.#setState(userId, person, 'stuck');
+        continue;
+      }
+      // Without the service, nobody can connect.
+      if (!this.reachable()) person.aliveAt = Date.now();
+      if (Date.now() - person.aliveAt > STUCK_MS) this.#setState(userId, person, 'stuck');
       else if (person.state === 'connected') this.#setState(userId, person, 'interrupted');
     }
   }

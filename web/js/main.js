@@ -4,7 +4,7 @@ import { load } from './catalogue.js';
 import { lasted, showAppointment } from './appointment.js';
 import { alert, announce, show } from './a11y.js';
 import { config as read } from './config.js';
-import { byId } from './dom.js';
+import { byId, fetchWithin } from './dom.js';
 import { fill } from './end.js';
 import { fit, observeSize } from './fit.js';
 import { LocalMedia, unfit } from './media.js';
@@ -50,7 +50,7 @@ async function begin() {
   callModules.then(() => import('./checks.js')).then(({ Checks }) => ready.addChecks(Checks), () => {});
   const before = memory.recall();
   const reason = unfit();
-  if (before) choose(before);
+  if (before && !before.isNew) choose(before);
   if (reason) ready.unfit(reason);
   else if (before && !before.asks) await resume(before);
   else await ready.open();
@@ -59,6 +59,7 @@ async function begin() {
 /** Changes the page's language; false if there is none of that name. */
 async function speak(language) {
   if (!(await texts.change(config.assets, language))) return false;
+  showAppointment({ texts, config });
   // What the screens show beside fixed texts.
   media.dispatchEvent(new Event('change'));
   session?.dispatchEvent(new Event('people'));
@@ -67,7 +68,7 @@ async function speak(language) {
 
 /** The page is in a frame: the portal that shows it may follow it. */
 function connectPortal() {
-  const connecting = import('./portal.js').then(({ connect }) => connect({ media, speak, leave: () => session?.leave() }));
+  const connecting = import('./portal.js').then(({ connect }) => connect({ media, speak, obstacle: unfit(), leave: () => session?.leave() }));
   followSession = (followed) => connecting.then((follow) => follow(followed), () => {});
 }
 
@@ -82,17 +83,18 @@ function saveState({ asks = false } = {}) {
   memory.save({ muted, cameraOff, chosen, asks, began });
 }
 
-/** The page was reloaded during a call: continue as before. */
+/** The page was reloaded during a call: continue as before. Or it is opened for a call: go in, unless a device does not work. */
 async function resume(before) {
-  began = before.began;
+  began = before.began ?? null;
   if (config.publishes) await media.acquire();
-  start();
+  if (before.isNew && media.failures.length > 0) return ready.open();
+  return start();
 }
 
 /** The service keeps the name with the session. If it rejects the name, the participant joins without one. */
 async function sendName(name) {
   const body = JSON.stringify({ name });
-  await fetch(config.naming, { method: 'POST', body, signal: AbortSignal.timeout(NAMING_MS) }).catch(() => {});
+  await fetchWithin(NAMING_MS, config.naming, { method: 'POST', body }).catch(() => {});
 }
 
 /** Whether the service can be reached: to load the page again without it would show the browser's error. */
@@ -105,6 +107,7 @@ async function loadCall(name) {
     return { Attention, Call, Session, Signalling, Waiting, Watch, comeBack };
   } catch {
     alert(texts.text('call.lost'));
+    byId('ready-lead').textContent = texts.text('call.lost');
     while (!(await answers())) await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
     if (name) await sendName(name);
     saveState();
@@ -120,6 +123,8 @@ async function start(name) {
   ready.close();
   const attention = new Attention();
   attention.prepare();
+  // A page that went in without a tap may sound from the first one on.
+  for (const event of ['pointerup', 'keydown']) document.addEventListener(event, () => attention.prepare(), { once: true });
   attention.hold();
   let hasWaited = false;
   const signalling = new Signalling(config);
@@ -134,7 +139,7 @@ async function start(name) {
     if (session.stage !== 'call') show('waiting', title(document.getElementById('waiting-title').textContent));
     hasWaited ||= session.stage === 'waiting';
   };
-  session.addEventListener('knock', () => attention.call());
+  for (const event of ['knock', 'company']) session.addEventListener(event, () => attention.call());
   for (const event of ['waiting', 'lost', 'back']) session.addEventListener(event, showWaiting);
   session.addEventListener('call', () => {
     show('call', title(texts.text('call.title')));
@@ -157,7 +162,7 @@ async function start(name) {
       location.replace(config.page);
     };
     show('end', title(fill({ texts, why, role: session.self?.role ?? config.role, time, onAgain })));
-    if (why === 'gave-up') comeBack(answers, onAgain);
+    if (['gave-up', 'error.internal'].includes(why)) comeBack(answers, onAgain);
   });
   showWaiting();
   if (name) await sendName(name);

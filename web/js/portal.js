@@ -2,8 +2,8 @@
 
 import { Embedding } from './embedding.js';
 
-/** `speak` changes the page's language, and says whether it could. */
-export function connect({ media, speak, leave }) {
+/** `speak` changes the page's language, and says whether it could. `obstacle`: why this browser cannot hold a call, if so. */
+export function connect({ media, speak, obstacle, leave }) {
   const embedding = new Embedding();
   let told = '';
   embedding.addEventListener('mute', () => media.setMuted(true));
@@ -11,7 +11,8 @@ export function connect({ media, speak, leave }) {
   embedding.addEventListener('set-language', async ({ detail: { language } }) => {
     if (!(await speak(String(language)))) embedding.tell('error', { code: 'unknown-language' });
   });
-  embedding.tell('ready', { language: document.documentElement.lang });
+  if (obstacle) embedding.tell('error', { code: obstacle });
+  else embedding.tell('ready', { language: document.documentElement.lang });
 
   /** Tells of a session from now on. */
   return function follow(session) {

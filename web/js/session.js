@@ -260,6 +260,7 @@ export class Session extends HostCommands {
 
   #handleJoined(entry) {
     const known = this.people.has(entry.user_id);
+    const wasAlone = this.people.size === 0;
     this.people.add(entry);
     this.queue.delete(entry.user_id);
     this.gone = null;
@@ -268,6 +269,7 @@ export class Session extends HostCommands {
       this.#connection.joined(entry);
     }
     if (!known) this.#emit('note', { key: 'call.joined', who: entry.user_id });
+    if (wasAlone) this.#emit('company');
     this.#emit('people');
   }
 

@@ -1,5 +1,7 @@
 // The WebSocket to the service (docs/signalling.md): one object that reconnects until the service says that it is over.
 
+import { fetchWithin } from './dom.js';
+
 const FIRST_MS = 500;
 const LAST_MS = 8000;
 const GIVE_UP_MS = 120_000;
@@ -10,6 +12,8 @@ const SILENCE_MS = 2500;
 const DOUBT_MS = 3000;
 const ANSWER_MS = 6000;
 const HURRIED_ANSWER_MS = 3000;
+/** How long it may take to ask why the service refused the socket. */
+const REASON_MS = 5000;
 const OPEN_MS = 10_000;
 const FAULT_PAUSE_MS = 5000;
 
@@ -231,7 +235,7 @@ export class Signalling extends EventTarget {
 
   async #whyRefused() {
     try {
-      const answer = await fetch(this.#page, { cache: 'no-store', redirect: 'manual', signal: AbortSignal.timeout(5000) });
+      const answer = await fetchWithin(REASON_MS, this.#page, { cache: 'no-store', redirect: 'manual' });
       this.#fault = answer.status === FAULT_STATUS;
       if (!REFUSED.has(answer.status)) return null;
       const page = new DOMParser().parseFromString(await answer.text(), 'text/html');

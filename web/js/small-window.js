@@ -3,10 +3,10 @@
 import { byId, face } from './dom.js';
 import { note } from './notes.js';
 
-/** The one to show: who shows a screen, or the first whose camera is on. */
+/** The one to show: the large picture, or else the first whose camera is on. */
 const other = () => {
   const videos = [...document.querySelectorAll('#tiles video')].filter((video) => video.readyState > 0 && !video.classList.contains('dark'));
-  return videos[0] ?? null;
+  return videos.find((video) => video.closest('.large')) ?? videos[0] ?? null;
 };
 
 export class SmallWindow {

@@ -34,7 +34,12 @@ export class Still {
     Object.assign(this, { texts, session });
     session.addEventListener('message', ({ detail }) => detail.type === 'still' && this.#wasTaken(detail.sender_id), { signal: this.#away.signal });
     // The browser asks before it closes or leaves the page. Not cut off by `close`: the last screen has the stills, too.
-    window.addEventListener('beforeunload', (event) => this.#unsaved.size > 0 && event.preventDefault());
+    window.addEventListener('beforeunload', (event) => {
+      if (this.#unsaved.size === 0) return;
+      event.preventDefault();
+      // What Chrome asked for before version 119.
+      event.returnValue = 'unsaved';
+    });
   }
 
   get isAllowed() {
@@ -43,10 +48,12 @@ export class Still {
 
   async take({ video, person }) {
     if (this.#isBusy || !this.isAllowed) return;
+    const saved = [...this.#offers.keys()].filter((offer) => !this.#unsaved.has(offer));
+    for (const offer of saved) this.#discard(offer);
     if (this.#offers.size >= OFFERS_MAX) {
       const [first] = this.#offers.keys();
       first.querySelector('a').focus();
-      return;
+      return announce(this.texts.text('still.ready'));
     }
     this.#isBusy = true;
     try {
@@ -111,7 +118,8 @@ export class Still {
     const offer = el('p', { className: 'banner', testid: 'still' }, el('span', {}, texts.text('still.ready')), el('span', { className: 'actions' }, save, discard));
     this.#offers.set(offer, url);
     this.#unsaved.add(offer);
-    byId('notices').append(offer);
+    // The call may have ended meanwhile.
+    byId(this.#away.signal.aborted ? 'end-stills' : 'notices').append(offer);
     announce(texts.text('still.ready'));
   }
 }

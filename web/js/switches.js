@@ -11,7 +11,8 @@ export function showSwitches({ texts, media, mute, camera }) {
   face(mute, silent ? 'mic-off' : 'mic', texts.text(noMicrophone ? 'call.microphone.none' : silent ? 'call.unmute' : 'call.mute'));
   face(camera, media.video ? 'cam' : 'cam-off', texts.text(noCamera ? 'call.camera.none' : media.video ? 'call.cameraOff' : 'call.cameraOn'));
   for (const [button, off] of [[mute, silent], [camera, !media.video]]) button.classList.toggle('off', off);
-  for (const [button, missing] of [[mute, noMicrophone], [camera, noCamera]]) button.dataset.badge = missing ? '!' : '';
+  const { interrupted } = media;
+  for (const [button, isWrong] of [[mute, noMicrophone || interrupted.audio], [camera, noCamera || interrupted.video]]) button.dataset.badge = isWrong ? '!' : '';
 }
 
 /** Turns the microphone on or off; without one, asks for it. Returns whether there is one. */

@@ -76,13 +76,12 @@ export function leftKey({ role }, cause) {
   return role === 'doctor' ? `${key}.host` : key;
 }
 
-/** What is said of somebody's change, besides that of their microphone: the catalogue's keys. */
+/** What is said of somebody's change, besides that of their microphone and their screen: the catalogue's keys. */
 export function changesOf(before, after) {
   const keys = [];
   const told = (name, on, off) => {
     if (Boolean(before[name]) !== Boolean(after[name])) keys.push(after[name] ? on : off);
   };
-  told('screen', 'call.screenShown', 'call.screenEnded');
   // Who shows a screen has no camera to switch; of one that the system takes, people.js tells.
   if (![before, after].some(({ screen, camera }) => screen || camera === 'interrupted')) told('cameraOff', 'call.cameraWentOff', 'call.cameraWentOn');
   told('hand', 'hand.raised', 'hand.lowered');

@@ -5,6 +5,8 @@ import { alert, announce } from './a11y.js';
 import { explain, showSwitches, switchCamera, switchMicrophone } from './switches.js';
 
 export class Waiting {
+  #shown = [null, {}];
+
   constructor({ texts, media, publishes, onLeave }) {
     Object.assign(this, { texts, media, publishes });
     byId('waiting-leave').addEventListener('click', onLeave);
@@ -12,6 +14,10 @@ export class Waiting {
     byId('waiting-mute').addEventListener('click', async () => (await switchMicrophone(media)) || this.#explain('audio'));
     byId('waiting-camera').addEventListener('click', async () => (await switchCamera(media)) || this.#explain('video'));
     this.#picture();
+    texts.addEventListener('change', () => {
+      this.render(...this.#shown);
+      this.#picture();
+    });
   }
 
   /** What does not work is said on the screen, too: there are no notes here. */
@@ -25,6 +31,7 @@ export class Waiting {
 
   /** `null` until connected. */
   render(reason, { lost, fault }) {
+    this.#shown = [reason, { lost, fault }];
     const known = reason && this.texts.has(`waiting.${reason}.title`) ? reason : reason ? 'host-absent' : 'connecting';
     const title = this.texts.text(`waiting.${known}.title`);
     byId('waiting-lost').hidden = !lost;

@@ -40,7 +40,8 @@ export class Watch {
     const { signal } = this.#away;
     for (const event of ['quality', 'people', 'lost', 'back']) session.addEventListener(event, () => this.#look(), { signal });
     session.addEventListener('call', () => this.#restore(), { signal });
-    signalling.addEventListener('message', ({ detail }) => this.#handle(detail), { signal });
+    // The session tells of a message before it acts on it.
+    session.addEventListener('message', ({ detail }) => this.#handle(detail), { signal });
     signalling.addEventListener('leaving', () => this.#report(), { signal });
     document.addEventListener('visibilitychange', () => this.#visible(), { signal });
     window.addEventListener('pagehide', () => this.#save(), { signal });
