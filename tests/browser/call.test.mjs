@@ -13,6 +13,9 @@ function both(what, run) {
   for (const [way, service] of Object.entries(services)) test(`${what}, ${way}`, (t) => run(t, service));
 }
 
+/** A test of what the way of the media does not change. */
+const once = (what, run) => test(what, (t) => run(t, services.directly));
+
 both('two participants see each other', async (t, service) => {
   const { doctor, patient } = await meet(t, chromium, await service.session());
   assert.ok((await lit(patient)) > 0.5 && (await lit(doctor)) > 0.5, 'the pictures are not black');
@@ -33,7 +36,7 @@ both('two participants see each other', async (t, service) => {
   assert.equal(await patient.getByTestId('remote-name').textContent(), 'Dr. Ana Ruiz');
 });
 
-both('the address holds no token once the page is open', async (t, service) => {
+once('the address holds no token once the page is open', async (t, service) => {
   const session = await service.session();
   const page = await goIn(await device(t, chromium), await session.patient());
   assert.ok(!page.url().includes('token'), page.url());
@@ -73,7 +76,7 @@ both('a camera that is off is really off, and comes back', async (t, service) =>
   await seen(doctor);
 });
 
-both('the other camera of a phone', async (t, service) => {
+once('the other camera of a phone', async (t, service) => {
   const { doctor, patient } = await meet(t, chromium, await service.session());
   await click(patient, 'more');
   await click(patient, 'flip');
@@ -92,7 +95,7 @@ both('a screen is shown, also without a camera', async (t, service) => {
   await patient.locator('.tile-off').waitFor();
 });
 
-both('a reaction rises over the picture of whoever sent it', async (t, service) => {
+once('a reaction rises over the picture of whoever sent it', async (t, service) => {
   const { doctor, patient } = await meet(t, chromium, await service.session());
   await click(doctor, 'react');
   await click(doctor, 'reaction-heart');
@@ -152,7 +155,7 @@ both('both load the page again at once', async (t, service) => {
   await Promise.all([seen(patient), seen(doctor)]);
 });
 
-both('opening the link twice, and going back, is no harm', async (t, service) => {
+once('opening the link twice, and going back, is no harm', async (t, service) => {
   const session = await service.session();
   const { doctor, patient } = await meet(t, chromium, session);
   await patient.goto('about:blank');
@@ -167,7 +170,7 @@ both('opening the link twice, and going back, is no harm', async (t, service) =>
   await Promise.all([seen(patient), seen(doctor)]);
 });
 
-both('two participants in one browser', async (t, service) => {
+once('two participants in one browser', async (t, service) => {
   const session = await service.session();
   const context = await device(t, chromium);
   const doctor = await goIn(context, await session.doctor());
@@ -179,12 +182,26 @@ both('two participants in one browser', async (t, service) => {
   await seen(doctor);
 });
 
-both('leaving turns everything off, and one can come back', async (t, service) => {
-  const { doctor, patient } = await meet(t, chromium, await service.session());
-  const tracks = await patient.evaluateHandle(() => document.querySelector('[data-testid=self-video]').srcObject.getTracks());
+/** Keeps what the page gets of the devices. */
+function keeping() {
+  window.captured = [];
+  const devices = navigator.mediaDevices;
+  const real = devices?.getUserMedia.bind(devices);
+  if (!real) return;
+  devices.getUserMedia = async (asked) => {
+    const stream = await real(asked);
+    window.captured.push(...stream.getTracks());
+    return stream;
+  };
+}
+
+once('leaving turns everything off, and one can come back', async (t, service) => {
+  const { doctor, patient } = await meet(t, chromium, await service.session(), { patient: { script: keeping } });
+  const kinds = await patient.evaluate(() => [...new Set(window.captured.map((track) => track.kind))]);
+  assert.deepEqual(kinds.sort(), ['audio', 'video']);
   await click(patient, 'leave');
   await ended(patient, 'left');
-  assert.deepEqual(await tracks.evaluate((all) => all.map((track) => track.readyState)), ['ended', 'ended']);
+  assert.deepEqual(await patient.evaluate(() => window.captured.filter((track) => track.readyState !== 'ended')), []);
   await until('the doctor is told', async () => (await doctor.getByTestId('remote').count()) === 0);
   await click(patient, 'again');
   await screen(patient, 'ready');
@@ -192,7 +209,7 @@ both('leaving turns everything off, and one can come back', async (t, service) =
   await Promise.all([seen(patient), seen(doctor)]);
 });
 
-both('by keyboard alone', async (t, service) => {
+once('by keyboard alone', async (t, service) => {
   const { doctor } = await meet(t, chromium, await service.session());
   const focused = () => doctor.evaluate(() => document.activeElement.dataset.testid ?? document.activeElement.id);
   assert.equal(await focused(), 'call-title', 'the focus followed to the call');
