@@ -57,13 +57,11 @@ for (const locale of ['ar', 'de']) {
     await click(doctor, 'more');
     await fits(doctor, 'more controls');
     await accessible(doctor, `call, ${locale}`);
-    for (const [opens, dialog] of [['devices-open', 'device-menu'], ['shortcuts', 'shortcuts-dialog']]) {
-      await click(doctor, opens);
-      await visible(doctor, dialog);
-      await fits(doctor, dialog);
-      await doctor.keyboard.press('Escape');
-      await hidden(doctor, dialog);
-    }
+    await click(doctor, 'devices-open');
+    await visible(doctor, 'device-menu');
+    await fits(doctor, 'devices');
+    await doctor.keyboard.press('Escape');
+    await hidden(doctor, 'device-menu');
     await click(doctor, 'people');
     await visible(doctor, 'end-all');
     await fits(doctor, 'people');

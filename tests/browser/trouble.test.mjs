@@ -253,7 +253,7 @@ test('cameras, screens and hands are said, and hands stay', async (t) => {
   await click(doctor, 'camera');
   await said(patient, /Dr\. Ana Ruiz’s camera is on/);
   await click(doctor, 'share');
-  await said(patient, /Dr\. Ana Ruiz is showing their screen/);
+  await said(patient, /Dr\. Ana Ruiz shows their screen/);
   await click(doctor, 'share');
   await said(patient, /no longer shows their screen/);
   await click(patient, 'more');
