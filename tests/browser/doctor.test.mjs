@@ -106,14 +106,19 @@ test('it is accessible and readable, in light and dark, from phone to desktop', 
   const own = { doctor_id: 'doctor-3' };
   const waited = await service.session({ ...own, scheduled_start_time: inMinutes(5), scheduled_end_time: inMinutes(20) });
   const ended = await service.session(own);
-  await service.session({ ...own, scheduled_start_time: inMinutes(-10), scheduled_end_time: inMinutes(15) });
-  await service.session({ ...own, scheduled_start_time: inMinutes(30), scheduled_end_time: inMinutes(45) });
+  const begun = await service.session({ ...own, scheduled_start_time: inMinutes(-10), scheduled_end_time: inMinutes(15) });
+  const later = await service.session({ ...own, scheduled_start_time: inMinutes(30), scheduled_end_time: inMinutes(45) });
+  for (const [one, display_name] of [[begun, 'Ida Berg'], [later, 'Karl Lindner']]) {
+    await one.rpc('JoinSession', { role: 'ROLE_PATIENT', user_id: 'patient-1', display_name, before_window: true });
+  }
   await ended.rpc('EndSession', { reason: 'over' });
   await goIn(await device(t, chromium, PHONE), await waited.patient('Wolfeschlegelsteinhausenbergerdorff-Pérez'));
   const url = await link('doctor-3');
   const page = await open(await device(t, chromium, { hasTouch: true }), url);
   await screen(page, 'day');
   await row(page, waited).getByText(/^Waiting/).waitFor();
+  await row(page, later).getByText('Karl Lindner').waitFor();
+  assert.match(await row(page, later).getByTestId('session-time').textContent(), /^\d\d:\d\d–\d\d:\d\d$/, 'also over midnight');
   await page.getByTestId('ended').locator('summary').click();
   for (const [name, { viewport }] of Object.entries({ desktop: DESKTOP, phone: PHONE, lying: LYING, small: SMALL })) {
     await page.setViewportSize(viewport);

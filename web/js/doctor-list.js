@@ -115,7 +115,10 @@ export class DayList {
 
   #time({ time, scheduled, until }) {
     if (!scheduled) return this.texts.text('doctor.unscheduled');
-    return until ? this.clock.formatRange(time, until) : this.clock.format(time);
+    if (!until) return this.clock.format(time);
+    const isSameDay = new Date(time).toDateString() === new Date(until).toDateString();
+    // Over midnight, a range would have both dates, which nobody looks for in today's list.
+    return isSameDay ? this.clock.formatRange(time, until) : `${this.clock.format(time)}–${this.clock.format(until)}`;
   }
 
   /** The row names the patient already. */
