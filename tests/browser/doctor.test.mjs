@@ -69,6 +69,7 @@ test('a doctor sees a patient knock, and is in the call with one click', async (
   const other = await enter(page, session);
   await other.waitForURL(/join/);
   await screen(other, 'ready');
+  assert.deepEqual(await other.evaluate(() => Object.keys(sessionStorage).filter((key) => key.startsWith('video-session:'))), [], 'nothing lets it in by itself');
   await session.end('over');
   await visible(page, 'ended');
   await row(page, session).waitFor({ state: 'hidden' });

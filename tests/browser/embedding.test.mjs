@@ -7,6 +7,7 @@ import net from 'node:net';
 import tls from 'node:tls';
 import { test } from 'node:test';
 
+import { overMessage } from '../../web/js/embedding.js';
 import { Service, browser, certificate, device, freePort, listen, seen, screen } from './support.mjs';
 
 const [httpsPort, portalPort] = await Promise.all([freePort(), freePort()]);
@@ -94,6 +95,16 @@ test('a portal follows the consultation and may ask for three things', async (t)
   await into(patient);
   await session.end('over');
   await says('state', 'ended ended');
+});
+
+test('a portal is told that it ended only if it did', () => {
+  const told = (reason) => {
+    const [type, { reason: why, code }] = overMessage(reason);
+    return [type, why ?? code].join(' ');
+  };
+  for (const reason of ['left', 'removed', 'replaced', 'gave-up']) assert.equal(told(reason), `left ${reason}`);
+  for (const reason of ['full', 'outdated', 'no-encryption', 'error.internal', 'error.expired']) assert.equal(told(reason), `error ${reason.replace('error.', '')}`);
+  for (const reason of ['ended', 'ended-by-host', 'ended-by-you', 'time-over', 'empty', 'error.ended']) assert.equal(told(reason), `ended ${reason.replace('error.', '')}`);
 });
 
 test('a portal that listens late is told all the same', async (t) => {

@@ -19,6 +19,14 @@ function isAllowed(origin) {
   });
 }
 
+/** What a portal is told of the end of the participant's part. */
+export function overMessage(reason) {
+  if (LEFT.includes(reason)) return ['left', { reason }];
+  const hasFailed = FAILED.includes(reason) || (reason.startsWith('error.') && !ENDED.includes(reason));
+  const short = reason.replace('error.', '');
+  return hasFailed ? ['error', { code: short }] : ['ended', { reason: short }];
+}
+
 /** Events: those of `COMMANDS`, with the portal's message as `detail`. */
 export class Embedding extends EventTarget {
   #portal = null;
@@ -43,10 +51,7 @@ export class Embedding extends EventTarget {
 
   /** The participant's part in the call is over. */
   tellOver(reason) {
-    if (LEFT.includes(reason)) return this.tell('left', { reason });
-    const hasFailed = FAILED.includes(reason) || (reason.startsWith('error.') && !ENDED.includes(reason));
-    const short = reason.replace('error.', '');
-    return hasFailed ? this.tell('error', { code: short }) : this.tell('ended', { reason: short });
+    this.tell(...overMessage(reason));
   }
 
   #send(type, fields) {
