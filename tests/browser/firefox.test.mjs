@@ -109,3 +109,89 @@ test('a patient with Firefox waits for a doctor with Chromium, loses the page, a
   await shows(patient, 'end');
   assert.equal(await patient.evaluate(() => document.body.dataset.endReason), 'left');
 });
+
+const holds = (page, what, check, ...given) => until(`Firefox: ${what}`, () => page.evaluate(check, ...given));
+
+test('a doctor with Firefox uses what the call offers', async (t) => {
+  const session = await service.session({ admission: 'ADMISSION_OPEN' });
+  const patient = await goIn(await device(t, chromium, { script: watched }), await session.patient());
+  const doctor = await enterWithFirefox(t, await session.doctor());
+  await hearsAndSees(doctor, 'Firefox');
+  await doctor.keyboard.press('m');
+  await patient.getByTestId('remote-muted').first().waitFor();
+  await doctor.keyboard.press('?');
+  await holds(doctor, 'the list of shortcuts', () => document.getElementById('shortcuts-dialog').open);
+  await doctor.keyboard.press('Escape');
+  await patient.getByTestId('hand').click();
+  await holds(doctor, 'a raised hand', () => document.querySelector('[data-testid=remote-hand]').checkVisibility());
+  await doctor.evaluate(() => document.querySelector('.tile.large').focus());
+  await doctor.keyboard.press('+');
+  await holds(doctor, 'a closer look', () => document.querySelector('.tile.large').classList.contains('zoomed'));
+  await doctor.evaluate(() => document.querySelector('[data-testid=self-move]').focus());
+  await doctor.keyboard.press('ArrowUp');
+  await holds(doctor, 'its own picture goes to another corner', () => document.getElementById('self').dataset.corner === 'top-end');
+  await press(doctor, 'devices-open');
+  await holds(doctor, 'the devices to choose from', () => document.querySelectorAll('#device-menu[open] option').length >= 2);
+  await doctor.keyboard.press('Escape');
+  await press(doctor, 'people');
+  await holds(doctor, 'the panel', () => document.querySelector('[data-testid=panel]').checkVisibility());
+  await press(doctor, 'end-all');
+  await press(doctor, 'end-confirm');
+  await shows(doctor, 'end');
+  await screen(patient, 'end');
+});
+
+test('short links, languages, an early link and refused devices, in Firefox', async (t) => {
+  const session = await service.session();
+  const { shortUrl } = await session.rpc('JoinSession', { role: 'ROLE_PATIENT', user_id: 'patient-1', locale: 'ar' });
+  const page = await firefoxPage(t, shortUrl);
+  await shows(page, 'ready');
+  assert.deepEqual(await page.evaluate(() => [document.documentElement.lang, document.documentElement.dir]), ['ar', 'rtl']);
+  assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth));
+
+  const inDays = (days) => new Date(Date.now() + days * 86_400_000).toISOString();
+  const later = await service.session({ scheduled_start_time: inDays(3), doctor_name: 'Dr. Ana Ruiz' });
+  const early = await later.rpc('JoinSession', { role: 'ROLE_PATIENT', user_id: 'patient-1', before_window: true });
+  await page.goto(early.shortUrl);
+  await holds(page, 'with whom', () => document.querySelector('[data-testid=with]')?.textContent === 'With Dr. Ana Ruiz');
+  assert.match(await page.evaluate(() => document.querySelector('[data-testid=calendar]').href), /appointment\.ics/);
+
+  await page.evaluateOnNewDocument(() => {
+    navigator.mediaDevices.getUserMedia = async () => {
+      throw new DOMException('', 'NotAllowedError');
+    };
+  });
+  await page.goto(await session.patient());
+  await holds(page, 'how to allow the devices in Firefox', () => document.querySelector('#failures [data-testid=help]')?.dataset.browser === 'firefox');
+  await page.goto(`${await session.patient()}x`);
+  await holds(page, 'a link that is not valid', () => document.documentElement.dataset.code === 'forged');
+});
+
+test('a doctor’s day is live in Firefox', async (t) => {
+  const session = await service.session({ doctor_id: 'doctor-f' });
+  const { doctorUrl } = await service.rpc('CreateDoctorLink', { user_id: 'doctor-f', display_name: 'Dr. Ana Ruiz' });
+  const page = await firefoxPage(t, doctorUrl);
+  await holds(page, 'the session', (id) => Boolean(document.querySelector(`[data-session="${id}"]`)), session.id);
+  const patient = await goIn(await device(t, chromium), await session.patient());
+  await screen(patient, 'waiting');
+  await holds(page, 'who waits', () => /^Waiting/.test(document.querySelector('[data-testid=session-waits]').textContent));
+});
+
+test('a clinic’s page in Firefox tells of a lost service, comes back, and leads home at the end', async (t) => {
+  const own = await Service.start({ PAGE_CLINIC_NAME: 'Praxis am Sonnenplatz', PAGE_END_URL: 'https://clinic.example/done' });
+  t.after(() => own.stop());
+  const session = await own.session({ admission: 'ADMISSION_OPEN' });
+  const patient = await enterWithFirefox(t, await session.patient());
+  assert.equal(await patient.evaluate(() => document.querySelector('[data-testid=clinic]').textContent), 'Praxis am Sonnenplatz');
+  const doctor = await goIn(await device(t, chromium, { script: watched }), await session.doctor());
+  await Promise.all([hearsAndSees(patient, 'Firefox'), hearsAndSees(doctor, 'Chromium')]);
+  await own.stop('SIGKILL');
+  await holds(patient, 'that the connection is lost', () => document.getElementById('lost').checkVisibility());
+  await hearsAndSees(patient, 'Firefox, without the service,');
+  await own.run();
+  await holds(patient, 'that it is back', () => !document.getElementById('lost').checkVisibility());
+  await session.end('over');
+  await shows(patient, 'end');
+  await holds(patient, 'the way to the clinic', () => document.querySelector('#end [data-testid=clinic-back]').href === 'https://clinic.example/done');
+  await holds(patient, 'for how long', () => document.getElementById('end-lasted').textContent !== '');
+});
