@@ -1,11 +1,12 @@
 // Firefox, driven over WebDriver BiDi: its screens, and calls between it and Chromium, whoever comes first.
 
 import assert from 'node:assert/strict';
+import http from 'node:http';
 import { after, test } from 'node:test';
 
 import puppeteer from 'puppeteer-core';
 
-import { Service, browser, device, goIn, screen, until } from './support.mjs';
+import { Service, browser, device, freePort, goIn, listen, screen, until } from './support.mjs';
 
 /** Keeps a page's connections where the test can look at them. */
 const watched = `window.RTCPeerConnection = class extends RTCPeerConnection {
@@ -194,4 +195,71 @@ test('a clinic’s page in Firefox tells of a lost service, comes back, and lead
   await shows(patient, 'end');
   await holds(patient, 'the way to the clinic', () => document.querySelector('#end [data-testid=clinic-back]').href === 'https://clinic.example/done');
   await holds(patient, 'for how long', () => document.getElementById('end-lasted').textContent !== '');
+});
+
+test('three people and a shown screen, a still of one, and a screen of one’s own, in Firefox', async (t) => {
+  const own = await Service.start({ PAGE_STILLS: 'true' });
+  t.after(() => own.stop());
+  const session = await own.session({ admission: 'ADMISSION_OPEN' });
+  const patient = await goIn(await device(t, chromium, { script: watched }), await session.patient());
+  const interpreter = await goIn(await device(t, chromium, { script: watched }), await session.invite('ROLE_INTERPRETER', 'Ivo'));
+  const doctor = await firefoxPage(t, 'about:blank');
+  await doctor.evaluateOnNewDocument(() => {
+    if (!navigator.mediaDevices) return;
+    navigator.mediaDevices.getDisplayMedia = async () => {
+      const canvas = Object.assign(document.createElement('canvas'), { width: 640, height: 360 });
+      const paint = canvas.getContext('2d');
+      setInterval(() => {
+        paint.fillStyle = `hsl(${performance.now() % 360} 80% 50%)`;
+        paint.fillRect(0, 0, 640, 360);
+      }, 100);
+      return canvas.captureStream(10);
+    };
+  });
+  await doctor.goto(await session.doctor());
+  await shows(doctor, 'ready');
+  await press(doctor, 'start');
+  await holds(doctor, 'two others', () => document.querySelectorAll('.tile').length === 2);
+  await hearsAndSees(doctor, 'Firefox');
+  await press(doctor, 'share');
+  for (const page of [patient, interpreter]) {
+    await page.locator('.tile.large [data-testid=remote-screen]').waitFor();
+    await until('the presenter beside it', () => page.getByTestId('beside-video').evaluate((video) => video.videoWidth > 0).catch(() => false));
+  }
+  await press(doctor, 'stop-share');
+  await patient.getByTestId('beside-video').waitFor({ state: 'detached' });
+  await interpreter.getByTestId('share').click();
+  await holds(doctor, 'the shown screen is large', () => document.querySelector('.tile.large [data-testid=remote-screen]')?.checkVisibility());
+  await holds(doctor, 'its presenter is beside it', () => document.querySelector('[data-testid=beside-video]')?.videoWidth > 0);
+  await doctor.evaluate(() => document.querySelector('[data-testid=picture-still]').click());
+  await holds(doctor, 'a still to save', () => Boolean(document.querySelector('[data-testid=still-save]')));
+});
+
+test('a portal of another origin follows a consultation in Firefox', async (t) => {
+  const port = await freePort();
+  const portal = `http://127.0.0.1:${port}`;
+  const own = await Service.start({ FRAME_ANCESTORS: portal });
+  t.after(() => own.stop());
+  const session = await own.session();
+  const link = await session.patient();
+  const page = `<!doctype html><title>Portal</title><iframe src="${link}" allow="camera; microphone; autoplay" width="600" height="700"></iframe>
+    <script>window.heard = []; addEventListener('message', ({ data }) => heard.push(data.type));</script>`;
+  await listen(http.createServer((_, answer) => answer.setHeader('content-type', 'text/html').end(page)), port);
+  const outer = await firefoxPage(t, portal);
+  await outer.evaluate((origin) => {
+    const hello = () => document.querySelector('iframe').contentWindow.postMessage({ videoSession: 1, type: 'hello' }, origin);
+    window.asking = setInterval(hello, 200);
+  }, new URL(link).origin);
+  await holds(outer, 'the page is ready', () => window.heard.includes('ready'));
+  await outer.evaluate((origin) => {
+    clearInterval(window.asking);
+    document.querySelector('iframe').contentWindow.postMessage({ videoSession: 1, type: 'set-language', language: 'de' }, origin);
+  }, new URL(link).origin);
+  const frame = outer.frames().find((one) => one.url().includes('/join/'));
+  await until('it speaks German', () => frame.evaluate(() => document.documentElement.lang === 'de'));
+  await until('its own picture', () => frame.evaluate(() => Boolean(document.getElementById('preview').srcObject)));
+  await frame.evaluate(() => document.getElementById('start').click());
+  await holds(outer, 'that the participant waits', () => window.heard.includes('waiting'));
+  await session.end('over');
+  await holds(outer, 'that it is over', () => window.heard.includes('ended'));
 });
