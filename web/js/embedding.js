@@ -6,7 +6,7 @@ const COMMANDS = ['mute', 'leave', 'set-language'];
 const LEFT = ['left', 'removed', 'replaced', 'gave-up'];
 /** Why the page could not go on, although the call may. Every other reason is an end. */
 const FAILED = ['full', 'outdated', 'no-encryption'];
-const ENDED = ['error.ended', 'error.too-late'];
+const ENDED = ['ended', 'too-late'];
 
 /** Whether the setting names an origin: a CSP source list, in which this page's own has a name, and hosts may begin with `*.`. */
 function isAllowed(origin) {
@@ -21,9 +21,10 @@ function isAllowed(origin) {
 
 /** What a portal is told of the end of the participant's part. */
 export function overMessage(reason) {
-  if (LEFT.includes(reason)) return ['left', { reason }];
-  const hasFailed = FAILED.includes(reason) || (reason.startsWith('error.') && !ENDED.includes(reason));
+  // Of a service that refuses, the reason is the code of its error page.
   const short = reason.replace('error.', '');
+  if (LEFT.includes(short)) return ['left', { reason: short }];
+  const hasFailed = FAILED.includes(reason) || (reason !== short && !ENDED.includes(short));
   return hasFailed ? ['error', { code: short }] : ['ended', { reason: short }];
 }
 

@@ -49,8 +49,8 @@ pub struct Config {
 }
 
 impl Config {
-    /// The servers, with credentials for one participant that are valid for `ttl_secs`. A TURN server sees and logs the user name, so it does not identify
-    /// the participant.
+    /// The servers, with credentials for one participant that are valid for `ttl_secs`. A TURN server sees and logs the user name, so
+    /// it does not identify the participant.
     pub(super) fn servers(&self, now: Timestamp, ttl_secs: u64) -> Vec<IceServer> {
         let stun = (!self.stun_urls.is_empty()).then(|| IceServer {
             urls: self.stun_urls.clone(),
