@@ -103,6 +103,24 @@ test('a doctor whose browser would ask for the camera gets ready first', async (
   await row(page, named).getByText('Rosa Pérez').waitFor();
 });
 
+/** A time zone in which it is this hour now. */
+function zoneAt(hour) {
+  const east = (hour - new Date().getUTCHours() + 24) % 24;
+  // POSIX has the signs the other way round, and zones from 12 hours west to 14 east.
+  return east <= 14 ? `Etc/GMT-${east}` : `Etc/GMT+${24 - east}`;
+}
+
+test('midnight does not part a night: what comes after it and what was before it are in the list', async (t) => {
+  const own = { doctor_id: 'doctor-6' };
+  const [before, after, tomorrow] = await Promise.all([[-150, -90], [90, 150], [1500, 1530]].map(([from, to]) =>
+    service.session({ ...own, scheduled_start_time: inMinutes(from), scheduled_end_time: inMinutes(to) })));
+  for (const hour of [23, 0, 12]) {
+    const page = await open(await device(t, chromium, { timezoneId: zoneAt(hour) }), await link('doctor-6'));
+    for (const session of [before, after]) await row(page, session).waitFor({ state: 'attached' });
+    assert.equal(await row(page, tomorrow).count(), 0, `at ${hour}`);
+  }
+});
+
 test('it is accessible and readable, in light and dark, from phone to desktop', async (t) => {
   const own = { doctor_id: 'doctor-3' };
   const waited = await service.session({ ...own, scheduled_start_time: inMinutes(5), scheduled_end_time: inMinutes(20) });

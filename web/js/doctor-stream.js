@@ -8,15 +8,22 @@ const AGAIN_MS = 1000;
 const AGAIN_MAX_MS = 30_000;
 /** Pages that lost the same instance do not come back at the same moment. */
 const JITTER_MS = 1000;
-/** After midnight by so much, the new day's list is asked for. */
-const AFTER_MIDNIGHT_MS = 1000;
+/** From this hour in the evening until that one in the morning, the list has the whole night: who is on duty then works past midnight. */
+const NIGHT_FROM_HOUR = 20;
+const NIGHT_TO_HOUR = 4;
+/** So much after the list's bounds change, the new list is asked for. */
+const AFTER_CHANGE_MS = 1000;
 
-/** The day of this device. */
+/** The day of this device, as the list has it: its bounds, and when they change. */
 export function today(now = new Date()) {
-  const [from, to] = [new Date(now), new Date(now)];
-  from.setHours(0, 0, 0, 0);
-  to.setHours(24, 0, 0, 0);
-  return { from: from.getTime(), to: to.getTime() };
+  const at = (hour) => new Date(now).setHours(hour, 0, 0, 0);
+  const isMorning = now < at(NIGHT_TO_HOUR);
+  const isEvening = now >= at(NIGHT_FROM_HOUR);
+  return {
+    from: at(isMorning ? NIGHT_FROM_HOUR - 24 : 0),
+    to: at(isEvening ? NIGHT_TO_HOUR + 24 : 24),
+    changes: [NIGHT_TO_HOUR, NIGHT_FROM_HOUR, 24].map(at).find((time) => time > now),
+  };
 }
 
 /** Fires `day` with each view of the day, `live` and `lost`, and `over` when the credential has expired. */
@@ -36,7 +43,7 @@ export class DayStream extends EventTarget {
   open() {
     this.close();
     if (this.#isOver) return;
-    const { from, to } = today();
+    const { from, to, changes } = today();
     const source = new EventSource(`${this.events}&${new URLSearchParams({ from, to })}`);
     this.#source = source;
     source.addEventListener('day', ({ data }) => {
@@ -50,13 +57,13 @@ export class DayStream extends EventTarget {
       this.#again(wasRefused);
     });
     this.#after('silent', this.silenceMs, () => this.#again(false));
-    this.#after('midnight', to - Date.now() + AFTER_MIDNIGHT_MS, () => this.open());
+    this.#after('change', changes - Date.now() + AFTER_CHANGE_MS, () => this.open());
   }
 
   close() {
     this.#source?.close();
     this.#source = null;
-    for (const name of ['silent', 'again', 'midnight']) clearTimeout(this.#timers[name]);
+    for (const name of ['silent', 'again', 'change']) clearTimeout(this.#timers[name]);
   }
 
   #isWaiting() {
