@@ -3,12 +3,14 @@
 //!
 //! `cargo build --release && cargo run --release --example sockets [sessions]`, with `ulimit -n 20000` before it.
 //!
-//! `cargo run --release --example sockets instances [instances] [sessions]` measures relays between instances, beside bare
-//! publish/subscribe of the same Redis. It needs the MongoDB peer and Redis, which `.ci/peers` installs.
+//! `cargo run --release --example sockets instances [instances] [sessions]` measures relays between instances: the bus alone beside
+//! bare publish/subscribe of the same Redis, and from page to page beside a bare bridge. It needs the MongoDB peer and Redis, which
+//! `.ci/peers` installs.
 
 mod echo;
 mod instances;
 mod page;
+mod relays;
 mod service;
 
 use std::error::Error;
@@ -34,6 +36,9 @@ async fn main() -> Outcome<()> {
     let argument = std::env::args().nth(1);
     if argument.as_deref() == Some("echo") {
         return echo::serve().await;
+    }
+    if argument.as_deref() == Some("bridge") {
+        return relays::serve_bridge(&std::env::args().nth(2).ok_or("no Redis")?).await;
     }
     if argument.as_deref() == Some("instances") {
         let number = |place: usize, default| match std::env::args().nth(place) {

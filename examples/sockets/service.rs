@@ -39,8 +39,16 @@ impl Drop for Server {
 
 impl Server {
     pub(crate) fn start_echo() -> Outcome<Self> {
+        Self::start_own(&["echo"])
+    }
+
+    pub(crate) fn start_bridge(redis: &str) -> Outcome<Self> {
+        Self::start_own(&["bridge", redis])
+    }
+
+    fn start_own(arguments: &[&str]) -> Outcome<Self> {
         let mut command = Command::new(std::env::current_exe()?);
-        let mut child = command.arg("echo").stdout(Stdio::piped()).spawn()?;
+        let mut child = command.args(arguments).stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
         let stdout = child.stdout.as_mut().ok_or("no output")?;
         BufReader::new(stdout).read_line(&mut line)?;
