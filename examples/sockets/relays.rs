@@ -64,6 +64,7 @@ impl Buses {
     pub(crate) async fn start(redis: &str) -> Outcome<Self> {
         let config = RedisConfig {
             url: format!("redis://{redis}").into(),
+            sentinels: None,
             ca: None,
             channel_prefix: "bare".into(),
             timeout: Duration::from_secs(2),

@@ -13,6 +13,7 @@ const PREFIX_LENGTH_MAX: usize = 64;
 /// Returns `None` without REDIS_URL.
 pub(super) fn read(env: &mut Env<'_>) -> Option<RedisConfig> {
     let url = read_secret(env, "REDIS_URL");
+    let sentinels = read_secret(env, "REDIS_SENTINEL_URL");
     let ca = read_file(env, "REDIS_CA_FILE");
     let rule = "must be 1 to 64 letters, digits and . _ : -";
     let prefix = env.parse("REDIS_CHANNEL_PREFIX", "video-session", rule, |text| {
@@ -25,8 +26,12 @@ pub(super) fn read(env: &mut Env<'_>) -> Option<RedisConfig> {
     let retry_max = millis(env, "REDIS_RETRY_MAX_MS", 1000);
     let queue_max = env.number("REDIS_QUEUE_MAX", 4096, 1, 1_000_000);
     let queue_bytes_max = env.number("REDIS_QUEUE_BYTES_MAX", 16 << 20, 1 << 20, 1 << 30);
+    if sentinels.is_some() && url.is_none() {
+        env.report_fault("REDIS_SENTINEL_URL", "needs REDIS_URL".to_owned());
+    }
     let config = RedisConfig {
         url: url?,
+        sentinels,
         ca,
         channel_prefix: prefix?,
         timeout,
@@ -35,9 +40,10 @@ pub(super) fn read(env: &mut Env<'_>) -> Option<RedisConfig> {
         queue_max,
         queue_bytes_max,
     };
-    if let Err(fault) = config.client() {
+    if let Err(fault) = config.check() {
         let setting = match fault {
-            RedisConfigError::Url => "REDIS_URL",
+            RedisConfigError::Url | RedisConfigError::PrimaryName => "REDIS_URL",
+            RedisConfigError::Sentinels => "REDIS_SENTINEL_URL",
             RedisConfigError::Ca => "REDIS_CA_FILE",
         };
         env.report_fault(setting, fault.to_string());

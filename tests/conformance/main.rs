@@ -19,6 +19,7 @@ mod mongo_feed;
 mod nodes;
 mod presence;
 mod redis_bus;
+mod redis_topologies;
 mod round_trips;
 mod sample;
 mod sessions;

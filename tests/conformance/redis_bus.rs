@@ -19,15 +19,16 @@ use crate::redis::RedisServer;
 use crate::toxiproxy::{Fault, Toxiproxy};
 
 /// One instance's end of the bus.
-struct Instance {
-    bus: RedisBus,
+pub(crate) struct Instance {
+    pub(crate) bus: RedisBus,
     metrics: Arc<Metrics>,
     _stop: DropGuard,
 }
 
-fn config(url: String) -> RedisConfig {
+pub(crate) fn config(url: String) -> RedisConfig {
     RedisConfig {
         url: SecretString::from(url),
+        sentinels: None,
         ca: None,
         channel_prefix: "test".into(),
         // Also on a machine that does much else.
@@ -40,7 +41,7 @@ fn config(url: String) -> RedisConfig {
 }
 
 impl Instance {
-    fn start(config: &RedisConfig, name: &str) -> Self {
+    pub(crate) fn start(config: &RedisConfig, name: &str) -> Self {
         let metrics = Arc::new(Metrics::default());
         let (bus, link) = RedisBus::new(config, name, Arc::clone(&metrics)).unwrap();
         let stop = CancellationToken::new();
@@ -52,14 +53,14 @@ impl Instance {
         }
     }
 
-    async fn up(config: &RedisConfig, name: &str) -> Self {
+    pub(crate) async fn up(config: &RedisConfig, name: &str) -> Self {
         let instance = Self::start(config, name);
         instance.becomes(true).await;
         instance
     }
 
     /// Waits until it is connected, or not.
-    async fn becomes(&self, up: bool) {
+    pub(crate) async fn becomes(&self, up: bool) {
         let mut is_up = self.bus.is_up();
         let waiting = is_up.wait_for(|is| *is == up);
         let waited = timeout(LIMIT, waiting).await;
@@ -67,7 +68,7 @@ impl Instance {
         assert_eq!(self.metric("bus_up{} "), u64::from(up));
     }
 
-    fn send(&self, session_id: &SessionId, n: usize, to: &[&str]) {
+    pub(crate) fn send(&self, session_id: &SessionId, n: usize, to: &[&str]) {
         self.bus.publish(Message::Relay {
             relay: relay(session_id, "a", n),
             instances: to.iter().map(ToString::to_string).collect(),
@@ -81,12 +82,24 @@ impl Instance {
         line.map_or(0, |value| value.trim().parse().unwrap())
     }
 
+    /// Waits until it could not connect again and again.
+    pub(crate) async fn fails_again(&self) {
+        let failing = async {
+            while self.metric("bus_failures_total ") < 3 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let failed = timeout(LIMIT, failing).await;
+        failed.expect("it tries again");
+        assert!(!*self.bus.is_up().borrow());
+    }
+
     fn dropped(&self, reason: &str) -> u64 {
         self.metric(&format!("bus_dropped_total{{reason=\"{reason}\"}} "))
     }
 }
 
-async fn next(relays: &mut RelaySubscription) -> Relay {
+pub(crate) async fn next(relays: &mut RelaySubscription) -> Relay {
     match timeout(LIMIT, relays.next()).await.expect("a relay") {
         Delivery::Relay(relay) => (*relay).clone(),
         Delivery::Lagged(count) => panic!("{count} are lost"),
@@ -94,9 +107,9 @@ async fn next(relays: &mut RelaySubscription) -> Relay {
 }
 
 /// What one instance publishes and another one's subscribers hear.
-struct Between {
-    here: Arc<Instance>,
-    there: Arc<Instance>,
+pub(crate) struct Between {
+    pub(crate) here: Arc<Instance>,
+    pub(crate) there: Arc<Instance>,
 }
 
 impl Bus for Between {
@@ -414,13 +427,6 @@ async fn a_user_needs_the_channels_and_their_password() {
     good.send(&session(1), 1, &[THERE]);
     assert_eq!(next(&mut relays).await, relay(&session(1), "a", 1));
     for instance in &refused {
-        let refused_again = async {
-            while instance.metric("bus_failures_total ") < 3 {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        let waited = timeout(LIMIT, refused_again).await;
-        waited.expect("it tries again");
-        assert!(!*instance.bus.is_up().borrow());
+        instance.fails_again().await;
     }
 }

@@ -5,6 +5,12 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+/// A port that nothing listens on.
+pub(crate) fn free_port() -> u16 {
+    let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    free.local_addr().expect("an address").port()
+}
+
 /// A server that stores nothing.
 pub(crate) struct RedisServer {
     /// The port that it keeps over restarts.
@@ -35,10 +41,28 @@ impl RedisServer {
         })
     }
 
+    /// Starts one on a free port, with further arguments.
+    pub(crate) fn start_with(more: &[&str]) -> Self {
+        Self::with(|port| {
+            let own = ["--port".into(), port.to_string()];
+            own.into_iter()
+                .chain(more.iter().map(ToString::to_string))
+                .collect()
+        })
+    }
+
+    /// Starts a Sentinel with this configuration, whose PORT becomes a free port.
+    pub(crate) fn start_sentinel(home: &Path, configuration: &str) -> Self {
+        Self::with(|port| {
+            let file = home.join(format!("sentinel-{port}.conf"));
+            let text = configuration.replace("PORT", &port.to_string());
+            std::fs::write(&file, text).expect("a file");
+            vec![file.display().to_string(), "--sentinel".into()]
+        })
+    }
+
     fn with(args: impl Fn(u16) -> Vec<String>) -> Self {
-        let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let port = free.local_addr().expect("an address").port();
-        drop(free);
+        let port = free_port();
         let mut server = Self {
             port,
             args: args(port),
@@ -60,9 +84,10 @@ impl RedisServer {
     /// Kills it, if it runs, and starts it again, empty, at its address.
     pub(crate) fn restart(&mut self) {
         self.kill();
+        // A file comes first.
         let child = Command::new("redis-server")
-            .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
             .args(&self.args)
+            .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
             .current_dir(std::env::temp_dir())
             .stdin(Stdio::null())
             .stdout(Stdio::null())

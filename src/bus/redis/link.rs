@@ -15,6 +15,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::outgoing::{Outgoing, Queued, Waiting};
+use super::server::Server;
 use super::wire::{self, HINTS_MAX};
 use super::{Dropped, RedisConfig, Shared};
 
@@ -27,14 +28,14 @@ const BATCHES_MAX: usize = 32;
 
 pub(super) struct Link {
     shared: Arc<Shared>,
-    client: Client,
+    server: Server,
     config: RedisConfig,
     waiting: Waiting,
 }
 
 /// Why the connection failed.
 #[derive(Debug, thiserror::Error)]
-enum LinkError {
+pub(super) enum LinkError {
     /// Redis' error code, or the driver's category, never an address or a password.
     #[error("{}", .0.code().unwrap_or(.0.category()))]
     Redis(#[from] RedisError),
@@ -96,13 +97,13 @@ struct Open {
 impl Link {
     pub(super) fn new(
         shared: Arc<Shared>,
-        client: Client,
+        server: Server,
         config: RedisConfig,
         waiting: Waiting,
     ) -> Self {
         Self {
             shared,
-            client,
+            server,
             config,
             waiting,
         }
@@ -143,12 +144,13 @@ impl Link {
     }
 
     /// Connects, subscribes, and makes sure that messages arrive.
-    async fn open(&self) -> Result<Open, LinkError> {
-        let opening = timeout(2 * self.config.timeout, self.connect());
+    async fn open(&mut self) -> Result<Open, LinkError> {
+        let client = self.server.find(self.config.timeout).await?;
+        let opening = timeout(2 * self.config.timeout, self.connect(&client));
         opening.await.map_err(|_| LinkError::Silent)?
     }
 
-    async fn connect(&self) -> Result<Open, LinkError> {
+    async fn connect(&self, client: &Client) -> Result<Open, LinkError> {
         let closed = Arc::new(Notify::new());
         let hear = {
             let (shared, closed) = (Arc::clone(&self.shared), Arc::clone(&closed));
@@ -169,9 +171,7 @@ impl Link {
             .set_connection_timeout(Some(self.config.timeout))
             .set_response_timeout(Some(self.config.timeout))
             .set_push_sender(hear);
-        let connecting = self
-            .client
-            .get_multiplexed_async_connection_with_config(&config);
+        let connecting = client.get_multiplexed_async_connection_with_config(&config);
         let mut connection = connecting.await?;
         let channels = &self.shared.channels;
         connection

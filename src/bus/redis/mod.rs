@@ -10,6 +10,7 @@ mod config;
 mod link;
 mod others;
 mod outgoing;
+mod server;
 mod wire;
 
 pub use config::{RedisConfig, RedisConfigError};
@@ -116,7 +117,7 @@ impl RedisBus {
         instance_id: &str,
         metrics: Arc<Metrics>,
     ) -> Result<(Self, RedisLink), RedisConfigError> {
-        let client = config.client()?;
+        let server = config.server()?;
         let (queue, waiting) = Queue::new(config.queue_max, config.queue_bytes_max);
         metrics.set_bus_up(false);
         let shared = Arc::new(Shared {
@@ -131,7 +132,7 @@ impl RedisBus {
             epoch_began: Notify::new(),
             metrics,
         });
-        let link = Link::new(Arc::clone(&shared), client, config.clone(), waiting);
+        let link = Link::new(Arc::clone(&shared), server, config.clone(), waiting);
         Ok((Self { shared }, RedisLink(link)))
     }
 }
