@@ -276,3 +276,15 @@ test('a credential of one session opens no other', async (t) => {
   const answer = await at.request.get(stolen.href);
   assert.ok([401, 403].includes(answer.status()), String(answer.status()));
 });
+
+test('a call on a node that pages cannot use says so', async (t) => {
+  const session = await service.session();
+  const context = await device(t, chromium, PHONE);
+  await context.routeWebSocket(/./, (socket) => {
+    const server = socket.connectToServer();
+    server.onMessage((message) => socket.send(message.replace('"media":"builtin"', '"media":"openvidu"')));
+  });
+  const patient = await goIn(context, await session.patient());
+  await ended(patient, 'other-app');
+  await accessible(patient, 'a call that is elsewhere');
+});

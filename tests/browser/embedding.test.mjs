@@ -103,7 +103,7 @@ test('a portal is told that it ended only if it did', () => {
     return [type, why ?? code].join(' ');
   };
   for (const reason of ['left', 'removed', 'replaced', 'gave-up', 'error.removed']) assert.equal(told(reason), `left ${reason.replace('error.', '')}`);
-  for (const reason of ['full', 'outdated', 'no-encryption', 'error.internal', 'error.expired']) assert.equal(told(reason), `error ${reason.replace('error.', '')}`);
+  for (const reason of ['full', 'outdated', 'no-encryption', 'other-app', 'error.internal', 'error.expired']) assert.equal(told(reason), `error ${reason.replace('error.', '')}`);
   for (const reason of ['ended', 'ended-by-host', 'ended-by-you', 'time-over', 'empty', 'error.ended']) assert.equal(told(reason), `ended ${reason.replace('error.', '')}`);
 });
 

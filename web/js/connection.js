@@ -31,7 +31,11 @@ function read({ media, url, ice_servers: iceServers, ice_policy: policy }) {
 }
 
 /** Why this page cannot take part, or cannot follow: an end screen. */
-export const obstacle = ({ media }) => (media === 'livekit-e2ee' && !canEncrypt() ? 'no-encryption' : 'outdated');
+export function obstacle({ media }) {
+  // Nodes of this kind are for clients other than this page.
+  if (media === 'openvidu') return 'other-app';
+  return media === 'livekit-e2ee' && !canEncrypt() ? 'no-encryption' : 'outdated';
+}
 
 /** Whether frames may come: a camera that was switched off may look so for a while. */
 const hasPicture = (stream) => stream.getVideoTracks().some((track) => track.readyState === 'live' && !track.muted);

@@ -5,7 +5,7 @@ const COMMANDS = ['mute', 'leave', 'set-language'];
 /** Why a participant is out of a call that goes on. */
 const LEFT = ['left', 'removed', 'replaced', 'gave-up'];
 /** Why the page could not go on, although the call may. Every other reason is an end. */
-const FAILED = ['full', 'outdated', 'no-encryption'];
+const FAILED = ['full', 'outdated', 'no-encryption', 'other-app'];
 const ENDED = ['ended', 'too-late'];
 
 /** Whether the setting names an origin: a CSP source list, in which this page's own has a name, and hosts may begin with `*.`. */

@@ -5,7 +5,7 @@ use crate::domain::actor::Actor;
 use crate::domain::change::Change;
 use crate::domain::error::Error;
 use crate::domain::id::NodeId;
-use crate::domain::medium::Medium;
+use crate::domain::medium::{MediaMode, Medium};
 use crate::domain::place::Driver;
 use crate::domain::placement::{PlacementNote, Wanted};
 use crate::domain::session::Session;
@@ -74,7 +74,8 @@ pub(super) fn moved(
     Ok(change.with_placement(note))
 }
 
-/// A node for a session, other than `except`. If pages can use the current node, prefers one that pages can use.
+/// A node for a session, other than `except`. If pages can use the current node, prefers one that pages can use, and takes no other
+/// while participants are connected to a call that has to go through a node: their pages could not follow.
 pub(super) fn choose(
     book: &NodeBook,
     session: &Session,
@@ -87,8 +88,12 @@ pub(super) fn choose(
             node_id != except && fits(driver)
         })
     };
-    let alike = (session.place.driver.serves_pages()).then(|| find(Driver::serves_pages));
-    let (node_id, driver) = alike.flatten().or_else(|| find(|_| true))?;
+    let serves_pages = session.place.driver.serves_pages();
+    let needs_pages =
+        serves_pages && session.media == MediaMode::Sfu && !session.participants.is_empty();
+    let alike = serves_pages.then(|| find(Driver::serves_pages)).flatten();
+    let any = || (!needs_pages).then(|| find(|_| true)).flatten();
+    let (node_id, driver) = alike.or_else(any)?;
     Some((node_id.clone(), driver))
 }
 
@@ -128,11 +133,11 @@ mod tests {
     use crate::domain::health::{HealthTimes, ProbeFailure};
     use crate::domain::id::{AppointmentId, Region, UserId};
     use crate::domain::label::Labels;
-    use crate::domain::medium::MediaMode;
     use crate::domain::node::SfuNode;
     use crate::domain::node_record::NodeRecord;
-    use crate::domain::participant::Admission;
+    use crate::domain::participant::{Admission, ConnectRequest};
     use crate::domain::placement::Verdict;
+    use crate::domain::role::Role;
     use crate::domain::rules::create::UnplacedSession;
     use crate::domain::session::{Requested, Schedule, SessionRequest};
 
@@ -186,6 +191,17 @@ mod tests {
         unplaced.place(id("here"), driver).session
     }
 
+    fn with_patient(session: &Session) -> Session {
+        let request = ConnectRequest {
+            user_id: UserId::from_stored("patient".into()),
+            role: Role::Patient,
+            display_name: "Patient".into(),
+            instance_id: "instance".into(),
+        };
+        let connected = session.connect_participant(request, Timestamp::MIN);
+        connected.expect("room").change.expect("a change").session
+    }
+
     fn chosen(nodes: &Nodes, session: &Session) -> Option<String> {
         let chosen = choose(&nodes.book(), session, &session.place.node_id);
         chosen.map(|(node_id, _)| node_id.to_string())
@@ -205,6 +221,10 @@ mod tests {
         assert_eq!(chosen(&nodes, &insisting).as_deref(), Some("like"));
         fail(&nodes, "like");
         assert_eq!(chosen(&nodes, &insisting).as_deref(), Some("tickets"));
+        let connected = with_patient(&insisting);
+        assert_eq!(chosen(&nodes, &connected), None, "pages could not follow");
+        let in_tickets = with_patient(&session(MediaMode::Sfu, Driver::OpenVidu, ""));
+        assert_eq!(chosen(&nodes, &in_tickets).as_deref(), Some("tickets"));
         let any = chosen(&nodes, &auto);
         assert!(["peers", "tickets"].contains(&any.as_deref().expect("a node")));
         fail(&nodes, "tickets");
