@@ -205,8 +205,9 @@ export function resign(link, changes, secret = JWT_SECRET) {
 async function startMongo() {
   const own = path.join(PEERS, 'mongo-peer');
   const child = spawn(existsSync(own) ? own : 'mongo-peer', ['--port', '0', '--exit-with-stdin'], { stdio: ['pipe', 'pipe', 'inherit'] });
-  after(() => child.stdin.end());
   const [line] = await once(createInterface({ input: child.stdout }), 'line');
+  // Not before: a hook that is made while a file's first tests begin would be one of theirs, and end the server after them.
+  after(() => child.stdin.end());
   return line.replace('listening ', '');
 }
 
