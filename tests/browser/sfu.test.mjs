@@ -223,7 +223,11 @@ for (let round = 1; round <= ROUNDS; round += 1) test(`the third moves a call to
   const small = (script = '') => ({ ...PHONE, script: SMALL_CAMERA + script });
   const { doctor, patient } = await meet(t, session, { doctor: small(), patient: small(hesitant(3000)) });
   const both = [doctor, patient];
-  for (const page of both) await goesDirectly(page);
+  const loaded = (page) => page.evaluate(() => performance.getEntriesByType('resource').some(({ name }) => name.includes('/livekit-client.js')));
+  for (const page of both) {
+    await goesDirectly(page);
+    assert.equal(await loaded(page), false, 'nobody needs it yet');
+  }
   await Promise.all([watch(doctor, 'patient-1'), watch(patient, 'doctor-1')]);
   const before = await Promise.all(both.map(now));
   const interpreter = await goIn(await observedDevice(t, small()), await session.invite('ROLE_INTERPRETER', 'Ivo'));
@@ -241,6 +245,7 @@ for (let round = 1; round <= ROUNDS; round += 1) test(`the third moves a call to
     const [own, other] = [seenBy[at], seenBy[1 - at]];
     assert.deepEqual(own.losses, [], 'the picture is never lost');
     assert.equal(own.direct, 'closed');
+    assert.equal(await loaded(page), true, 'it is found by this name');
     assert.ok(own.closed > other.changed, `the old way was closed ${Math.round(other.changed - own.closed)} ms before the other had changed over`);
     // How long it takes depends on what else the machine does.
     const { atTheChange, otherwise } = await gaps(page, before[at]);
