@@ -284,6 +284,88 @@ async fn a_data_directory_that_is_none_is_named() {
     assert_has(&output, &["the database in DATA_DIR"]);
 }
 
+/// What `check-config` and the service itself say of settings that both must refuse.
+async fn refused_settings(setup: &Setup) -> [String; 2] {
+    let (code, checked) = setup.clone().args(&["check-config"]).run().await;
+    assert_eq!(code, CONFIG_FAULT, "{checked}");
+    let (code, started) = setup.clone().args(&[]).run().await;
+    assert_eq!(code, CONFIG_FAULT, "{started}");
+    [checked, started]
+}
+
+#[tokio::test]
+async fn livekit_nodes_without_livekit_client_are_refused_with_the_command_that_fetches_it() {
+    let setup = Setup::new()
+        .set("KEY", "0123456789abcdef0123456789abcdef")
+        .set("SFU_NODES_FILE", "nodes.toml");
+    let builtin = "[[node]]\nid = \"b\"\n";
+    let livekit = "[[node]]\nid = \"lk\"\ndriver = \"livekit\"\nurl = \"ws://127.0.0.1:9\"\n\
+        api_url = \"http://127.0.0.1:9\"\napi_key = \"k\"\napi_secret_env = \"KEY\"\n";
+    std::fs::create_dir(setup.path("empty")).unwrap();
+    std::fs::create_dir(setup.path("other")).unwrap();
+    let setup = setup
+        .file("other/livekit-client.js", "alert(1)")
+        .file("nodes.toml", &format!("{builtin}{livekit}"));
+    for (dir, fault) in [
+        ("empty", "does not hold livekit-client, which"),
+        ("nowhere", "does not hold livekit-client, which"),
+        ("other", "but another file"),
+    ] {
+        let setup = setup.clone().set("LIVEKIT_CLIENT_DIR", dir);
+        for output in refused_settings(&setup).await {
+            let fetch = "run deploy/fetch-livekit-client";
+            assert_has(&output, &["LIVEKIT_CLIENT_DIR", fault, fetch]);
+        }
+    }
+    // Nothing else stands in its way.
+    let setup = setup
+        .set("LIVEKIT_CLIENT_DIR", "empty")
+        .file("nodes.toml", builtin);
+    let mut service = setup.start().await;
+    service.process.terminate().await;
+}
+
+#[tokio::test]
+async fn every_fault_of_a_nodes_file_is_named_and_no_secret() {
+    let setup = Setup::new()
+        .set("KEY", "hunter2-of-the-environment")
+        .set("SFU_NODES_FILE", "nodes.toml")
+        .file("secret", "hunter2-of-the-file");
+    let many = "[[node]]\nid = \"not an id\"\ndriver = \"janus\"\nurl = \"ftp://user:hunter2@host\"\n\
+        [[node]]\nid = \"lk\"\ndriver = \"livekit\"\napi_url = \"http://user:hunter2@host\"\napi_secret_env = \"KEY\"\n\
+        [[node]]\nid = \"both\"\ndriver = \"livekit\"\napi_url = \"http://127.0.0.1:9\"\napi_key = \"hunter2\"\n\
+        api_secret_env = \"KEY\"\napi_secret_file = \"secret\"\n\
+        [[node]]\nid = \"none\"\ndriver = \"openvidu\"\napi_url = \"http://127.0.0.1:9\"\napi_secret_env = \"hunter2\"\n\
+        [[node]]\nid = \"lk\"\nweight = 0\n";
+    let named = [
+        "node number 1: id",
+        "node number 1: driver",
+        "node number 1: url",
+        "node lk: api_url",
+        "node lk: api_key must be set",
+        "node both: must have either api_secret_file or api_secret_env",
+        "node none: has the api_url of node both",
+        "node none: api_secret_env names a variable that is not set",
+        "node lk: is listed twice",
+        "node lk: weight",
+    ];
+    // What is no such file at all is named by its line.
+    let misspelt = "[[node]]\nid = \"lk\"\napi_secret = \"hunter2\"\n";
+    let broken = "[[node]]\nid = \"lk\"\nweight = \"hunter2\"\n";
+    for (file, named) in [
+        (many, &named[..]),
+        (misspelt, &["line 3: unknown field `api_secret`"]),
+        (broken, &["line 3: "]),
+    ] {
+        let setup = setup.clone().file("nodes.toml", file);
+        for output in refused_settings(&setup).await {
+            assert_has(&output, &["SFU_NODES_FILE"]);
+            assert_has(&output, named);
+            assert!(!output.contains("hunter2"), "{output}");
+        }
+    }
+}
+
 // === stopping ===
 
 #[tokio::test]

@@ -283,6 +283,71 @@ async fn mute(service: &Service, session_id: &str, user_id: &str, page: &mut Pag
     started.elapsed()
 }
 
+/// How often an instance has done something with the store.
+async fn store_operations(service: &Service, operation: &str) -> f64 {
+    let name = format!(
+        "video_session_store_operations_total{{operation=\"{operation}\",outcome=\"ok\"}} "
+    );
+    metric(service, &name).await.unwrap_or(0.0)
+}
+
+/// How often an instance read the feed of changes while it wrote ten times that it lives, which the bus does not change.
+async fn reads_in_ten_beats(service: &Service) -> f64 {
+    let beats = store_operations(service, "beat").await;
+    let reads = store_operations(service, "feed_read").await;
+    patiently(async {
+        while store_operations(service, "beat").await < beats + 10.0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    store_operations(service, "feed_read").await - reads
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the MongoDB peer and Redis; .ci/run installs them"]
+async fn the_store_is_polled_far_less_while_the_bus_is_up() {
+    let (peer, mut redis) = (MongoPeer::start(0), RedisServer::start());
+    // Eight reads for each beat, or none.
+    let setup = on(&peer, &redis.url()).set("WATCH_POLL_MS", 25);
+    let Two {
+        here,
+        there,
+        doctor,
+        mut patient,
+    } = two(&setup, &setup).await;
+    let both = [&here.service, &there];
+    for with_bus in [true, false, true] {
+        if with_bus {
+            redis.restart();
+            for service in both {
+                becomes(service, 1.0).await;
+            }
+            connected(both).await;
+        } else {
+            redis.kill();
+            for service in both {
+                becomes(service, 0.0).await;
+            }
+        }
+        // A bus that is just back, or missed an answer on a busy machine, lets the feed be read at once.
+        let settled = async |service: &Service| {
+            let is_as_wanted = |reads: f64| {
+                if with_bus {
+                    reads <= 1.0
+                } else {
+                    reads >= 10.0
+                }
+            };
+            while !is_as_wanted(reads_in_ten_beats(service).await) {}
+        };
+        patiently(async { tokio::join!(settled(&here.service), settled(&there)) }).await;
+    }
+    let emoji = json!({"type": "emoji", "data": {"emoji": "x"}});
+    doctor.send(&emoji);
+    patient.until("emoji").await;
+}
+
 /// One instance loses Redis, in any way; the other has it.
 async fn without_redis(fault: Fault) {
     let (peer, redis) = (MongoPeer::start(0), RedisServer::start());

@@ -4,14 +4,16 @@ use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+use video_session::proto::v1;
 use video_session::proto::v1::Role;
 
 use crate::harness::{Setup, create, in_secs};
+use crate::livekit::{LiveKitServer, Options};
+use crate::sfu_nodes::{call, on};
 use crate::world::{World, fetch, setup};
 
-#[tokio::test]
-async fn everybody_gets_credentials_of_their_own_that_expire() {
-    let setup = setup()
+fn by_relay_only(setup: Setup) -> Setup {
+    setup
         .set("STUN_URLS", "stun:stun.test:3478")
         .set(
             "TURN_URLS",
@@ -19,31 +21,73 @@ async fn everybody_gets_credentials_of_their_own_that_expire() {
         )
         .set("TURN_SECRET", "shared with coturn")
         .set("TURN_TTL_SECS", 600)
-        .set("ICE_POLICY", "relay");
+        .set("ICE_POLICY", "relay")
+}
+
+/// Checks that a page was given both servers, and the policy; answers the name with which TURN knows it.
+fn username_of_relay(told: &Value) -> String {
+    assert_eq!(told["ice_policy"], "relay");
+    let [stun, turn] = &told["ice_servers"].as_array().unwrap()[..] else {
+        panic!("two servers: {told}");
+    };
+    assert_eq!(*stun, json!({"urls": ["stun:stun.test:3478"]}));
+    let urls = json!(["turn:turn.test:3478?transport=udp", "turns:turn.test:443"]);
+    assert_eq!(turn["urls"], urls);
+    let username = turn["username"].as_str().unwrap();
+    let (expires, who) = username.split_once(':').unwrap();
+    let expires: i64 = expires.parse().unwrap();
+    assert!((in_secs(590).seconds..=in_secs(601).seconds).contains(&expires));
+    assert!(!who.contains("doctor") && !who.contains("patient"));
+    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, b"shared with coturn");
+    let expected = STANDARD.encode(hmac::sign(&key, username.as_bytes()));
+    assert_eq!(turn["credential"], expected);
+    username.to_owned()
+}
+
+#[tokio::test]
+async fn everybody_gets_credentials_of_their_own_that_expire() {
+    let setup = by_relay_only(setup());
     let mut world = World::with(&setup, create("appointment-1")).await;
     let mut names = Vec::new();
     for role in [Role::Doctor, Role::Patient] {
         let mut page = world.enter(role).await;
-        let connected = page.expect("connected").await;
-        assert_eq!(connected["ice_policy"], "relay");
-        let [stun, turn] = &connected["ice_servers"].as_array().unwrap()[..] else {
-            panic!("two servers: {connected}");
-        };
-        assert_eq!(*stun, json!({"urls": ["stun:stun.test:3478"]}));
-        let urls = json!(["turn:turn.test:3478?transport=udp", "turns:turn.test:443"]);
-        assert_eq!(turn["urls"], urls);
-        let username = turn["username"].as_str().unwrap();
-        let (expires, who) = username.split_once(':').unwrap();
-        let expires: i64 = expires.parse().unwrap();
-        assert!((in_secs(590).seconds..=in_secs(601).seconds).contains(&expires));
-        assert!(!who.contains("doctor") && !who.contains("patient"));
-        let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, b"shared with coturn");
-        let expected = STANDARD.encode(hmac::sign(&key, username.as_bytes()));
-        assert_eq!(turn["credential"], expected);
-        names.push(username.to_owned());
+        names.push(username_of_relay(&page.expect("connected").await));
     }
     assert_ne!(names[0], names[1]);
     assert!(!world.service.output().contains("shared with coturn"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs livekit-server; .ci/run installs it"]
+async fn the_way_to_a_livekit_node_uses_the_same_servers() {
+    let server = LiveKitServer::start(Options::default()).await;
+    let request = v1::CreateSessionRequest {
+        media: v1::Media::Auto.into(),
+        ..call()
+    };
+    let setup = by_relay_only(on(&[&server]));
+    let mut world = World::with(&setup, request).await;
+    let mut doctor = world.enter(Role::Doctor).await;
+    assert_eq!(doctor.expect("connected").await["media"], "builtin");
+    let _patient = world.enter(Role::Patient).await;
+    let mut names = Vec::new();
+    // The call moves to the node for the third one. Those who are there are told then, and those who come later at once.
+    let guest = v1::InviteParticipantRequest {
+        role: Role::Guest.into(),
+        user_id: "guest-1".to_owned(),
+        ..Default::default()
+    };
+    let token = world.invite(guest).await.unwrap().join.unwrap().token;
+    let ticket = world.exchange(&token).await;
+    let _guest = world.connect(&ticket).await;
+    let changed = doctor.until("media-changed").await;
+    assert_eq!(changed["media"], "livekit");
+    names.push(username_of_relay(&changed));
+    let mut page = world.enter(Role::Doctor).await;
+    let connected = page.expect("connected").await;
+    assert_eq!(connected["media"], "livekit");
+    names.push(username_of_relay(&connected));
+    assert_ne!(names[0], names[1]);
 }
 
 #[tokio::test]

@@ -30,6 +30,7 @@ mod removal;
 mod sfu_door;
 mod sfu_nodes;
 mod sfu_rooms;
+mod sfu_secrecy;
 mod short_links;
 mod waiting;
 mod world;

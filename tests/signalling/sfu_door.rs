@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use futures::StreamExt as _;
+use futures::{SinkExt as _, StreamExt as _};
 use jsonwebtoken::{EncodingKey, Header};
 use serde_json::json;
 use tokio::net::TcpStream;
@@ -14,7 +14,7 @@ use video_session::proto::v1::Role;
 use crate::harness::{create, created, end, join, patiently};
 use crate::livekit::{API_KEY, API_SECRET, LiveKitServer, Options};
 use crate::peers::MongoPeer;
-use crate::sfu_nodes::{call, node, on, present, room, rooms, until_present};
+use crate::sfu_nodes::{call, node, nodes_file, on, present, room, rooms, until_present};
 use crate::toxiproxy::{Fault, Toxiproxy};
 use crate::world::{BASE, Ticket, World, fetch, socket};
 
@@ -85,18 +85,28 @@ async fn until_count(world: &World, wanted: u64) {
     .await;
 }
 
-/// Waits until the service knows which process answers at a node, so that it notices when another one does.
-async fn until_known(world: &World, node_id: &str) {
+type IsKnown = fn(&v1::SfuNodeStatus) -> bool;
+
+/// Waits until the service knows this of a node.
+async fn until_node(world: &World, is_known: impl Fn(&v1::SfuNodeStatus) -> bool) {
     let mut nodes = world.service.nodes();
     patiently(async {
         loop {
             let listed = nodes.list_nodes(v1::ListNodesRequest {}).await;
             let listed = listed.unwrap().into_inner().nodes;
-            if (listed.iter()).any(|node| node.node_id == node_id && !node.events.is_empty()) {
+            if listed.iter().any(&is_known) {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    })
+    .await;
+}
+
+/// Waits until the service knows which process answers at a node, so that it notices when another one does.
+async fn until_known(world: &World, node_id: &str) {
+    until_node(world, |node| {
+        node.node_id == node_id && !node.events.is_empty()
     })
     .await;
 }
@@ -337,6 +347,75 @@ async fn a_move_cuts_the_connections_to_the_former_node() {
         }
     })
     .await;
+}
+
+/// The node itself answers such a ping, through the door.
+async fn until_node_answers(socket: &mut Socket, payload: &'static str) {
+    socket.send(Message::Ping(payload.into())).await.unwrap();
+    patiently(async {
+        loop {
+            let message = socket.next().await.expect("the door is open").unwrap();
+            if matches!(&message, Message::Pong(answer) if **answer == *payload.as_bytes()) {
+                return;
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs livekit-server; .ci/run installs it"]
+async fn calls_go_on_while_the_nodes_file_changes() {
+    let (first, second) = (server().await, server().await);
+    let setup = on(&[&first]);
+    let mut world = World::with(&setup, call()).await;
+    let (mut doctor_page, doctor) = participant(&mut world, Role::Doctor).await;
+    let (mut patient_page, _patient) = participant(&mut world, Role::Patient).await;
+    doctor_page.expect("user-joined").await;
+    let mut opened = opened(&world, &doctor, 1).await;
+    answer(&mut opened).await;
+    until_node_answers(&mut opened, "before").await;
+
+    let both = nodes_file(&setup, &[&first, &second]);
+    let drained = both.replacen("driver", "state = \"draining\"\ndriver", 1);
+    let is_listed = |node: &v1::SfuNodeStatus| node.node_id == "sfu-2" && node.configured;
+    let is_denied = |node: &v1::SfuNodeStatus| {
+        node.node_id == "sfu-1" && node.health_reason.ends_with("denied")
+    };
+    let is_gone = |node: &v1::SfuNodeStatus| node.node_id == "sfu-1" && !node.configured;
+    let changes: [(&str, String, IsKnown); 3] = [
+        (
+            "another comes, the call's own takes no more",
+            drained,
+            is_listed,
+        ),
+        (
+            "the key of the call's own is wrong",
+            both.replacen(API_KEY, "another-key", 1),
+            is_denied,
+        ),
+        (
+            "the call's own goes",
+            nodes_file(&setup, &[&second]).replace("sfu-1", "sfu-2"),
+            is_gone,
+        ),
+    ];
+    for (what, file, is_known) in changes {
+        std::fs::write(setup.path("nodes.toml"), file).unwrap();
+        world.service.signal("HUP");
+        until_node(&world, is_known).await;
+        let said = json!({"type": "emoji", "data": {"emoji": "x"}});
+        patient_page.send(&said);
+        assert_eq!(doctor_page.expect("emoji").await["data"], said["data"]);
+        doctor_page.send(&said);
+        assert_eq!(patient_page.expect("emoji").await["data"], said["data"]);
+        until_node_answers(&mut opened, what).await;
+        assert_eq!(count(&world).await, 1, "{what}");
+    }
+    // Whoever left the call is cut as before.
+    doctor_page.ask("leave");
+    cut(opened).await;
+    until_count(&world, 0).await;
 }
 
 /// Otherwise the node cuts them, too, because the service removes participants from its room.

@@ -12,9 +12,8 @@ use crate::harness::{Setup, create, patiently};
 use crate::livekit::{API_KEY, API_SECRET, LiveKitServer};
 use crate::world::{World, setup};
 
-/// A nodes' file with these nodes as `sfu-1`, `sfu-2` and so on. Nothing happens to them by itself.
-pub(crate) fn on(servers: &[&LiveKitServer]) -> Setup {
-    let setup = setup().file("livekit.secret", API_SECRET);
+/// A nodes' file with these nodes as `sfu-1`, `sfu-2` and so on.
+pub(crate) fn nodes_file(setup: &Setup, servers: &[&LiveKitServer]) -> String {
     let secret = setup.path("livekit.secret");
     let node = |(number, server): (usize, &&LiveKitServer)| {
         format!(
@@ -26,7 +25,13 @@ pub(crate) fn on(servers: &[&LiveKitServer]) -> Setup {
             secret.display(),
         )
     };
-    let nodes: String = servers.iter().enumerate().map(node).collect();
+    servers.iter().enumerate().map(node).collect()
+}
+
+/// A service on these nodes. Nothing happens to them by itself.
+pub(crate) fn on(servers: &[&LiveKitServer]) -> Setup {
+    let setup = setup().file("livekit.secret", API_SECRET);
+    let nodes = nodes_file(&setup, servers);
     let setup = setup.file("nodes.toml", &nodes);
     let file = setup.path("nodes.toml");
     let client = concat!(env!("CARGO_MANIFEST_DIR"), "/vendor/livekit-client");

@@ -1,11 +1,12 @@
 //! Rooms of a real livekit-server whose participants come to it directly, without the door: they are settled against the session.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use futures::StreamExt as _;
 use jsonwebtoken::{EncodingKey, Header};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
@@ -15,10 +16,10 @@ use video_session::proto::v1;
 use video_session::proto::v1::Role;
 use video_session::sfu::{Admit, SfuDriver as _};
 
-use crate::harness::{end, join, patiently};
+use crate::harness::{end, join, jwt_part, patiently};
 use crate::livekit::{API_KEY, API_SECRET, LiveKitServer, Options, Participant};
 use crate::sfu_nodes::{call, node, on, present, room, rooms, until_present};
-use crate::world::World;
+use crate::world::{BASE, World, socket};
 
 /// A ticket from JoinSession, and where it is for.
 async fn ticket(world: &mut World, role: Role) -> (String, String) {
@@ -121,9 +122,8 @@ async fn post(world: &World, node_id: &str, authorization: Option<&str>, body: S
     request.send().await.unwrap().status().as_u16()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs livekit-server; .ci/run installs it"]
-async fn a_webhook_removes_a_participant_who_comes_back() {
+/// A node that sends its webhooks to the service, so that the service hears of those who come.
+async fn with_webhooks() -> (LiveKitServer, World) {
     let reserved = TcpListener::bind("127.0.0.1:0").unwrap();
     let admin = reserved.local_addr().unwrap();
     drop(reserved);
@@ -134,7 +134,32 @@ async fn a_webhook_removes_a_participant_who_comes_back() {
     .await;
     // Only the webhook can tell in time.
     let setup = on(&[&server]).set("ADMIN_ADDR", admin);
-    let mut world = World::with(&setup, call()).await;
+    let world = World::with(&setup, call()).await;
+    (server, world)
+}
+
+/// The token with which a node renews that of a client who connects: the whole message is field 16 of LiveKit's SignalResponse, a text.
+async fn renewed_token(server: &LiveKitServer, ticket: &str) -> String {
+    const REFRESH_TOKEN: [u8; 2] = [0x82, 0x01];
+    let node = SocketAddr::from(([127, 0, 0, 1], server.port));
+    let path = format!("/rtc?access_token={ticket}&protocol=15&sdk=js&version=2.15.0");
+    let mut socket = socket(node, &path, &[]).await.unwrap();
+    loop {
+        let message = patiently(socket.next()).await.unwrap().unwrap();
+        let message = message.into_data();
+        let Some(text) = message.strip_prefix(&REFRESH_TOKEN) else {
+            continue;
+        };
+        // The length has more than one byte; all but the last of them have the highest bit.
+        let length = text.iter().position(|byte| byte & 0x80 == 0).unwrap() + 1;
+        return String::from_utf8(text[length..].to_vec()).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs livekit-server; .ci/run installs it"]
+async fn a_webhook_removes_a_participant_who_comes_back() {
+    let (server, mut world) = with_webhooks().await;
     let (node, room) = (node(&server), room(&world));
     let (doctor, patient) = (
         ticket(&mut world, Role::Doctor).await,
@@ -163,6 +188,65 @@ async fn a_webhook_removes_a_participant_who_comes_back() {
             "{said:?}"
         );
     }
+}
+
+/// The node renews its clients' tokens, so the end of a ticket's validity does not keep the removed out, and nor does its identity.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs livekit-server; .ci/run installs it"]
+async fn a_token_that_the_node_renewed_does_not_bring_the_removed_back() {
+    let (server, mut world) = with_webhooks().await;
+    let (node, room) = (node(&server), room(&world));
+    let doctor = ticket(&mut world, Role::Doctor).await;
+    let stays = joined(&doctor).await;
+    // Their page's cookie and their own client's ticket.
+    let page = world.ticket(Role::Patient).await;
+    let patient = ticket(&mut world, Role::Patient).await;
+    let renewed = renewed_token(&server, &patient.1).await;
+    assert_ne!(renewed, patient.1);
+    let claims = jwt_part(&renewed, 1);
+    assert_eq!(claims["sub"], "patient-1", "{claims}");
+    assert_eq!(claims["video"]["room"], *room, "{claims}");
+    let renewed = (patient.0, renewed);
+    // As good as the ticket, as long as they are in the call.
+    let leaves = joined(&renewed).await;
+    until_present(&node, &room, &["doctor-1", "patient-1"]).await;
+
+    world.remove("patient-1", false).await;
+    until_said(&leaves, "disconnected").await;
+    for _ in 0..2 {
+        sent_away(&renewed).await;
+        until_present(&node, &room, &["doctor-1"]).await;
+    }
+    let said = stays.said();
+    assert!(
+        !said.iter().any(|said| said.starts_with("disc")),
+        "{said:?}"
+    );
+
+    // A new link does not make the old token good again.
+    let anew = world.ticket(Role::Patient).await;
+    sent_away(&renewed).await;
+    until_present(&node, &room, &["doctor-1"]).await;
+
+    // The door looks at the cookie alone: there is none, it is of a removed participant, or of one who is not in the call yet.
+    let bearer = format!("Bearer {}", renewed.1);
+    for (page, cookie, status) in [
+        (&page, "", 401),
+        (&page, &*page.cookie, 403),
+        (&anew, &*anew.cookie, 403),
+    ] {
+        let (session_id, slot) = (&page.session_id, &page.slot);
+        let rest = format!("rtc?protocol=15&access_token={}", renewed.1);
+        let path = format!("/join/{session_id}/sfu/{slot}/1/{rest}");
+        let headers = [
+            ("origin", BASE),
+            ("cookie", cookie),
+            ("authorization", &bearer),
+        ];
+        let refused = socket(world.service.http, &path, &headers).await;
+        assert_eq!(refused.err(), Some(status), "{cookie}");
+    }
+    assert_eq!(present(&node, &room).await, ["doctor-1"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
