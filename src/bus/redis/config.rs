@@ -69,7 +69,9 @@ impl RedisConfig {
     pub(super) fn server(&self) -> Result<Server, RedisConfigError> {
         let info = parse_url(self.url.expose_secret()).ok_or(RedisConfigError::Url)?;
         let Some(sentinels) = &self.sentinels else {
-            return self.at_address(info).map(Server::At);
+            return self
+                .at_address(info)
+                .map(|client| Server::At(Box::new(client)));
         };
         if has_port(self.url.expose_secret()) {
             return Err(RedisConfigError::PrimaryName);

@@ -13,7 +13,7 @@ use super::link::LinkError;
 /// How to find the server to connect to.
 pub(super) enum Server {
     /// It has an address.
-    At(Client),
+    At(Box<Client>),
     /// Sentinels know which one is the primary now. Each is asked by a client of its own.
     KnownTo(Vec<SentinelClient>),
 }
@@ -23,7 +23,7 @@ impl Server {
     /// silent delays nothing. The driver asks that server whether it is a primary.
     pub(super) async fn find(&mut self, limit: Duration) -> Result<Client, LinkError> {
         let sentinels = match self {
-            Self::At(client) => return Ok(client.clone()),
+            Self::At(client) => return Ok(Client::clone(client)),
             Self::KnownTo(sentinels) => sentinels,
         };
         let asking = sentinels
