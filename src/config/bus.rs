@@ -43,7 +43,7 @@ pub(super) fn read(env: &mut Env<'_>) -> Option<RedisConfig> {
     if let Err(fault) = config.check() {
         let setting = match fault {
             RedisConfigError::Url | RedisConfigError::PrimaryName => "REDIS_URL",
-            RedisConfigError::Sentinels => "REDIS_SENTINEL_URL",
+            RedisConfigError::Sentinels | RedisConfigError::PlainSentinels => "REDIS_SENTINEL_URL",
             RedisConfigError::Ca => "REDIS_CA_FILE",
         };
         env.report_fault(setting, fault.to_string());

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
+import { today } from '../../web/js/doctor-stream.js';
 import { DESKTOP, PHONE, SMALL, Service, accessible, browser, click, device, goIn, hidden, open, picture, screen, seen, start, until, visible } from './support.mjs';
 
 const [chromium, service] = await Promise.all([browser(), Service.start({ DOCTOR_EVENTS_KEEPALIVE_SECS: '1', DOCTOR_LIST_INTERVAL_SECS: '1' })]);
@@ -10,6 +11,30 @@ const [chromium, service] = await Promise.all([browser(), Service.start({ DOCTOR
 const LYING = { viewport: { width: 844, height: 390 } };
 const MINUTE_MS = 60_000;
 const inMinutes = (minutes) => new Date(Date.now() + minutes * MINUTE_MS).toISOString();
+
+test('the list has a day, and at night the whole night', () => {
+  const hours = (zone, time) => {
+    process.env.TZ = zone;
+    const now = new Date(time);
+    const { from, to, changes } = today(now);
+    return [from, to, changes].map((at) => (at - now) / 3_600_000);
+  };
+  const zone = process.env.TZ;
+  const day = '2026-11-23';
+  assert.deepEqual(hours('Europe/Berlin', `${day}T12:00`), [-12, 12, 8]);
+  assert.deepEqual(hours('Europe/Berlin', `${day}T19:30`), [-19.5, 4.5, 0.5]);
+  assert.deepEqual(hours('Europe/Berlin', `${day}T20:00`), [-20, 8, 4]);
+  assert.deepEqual(hours('Europe/Berlin', `${day}T23:30`), [-23.5, 4.5, 0.5]);
+  assert.deepEqual(hours('Europe/Berlin', `${day}T00:00`), [-4, 24, 4]);
+  assert.deepEqual(hours('Europe/Berlin', `${day}T03:30`), [-7.5, 20.5, 0.5]);
+  assert.deepEqual(hours('Europe/Berlin', `${day}T04:00`), [-4, 20, 16]);
+  // Clocks are set back an hour in the night before, two in Troll; in Santiago, the day begins at one o'clock.
+  assert.deepEqual(hours('Europe/Berlin', '2026-10-25T12:00'), [-13, 12, 8]);
+  assert.deepEqual(hours('Antarctica/Troll', '2026-10-25T23:00'), [-25, 5, 1]);
+  assert.deepEqual(hours('America/Santiago', '2026-09-06T12:00'), [-11, 12, 8]);
+  if (zone) process.env.TZ = zone;
+  else delete process.env.TZ;
+});
 
 async function link(user_id, more = {}) {
   return (await service.rpc('CreateDoctorLink', { user_id, display_name: 'Dr. Ana Ruiz', ...more })).doctorUrl;
@@ -117,6 +142,8 @@ test('midnight does not part a night: what comes after it and what was before it
   for (const hour of [23, 0, 12]) {
     const page = await open(await device(t, chromium, { timezoneId: zoneAt(hour) }), await link('doctor-6'));
     for (const session of [before, after]) await row(page, session).waitFor({ state: 'attached' });
+    const time = await row(page, hour === 0 ? before : after).getByTestId('session-time').textContent();
+    assert.match(time, hour === 12 ? /^\d\d:\d\d–/ : /^(Mon|Tue|Wed|Thu|Fri|Sat|Sun) \d\d:\d\d–/, `the other day at ${hour}`);
     assert.equal(await row(page, tomorrow).count(), 0, `at ${hour}`);
   }
 });
@@ -133,11 +160,11 @@ test('it is accessible and readable, in light and dark, from phone to desktop', 
   await ended.rpc('EndSession', { reason: 'over' });
   await goIn(await device(t, chromium, PHONE), await waited.patient('Wolfeschlegelsteinhausenbergerdorff-Pérez'));
   const url = await link('doctor-3');
-  const page = await open(await device(t, chromium, { hasTouch: true }), url);
+  const page = await open(await device(t, chromium, { hasTouch: true, timezoneId: zoneAt(12) }), url);
   await screen(page, 'day');
   await row(page, waited).getByText(/^Waiting/).waitFor();
   await row(page, later).getByText('Karl Lindner').waitFor();
-  assert.match(await row(page, later).getByTestId('session-time').textContent(), /^\d\d:\d\d–\d\d:\d\d$/, 'also over midnight');
+  assert.match(await row(page, later).getByTestId('session-time').textContent(), /^\d\d:\d\d–\d\d:\d\d$/);
   await page.getByTestId('ended').locator('summary').click();
   for (const [name, { viewport }] of Object.entries({ desktop: DESKTOP, phone: PHONE, lying: LYING, small: SMALL })) {
     await page.setViewportSize(viewport);
@@ -151,7 +178,7 @@ test('it is accessible and readable, in light and dark, from phone to desktop', 
 });
 
 test('a page whose link has expired says so', async (t) => {
-  const page = await open(await device(t, chromium), await link('doctor-4', { ttl: '3s' }));
+  const page = await open(await device(t, chromium), await link('doctor-4', { ttl: '10s' }));
   await screen(page, 'over');
   await accessible(page, 'the end of the link');
 });

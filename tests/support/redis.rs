@@ -5,10 +5,10 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// A port that nothing listens on.
-pub(crate) fn free_port() -> u16 {
-    let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    free.local_addr().expect("an address").port()
+/// Different ports that nothing listens on. The system gives each again only after many others.
+pub(crate) fn free_ports<const COUNT: usize>() -> [u16; COUNT] {
+    let free = [(); COUNT].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    free.map(|listener| listener.local_addr().expect("an address").port())
 }
 
 /// A server that stores nothing.
@@ -62,7 +62,7 @@ impl RedisServer {
     }
 
     fn with(args: impl Fn(u16) -> Vec<String>) -> Self {
-        let port = free_port();
+        let [port] = free_ports();
         let mut server = Self {
             port,
             args: args(port),

@@ -18,6 +18,7 @@ export class DayList {
     // With the region of the browser's language, which decides how times are written.
     const language = navigator.languages.find((one) => one.split('-')[0] === texts.language) ?? texts.language;
     this.clock = new Intl.DateTimeFormat(language, { timeStyle: 'short' });
+    this.weekday = new Intl.DateTimeFormat(language, { weekday: 'short' });
     this.date = new Intl.DateTimeFormat(language, { dateStyle: 'full' });
     this.minutes = new Intl.NumberFormat(language, { style: 'unit', unit: 'minute', unitDisplay: 'long' });
     this.names = new Intl.ListFormat(language, { type: 'conjunction' });
@@ -115,10 +116,12 @@ export class DayList {
 
   #time({ time, scheduled, until }) {
     if (!scheduled) return this.texts.text('doctor.unscheduled');
-    if (!until) return this.clock.format(time);
-    const isSameDay = new Date(time).toDateString() === new Date(until).toDateString();
-    // Over midnight, a range would have both dates, which nobody looks for in today's list.
-    return isSameDay ? this.clock.formatRange(time, until) : `${this.clock.format(time)}–${this.clock.format(until)}`;
+    const isOn = (other) => new Date(time).toDateString() === new Date(other).toDateString();
+    // A range over midnight would have both whole dates, which are longer than the list has room for.
+    const range = () => (isOn(until) ? this.clock.formatRange(time, until) : `${this.clock.format(time)}–${this.clock.format(until)}`);
+    const clock = until ? range() : this.clock.format(time);
+    // At night, the list has sessions of two days.
+    return isOn(Date.now()) ? clock : `${this.weekday.format(time)} ${clock}`;
   }
 
   /** The row names the patient already. */

@@ -8,11 +8,9 @@ const AGAIN_MS = 1000;
 const AGAIN_MAX_MS = 30_000;
 /** Pages that lost the same instance do not come back at the same moment. */
 const JITTER_MS = 1000;
-/** From this hour in the evening until that one in the morning, the list has the whole night: who is on duty then works past midnight. */
+/** Between these hours, the list has the whole night, for doctors on night duty. */
 const NIGHT_FROM_HOUR = 20;
 const NIGHT_TO_HOUR = 4;
-/** So much after the list's bounds change, the new list is asked for. */
-const AFTER_CHANGE_MS = 1000;
 
 /** The day of this device, as the list has it: its bounds, and when they change. */
 export function today(now = new Date()) {
@@ -32,6 +30,8 @@ export class DayStream extends EventTarget {
   #tries = 0;
   #isOver = false;
   #timers = {};
+  /** When the list's bounds change. */
+  #changes = 0;
 
   constructor({ events, page, keepaliveMs }) {
     super();
@@ -44,6 +44,7 @@ export class DayStream extends EventTarget {
     this.close();
     if (this.#isOver) return;
     const { from, to, changes } = today();
+    this.#changes = changes;
     const source = new EventSource(`${this.events}&${new URLSearchParams({ from, to })}`);
     this.#source = source;
     source.addEventListener('day', ({ data }) => {
@@ -57,13 +58,12 @@ export class DayStream extends EventTarget {
       this.#again(wasRefused);
     });
     this.#after('silent', this.silenceMs, () => this.#again(false));
-    this.#after('change', changes - Date.now() + AFTER_CHANGE_MS, () => this.open());
   }
 
   close() {
     this.#source?.close();
     this.#source = null;
-    for (const name of ['silent', 'again', 'change']) clearTimeout(this.#timers[name]);
+    for (const name of ['silent', 'again']) clearTimeout(this.#timers[name]);
   }
 
   #isWaiting() {
@@ -71,11 +71,13 @@ export class DayStream extends EventTarget {
   }
 
   #heard() {
+    // No timer would do: it stands still while the device sleeps.
+    if (Date.now() >= this.#changes) return this.open();
     this.#tries = 0;
     clearTimeout(this.#timers.lost);
     this.#timers.lost = null;
     this.#after('silent', this.silenceMs, () => this.#again(false));
-    this.#say('live');
+    return this.#say('live');
   }
 
   async #again(wasRefused) {

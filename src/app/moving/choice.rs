@@ -75,7 +75,7 @@ pub(super) fn moved(
 }
 
 /// A node for a session, other than `except`. If pages can use the current node, prefers one that pages can use, and takes no other
-/// while participants are connected to a call that has to go through a node: their pages could not follow.
+/// while participants signal in a call that has to go through a node: their pages could not follow.
 pub(super) fn choose(
     book: &NodeBook,
     session: &Session,

@@ -10,7 +10,7 @@ use redis::{
 };
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::server::Server;
+use super::server::{Sentinels, Server};
 
 /// A Sentinel's port, unless its address has another one.
 const SENTINEL_PORT: u16 = 26379;
@@ -56,6 +56,9 @@ pub enum RedisConfigError {
         "must be redis:// or rediss://, if needed user:password@ with special characters percent-encoded, and hosts separated by commas, with a port each if it is not 26379"
     )]
     Sentinels,
+    /// The Sentinels are asked without TLS for a primary that is verified: whoever answers in their place could name a server of their own.
+    #[error("must be rediss:// if REDIS_URL is")]
+    PlainSentinels,
     /// The CA certificates cannot be used.
     #[error("must be PEM certificates, and needs a rediss:// REDIS_URL or REDIS_SENTINEL_URL")]
     Ca,
@@ -78,8 +81,18 @@ impl RedisConfig {
         }
         let sentinels =
             parse_sentinels(sentinels.expose_secret()).ok_or(RedisConfigError::Sentinels)?;
-        let asking = sentinels.iter().map(|one| self.asking(one, &info));
-        Ok(Server::KnownTo(asking.collect::<Result<_, _>>()?))
+        if is_tls(&info) && !sentinels.iter().all(is_tls) {
+            return Err(RedisConfigError::PlainSentinels);
+        }
+        for sentinel in &sentinels {
+            self.asking(sentinel, &info)?;
+        }
+        let config = Box::new(self.clone());
+        Ok(Server::KnownTo(Sentinels {
+            config,
+            sentinels,
+            primary: info,
+        }))
     }
 
     /// Checks the settings.
@@ -106,7 +119,7 @@ impl RedisConfig {
     }
 
     /// A client that asks one Sentinel for the address of the primary whose name is the host of `primary`.
-    fn asking(
+    pub(super) fn asking(
         &self,
         sentinel: &ConnectionInfo,
         primary: &ConnectionInfo,
@@ -121,6 +134,7 @@ impl RedisConfig {
         let mut building = SentinelClientBuilder::new(addresses, name, SentinelServerType::Master)
             .map_err(|_| RedisConfigError::Sentinels)?
             .set_client_to_redis_protocol(ProtocolVersion::RESP3)
+            .set_client_to_redis_db(primary.redis_settings().db())
             .set_client_to_redis_tcp_settings(without_delay());
         let settings = primary.redis_settings();
         if let Some(username) = settings.username() {
@@ -296,6 +310,8 @@ mod tests {
             Some(RedisConfigError::PrimaryName)
         );
         assert_eq!(primary("redis://"), Some(RedisConfigError::Url));
+        let plain = fault_with("rediss://calls", Some("redis://one.example"), None);
+        assert_eq!(plain, Some(RedisConfigError::PlainSentinels));
         let pem = include_str!("../../../tests/fixtures/p256.pem");
         let refused = fault_with("redis://calls", Some("redis://one.example"), Some(pem));
         assert_eq!(refused, Some(RedisConfigError::Ca), "nothing is verified");

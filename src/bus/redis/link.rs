@@ -144,8 +144,8 @@ impl Link {
     }
 
     /// Connects, subscribes, and makes sure that messages arrive.
-    async fn open(&mut self) -> Result<Open, LinkError> {
-        let client = self.server.find(self.config.timeout).await?;
+    async fn open(&self) -> Result<Open, LinkError> {
+        let client = self.server.find(2 * self.config.timeout).await?;
         let opening = timeout(2 * self.config.timeout, self.connect(&client));
         opening.await.map_err(|_| LinkError::Silent)?
     }
