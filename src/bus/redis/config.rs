@@ -87,12 +87,11 @@ impl RedisConfig {
         for sentinel in &sentinels {
             self.asking(sentinel, &info)?;
         }
-        let config = Box::new(self.clone());
-        Ok(Server::KnownTo(Sentinels {
-            config,
+        Ok(Server::KnownTo(Box::new(Sentinels {
+            config: self.clone(),
             sentinels,
             primary: info,
-        }))
+        })))
     }
 
     /// Checks the settings.

@@ -16,12 +16,12 @@ pub(super) enum Server {
     /// It has an address.
     At(Box<Client>),
     /// Sentinels know which one is the primary now.
-    KnownTo(Sentinels),
+    KnownTo(Box<Sentinels>),
 }
 
 /// Sentinels, and how the primary that they name is connected to.
 pub(super) struct Sentinels {
-    pub(super) config: Box<RedisConfig>,
+    pub(super) config: RedisConfig,
     pub(super) sentinels: Vec<ConnectionInfo>,
     pub(super) primary: ConnectionInfo,
 }
