@@ -28,6 +28,7 @@ const SESSIONS_DEFAULT: usize = 2500;
 /// Pairs that talk while all the others are silent.
 const TALKING: usize = 64;
 const TALK: Duration = Duration::from_secs(5);
+const MEASURE_MAX: Duration = Duration::from_secs(600);
 /// How many connect at once.
 const AT_ONCE: usize = 64;
 
@@ -45,7 +46,9 @@ async fn main() -> Outcome<()> {
             Some(number) => number.parse(),
             None => Ok(default),
         };
-        return instances::measure(number(2, 2)?, number(3, TALKING)?).await;
+        // A message that is lost would be waited for.
+        let measuring = instances::measure(number(2, 2)?, number(3, TALKING)?);
+        return tokio::time::timeout(MEASURE_MAX, measuring).await?;
     }
     let sessions = match argument {
         Some(number) => number.parse()?,
