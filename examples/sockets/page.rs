@@ -11,10 +11,8 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 
 use crate::Outcome;
 
-/// An ICE candidate of typical length.
-pub(crate) const CANDIDATE: &str = "candidate:1 1 udp 2113937151 198.51.100.7 50000 typ host generation 0 ufrag abcd network-cost 999";
-/// A message with an ICE candidate.
-const MESSAGE: &str = r#"{"type":"ice-candidate","data":{"candidate":"candidate:1 1 udp 2113937151 198.51.100.7 50000 typ host generation 0 ufrag abcd network-cost 999","sdpMLineIndex":0,"sdpMid":"0"}}"#;
+/// A message with an ICE candidate of typical length.
+pub(crate) const MESSAGE: &str = r#"{"type":"ice-candidate","data":{"candidate":"candidate:1 1 udp 2113937151 198.51.100.7 50000 typ host generation 0 ufrag abcd network-cost 999","sdpMLineIndex":0,"sdpMid":"0"}}"#;
 
 pub(crate) struct Page {
     socket: WebSocketStream<TcpStream>,

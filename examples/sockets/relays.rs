@@ -13,7 +13,6 @@ use axum::routing::get;
 use futures::StreamExt as _;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncCommands as _, AsyncConnectionConfig, PushInfo, PushKind, Value};
-use serde_json::{Map, json};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -22,7 +21,7 @@ use video_session::bus::{Bus as _, Delivery, Message, Relay, RelayKind};
 use video_session::domain::id::{SessionId, UserId};
 use video_session::telemetry::metrics::Metrics;
 
-use crate::page::{CANDIDATE, Page};
+use crate::page::{self, Page};
 use crate::service::Server;
 use crate::{Outcome, TALK};
 
@@ -87,13 +86,15 @@ impl Buses {
     pub(crate) async fn relay_and_hear(&self, n: usize) -> Outcome<Vec<Duration>> {
         let session_id = SessionId::from_stored(format!("sess_{n}"));
         let mut relays = self.there.subscribe_relays(&session_id);
+        let mut payload: serde_json::Map<_, _> = serde_json::from_str(page::MESSAGE)?;
+        payload.remove("type");
         let relay = Relay {
             session_id,
             from: UserId::from_stored("doctor".into()),
             to: Some(UserId::from_stored("patient".into())),
             kind: RelayKind::IceCandidate,
             version: 7,
-            payload: Map::from_iter([("data".to_owned(), json!({ "candidate": CANDIDATE }))]),
+            payload,
         };
         let (started, mut delays) = (Instant::now(), Vec::new());
         while started.elapsed() < TALK {

@@ -146,6 +146,13 @@ test('midnight does not part a night: what comes after it and what was before it
     assert.match(time, hour === 12 ? /^\d\d:\d\d–/ : /^(Mon|Tue|Wed|Thu|Fri|Sat|Sun) \d\d:\d\d–/, `the other day at ${hour}`);
     assert.equal(await row(page, tomorrow).count(), 0, `at ${hour}`);
   }
+  // A page that stays open until the evening gets the night, too, however long the device slept.
+  const night = await service.session({ ...own, scheduled_start_time: inMinutes(900), scheduled_end_time: inMinutes(930) });
+  const page = await open(await device(t, chromium, { timezoneId: zoneAt(12) }), await link('doctor-6'));
+  await row(page, after).waitFor();
+  assert.equal(await row(page, night).count(), 0, 'it is after midnight');
+  await page.clock.setFixedTime(Date.now() + 510 * MINUTE_MS);
+  await row(page, night).waitFor();
 });
 
 test('it is accessible and readable, in light and dark, from phone to desktop', async (t) => {

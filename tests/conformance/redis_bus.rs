@@ -15,7 +15,7 @@ use video_session::domain::id::SessionId;
 use video_session::telemetry::metrics::Metrics;
 
 use crate::buses::{LIMIT, THERE, expect_failures, relay, session, suite};
-use crate::redis::RedisServer;
+use crate::redis::{RedisServer, SelfSigned};
 use crate::toxiproxy::{Fault, Toxiproxy};
 
 /// One instance's end of the bus.
@@ -400,12 +400,11 @@ async fn publishing_never_waits_for_a_redis_that_hangs() {
 #[ignore = "needs Redis; .ci/peers installs it"]
 async fn a_user_needs_the_channels_and_their_password() {
     let home = tempfile::tempdir().unwrap();
-    let (certificate, key) = (home.path().join("cert.pem"), home.path().join("key.pem"));
-    let own_key = rcgen::KeyPair::generate().unwrap();
-    let params = rcgen::CertificateParams::new(vec!["localhost".into()]).unwrap();
-    let pem = params.self_signed(&own_key).unwrap().pem();
-    std::fs::write(&certificate, &pem).unwrap();
-    std::fs::write(&key, own_key.serialize_pem()).unwrap();
+    let SelfSigned {
+        certificate,
+        key,
+        pem,
+    } = SelfSigned::new(home.path(), "own");
     let rules = "--user default off
         --user calls on >p@ss &test:* -@all +publish +subscribe +unsubscribe +hello
         --user other on >p@ss &other:* -@all +publish +subscribe +unsubscribe +hello";

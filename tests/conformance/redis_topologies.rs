@@ -11,7 +11,7 @@ use video_session::bus::Bus;
 use video_session::bus::redis::RedisConfig;
 
 use crate::buses::{LIMIT, THERE, relay, session, suite};
-use crate::redis::{RedisServer, free_ports};
+use crate::redis::{RedisServer, SelfSigned, free_ports};
 use crate::redis_bus::{Between, Instance, config, next};
 
 /// A new primary is chosen within seconds, on a loaded machine within more.
@@ -140,21 +140,15 @@ async fn instances_follow_the_primary_that_sentinels_know() {
 #[ignore = "needs Redis; .ci/peers installs it"]
 async fn sentinels_and_their_primary_are_verified() {
     let home = tempfile::tempdir().unwrap();
-    let (certificate, key) = (home.path().join("cert.pem"), home.path().join("key.pem"));
-    let own_key = rcgen::KeyPair::generate().unwrap();
-    let params = rcgen::CertificateParams::new(vec!["localhost".into()]).unwrap();
-    let pem = params.self_signed(&own_key).unwrap().pem();
-    std::fs::write(&certificate, &pem).unwrap();
-    std::fs::write(&key, own_key.serialize_pem()).unwrap();
+    let SelfSigned {
+        certificate,
+        key,
+        pem,
+    } = SelfSigned::new(home.path(), "own");
     let primary = RedisServer::start_tls(&certificate, &key, &[]);
     // Another authority signed the certificate of this one.
-    let strange = home.path().join("strange.pem");
-    let strange_key = home.path().join("strange-key.pem");
-    let other_key = rcgen::KeyPair::generate().unwrap();
-    let params = rcgen::CertificateParams::new(vec!["localhost".into()]).unwrap();
-    std::fs::write(&strange, params.self_signed(&other_key).unwrap().pem()).unwrap();
-    std::fs::write(&strange_key, other_key.serialize_pem()).unwrap();
-    let stranger = RedisServer::start_tls(&strange, &strange_key, &[]);
+    let strange = SelfSigned::new(home.path(), "strange");
+    let stranger = RedisServer::start_tls(&strange.certificate, &strange.key, &[]);
     let configuration = format!(
         "port 0
         tls-port PORT

@@ -1,7 +1,7 @@
 //! A real Redis, started for a test and gone with it. Debian's package has it; `.ci/peers` installs it.
 
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,31 @@ use std::time::{Duration, Instant};
 pub(crate) fn free_ports<const COUNT: usize>() -> [u16; COUNT] {
     let free = [(); COUNT].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
     free.map(|listener| listener.local_addr().expect("an address").port())
+}
+
+/// A certificate for `localhost` that signs itself.
+pub(crate) struct SelfSigned {
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+    pub(crate) pem: String,
+}
+
+impl SelfSigned {
+    /// Writes a new one, and its key, to files whose names begin with `name`.
+    pub(crate) fn new(home: &Path, name: &str) -> Self {
+        let path = |what: &str| home.join(format!("{name}-{what}.pem"));
+        let (certificate, key) = (path("certificate"), path("key"));
+        let own_key = rcgen::KeyPair::generate().expect("a key");
+        let params = rcgen::CertificateParams::new(vec!["localhost".into()]).expect("a name");
+        let pem = params.self_signed(&own_key).expect("a certificate").pem();
+        std::fs::write(&certificate, &pem).expect("a file");
+        std::fs::write(&key, own_key.serialize_pem()).expect("a file");
+        Self {
+            certificate,
+            key,
+            pem,
+        }
+    }
 }
 
 /// A server that stores nothing.

@@ -214,7 +214,7 @@ fn parse_sentinels(text: &str) -> Option<Vec<ConnectionInfo>> {
     if hosts.contains('/') {
         return None;
     }
-    let mut sentinels = hosts.split(',').map(|host| {
+    let sentinels = hosts.split(',').map(|host| {
         let url = format!("{scheme}://{user}{host}");
         if has_port(&url) {
             parse_url(&url)
@@ -222,7 +222,7 @@ fn parse_sentinels(text: &str) -> Option<Vec<ConnectionInfo>> {
             parse_url(&format!("{url}:{SENTINEL_PORT}"))
         }
     });
-    sentinels.by_ref().collect()
+    sentinels.collect()
 }
 
 #[cfg(test)]
